@@ -1,0 +1,34 @@
+"""What a data set gives to the rest of clsim: class names, true labels, images."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Split = Literal["train", "test"]
+
+
+class ImageSource(Protocol):
+    """Images and their true labels, by split. Columns follow the data set's own class order.
+
+    `labels` and `class_names` are cheap: they need neither images nor torch, so that a plan costs little.
+    """
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the C classes, in the data set's own column order."""
+        ...
+
+    def labels(self, split: Split) -> NDArray[np.int8]:
+        """True labels, int8 [N, C]: 1 present, 0 absent, -1 not annotated in the data set."""
+        ...
+
+    def images(self, split: Split, size: int) -> NDArray[np.uint8]:
+        """All images at `size` x `size` pixels, uint8 [N, 3, size, size], RGB, 0..255, in the order of `labels`."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash of what determines the images: generator version and parameters, or the state of the files."""
+        ...

@@ -1,0 +1,32 @@
+"""Errors a user can cause. The command line prints their text and exits with code 2; anything else is a bug."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class ClsimError(Exception):
+    """Base of every error caused by input rather than by clsim. Its text says what was given and what is allowed."""
+
+
+class ScenarioError(ClsimError):
+    """One or more problems of a scenario file or of an override; `problems` holds one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class StrategyError(ClsimError):
+    """An unknown strategy, a wrong option, or parts that cannot be combined."""
+
+
+class RunError(ClsimError):
+    """A run folder that is taken, incomplete or unreadable, or a run that cannot go on."""
+
+
+def did_you_mean(given: object, allowed: Iterable[object]) -> str:
+    """`", did you mean 'x'?"` for the nearest allowed name, or an empty string when nothing is near."""
+    matches = difflib.get_close_matches(str(given), [str(name) for name in allowed], n=1, cutoff=0.55)
+    return f", did you mean {matches[0]!r}?" if matches else ""

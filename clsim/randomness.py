@@ -1,0 +1,42 @@
+"""Every random choice of clsim, derived from (seed, purpose, position).
+
+A choice is made from raw 64-bit integers of the counter-based generator Philox, keyed by a hash of the seed and of
+what the choice is for. So it depends on nothing that ran before, and on no NumPy distribution whose stream may change
+between versions. Orders come from stable sorts of these integers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def _digest(seed: int, *purpose: object) -> bytes:
+    return hashlib.sha256(repr((int(seed), *purpose)).encode()).digest()
+
+
+def derive_seed(seed: int, *purpose: object) -> int:
+    """A 63-bit non-negative seed for a generator that is not ours (torch, NumPy, Python).
+
+    `purpose` is a path of strings and Python integers such as `("step", task, epoch, step)`; equal paths give equal
+    seeds on every machine, different paths independent ones.
+    """
+    return int.from_bytes(_digest(seed, *purpose)[:8], "little") >> 1
+
+
+def raw_integers(n: int, seed: int, *purpose: object) -> NDArray[np.uint64]:
+    """`n` uniform 64-bit integers, uint64 [n]. A longer draw starts with the shorter one."""
+    key = int.from_bytes(_digest(seed, *purpose)[:16], "little")
+    return np.asarray(np.random.Philox(key=key).random_raw(n), dtype=np.uint64)
+
+
+def uniforms(n: int, seed: int, *purpose: object) -> NDArray[np.float64]:
+    """`n` uniform numbers in [0, 1), float64 [n], exact multiples of 2^-53."""
+    return (raw_integers(n, seed, *purpose) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def permutation(n: int, seed: int, *purpose: object) -> NDArray[np.int64]:
+    """A uniform random order of range(n), int64 [n]."""
+    return np.argsort(raw_integers(n, seed, *purpose), kind="stable").astype(np.int64)
