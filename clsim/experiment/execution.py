@@ -1,0 +1,212 @@
+"""One run, from its folder to its result. Imports torch and Avalanche."""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from avalanche.logging import BaseLogger
+from avalanche.training.plugins import EvaluationPlugin
+
+from clsim.errors import RunError
+from clsim.evaluation.history import History
+from clsim.evaluation.loggers import MetricsFile, TensorBoardCurves, finite_or_null
+from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores
+from clsim.experiment.environment import environment
+from clsim.experiment.folder import RunSpec, locked, open_run
+from clsim.files import write_atomically, write_json
+from clsim.models.network import MultiLabelNet, build_model
+from clsim.scenario import Scenario, StreamPlan
+from clsim.training.composition import Composition
+from clsim.training.replay import Replay
+from clsim.training.strategy import Context
+from clsim.training.template import MultiLabelTemplate
+
+RESULT_FORMAT = 1
+log = logging.getLogger("clsim")
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+def execute(folder: Path, listener: Listener | None = None) -> dict[str, Any]:
+    """Carry out the run that a prepared folder defines and write its result.
+
+    Args:
+        folder: made by `clsim.experiment.folder.prepare`.
+        listener: called with each line of `metrics.jsonl`.
+
+    Returns:
+        The content of `result.json`.
+
+    Raises:
+        ClsimError: what the user can mend; also in `error.txt`.
+    """
+    scenario, spec = open_run(folder)
+    with locked(folder):
+        handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        try:
+            return _run(folder, scenario, spec, listener)
+        except BaseException as error:
+            log.exception("stopped")
+            write_atomically(folder / "error.txt", f"{type(error).__name__}: {error}\n")
+            raise
+        finally:
+            log.removeHandler(handler)
+            handler.close()
+
+
+def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | None) -> dict[str, Any]:
+    threads = scenario.config.threads
+    assert isinstance(threads, int)
+    torch.set_num_threads(threads)
+    device = resolve_device(spec.device)
+    write_json(folder / "environment.json", environment(device, threads))
+    composition = Composition(spec.strategy, spec.options)
+    plan = composition.derive_plan(scenario.plan(), scenario.truth)
+    write_atomically(folder / "plan.json.gz", plan.to_bytes())
+    log.info("%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device)
+
+    history = History(plan, scenario.config.evaluation.empty_classes)
+    curves = TensorBoardCurves(folder, history)
+    try:
+        template = build_template(
+            scenario,
+            composition,
+            plan,
+            seed=spec.seed,
+            device=device,
+            history=history,
+            loggers=[MetricsFile(folder / "metrics.jsonl", listener), curves, TimingFile(folder / "timing.jsonl")],
+        )
+        benchmark = template.benchmark
+        template.learn(benchmark.train_stream, benchmark.evaluation_stream)
+    finally:
+        curves.close()
+    replay = _replay(template)
+    result = finite_or_null(
+        {
+            "format": RESULT_FORMAT,
+            "scenario": scenario.name,
+            "strategy": spec.name,
+            "options": composition.options(),
+            "seed": spec.seed,
+            "plan_sha256": plan.sha256,
+            "derived_from": plan.derived_from,
+            "data_fingerprint": scenario.source.fingerprint(),
+            "threads": threads,
+            "device": device,
+            "class_names": plan.class_names,
+            "tasks": [
+                {"index": t, "classes": plan.names(task), "columns": task.classes, "train_images": len(task)}
+                for t, task in enumerate(plan.tasks)
+            ],
+            **history.summary(),
+            "memory": None if replay is None else {"rows": len(replay.memory), "bytes": replay.nbytes},
+        }
+    )
+    write_json(folder / "result.json", result)
+    (folder / "error.txt").unlink(missing_ok=True)
+    log.info("finished: last mAP %s", result["last_mAP"])
+    return dict(result)
+
+
+def build_template(
+    scenario: Scenario,
+    composition: Composition,
+    plan: StreamPlan,
+    *,
+    seed: int,
+    device: str,
+    history: History,
+    loggers: list[BaseLogger],
+) -> MultiLabelTemplate:
+    """The training template of a run with its benchmark, model, plugins and evaluator."""
+    config = scenario.config
+    composition.check(config, plan.n_classes)
+    benchmark = scenario.benchmark(plan)
+
+    def new_model() -> MultiLabelNet:
+        return build_model(config.training.model.name, seed)
+
+    tasks = tuple(task.classes for task in plan.tasks)
+    plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model))
+    metrics: list[Any] = [EpochLosses(), StreamScores(history)]
+    metrics += [MemorySize(plugin) for plugin in plugins if isinstance(plugin, Replay)]
+    return MultiLabelTemplate(
+        benchmark=benchmark,
+        model=new_model(),
+        config=config.training,
+        criterion=composition.criterion(),
+        plugins=plugins,
+        evaluator=EvaluationPlugin(metrics, loggers=loggers),
+        seed=seed,
+        device=device,
+        restarts=new_model if composition.restarts else None,
+    )
+
+
+def resolve_device(requested: str) -> str:
+    """cpu or cuda.
+
+    Raises:
+        RunError: cuda is asked for and there is none.
+    """
+    if requested == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if requested == "cuda" and not torch.cuda.is_available():
+        raise RunError("--device cuda: no CUDA device is available; allowed here: auto, cpu")
+    return requested
+
+
+def _replay(template: MultiLabelTemplate) -> Replay | None:
+    return next((plugin for plugin in template.plugins if isinstance(plugin, Replay)), None)
+
+
+class TimingFile(BaseLogger):
+    """Appends wall time, throughput and peak memory of each task to a JSON Lines file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.trained = 0.0
+
+    def before_training_exp(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+        self.began = time.perf_counter()
+        self.samples = strategy.samples_trained
+
+    def after_training_exp(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+        self.trained = time.perf_counter() - self.began
+
+    def before_eval(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+        self.eval_began = time.perf_counter()
+
+    def after_eval(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+        line = {
+            "task": strategy.position.task - 1,
+            "train_seconds": round(self.trained, 4),
+            "eval_seconds": round(time.perf_counter() - self.eval_began, 4),
+            "samples_per_second": round((strategy.samples_trained - self.samples) / max(self.trained, 1e-9), 1),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    from clsim.errors import ClsimError
+
+    try:
+        execute(Path(sys.argv[1]))
+    except ClsimError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

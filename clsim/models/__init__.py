@@ -1,0 +1,1 @@
+"""Backbones by name and the multi-label head that grows with the stream."""

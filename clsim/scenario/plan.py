@@ -1,0 +1,233 @@
+"""StreamPlan: the scenario itself, extensionally. Which sample is in which task with which visible labels.
+
+A plan needs neither images nor torch. Two runs compare only if their plans, or the plans theirs derive from, have the
+same hash.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+PLAN_FORMAT = 1
+GROUPS = ("head", "medium", "tail")
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One training task.
+
+    Attributes:
+        classes: column range [start, stop) of the classes this task introduces.
+        samples: int64 [n], training image of each row; a row is one image with this task's visible labels.
+        columns: int64 [k], ascending columns in which labels may be visible.
+        values: int8 [n, k], visible labels in these columns: 1, 0, or -1 for hidden. All other columns are hidden.
+    """
+
+    classes: tuple[int, int]
+    samples: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    values: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+@dataclass(frozen=True)
+class ClassGroups:
+    """Head, medium and tail classes, fixed by the training positives of the whole stream; never read by a learner.
+
+    Attributes:
+        rule: counts (>= 100 / 20-99 / < 20 positives) or terciles.
+        positives: int64 [C], training images that truly show the class.
+        group: int8 [C], 0 head, 1 medium, 2 tail.
+    """
+
+    rule: Literal["counts", "terciles"]
+    positives: NDArray[np.int64]
+    group: NDArray[np.int8]
+
+    def columns(self, name: str) -> NDArray[np.int64]:
+        """Ascending columns of the group `name` (head, medium or tail), int64."""
+        return np.flatnonzero(self.group == GROUPS.index(name)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """The whole stream. Columns follow the stream's class order, so the classes seen so far are a prefix.
+
+    Rows have ids: training rows count from 0 through the tasks in order, evaluation rows go on after the last of
+    them. An id says nothing about which photograph it is; the map lies here, out of a learner's reach.
+
+    Attributes:
+        class_names: the C classes in stream order.
+        tasks: the training tasks.
+        test_samples: int64 [M], test images in ascending order.
+        test_truth: int8 [M, C], their true labels: 1, 0, -1 not annotated in the data set.
+        test_scope: which test images count for mAP after a task: those with a seen class, or all.
+        groups: head, medium and tail classes.
+        derived_from: hash of the plan this one was made from (`joint`), or None.
+    """
+
+    class_names: tuple[str, ...]
+    tasks: tuple[TaskPlan, ...]
+    test_samples: NDArray[np.int64]
+    test_truth: NDArray[np.int8]
+    test_scope: Literal["seen", "all"]
+    groups: ClassGroups
+    derived_from: str | None = None
+    row_offsets: NDArray[np.int64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        sizes = [0, *(len(task) for task in self.tasks)]
+        object.__setattr__(self, "row_offsets", np.cumsum(np.array(sizes, dtype=np.int64)))
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def n_train_rows(self) -> int:
+        return int(self.row_offsets[-1])
+
+    @property
+    def family(self) -> str:
+        """Hash that comparable runs share: of the plan this one derives from, else its own."""
+        return self.derived_from or self.sha256
+
+    def names(self, task: TaskPlan) -> list[str]:
+        """Names of the classes a task introduces."""
+        return list(self.class_names[slice(*task.classes)])
+
+    def rows(self, task: int) -> NDArray[np.int64]:
+        """Row ids of a task, int64 [n]."""
+        return np.arange(self.row_offsets[task], self.row_offsets[task + 1])
+
+    def test_rows(self) -> NDArray[np.int64]:
+        """Row ids of the evaluation images, int64 [M]."""
+        return self.n_train_rows + np.arange(len(self.test_samples))
+
+    def in_scope(self, seen: int) -> NDArray[np.bool_]:
+        """Test images that count for mAP once `seen` columns are known, bool [M]."""
+        if self.test_scope == "all":
+            return np.ones(len(self.test_samples), dtype=bool)
+        scope: NDArray[np.bool_] = (self.test_truth[:, :seen] == 1).any(axis=1)
+        return scope
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash over rows, visible columns and values, test rows, test truth, test scope and groups."""
+        digest = hashlib.sha256()
+        header = {
+            "format": PLAN_FORMAT,
+            "classes": self.class_names,
+            "tasks": [task.classes for task in self.tasks],
+            "test_scope": self.test_scope,
+            "groups": self.groups.rule,
+            "derived_from": self.derived_from,
+        }
+        digest.update(json.dumps(header, sort_keys=True).encode())
+        for name, array in self._arrays():
+            little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            digest.update(f"{name}{little.dtype.str}{little.shape}".encode())
+            digest.update(little.tobytes())
+        return digest.hexdigest()
+
+    def _arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        for index, task in enumerate(self.tasks):
+            yield f"samples{index}", task.samples
+            yield f"columns{index}", task.columns
+            yield f"values{index}", task.values
+        yield "test_samples", self.test_samples
+        yield "test_truth", self.test_truth
+        yield "positives", self.groups.positives
+        yield "group", self.groups.group
+
+    def to_bytes(self) -> bytes:
+        """The plan as gzip-compressed JSON a person can read; equal plans give equal bytes."""
+        content = {
+            "format": PLAN_FORMAT,
+            "sha256": self.sha256,
+            "derived_from": self.derived_from,
+            "class_names": self.class_names,
+            "test_scope": self.test_scope,
+            "groups": {
+                "rule": self.groups.rule,
+                "positives": self.groups.positives.tolist(),
+                "group": self.groups.group.tolist(),
+            },
+            "tasks": [
+                {
+                    "classes": task.classes,
+                    "samples": task.samples.tolist(),
+                    "columns": task.columns.tolist(),
+                    "values": _as_text(task.values),
+                }
+                for task in self.tasks
+            ],
+            "test": {"samples": self.test_samples.tolist(), "truth": _as_text(self.test_truth)},
+        }
+        return gzip.compress(json.dumps(content).encode(), mtime=0)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> StreamPlan:
+        """Read back `to_bytes`.
+
+        Raises:
+            ValueError: damaged, of another format, or the hash does not match.
+        """
+        try:
+            data = json.loads(gzip.decompress(content))
+        except (OSError, EOFError, ValueError) as error:
+            raise ValueError(f"not a plan: {error}") from None
+        if data["format"] != PLAN_FORMAT:
+            raise ValueError(f"plan format {data['format']}, expected {PLAN_FORMAT}")
+        groups = data["groups"]
+        plan = cls(
+            class_names=tuple(data["class_names"]),
+            tasks=tuple(
+                TaskPlan(
+                    classes=(task["classes"][0], task["classes"][1]),
+                    samples=np.array(task["samples"], dtype=np.int64),
+                    columns=np.array(task["columns"], dtype=np.int64),
+                    values=_from_text(task["values"], len(task["columns"])),
+                )
+                for task in data["tasks"]
+            ),
+            test_samples=np.array(data["test"]["samples"], dtype=np.int64),
+            test_truth=_from_text(data["test"]["truth"], len(data["class_names"])),
+            test_scope=data["test_scope"],
+            groups=ClassGroups(
+                rule=groups["rule"],
+                positives=np.array(groups["positives"], dtype=np.int64),
+                group=np.array(groups["group"], dtype=np.int8),
+            ),
+            derived_from=data["derived_from"],
+        )
+        if plan.sha256 != data["sha256"]:
+            raise ValueError(f"plan hash {plan.sha256} does not match the recorded {data['sha256']}")
+        return plan
+
+
+_SYMBOLS = b"01?"
+
+
+def _as_text(values: NDArray[np.int8]) -> list[str]:
+    """One string a row: 1 present, 0 absent, ? unknown (-1 indexes the last symbol)."""
+    symbols = np.frombuffer(_SYMBOLS, dtype=np.uint8)[values]
+    return [row.tobytes().decode() for row in symbols]
+
+
+def _from_text(rows: list[str], width: int) -> NDArray[np.int8]:
+    symbols = np.frombuffer("".join(rows).encode(), dtype=np.uint8).reshape(len(rows), width)
+    values = np.select([symbols == ord("1"), symbols == ord("0")], [1, 0], UNKNOWN)
+    return values.astype(np.int8)

@@ -1,0 +1,208 @@
+"""What a scenario file may say: one typed model per section, unknown keys refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from clsim.data.digits import DigitsConfig
+
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A section of the file: immutable, no unknown keys, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _tag(value: Any) -> str | None:
+    """Which form of a `keyword | {key: value}` setting was written."""
+    if isinstance(value, str):
+        return "keyword"
+    if isinstance(value, dict) and len(value) == 1:
+        return str(next(iter(value)))
+    if isinstance(value, BaseModel):
+        return next(iter(type(value).model_fields))
+    return None
+
+
+def _either(allowed: str) -> Discriminator:
+    return Discriminator(
+        _tag, custom_error_type="one_of", custom_error_message=f"allowed: {allowed}", custom_error_context={}
+    )
+
+
+class Disjoint(Section):
+    disjoint: Literal["random", "first", "rarest"] = Field(description="which of its tasks gets an image")
+
+
+class Keep(Section):
+    keep: float = Field(gt=0, le=1, description="probability that a label of the task is visible")
+
+
+class Imbalance(Section):
+    imbalance: float = Field(ge=1, description="positives of the commonest class / of the rarest")
+
+
+class Ids(Section):
+    ids: str = Field(description="file with one image id a line")
+
+
+class PerClass(Section):
+    per_class: PositiveInt = Field(description="rows kept for each class of a task")
+
+
+class Total(Section):
+    total: PositiveInt = Field(description="rows kept in all, shared among the seen classes")
+
+
+Assignment = Annotated[
+    Annotated[Literal["overlap"], Tag("keyword")] | Annotated[Disjoint, Tag("disjoint")],
+    _either("overlap | {disjoint: random | first | rarest}"),
+]
+Visibility = Annotated[
+    Annotated[Literal["task", "full", "single-positive"], Tag("keyword")] | Annotated[Keep, Tag("keep")],
+    _either("task | full | {keep: 0.5} | single-positive"),
+]
+LongTail = Annotated[
+    Annotated[Literal["none"], Tag("keyword")]
+    | Annotated[Imbalance, Tag("imbalance")]
+    | Annotated[Ids, Tag("ids")],
+    _either("none | {imbalance: 50} | {ids: file}"),
+]
+Budget = Annotated[
+    Annotated[Literal["none"], Tag("keyword")]
+    | Annotated[PerClass, Tag("per_class")]
+    | Annotated[Total, Tag("total")],
+    _either("none | {per_class: 4} | {total: 1000}"),
+]
+
+
+class DigitsSection(DigitsConfig):
+    """`dataset: {name: digits, ...}`: the generator's options and what every data set section offers."""
+
+    classes: Literal["all"] | list[str] = Field("all", description="all, or the classes to stream")
+    validation: float = Field(0.0, ge=0, lt=1, description="share of the training images kept for validation")
+
+    def generator(self) -> DigitsConfig:
+        """The options that determine the images."""
+        return DigitsConfig(**{name: getattr(self, name) for name in DigitsConfig.model_fields})
+
+
+class StreamSection(Section):
+    base: int = Field(0, ge=0, description="classes in the first task; 0: as many as `increment`")
+    increment: PositiveInt = Field(description="classes in each later task; the last task may have fewer")
+    order: Literal["alphabetical", "seed", "frequency"] | list[str] = Field(
+        "alphabetical", description="class order: by name, shuffled by order_seed, by training positives, or listed"
+    )
+    order_seed: int = Field(0, ge=0, description="seed of the class order when `order` is seed")
+    assignment: Assignment = Field("overlap", description="may an image come back in another task")
+
+
+class LabelsSection(Section):
+    visible: Visibility = Field("task", description="which labels of a task's images are annotated")
+    long_tail: LongTail = Field("none", description="thinning of the training images to a long tail")
+
+
+class MemorySection(Section):
+    budget: Budget = Field("none", description="how many rows replay may keep")
+    labels: Literal["as_seen", "oracle"] = Field(
+        "as_seen", description="as_seen: rows keep the labels they came with; oracle: true labels (KRT's table only)"
+    )
+
+
+class EvaluationSection(Section):
+    every: Literal["task", "epoch"] = Field("task", description="when the evaluation pass runs")
+    on: Literal["test", "validation"] = Field("test", description="the images that are scored")
+    images: Literal["seen", "all"] = Field(
+        "seen", description="mAP over images with at least one seen class, or over all images"
+    )
+    thresholds: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        [0.5, 0.8], min_length=1, description="probabilities above which a class counts as predicted"
+    )
+    groups: Literal["counts", "terciles", "auto"] = Field(
+        "auto", description="counts: head >= 100 positives, medium 20-99, tail < 20; auto: terciles if a group is empty"
+    )
+    empty_classes: Literal["skip", "zero"] = Field(
+        "skip", description="classes without a positive test image: left out of mAP, or counted as 0 (KRT, ASL)"
+    )
+
+
+class ModelSection(Section):
+    name: Literal["tiny-resnet"] = Field("tiny-resnet", description="backbone")
+    weights: Literal["none"] = Field("none", description="initial weights")
+    image_size: int = Field(32, ge=16, le=1024, description="side of the square input in pixels")
+
+
+class OptimizerSection(Section):
+    name: Literal["adamw", "adam", "sgd"] = Field("adamw", description="adamw decays weights decoupled from gradients")
+    lr: float = Field(gt=0, description="peak learning rate of the first task")
+    later_lr: float | None = Field(None, gt=0, description="peak learning rate of later tasks; default: lr")
+    weight_decay: float = Field(0.0, ge=0, description="on weights, not on biases and norms")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+
+
+class TrainingSection(Section):
+    model: ModelSection = ModelSection()
+    epochs: PositiveInt = Field(description="passes over each task's images")
+    batch_size: PositiveInt = Field(64, description="new images in a step; replay adds its own")
+    optimizer: OptimizerSection
+    schedule: Literal["one-cycle", "constant"] = Field("one-cycle", description="learning rate inside a task")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass")
+
+
+class ExpectedRow(Section):
+    strategy: str
+    metric: str
+    value: float
+    tolerance: float | None = Field(None, ge=0)
+    source: str
+
+
+class ScenarioConfig(Section):
+    """A whole scenario file."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="also the run folder's name")
+    source: str = Field("own", description="own, or the paper and table it follows")
+    dataset: Annotated[DigitsSection, Field(description="where images and true labels come from")]
+    stream: StreamSection
+    labels: LabelsSection = LabelsSection()
+    memory: MemorySection = MemorySection()
+    evaluation: EvaluationSection = EvaluationSection()
+    training: TrainingSection
+    threads: Literal["auto"] | PositiveInt = Field("auto", description="CPU threads of a run, part of its identity")
+    expected: list[ExpectedRow] = Field([], description="results to compare with, measured or published")
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _known_dataset(cls, value: Any) -> Any:
+        name = value.get("name") if isinstance(value, dict) else None
+        if name in ("voc", "coco", "manifest"):
+            raise PydanticCustomError("not_yet", "not yet: data set {name}; available: digits", {"name": name})
+        return value
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> ScenarioConfig:
+        if self.evaluation.on == "validation" and not self.dataset.validation:
+            raise PydanticCustomError("no_validation", "evaluation.on: validation needs dataset.validation above 0")
+        return self
+
+
+def not_yet(config: ScenarioConfig) -> list[tuple[tuple[str, ...], str]]:
+    """Settings the vocabulary knows and this version does not: (key path, what is available)."""
+    checks = [
+        (("dataset", "classes"), config.dataset.classes == "all", "all"),
+        (("dataset", "validation"), config.dataset.validation == 0, "0"),
+        (("stream", "order"), config.stream.order != "frequency", "alphabetical, seed, [explicit list]"),
+        (("stream", "assignment"), config.stream.assignment == "overlap", "overlap"),
+        (("labels", "visible"), config.labels.visible in ("task", "full"), "task, full"),
+        (("labels", "long_tail"), config.labels.long_tail == "none", "none"),
+        (("memory", "labels"), config.memory.labels == "as_seen", "as_seen"),
+        (("evaluation", "every"), config.evaluation.every == "task", "task"),
+        (("evaluation", "on"), config.evaluation.on == "test", "test"),
+        (("training", "precision"), config.training.precision == "float32", "float32"),
+    ]
+    return [(path, available) for path, here, available in checks if not here]

@@ -1,0 +1,186 @@
+"""StreamPlan -> real Avalanche benchmark. Hidden labels end here: nothing below holds a truth that no row shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from avalanche.benchmarks import benchmark_from_datasets
+from avalanche.benchmarks.scenarios.generic_scenario import CLScenario
+from avalanche.benchmarks.utils import AvalancheDataset
+from avalanche.benchmarks.utils.data_attribute import DataAttribute
+from avalanche.benchmarks.utils.flat_data import ConstantSequence
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from clsim.data.source import ImageSource
+from clsim.scenario.plan import UNKNOWN, StreamPlan
+
+
+class RowStore:
+    """Images and the targets that may be seen, by row id.
+
+    Args:
+        images: uint8 [N, 3, H, W], an array or memory map.
+        samples: int64 [R], image of each row.
+        targets: int8 [R, C], what each row shows: 1, 0, -1.
+        first_row: id of the first row.
+    """
+
+    def __init__(
+        self, images: NDArray[np.uint8], samples: NDArray[np.int64], targets: NDArray[np.int8], first_row: int
+    ) -> None:
+        self._images = images
+        self._samples = samples
+        self._targets = targets
+        self._first_row = first_row
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one stored image."""
+        return int(np.prod(self._images.shape[1:]))
+
+    def images(self, rows: NDArray[np.int64]) -> Tensor:
+        """Images of row ids, float32 [B, 3, H, W] in -1..1."""
+        pixels = torch.from_numpy(self._images[self._samples[rows - self._first_row]])
+        return pixels.float().div_(127.5).sub_(1.0)
+
+    def targets(self, rows: NDArray[np.int64]) -> Tensor:
+        """Targets of row ids, float32 [B, C]: 1 present, 0 absent, -1 unknown."""
+        return torch.from_numpy(self._targets[rows - self._first_row]).float()
+
+
+class FetchedRows(Sequence[tuple[Tensor, Tensor, int, int]]):
+    """A fetched batch that reads like a list of samples, for collate functions that know nothing better."""
+
+    def __init__(self, x: Tensor, y: Tensor, index: Tensor) -> None:
+        self.batch = [x, y, index, torch.zeros(len(x), dtype=torch.long)]
+
+    def __len__(self) -> int:
+        return len(self.batch[0])
+
+    def __getitem__(self, position: Any) -> Any:
+        x, y, index, task = self.batch
+        return x[position], y[position], int(index[position]), int(task[position])
+
+
+def collate_rows(samples: Any) -> Any:
+    """Batch `[x, y, index, task_label]` from fetched rows, without a copy, or from single samples."""
+    return samples.batch if isinstance(samples, FetchedRows) else default_collate(samples)
+
+
+class _Samples:
+    """The per-sample view that stock Avalanche data sets index: (x float32 [3, H, W], y float32 [C], row id)."""
+
+    def __init__(self, store: RowStore, rows: NDArray[np.int64]) -> None:
+        self.store = store
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, int]:
+        row = self.rows[position : position + 1]
+        return self.store.images(row)[0], self.store.targets(row)[0], int(row[0])
+
+
+class MultiLabelDataset(AvalancheDataset):
+    """An Avalanche data set of rows that can be fetched a batch at a time.
+
+    Items are (x, y, row id, task label 0). Subsets and concatenations of one store keep the batched fetch; mixed with
+    other data the set falls back to Avalanche's item by item access.
+    """
+
+    def __init__(self, datasets: Any, *, store: RowStore | None = None, **kwargs: Any) -> None:
+        super().__init__(datasets, **kwargs)
+        parts = datasets if isinstance(datasets, Sequence) else [datasets]
+        stores = {id(part.store): part.store for part in parts if isinstance(part, MultiLabelDataset)}
+        alike = len(stores) == 1 and all(isinstance(part, MultiLabelDataset) for part in parts)
+        self.store = store or (next(iter(stores.values())) if alike else None)
+        self._row_ids: NDArray[np.int64] | None = None
+
+    @classmethod
+    def from_rows(cls, store: RowStore, rows: NDArray[np.int64]) -> MultiLabelDataset:
+        """The data set of `rows`, int64 [n], of a store."""
+        attributes = [
+            DataAttribute(rows.tolist(), "row_ids"),
+            DataAttribute(ConstantSequence(0, len(rows)), "targets_task_labels", use_in_getitem=True),
+        ]
+        samples: Any = _Samples(store, rows)
+        return cls([samples], store=store, data_attributes=attributes, collate_fn=collate_rows)
+
+    def rows(self) -> NDArray[np.int64]:
+        """Row ids in order, int64 [n]."""
+        if self._row_ids is None:
+            attribute: Iterable[int] = self._data_attributes["row_ids"]
+            self._row_ids = np.fromiter(attribute, dtype=np.int64, count=len(self))
+        return self._row_ids
+
+    def __getitems__(self, positions: Sequence[int] | NDArray[np.int64]) -> Sequence[Any]:
+        """The batch at `positions`; see `FetchedRows`."""
+        if self.store is None:
+            return [self[int(position)] for position in positions]
+        rows = self.rows()[np.asarray(positions, dtype=np.int64)]
+        return FetchedRows(self.store.images(rows), self.store.targets(rows), torch.from_numpy(rows))
+
+
+class MultiLabelBenchmark(CLScenario):
+    """The Avalanche benchmark of a plan.
+
+    Streams:
+        train_stream: one experience a task; y shows what the plan makes visible.
+        evaluation_stream: one experience, all test images, y = -1; the evaluator joins the truth by row id.
+        test_stream: for stock Avalanche: after task t the test images in scope, true labels of the seen columns.
+            Row ids as in evaluation_stream.
+
+    Each experience carries `classes_in_this_experience`, `classes_seen_so_far`, `previous_classes` and
+    `future_classes`, lists of column indices.
+
+    Attributes:
+        train_rows: the store behind the train stream; replay fetches its images there by row id.
+    """
+
+    def __init__(self, plan: StreamPlan, source: ImageSource, image_size: int) -> None:
+        train_images = source.images("train", image_size)
+        test_images = source.images("test", image_size)
+        self.train_rows = RowStore(train_images, _concat_samples(plan), _visible_targets(plan), 0)
+        first = plan.n_train_rows
+        nothing = np.full_like(plan.test_truth, UNKNOWN)
+        hidden = RowStore(test_images, plan.test_samples, nothing, first)
+        train = [MultiLabelDataset.from_rows(self.train_rows, plan.rows(t)) for t in range(len(plan.tasks))]
+        test = []
+        for task in plan.tasks:
+            seen = task.classes[1]
+            shown = nothing.copy()
+            shown[:, :seen] = plan.test_truth[:, :seen]
+            store = RowStore(test_images, plan.test_samples, shown, first)
+            test.append(MultiLabelDataset.from_rows(store, plan.test_rows()[plan.in_scope(seen)]))
+        evaluation = [MultiLabelDataset.from_rows(hidden, plan.test_rows())]
+        streams = benchmark_from_datasets(train=train, test=test, evaluation=evaluation).streams
+        super().__init__(list(streams.values()))
+        everything = list(range(plan.n_classes))
+        for name in ("train", "test"):
+            for experience, task in zip(self.streams[name], plan.tasks, strict=True):
+                _describe(experience, everything, *task.classes)
+        _describe(self.streams["evaluation"][0], everything, 0, plan.n_classes)
+
+
+def _describe(experience: Any, columns: list[int], start: int, stop: int) -> None:
+    experience.classes_in_this_experience = columns[start:stop]
+    experience.previous_classes = columns[:start]
+    experience.classes_seen_so_far = columns[:stop]
+    experience.future_classes = columns[stop:]
+
+
+def _concat_samples(plan: StreamPlan) -> NDArray[np.int64]:
+    return np.concatenate([task.samples for task in plan.tasks])
+
+
+def _visible_targets(plan: StreamPlan) -> NDArray[np.int8]:
+    targets = np.full((plan.n_train_rows, plan.n_classes), UNKNOWN, dtype=np.int8)
+    for index, task in enumerate(plan.tasks):
+        targets[plan.rows(index)[:, None], task.columns] = task.values
+    return targets

@@ -1,0 +1,127 @@
+"""From a document to a validated configuration, or to one line per problem."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from clsim.errors import ScenarioError, did_you_mean
+from clsim.scenario.document import Document, KeyPath
+from clsim.scenario.schema import ScenarioConfig, not_yet
+
+
+def validate(document: Document) -> ScenarioConfig:
+    """Check a document against the schema.
+
+    Raises:
+        ScenarioError: with every problem of the document, each `file:line: key.path: given, allowed, did you mean`.
+    """
+    try:
+        config = ScenarioConfig.model_validate(document.data)
+    except ValidationError as error:
+        raise ScenarioError(_problems(document, error)) from None
+    problems = [
+        document.problem(path, f"not yet: {_shown(_value(document.data, path))}; available: {available}")
+        for path, available in not_yet(config)
+    ]
+    if problems:
+        raise ScenarioError(problems)
+    return config
+
+
+def _problems(document: Document, error: ValidationError) -> list[str]:
+    by_path: dict[KeyPath, list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False):
+        by_path.setdefault(_data_path(document.data, detail), []).append(detail)
+    lines = [document.problem(path, _describe(document, path, details)) for path, details in by_path.items()]
+    return sorted(lines, key=_file_order)
+
+
+def _file_order(line: str) -> tuple[str, int]:
+    name, _, rest = line.partition(":")
+    number = rest.partition(":")[0]
+    return name, int(number) if number.isdigit() else 0
+
+
+def _data_path(data: Any, detail: ErrorDetails) -> KeyPath:
+    """pydantic's location without the union tags it puts between the keys that were written."""
+    path: list[str | int] = []
+    location = detail["loc"]
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if (isinstance(data, dict) and part in data) or (
+            isinstance(data, list) and isinstance(part, int) and part < len(data)
+        ):
+            data = data[part]
+        elif not (last and detail["type"] == "missing"):
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _describe(document: Document, path: KeyPath, details: list[ErrorDetails]) -> str:
+    detail = details[0]
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        allowed = _allowed_keys(path[:-1])
+        return f"unknown key{did_you_mean(path[-1], allowed)}; allowed: {', '.join(allowed)}"
+    if kind == "missing":
+        return "required key is missing"
+    if kind == "not_yet":
+        return detail["msg"]
+    given = _value(document.data, path) if path else None
+    if kind == "literal_error":
+        names = [name for d in details if d["type"] == "literal_error" for name in _expected(d)]
+        others = [_plain(d["msg"]) for d in details if d["type"] != "literal_error"]
+        allowed_text = ", ".join([*names, *others])
+        return f"given {_shown(given)}, allowed: {allowed_text}{did_you_mean(given, names)}"
+    text = " or ".join(dict.fromkeys(_plain(d["msg"]) for d in details))
+    if kind == "one_of" and isinstance(given, dict) and len(given) != 1:
+        text += " (one of them, not several)"
+    return f"given {_shown(given)}, {text}" if path else text
+
+
+def _expected(detail: ErrorDetails) -> list[str]:
+    text = detail.get("ctx", {}).get("expected", "")
+    return [name.strip().strip("'") for part in text.split(" or ") for name in part.split(",") if name.strip()]
+
+
+def _plain(message: str) -> str:
+    return message.replace("Input should be a valid list", "a list").replace("Input should", "should")
+
+
+def _value(data: Any, path: KeyPath) -> Any:
+    for part in path:
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            return None
+    return data
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _allowed_keys(path: KeyPath) -> list[str]:
+    """Keys of the section at `path`."""
+    section: type[BaseModel] = ScenarioConfig
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = section.model_fields.get(str(part))
+        models = _models(field.annotation) if field else []
+        named = [model for model in models if str(part) in model.model_fields]
+        section = (named or models or [section])[0]
+    return list(section.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]

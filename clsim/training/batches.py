@@ -1,0 +1,71 @@
+"""The order in which a task's rows become mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clsim.randomness import permutation
+from clsim.scenario.stream import MultiLabelDataset, collate_rows
+
+
+class EpochLoader:
+    """Shuffled mini-batches `[x, y, index, task_label]` of one task.
+
+    The order of an epoch is derived from (seed, task, epoch), so a start in the middle is only a position, and every
+    strategy meets the same batches. A replay that concatenates enlarges the pool the order runs over: positions beyond
+    the task's own rows are not fetched here but handed over in `beyond`.
+
+    Attributes:
+        beyond: int64 [m], for the batch last yielded, positions in the enlarged part of the pool, from 0.
+    """
+
+    def __init__(self, dataset: MultiLabelDataset, batch_size: int, seed: int, task: int) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.seed = seed
+        self.task = task
+        self.pool = len(dataset)
+        self.epoch = 0
+        self.first_step = 0
+        self.beyond: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+    def enlarge(self, n: int) -> None:
+        """Let each epoch also run over `n` rows that are not in the data set."""
+        self.pool += n
+
+    def start(self, epoch: int, first_step: int) -> None:
+        """Set where the next iteration begins."""
+        self.epoch = epoch
+        self.first_step = first_step
+
+    def __len__(self) -> int:
+        """Steps of a whole epoch."""
+        return -(-self.pool // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        order = permutation(self.pool, self.seed, "order", self.task, self.epoch)
+        for step in range(self.first_step, len(self)):
+            positions = order[step * self.batch_size : (step + 1) * self.batch_size]
+            own = positions < len(self.dataset)
+            self.beyond = positions[~own] - len(self.dataset)
+            yield collate_rows(self.dataset.__getitems__(positions[own]))
+
+
+class EvaluationLoader:
+    """Mini-batches of a data set in its own order."""
+
+    def __init__(self, dataset: MultiLabelDataset, batch_size: int) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        for start in range(0, len(self.dataset), self.batch_size):
+            positions = np.arange(start, min(start + self.batch_size, len(self.dataset)))
+            yield collate_rows(self.dataset.__getitems__(positions))

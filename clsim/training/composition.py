@@ -1,0 +1,202 @@
+"""Strategies by name: found as entry points or in a file, given options, combined."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from clsim.errors import StrategyError, did_you_mean
+from clsim.scenario.plan import StreamPlan
+from clsim.scenario.schema import ScenarioConfig
+from clsim.training.strategy import Context, Strategy
+
+if TYPE_CHECKING:
+    from avalanche.core import SupervisedPlugin
+
+    from clsim.training.strategy import Criterion
+
+GROUP = "clsim.strategies"
+
+
+def registered() -> dict[str, EntryPoint]:
+    """Entry points of installed strategies by name, sorted."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+def strategy_class(name: str) -> type[Strategy]:
+    """The class behind a registered name or `path/to/file.py:Class`.
+
+    Raises:
+        StrategyError: nothing there, or not a Strategy.
+    """
+    if ".py" in name:
+        found = _from_file(name)
+    else:
+        points = registered()
+        if name not in points:
+            hint = did_you_mean(name, points)
+            raise StrategyError(f"unknown strategy {name!r}{hint}; available: {', '.join(points)}, or file.py:Class")
+        found = points[name].load()
+    if not (inspect.isclass(found) and issubclass(found, Strategy)):
+        raise StrategyError(f"{name}: {found!r} is not a subclass of clsim.Strategy")
+    return found
+
+
+def _from_file(name: str) -> Any:
+    path_text, _, class_name = name.rpartition(":")
+    path = Path(path_text)
+    if not path_text or not path.is_file():
+        raise StrategyError(f"{name}: expected path/to/file.py:Class, and no file {path_text or name!r} is there")
+    module_name = "clsim_user_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise StrategyError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
+    if not hasattr(module, class_name):
+        own = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Strategy) and v != Strategy]
+        hint = f"; it has: {', '.join(own)}" if own else ""
+        raise StrategyError(f"{path}: has no class {class_name!r}{did_you_mean(class_name, own)}{hint}")
+    return getattr(module, class_name)
+
+
+class Composition:
+    """One or more strategies that act as one method.
+
+    Args:
+        spec: "lwf", "lwf+er", or parts given as file.py:Class.
+        options: {"lwf.weight": 2.0} for one part, or {"weight": 2.0} for every part that has the option.
+
+    Raises:
+        StrategyError: unknown or repeated parts, conflicting claims, unknown or wrong options.
+    """
+
+    def __init__(self, spec: str, options: Mapping[str, Any] | None = None) -> None:
+        self.spec = spec
+        classes = [strategy_class(part) for part in _split(spec)]
+        self.parts = _with_options(classes, dict(options or {}))
+        self.name = "+".join(_name(kind) for kind in classes)
+        names = [_name(kind) for kind in classes]
+        if len(set(names)) < len(names):
+            raise StrategyError(f"{spec}: a part is named twice")
+        for claim in sorted({claim for kind in classes for claim in kind.claims}):
+            claimants = [_name(kind) for kind in classes if claim in kind.claims]
+            if len(claimants) > 1:
+                raise StrategyError(f"{spec}: {' and '.join(claimants)} both decide the {claim} and cannot be combined")
+        if len(classes) > 1 and any(kind.restarts for kind in classes):
+            whole = next(_name(kind) for kind in classes if kind.restarts)
+            raise StrategyError(f"{spec}: {whole} retrains from scratch at every task and cannot be combined")
+
+    @property
+    def restarts(self) -> bool:
+        return any(part.restarts for part in self.parts)
+
+    def options(self) -> dict[str, dict[str, Any]]:
+        """Resolved options by part, JSON-ready."""
+        return {_name(type(part)): part.options.model_dump(mode="json") for part in self.parts}
+
+    def check(self, config: ScenarioConfig, n_classes: int) -> None:
+        """Raise StrategyError when the scenario lacks what a part needs."""
+        for part in self.parts:
+            part.check(config, n_classes)
+
+    def plugins(self, context: Context) -> list[SupervisedPlugin]:
+        """The plugins of all parts, in the order of the parts."""
+        return [plugin for part in self.parts for plugin in part.plugins(context)]
+
+    def criterion(self) -> Criterion:
+        """The one claimed criterion, else masked binary cross-entropy."""
+        from clsim.training.losses import masked_bce
+
+        made = [criterion for part in self.parts if (criterion := part.criterion()) is not None]
+        if len(made) > 1:
+            raise StrategyError(f"{self.spec}: two parts bring a criterion; one of them must be left out")
+        return made[0] if made else masked_bce
+
+    def derive_plan(self, plan: StreamPlan, truth: Any) -> StreamPlan:
+        """The plan to train on.
+
+        Args:
+            truth: a function without arguments that returns the true labels; called only if a part derives a plan.
+        """
+        for part in self.parts:
+            if type(part).derive_plan is not Strategy.derive_plan:
+                labels: NDArray[np.int8] = truth()
+                plan = part.derive_plan(plan, labels) or plan
+        return plan
+
+    def first_task_key(self) -> str | None:
+        """Hash of what is active in the first task over all parts, or None when a part may not share it."""
+        keys = [part.first_task_key() for part in self.parts]
+        if any(key is None for key in keys):
+            return None
+        return hashlib.sha256("|".join(sorted(filter(None, keys))).encode()).hexdigest()
+
+
+def check_options(specs: Sequence[str], options: Mapping[str, Any]) -> dict[str, Composition]:
+    """Compose several specs with shared options; each option must fit at least one of them.
+
+    Raises:
+        StrategyError: as `Composition`, or an option that fits none.
+    """
+    unused = set(options)
+    composed = {}
+    for spec in specs:
+        classes = [strategy_class(part) for part in _split(spec)]
+        fitting = {key: value for key, value in options.items() if any(_accepts(kind, key) for kind in classes)}
+        unused -= set(fitting)
+        composed[spec] = Composition(spec, fitting)
+    if unused:
+        kinds = [strategy_class(part) for spec in specs for part in _split(spec)]
+        raise StrategyError(_unknown_option(sorted(unused)[0], kinds))
+    return composed
+
+
+def _split(spec: str) -> list[str]:
+    parts = [part.strip() for part in spec.split("+")]
+    if not all(parts):
+        raise StrategyError(f"strategy {spec!r}: expected a name, or names joined with +, such as lwf+er")
+    return parts
+
+
+def _name(kind: type[Strategy]) -> str:
+    return kind.name or kind.__name__.lower()
+
+
+def _accepts(kind: type[Strategy], key: str) -> bool:
+    part, _, option = key.rpartition(".")
+    return option in kind.Options.model_fields and part in ("", _name(kind))
+
+
+def _with_options(classes: Sequence[type[Strategy]], options: dict[str, Any]) -> list[Strategy]:
+    for key in options:
+        if not any(_accepts(kind, key) for kind in classes):
+            raise StrategyError(_unknown_option(key, classes))
+    parts = []
+    for kind in classes:
+        own = {key.rpartition(".")[2]: value for key, value in sorted(options.items()) if _accepts(kind, key)}
+        try:
+            parts.append(kind(kind.Options(**own)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join([_name(kind), *map(str, first["loc"])])
+            raise StrategyError(f"strategy option {where}: given {first['input']!r}, {first['msg']}") from None
+    return parts
+
+
+def _unknown_option(key: str, classes: Sequence[type[Strategy]]) -> str:
+    allowed = list(dict.fromkeys(f"{_name(kind)}.{option}" for kind in classes for option in kind.Options.model_fields))
+    hint = did_you_mean(key, [*allowed, *(name.rpartition(".")[2] for name in allowed)])
+    return f"unknown strategy option {key!r}{hint}; allowed: {', '.join(allowed) or 'none'}"

@@ -1,0 +1,61 @@
+"""Knowledge distillation from the model as it was after the previous task."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from avalanche.core import SupervisedPlugin
+from torch import Tensor
+
+from clsim.models.network import MultiLabelNet
+
+
+class Distillation(SupervisedPlugin):
+    """Adds `weight` * loss(student, teacher) on unknown old classes.
+
+    The teacher is a frozen copy of the model at the end of the previous task; the first task has none. Entries are
+    distilled where the batch does not know the label and no policy has excluded the row (`strategy.distillable`).
+
+    Args:
+        loss: function of (student logits [B, S], teacher logits [B, O], where bool [B, O]), see `clsim.training.losses`.
+        weight: factor of the term.
+        new_model: makes a network of the run's architecture, to load a saved teacher into.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[Tensor, Tensor, Tensor], Tensor],
+        weight: float,
+        new_model: Callable[[], MultiLabelNet],
+    ) -> None:
+        super().__init__()
+        self.loss = loss
+        self.weight = weight
+        self.new_model = new_model
+        self.teacher: MultiLabelNet | None = None
+
+    def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        if self.teacher is None:
+            return
+        with torch.no_grad():
+            teacher = self.teacher(strategy.mb_x)
+        where = (strategy.mb_y[:, : teacher.shape[1]] < 0) & strategy.distillable[:, None]
+        strategy.add_loss("distillation", self.weight * self.loss(strategy.mb_output, teacher, where))
+
+    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        self.teacher = copy.deepcopy(strategy.model).eval().requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"teacher": None if self.teacher is None else self.teacher.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["teacher"] is None:
+            self.teacher = None
+            return
+        teacher = self.new_model()
+        teacher.head.grow(len(state["teacher"]["head.bias"]))
+        teacher.load_state_dict(state["teacher"])
+        self.teacher = teacher.eval().requires_grad_(False)

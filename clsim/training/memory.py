@@ -1,0 +1,165 @@
+"""Replay memory: rows with the labels they were seen with, and where each label came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clsim.errors import StrategyError
+from clsim.randomness import permutation, raw_integers
+
+GIVEN = 0
+UNKNOWN = -1
+
+
+class Selection(Protocol):
+    """A policy for which rows of a task to keep: an order of preference, whose prefix is kept."""
+
+    def rank(self, labels: NDArray[np.float32], seed: int, task: int) -> NDArray[np.int64]:
+        """Preference among a task's n rows, best first, int64 [n].
+
+        Args:
+            labels: float32 [n, k], visible labels of the task's own k classes.
+            seed: the run's seed.
+            task: index of the task.
+        """
+        ...
+
+
+class RandomSelection:
+    """Rows in a uniform random order."""
+
+    def rank(self, labels: NDArray[np.float32], seed: int, task: int) -> NDArray[np.int64]:
+        return permutation(len(labels), seed, "memory", task)
+
+
+class ClassBalancedSelection:
+    """Round robin over the task's classes, in each round the class with the fewest positives first.
+
+    So every prefix is as balanced over classes as single rows allow, and a shrinking memory stays balanced. Inside a
+    class the order is random; a row is taken once, for whichever of its classes comes first.
+    """
+
+    def rank(self, labels: NDArray[np.float32], seed: int, task: int) -> NDArray[np.int64]:
+        shuffled = permutation(len(labels), seed, "memory", task)
+        positive = labels[shuffled] == 1
+        rarest_first = np.argsort(positive.sum(axis=0), kind="stable")
+        queues = [iter(shuffled[positive[:, column]]) for column in rarest_first]
+        order: list[int] = []
+        taken = np.zeros(len(labels), dtype=bool)
+        while queues:
+            for queue in list(queues):
+                row = next((row for row in queue if not taken[row]), None)
+                if row is None:
+                    queues.remove(queue)
+                else:
+                    taken[row] = True
+                    order.append(int(row))
+        order.extend(int(row) for row in shuffled[~taken[shuffled]])
+        return np.array(order, dtype=np.int64)
+
+
+SELECTIONS: dict[str, type[Selection]] = {"random": RandomSelection, "class-balanced": ClassBalancedSelection}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many rows a memory may hold: `per_class` for each class of a task, or `total` shared by the seen classes."""
+
+    per_class: int | None = None
+    total: int | None = None
+
+    def of_task(self, classes: tuple[int, int], seen: int) -> int:
+        """Rows for a task with columns [start, stop) once `seen` columns are known.
+
+        DECIDED: a total is divided by seen classes, and what the division leaves goes to the first columns, one each.
+        """
+        start, stop = classes
+        if self.per_class is not None:
+            return self.per_class * (stop - start)
+        assert self.total is not None
+        share, rest = divmod(self.total, seen)
+        return share * (stop - start) + max(0, min(stop, rest) - start)
+
+    def check(self, n_classes: int) -> None:
+        """Raise StrategyError if the budget cannot hold one row a class."""
+        if self.total is not None and self.total < n_classes:
+            raise StrategyError(
+                f"memory.budget.total: given {self.total}, must be at least {n_classes}, one row for each class"
+            )
+
+
+class Memory:
+    """The stored rows, grouped by the task that stored them, each group in order of preference.
+
+    Attributes:
+        rows: int64 [M], row ids of the train stream.
+        labels: float32 [M, C], labels as seen when stored: 1, 0, -1 unknown, (0, 1) soft.
+        provenance: int16 [M, C], -1 unknown, 0 given by the stream, k + 1 relabelled after task k.
+        stored_by: int64 [M], task that stored the row.
+    """
+
+    def __init__(self, budget: Budget, selection: Selection, tasks: tuple[tuple[int, int], ...], seed: int) -> None:
+        self.budget = budget
+        self.selection = selection
+        self.tasks = tasks
+        self.seed = seed
+        self.rows = np.empty(0, dtype=np.int64)
+        self.labels = np.empty((0, tasks[-1][1]), dtype=np.float32)
+        self.provenance = np.empty((0, tasks[-1][1]), dtype=np.int16)
+        self.stored_by = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def nbytes(self, image_bytes: int) -> int:
+        """Bytes of the memory with its images at `image_bytes` each."""
+        arrays = self.rows.nbytes + self.labels.nbytes + self.provenance.nbytes + self.stored_by.nbytes
+        return arrays + len(self) * image_bytes
+
+    def update(self, task: int, rows: NDArray[np.int64], labels: NDArray[np.float32]) -> None:
+        """Store the preferred rows of a task and shrink older groups to their share.
+
+        Args:
+            rows: int64 [n], row ids of the task.
+            labels: float32 [n, C], their visible labels.
+        """
+        start, seen = self.tasks[task]
+        order = self.selection.rank(labels[:, start:seen], self.seed, task)[: self.budget.of_task((start, seen), seen)]
+        provenance = np.where(labels[order] == UNKNOWN, UNKNOWN, GIVEN).astype(np.int16)
+        self.rows = np.concatenate([self.rows, rows[order]])
+        self.labels = np.concatenate([self.labels, labels[order]])
+        self.provenance = np.concatenate([self.provenance, provenance])
+        self.stored_by = np.concatenate([self.stored_by, np.full(len(order), task)])
+        self._shrink(seen)
+
+    def _shrink(self, seen: int) -> None:
+        kept = []
+        for task in np.unique(self.stored_by):
+            group = np.flatnonzero(self.stored_by == task)
+            kept.append(group[: self.budget.of_task(self.tasks[int(task)], seen)])
+        keep = np.concatenate(kept)
+        for name in ("rows", "labels", "provenance", "stored_by"):
+            setattr(self, name, getattr(self, name)[keep])
+
+    def draw(self, n: int, *position: int) -> NDArray[np.int64]:
+        """`n` positions in the memory for one step, int64 [n]: without repeats as long as the memory allows.
+
+        Args:
+            position: task, epoch and step.
+        """
+        if not len(self):
+            return np.empty(0, dtype=np.int64)
+        rounds = -(-n // len(self))
+        keys = raw_integers(rounds * len(self), self.seed, "replay", *position).reshape(rounds, len(self))
+        return np.argsort(keys, axis=1, kind="stable").reshape(-1)[:n]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name).copy() for name in ("rows", "labels", "provenance", "stored_by")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in ("rows", "labels", "provenance", "stored_by"):
+            setattr(self, name, state[name].copy())

@@ -1,0 +1,103 @@
+"""The contract between clsim and a strategy. No torch here: listing and planning stay light.
+
+A strategy is a typed set of options, the Avalanche plugins it makes from them, and perhaps a criterion. Several parts
+combine (`lwf+er`) when no two claim the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from clsim.scenario.plan import StreamPlan
+from clsim.scenario.schema import ScenarioConfig
+
+if TYPE_CHECKING:
+    from avalanche.core import SupervisedPlugin
+    from torch import Tensor
+
+    from clsim.models.network import MultiLabelNet
+    from clsim.scenario.stream import RowStore
+
+    Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+class Options(BaseModel):
+    """Base of a strategy's options: immutable, unknown names refused. Give each field a description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a strategy may know about the run.
+
+    Attributes:
+        config: the scenario's configuration.
+        seed: the run's seed; derive generators from it with `clsim.randomness`.
+        tasks: column range [start, stop) of each task's classes.
+        rows: the training rows; a memory fetches its images there by row id.
+        new_model: makes a freshly initialised network of the run's architecture, with a head of no classes.
+    """
+
+    config: ScenarioConfig
+    seed: int
+    tasks: tuple[tuple[int, int], ...]
+    rows: RowStore
+    new_model: Callable[[], MultiLabelNet]
+
+    @property
+    def n_classes(self) -> int:
+        return self.tasks[-1][1]
+
+
+class Strategy:
+    """One part of a method. Subclass it, name it, override what it needs.
+
+    Attributes:
+        name: what users type; also the folder of its runs.
+        claims: what only one part of a composition may decide: "criterion", "memory", "old_classes" (what unknown old
+            classes of new images mean), "plan".
+        restarts: every task trains a freshly initialised network.
+    """
+
+    name: ClassVar[str] = ""
+    claims: ClassVar[frozenset[str]] = frozenset()
+    restarts: ClassVar[bool] = False
+
+    class Options(Options):
+        """No options."""
+
+    def __init__(self, options: BaseModel | None = None) -> None:
+        self.options: Any = options if options is not None else type(self).Options()
+
+    def check(self, config: ScenarioConfig, n_classes: int) -> None:
+        """Raise StrategyError when the scenario lacks what this part needs."""
+
+    def plugins(self, context: Context) -> list[SupervisedPlugin]:
+        """The Avalanche plugins of this part, made anew for a run."""
+        return []
+
+    def criterion(self) -> Criterion | None:
+        """The loss on (logits float [B, S], targets float [B, C]); None leaves masked binary cross-entropy."""
+        return None
+
+    def derive_plan(self, plan: StreamPlan, truth: NDArray[np.int8]) -> StreamPlan | None:
+        """Another plan to train on (`joint`); its hash and origin are recorded. None keeps the scenario's own.
+
+        Args:
+            truth: int8 [N, C], true training labels. A method that reads them is not a partial-label method.
+        """
+        return None
+
+    def first_task_key(self) -> str | None:
+        """What of this part is active in the first task, as text; equal keys may share that task's training.
+
+        None: never shared, the safe answer for a method that says nothing else.
+        """
+        return None

@@ -1,0 +1,347 @@
+"""The training template: Avalanche's SupervisedTemplate whose loop over tasks, epochs and steps we own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from avalanche.core import BasePlugin, BaseSGDPlugin, SupervisedPlugin
+from avalanche.evaluation.metric_definitions import PluginMetric
+from avalanche.logging import BaseLogger
+from avalanche.training.plugins import EvaluationPlugin
+from avalanche.training.plugins.clock import Clock
+from avalanche.training.templates.base_sgd import PeriodicEval
+from avalanche.training.templates import SupervisedTemplate
+from avalanche.training.utils import trigger_plugins
+from torch import Tensor
+
+from clsim.errors import RunError
+from clsim.models.network import MultiLabelNet
+from clsim.randomness import derive_seed
+from clsim.scenario.schema import TrainingSection
+from clsim.scenario.stream import MultiLabelBenchmark
+from clsim.training.batches import EpochLoader, EvaluationLoader
+from clsim.training.optimization import build_optimizer, build_schedule
+
+STEP_EVENTS = (
+    "before_training_iteration",
+    "before_forward",
+    "after_forward",
+    "before_backward",
+    "after_backward",
+    "before_update",
+    "after_update",
+    "after_training_iteration",
+)
+
+
+@dataclass
+class Position:
+    """Where a run stands: `step` steps of `epoch` of `task` are done; `started`: the task's before-hooks have run."""
+
+    task: int = 0
+    epoch: int = 0
+    step: int = 0
+    started: bool = False
+
+
+class MultiLabelTemplate(SupervisedTemplate):
+    """Trains a growing multi-label network through a stream.
+
+    For plugins, beyond Avalanche's own attributes:
+        replayed: bool [B], rows of the batch that came from a memory.
+        distillable: bool [B], rows whose unknown old classes a teacher may fill.
+        position: task, epoch and step being trained.
+        loader: the task's `EpochLoader`, also as `dataloader`.
+        add_loss(name, value), extend_batch(x, y, index).
+
+    Args:
+        benchmark: the streams, for whoever holds the template.
+        model: network with a growing head.
+        config: the scenario's training section.
+        criterion: function of (logits float [B, S], targets float [B, C]) -> scalar.
+        plugins: Avalanche plugins of the strategy.
+        evaluator: metrics and loggers.
+        seed: the run's seed; every random number of training derives from it.
+        device: where to train.
+        restarts: makes a fresh model for every task (`joint`), or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        benchmark: MultiLabelBenchmark,
+        model: MultiLabelNet,
+        config: TrainingSection,
+        criterion: Callable[[Tensor, Tensor], Tensor],
+        plugins: Sequence[Any],
+        evaluator: EvaluationPlugin,
+        seed: int,
+        device: str = "cpu",
+        restarts: Callable[[], MultiLabelNet] | None = None,
+    ) -> None:
+        super().__init__(
+            model=model,
+            optimizer=build_optimizer(config.optimizer, model, first_task=True),
+            criterion=criterion,
+            train_mb_size=config.batch_size,
+            train_epochs=config.epochs,
+            eval_mb_size=4 * config.batch_size,
+            device=device,
+            plugins=list(plugins),
+            evaluator=evaluator,
+            eval_every=-1,
+        )
+        self.benchmark = benchmark
+        self.config = config
+        self.seed = seed
+        self.restarts = restarts
+        self.position = Position()
+        self.loss_sums: dict[str, Tensor] = {}
+        self.learning_rate = 0.0
+        self.samples_trained = 0
+        self._step_callbacks: dict[str, list[Callable[..., Any]]] = {}
+        self._task_state: dict[str, Any] = {}
+
+    # the loop over tasks, epochs and steps
+
+    def learn(self, train_stream: Sequence[Any], evaluation_stream: Any) -> None:
+        """Train through the stream from `position` on; score the evaluation stream after each task.
+
+        A task without rows (a derived plan may have some) is passed over.
+        """
+        for experience in train_stream[self.position.task :]:
+            if len(experience.dataset):
+                self.train(experience, eval_streams=[])
+                self.eval(evaluation_stream)
+            else:
+                self.position = Position(experience.current_experience + 1)
+
+    def _before_training(self, **kwargs: Any) -> None:
+        if not self.position.started:
+            super()._before_training(**kwargs)
+
+    def _before_training_exp(self, **kwargs: Any) -> None:
+        """Data, model, optimiser and schedule of the task.
+
+        Inside a resumed task the set-up is rebuilt and its state loaded; the before-hooks are not run again.
+        """
+        resumed = self.position.started
+        if not resumed:
+            self.position = Position(self.experience.current_experience)
+            if self.restarts is not None and self.position.task:
+                self.model = self.restarts().to(self.device).train()
+        self._before_train_dataset_adaptation(**kwargs)
+        self.train_dataset_adaptation(**kwargs)
+        self._after_train_dataset_adaptation(**kwargs)
+        self.make_train_dataloader(**kwargs)
+        self.model = self.model_adaptation()
+        self._step_callbacks = {event: self._callbacks(event) for event in STEP_EVENTS}
+        self.make_optimizer()
+        if resumed:
+            self._load_task_state()
+            return
+        trainable = _trainable(self.model)
+        trigger_plugins(self, "before_training_exp", **kwargs)
+        if _trainable(self.model) != trainable:
+            self.make_optimizer()  # a plugin froze, thawed or added parameters
+        self._make_schedule()
+        self.position.started = True
+
+    def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
+        while self.position.epoch < self.train_epochs:
+            if self.position.step == 0:
+                self.loss_sums = {}
+                self._before_training_epoch(**kwargs)
+            self.training_epoch(**kwargs)
+            self._after_training_epoch(**kwargs)
+            self.position.epoch += 1
+            self.position.step = 0
+
+    def _after_training_exp(self, **kwargs: Any) -> None:
+        super()._after_training_exp(**kwargs)
+        self.position = Position(self.position.task + 1)
+
+    def training_epoch(self, **kwargs: Any) -> None:
+        """The steps of the current epoch, from `position.step` on."""
+        self.loader.start(self.position.epoch, self.position.step)
+        for self.mbatch in self.loader:
+            seed_generators(self.seed, "step", *_where(self.position), device=self.device)
+            self._unpack_minibatch()
+            self.replayed = torch.zeros(len(self.mb_x), dtype=torch.bool, device=self.device)
+            self.distillable = ~self.replayed
+            self._notify("before_training_iteration")
+
+            self.optimizer.zero_grad()
+            self.loss = self._make_empty_loss()
+            self._notify("before_forward")
+            self.mb_output = self.forward()
+            self._notify("after_forward")
+
+            self.add_loss("classification", self.criterion())
+            self._notify("before_backward")
+            self.backward()
+            self._notify("after_backward")
+
+            self._notify("before_update")
+            self.optimizer_step()
+            self._notify("after_update")
+            self._sum_loss("total", self.loss)
+            self.samples_trained += len(self.mb_x)
+            self.learning_rate = self.optimizer.param_groups[0]["lr"]
+            self.schedule.step()
+            self.position.step += 1
+            self._notify("after_training_iteration")
+        self._refuse_nan()
+
+    def forward(self) -> Tensor:
+        """Logits of the current batch, float [B, seen classes]."""
+        logits: Tensor = self.model(self.mb_x)
+        return logits
+
+    # what plugins use
+
+    def add_loss(self, name: str, value: Tensor) -> None:
+        """Add a scalar term to the loss of this step; its epoch mean is logged as `loss/<name>`."""
+        self.loss = self.loss + value
+        self._sum_loss(name, value)
+
+    def extend_batch(self, x: Tensor, y: Tensor, index: Tensor) -> None:
+        """Append replayed rows to the current batch: x float [R, 3, H, W], y float [R, C], index int64 [R]."""
+        own = self.mbatch
+        new = [x, y, index, torch.zeros(len(x), dtype=torch.long)]
+        self.mbatch = [torch.cat([a, b.to(self.device)]) for a, b in zip(own, new, strict=True)]
+        self.replayed = torch.cat([self.replayed, torch.ones(len(x), dtype=torch.bool, device=self.device)])
+        self.distillable = torch.cat([self.distillable, torch.ones_like(self.replayed[-len(x) :])])
+
+    def epoch_losses(self) -> dict[str, float]:
+        """Mean over the epoch's steps of each loss term, `total` among them."""
+        return {name: float(value) / max(1, self.position.step) for name, value in self.loss_sums.items()}
+
+    def _sum_loss(self, name: str, value: Tensor) -> None:
+        known = self.loss_sums.get(name)
+        self.loss_sums[name] = value.detach().double() if known is None else known + value.detach()
+
+    def _refuse_nan(self) -> None:
+        for name, value in self.epoch_losses().items():
+            if not np.isfinite(value):
+                at = self.position
+                raise RunError(f"loss term {name!r} is {value} in task {at.task}, epoch {at.epoch}; training stopped")
+
+    # set-up of a task
+
+    def make_train_dataloader(self, **kwargs: Any) -> None:
+        task = self.experience.current_experience
+        self.loader = EpochLoader(self.adapted_dataset, self.train_mb_size, self.seed, task)
+        self.dataloader = self.loader
+
+    def make_eval_dataloader(self, **kwargs: Any) -> None:
+        self.dataloader = EvaluationLoader(self.adapted_dataset, self.eval_mb_size)
+
+    def model_adaptation(self, model: Any = None) -> MultiLabelNet:
+        """Grow the head to the classes seen so far; evaluation changes nothing."""
+        if self.is_training:
+            self.model.head.grow(len(self.experience.classes_seen_so_far))
+        adapted: MultiLabelNet = self.model.to(self.device)
+        return adapted
+
+    def make_optimizer(self, **kwargs: Any) -> None:
+        """A new optimiser: the one before knows nothing of the rows the head has gained."""
+        self.optimizer = build_optimizer(self.config.optimizer, self.model, first_task=self.position.task == 0)
+
+    def _make_schedule(self) -> None:
+        self.schedule = build_schedule(self.config.schedule, self.optimizer, self.train_epochs * len(self.loader))
+
+    # events
+
+    def _callbacks(self, event: str) -> list[Callable[..., Any]]:
+        """Bound methods of the plugins that do something at an event; the base classes' empty ones are left out."""
+        return [getattr(plugin, event) for plugin in self.plugins if _listens(plugin, event)]
+
+    def _notify(self, event: str) -> None:
+        for callback in self._step_callbacks[event]:
+            callback(self)
+
+    # state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes during training, inside a task or between two.
+
+        Raises:
+            RunError: a plugin has no `state_dict`, so that the run cannot be resumed; it is named.
+        """
+        state: dict[str, Any] = {
+            "position": asdict(self.position),
+            "model": self.model.state_dict(),
+            "plugins": [plugin.state_dict() for plugin in self._stateful()],
+            "clock": dict(vars(self.clock)),
+        }
+        if self.position.started:
+            state["task"] = {
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "pool": self.loader.pool,
+                "loss_sums": dict(self.loss_sums),
+            }
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`; the next `learn` goes on with the very next step."""
+        self.position = Position(**state["position"])
+        self.model.head.grow(len(state["model"]["head.bias"]))
+        self.model.load_state_dict(state["model"])
+        for plugin, saved in zip(self._stateful(), state["plugins"], strict=True):
+            plugin.load_state_dict(saved)
+        vars(self.clock).update(state["clock"])
+        self._task_state = state.get("task", {})
+
+    def _load_task_state(self) -> None:
+        saved = self._task_state
+        self.loader.pool = saved["pool"]
+        self._make_schedule()
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.loss_sums = dict(saved["loss_sums"])
+
+    def _stateful(self) -> list[Any]:
+        owners = [plugin for plugin in self.plugins if not isinstance(plugin, EvaluationPlugin | Clock | PeriodicEval)]
+        owners += [metric for metric in self.evaluator.metrics if hasattr(metric, "state_dict")]
+        for owner in owners:
+            if not hasattr(owner, "state_dict"):
+                raise RunError(f"not resumable: plugin {type(owner).__name__} has no state_dict")
+        return owners
+
+
+def seed_generators(seed: int, *purpose: Any, device: torch.device) -> None:
+    """Seed Python's, NumPy's and torch's global generators from (seed, purpose), for dropout and stock plugins."""
+    derived = derive_seed(seed, *purpose)
+    random.seed(derived)
+    np.random.seed(derived % 2**32)  # noqa: NPY002  the global generator is what stock plugins use
+    torch.default_generator.manual_seed(derived)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(derived)
+
+
+def _where(position: Position) -> tuple[int, int, int]:
+    return position.task, position.epoch, position.step
+
+
+def _trainable(model: torch.nn.Module) -> list[int]:
+    return [id(parameter) for parameter in model.parameters() if parameter.requires_grad]
+
+
+_SILENT = (BasePlugin, BaseSGDPlugin, SupervisedPlugin, PluginMetric, BaseLogger)
+"""Avalanche's base classes, whose callbacks do nothing."""
+
+
+def _listens(plugin: Any, event: str) -> bool:
+    if isinstance(plugin, EvaluationPlugin):
+        return any(_listens(part, event) for part in [*plugin.metrics, *plugin.loggers])
+    for kind in type(plugin).__mro__:
+        if event in vars(kind):
+            return kind not in _SILENT
+    return hasattr(plugin, event)

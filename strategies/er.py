@@ -1,0 +1,60 @@
+"""Experience replay with partially labelled exemplars."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from clsim.errors import StrategyError
+from clsim.scenario.schema import PerClass, ScenarioConfig, Total
+from clsim.training import strategy
+from clsim.training.strategy import Context, Strategy
+
+
+class ER(Strategy):
+    """Replay stored rows with the labels they were seen with."""
+
+    name = "er"
+    claims: ClassVar[frozenset[str]] = frozenset({"memory"})
+
+    class Options(strategy.Options):
+        selection: Literal["class-balanced", "random"] = Field(
+            "class-balanced", description="which rows of a task are stored"
+        )
+        replay: Literal["paired", "concat"] = Field(
+            "paired", description="one memory row for each new row of a step, or the memory added to the task's data"
+        )
+        current_classes: Literal["negative", "ignore"] = Field(
+            "negative", description="unknown classes of the current task in memory rows: read as absent, or left out"
+        )
+        other_classes: Literal["distil", "negative", "ignore"] = Field(
+            "distil", description="other unknown classes of memory rows: from a teacher if any, read as absent, left out"
+        )
+
+    def check(self, config: ScenarioConfig, n_classes: int) -> None:
+        if config.memory.budget == "none":
+            raise StrategyError("er needs a memory: set memory.budget, for example to {per_class: 4}")
+        _budget(config).check(n_classes)
+
+    def plugins(self, context: Context) -> list[Any]:
+        from clsim.training.memory import SELECTIONS, Memory
+        from clsim.training.replay import Replay
+
+        options = self.options
+        selection = SELECTIONS[options.selection]()
+        memory = Memory(_budget(context.config), selection, context.tasks, context.seed)
+        return [Replay(memory, context.rows, options.replay, options.current_classes, options.other_classes)]
+
+    def first_task_key(self) -> str | None:
+        return ""  # the memory is empty until the first task ends
+
+
+def _budget(config: ScenarioConfig) -> Any:
+    from clsim.training.memory import Budget
+
+    budget = config.memory.budget
+    if isinstance(budget, PerClass):
+        return Budget(per_class=budget.per_class)
+    assert isinstance(budget, Total)
+    return Budget(total=budget.total)
