@@ -29,7 +29,8 @@ class ER(Strategy):
             "negative", description="unknown classes of the current task in memory rows: read as absent, or left out"
         )
         other_classes: Literal["distil", "negative", "ignore"] = Field(
-            "distil", description="other unknown classes of memory rows: from a teacher if any, read as absent, left out"
+            "distil",
+            description="other unknown classes of memory rows: of a teacher if any, read as absent, left out",
         )
 
     def check(self, config: ScenarioConfig, n_classes: int) -> None:

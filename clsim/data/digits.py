@@ -27,7 +27,7 @@ SMALLEST_IMAGE, LARGEST_IMAGE = 28, 64  # so that 8 x 8 sources are hardly shrun
 MOST_LABELS = 5
 
 
-class DigitsConfig(BaseModel, frozen=True, extra="forbid"):
+class DigitsConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     """Options of the data set `digits`."""
 
     name: Literal["digits"] = Field(description="scenes of handwritten digits, made in memory; nothing to download")
@@ -39,7 +39,7 @@ class DigitsConfig(BaseModel, frozen=True, extra="forbid"):
         10, description="number of classes: 10 = the digits in any ink; 20, 40, 80 = digit x 2, 4, 8 ink colours"
     )
     labels_per_scene: tuple[int, int] = Field(
-        (1, 4), description="[min, max] classes in one scene, uniformly drawn; within 1..5"
+        strict=False, default=(1, 4), description="[min, max] classes in one scene, uniformly drawn; within 1..5"
     )
     frequency: Literal["unequal", "uniform"] = Field(
         "unequal", description="unequal = the commonest class has about six times the positives of the rarest"

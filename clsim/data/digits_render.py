@@ -93,8 +93,8 @@ def _textures(n: int, size: int, seed: int, split: Split, block: int) -> Floats:
     """Dark, coloured, low-frequency backgrounds, float32 [n, 3, size, size]."""
     per_scene = 3 + 3 * TEXTURE_NODES**2
     u = uniforms(n * per_scene, seed, "digits", "texture", split, block).reshape(n, per_scene).astype(np.float32)
-    mean = np.float32(0.15) + np.float32(0.25) * u[:, :3, None, None]
-    nodes = mean + np.float32(0.36) * (u[:, 3:].reshape(n, 3, TEXTURE_NODES, TEXTURE_NODES) - np.float32(0.5))
+    mean = np.float32(0.1) + np.float32(0.2) * u[:, :3, None, None]
+    nodes = mean + np.float32(0.20) * (u[:, 3:].reshape(n, 3, TEXTURE_NODES, TEXTURE_NODES) - np.float32(0.5))
     at = np.arange(size, dtype=np.float32) * np.float32((TEXTURE_NODES - 1) / (size - 1))
     low = np.minimum(at.astype(np.int64), TEXTURE_NODES - 2)
     share = at - low.astype(np.float32)
@@ -107,7 +107,7 @@ def _noise(n: int, size: int, seed: int, split: Split, block: int) -> Floats:
     values = n * 3 * size * size
     raw = raw_integers(-(-values // 8), seed, "digits", "noise", split, block)
     flat = raw.astype("<u8").view(np.uint8)[:values].astype(np.float32)
-    return ((flat - np.float32(127.5)) * np.float32(0.2 / 255)).reshape(n, 3, size, size)
+    return ((flat - np.float32(127.5)) * np.float32(0.1 / 255)).reshape(n, 3, size, size)
 
 
 def _ink_colours(inks: NDArray[np.int64] | None, n: int, slots: int, seed: int, split: Split, block: int) -> Floats:

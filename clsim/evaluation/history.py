@@ -57,18 +57,20 @@ class History:
     def matrix(self) -> Floats:
         """R [T, T] in percent: R[t, k] = mean AP over the classes of task k after task t; NaN for k > t."""
         columns = [slice(*task.classes) for task in self.plan.tasks]
+        trained = ~np.isnan(self.seen_map)
         return np.array(
             [
-                [mean_ap(row[part], self.empty_classes) if k <= t and trained else np.nan for k, part in enumerate(columns)]
-                for t, (row, trained) in enumerate(zip(self.ap, ~np.isnan(self.seen_map), strict=True))
+                [
+                    mean_ap(row[part], self.empty_classes) if k <= t and trained[t] else np.nan
+                    for k, part in enumerate(columns)
+                ]
+                for t, row in enumerate(self.ap)
             ]
         )
 
     def group_map(self) -> dict[str, Floats]:
         """mAP in percent of the seen classes of each group after each task, float64 [T]; NaN while none is seen."""
-        return {
-            name: np.array([mean_ap(row[self.plan.groups.columns(name)]) for row in self.ap]) for name in GROUPS
-        }
+        return {name: np.array([mean_ap(row[self.plan.groups.columns(name)]) for row in self.ap]) for name in GROUPS}
 
     def values(self) -> dict[str, float]:
         """The scalars after the last scored task, by TensorBoard tag; NaN where undefined."""

@@ -47,7 +47,6 @@ def average_precision(scores: ArrayLike, targets: ArrayLike) -> Floats:
     return np.array([_class_ap(s, t) for s, t in zip(by_class, truth, strict=True)], dtype=np.float64)
 
 
-
 def _class_ap(scores: NDArray[Any], truth: NDArray[Any]) -> float:
     positives = np.sort(scores[truth == 1])
     if not len(positives):

@@ -74,7 +74,9 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
     composition = Composition(spec.strategy, spec.options)
     plan = composition.derive_plan(scenario.plan(), scenario.truth)
     write_atomically(folder / "plan.json.gz", plan.to_bytes())
-    log.info("%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device)
+    log.info(
+        "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
+    )
 
     history = History(plan, scenario.config.evaluation.empty_classes)
     curves = TensorBoardCurves(folder, history)

@@ -124,7 +124,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _holder(folder: Path) -> str | None:
-    """"pid" or "pid on host" of the living process that holds the lock."""
+    """ "pid" or "pid on host" of the living process that holds the lock."""
     try:
         lock = json.loads((folder / "lock").read_text(encoding="utf-8"))
         pid, created, host = int(lock["pid"]), float(lock["created"]), str(lock["host"])

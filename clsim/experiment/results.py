@@ -144,7 +144,7 @@ def load_results(directory: str | Path, order: Sequence[str] | None = None) -> R
         if not number or not folder.is_dir():
             continue
         if (folder / "result.json").exists():
-            runs.append(_read_run(folder))
+            runs.append(read_run(folder))
         else:
             unfinished.append(Unfinished(folder, folder.parent.name, int(number[1]), _reason(folder)))
     if not runs:
@@ -192,7 +192,7 @@ def _fixed(value: float, decimals: int) -> str:
     return NO_VALUE if math.isnan(value) else f"{round(value, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0"
 
 
-def _read_run(folder: Path) -> RunResult:
+def read_run(folder: Path) -> RunResult:
     path = folder / "result.json"
     result = _parse_json(path.read_bytes(), str(path))
     if result.get("format") != FORMAT:

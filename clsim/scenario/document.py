@@ -15,7 +15,7 @@ from clsim.errors import ScenarioError
 
 KeyPath = tuple[str | int, ...]
 _MOST_VALUES = 100_000
-"""More values than any scenario needs; a file whose aliases multiply beyond it is refused before it fills the memory."""
+"""More than any scenario needs; a file whose aliases multiply beyond it is refused before it fills the memory."""
 
 
 @dataclass

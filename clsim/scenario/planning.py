@@ -37,7 +37,9 @@ def build_plan(config: ScenarioConfig, class_names: Sequence[str], train: Labels
     for index, task in enumerate(tasks):
         if not len(task):
             shown = ", ".join(names[slice(*task.classes)])
-            raise ScenarioError([f"{config.name}: task {index} ({shown}) is empty: no training image shows its classes"])
+            raise ScenarioError(
+                [f"{config.name}: task {index} ({shown}) is empty: no training image shows its classes"]
+            )
     return StreamPlan(
         class_names=names,
         tasks=tasks,
@@ -146,7 +148,7 @@ def describe(plan: StreamPlan, truth: Labels) -> dict[str, Any]:
     return {
         "sha256": plan.sha256,
         "classes": list(plan.class_names),
-        "train_images": int(len(np.unique(np.concatenate([task.samples for task in plan.tasks])))),
+        "train_images": len(np.unique(np.concatenate([task.samples for task in plan.tasks]))),
         "train_rows": plan.n_train_rows,
         "test_images": len(plan.test_samples),
         "groups": {

@@ -68,15 +68,11 @@ Visibility = Annotated[
     _either("task | full | {keep: 0.5} | single-positive"),
 ]
 LongTail = Annotated[
-    Annotated[Literal["none"], Tag("keyword")]
-    | Annotated[Imbalance, Tag("imbalance")]
-    | Annotated[Ids, Tag("ids")],
+    Annotated[Literal["none"], Tag("keyword")] | Annotated[Imbalance, Tag("imbalance")] | Annotated[Ids, Tag("ids")],
     _either("none | {imbalance: 50} | {ids: file}"),
 ]
 Budget = Annotated[
-    Annotated[Literal["none"], Tag("keyword")]
-    | Annotated[PerClass, Tag("per_class")]
-    | Annotated[Total, Tag("total")],
+    Annotated[Literal["none"], Tag("keyword")] | Annotated[PerClass, Tag("per_class")] | Annotated[Total, Tag("total")],
     _either("none | {per_class: 4} | {total: 1000}"),
 ]
 
@@ -181,7 +177,8 @@ class ScenarioConfig(Section):
     def _known_dataset(cls, value: Any) -> Any:
         name = value.get("name") if isinstance(value, dict) else None
         if name in ("voc", "coco", "manifest"):
-            raise PydanticCustomError("not_yet", "not yet: data set {name}; available: digits", {"name": name})
+            context = {"name": name, "below": ("name",)}
+            raise PydanticCustomError("not_yet", "not yet: {name}; available: digits", context)
         return value
 
     @model_validator(mode="after")

@@ -97,9 +97,9 @@ class MultiLabelDataset(AvalancheDataset):
     def __init__(self, datasets: Any, *, store: RowStore | None = None, **kwargs: Any) -> None:
         super().__init__(datasets, **kwargs)
         parts = datasets if isinstance(datasets, Sequence) else [datasets]
-        stores = {id(part.store): part.store for part in parts if isinstance(part, MultiLabelDataset)}
-        alike = len(stores) == 1 and all(isinstance(part, MultiLabelDataset) for part in parts)
-        self.store = store or (next(iter(stores.values())) if alike else None)
+        stores = [part.store if isinstance(part, MultiLabelDataset) else None for part in parts]
+        alike = all(other is stores[0] for other in stores)
+        self.store: RowStore | None = store or (stores[0] if alike else None)
         self._row_ids: NDArray[np.int64] | None = None
 
     @classmethod

@@ -51,14 +51,12 @@ def _data_path(data: Any, detail: ErrorDetails) -> KeyPath:
     location = detail["loc"]
     for position, part in enumerate(location):
         last = position == len(location) - 1
-        if (isinstance(data, dict) and part in data) or (
-            isinstance(data, list) and isinstance(part, int) and part < len(data)
-        ):
+        if _has(data, part):
             data = data[part]
         elif not (last and detail["type"] == "missing"):
             continue
         path.append(part)
-    return tuple(path)
+    return (*path, *detail.get("ctx", {}).get("below", ()))
 
 
 def _describe(document: Document, path: KeyPath, details: list[ErrorDetails]) -> str:
@@ -72,6 +70,8 @@ def _describe(document: Document, path: KeyPath, details: list[ErrorDetails]) ->
     if kind == "not_yet":
         return detail["msg"]
     given = _value(document.data, path) if path else None
+    if kind == "string_pattern_mismatch":
+        return f"given {_shown(given)}, allowed: letters, digits and . _ -, a letter or digit first"
     if kind == "literal_error":
         names = [name for d in details if d["type"] == "literal_error" for name in _expected(d)]
         others = [_plain(d["msg"]) for d in details if d["type"] != "literal_error"]
@@ -89,18 +89,23 @@ def _expected(detail: ErrorDetails) -> list[str]:
 
 
 def _plain(message: str) -> str:
-    return message.replace("Input should be a valid list", "a list").replace("Input should", "should")
+    return (
+        message.replace("Input should be a valid list", "a list")
+        .removeprefix("Value error, ")
+        .replace("Input should", "should")
+    )
 
 
 def _value(data: Any, path: KeyPath) -> Any:
     for part in path:
-        if isinstance(data, dict) and part in data:
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
+        if not _has(data, part):
             return None
+        data = data[part]
     return data
+
+
+def _has(data: Any, part: str | int) -> bool:
+    return part in data if isinstance(data, dict) else isinstance(data, list) and part in range(len(data))
 
 
 def _shown(value: Any) -> str:

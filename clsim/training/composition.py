@@ -79,14 +79,19 @@ class Composition:
         spec: "lwf", "lwf+er", or parts given as file.py:Class.
         options: {"lwf.weight": 2.0} for one part, or {"weight": 2.0} for every part that has the option.
 
+    Attributes:
+        name: the parts' names joined with "+".
+        given: the options as given.
+
     Raises:
         StrategyError: unknown or repeated parts, conflicting claims, unknown or wrong options.
     """
 
     def __init__(self, spec: str, options: Mapping[str, Any] | None = None) -> None:
         self.spec = spec
+        self.given = dict(options or {})
         classes = [strategy_class(part) for part in _split(spec)]
-        self.parts = _with_options(classes, dict(options or {}))
+        self.parts = _with_options(classes, self.given)
         self.name = "+".join(_name(kind) for kind in classes)
         names = [_name(kind) for kind in classes]
         if len(set(names)) < len(names):
@@ -98,6 +103,11 @@ class Composition:
         if len(classes) > 1 and any(kind.restarts for kind in classes):
             whole = next(_name(kind) for kind in classes if kind.restarts)
             raise StrategyError(f"{spec}: {whole} retrains from scratch at every task and cannot be combined")
+
+    @property
+    def located(self) -> str:
+        """The spec with absolute file paths, for a process that works elsewhere."""
+        return "+".join(_located(part) for part in _split(self.spec))
 
     @property
     def restarts(self) -> bool:
@@ -169,6 +179,11 @@ def _split(spec: str) -> list[str]:
     if not all(parts):
         raise StrategyError(f"strategy {spec!r}: expected a name, or names joined with +, such as lwf+er")
     return parts
+
+
+def _located(part: str) -> str:
+    path, colon, name = part.rpartition(":")
+    return f"{Path(path).resolve()}{colon}{name}" if ".py" in part else part
 
 
 def _name(kind: type[Strategy]) -> str:

@@ -20,7 +20,7 @@ class Distillation(SupervisedPlugin):
     distilled where the batch does not know the label and no policy has excluded the row (`strategy.distillable`).
 
     Args:
-        loss: function of (student logits [B, S], teacher logits [B, O], where bool [B, O]), see `clsim.training.losses`.
+        loss: function of (student logits [B, S], teacher logits [B, O], where bool [B, O]).
         weight: factor of the term.
         new_model: makes a network of the run's architecture, to load a saved teacher into.
     """

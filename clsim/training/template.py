@@ -14,8 +14,8 @@ from avalanche.evaluation.metric_definitions import PluginMetric
 from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.plugins.clock import Clock
-from avalanche.training.templates.base_sgd import PeriodicEval
 from avalanche.training.templates import SupervisedTemplate
+from avalanche.training.templates.base_sgd import PeriodicEval
 from avalanche.training.utils import trigger_plugins
 from torch import Tensor
 
@@ -169,7 +169,8 @@ class MultiLabelTemplate(SupervisedTemplate):
     def training_epoch(self, **kwargs: Any) -> None:
         """The steps of the current epoch, from `position.step` on."""
         self.loader.start(self.position.epoch, self.position.step)
-        for self.mbatch in self.loader:
+        for batch in self.loader:
+            self.mbatch = batch
             seed_generators(self.seed, "step", *_where(self.position), device=self.device)
             self._unpack_minibatch()
             self.replayed = torch.zeros(len(self.mb_x), dtype=torch.bool, device=self.device)
@@ -237,7 +238,7 @@ class MultiLabelTemplate(SupervisedTemplate):
     def make_train_dataloader(self, **kwargs: Any) -> None:
         task = self.experience.current_experience
         self.loader = EpochLoader(self.adapted_dataset, self.train_mb_size, self.seed, task)
-        self.dataloader = self.loader
+        self.dataloader: Any = self.loader
 
     def make_eval_dataloader(self, **kwargs: Any) -> None:
         self.dataloader = EvaluationLoader(self.adapted_dataset, self.eval_mb_size)
@@ -296,7 +297,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.model.load_state_dict(state["model"])
         for plugin, saved in zip(self._stateful(), state["plugins"], strict=True):
             plugin.load_state_dict(saved)
-        vars(self.clock).update(state["clock"])
+        self.clock.__dict__.update(state["clock"])
         self._task_state = state.get("task", {})
 
     def _load_task_state(self) -> None:

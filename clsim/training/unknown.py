@@ -43,4 +43,3 @@ class OldClassesOfNewRows(SupervisedPlugin):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing changes during a run."""
-

@@ -1,0 +1,3 @@
+from clsim.cli import main
+
+main()

@@ -1,0 +1,251 @@
+"""The command line. Every command is a thin layer over the Python API."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from clsim.errors import ClsimError
+
+app = typer.Typer(
+    name="clsim",
+    help="Continual-learning simulator for multi-label streams with partial labels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ScenarioArgument = Annotated[str, typer.Argument(help="path of a scenario file, or a shipped name", metavar="SCENARIO")]
+SetOption = Annotated[
+    list[str],
+    typer.Option("--set", help="override a key: training.epochs=2 or strategy.lwf.weight=0.5", metavar="KEY=VALUE"),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="where run folders go")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace run folders that are there")]
+
+
+@app.command()
+def run(
+    scenario: ScenarioArgument,
+    strategy: Annotated[str, typer.Option("--strategy", help="a name, lwf+er, or path/to/file.py:Class")],
+    seed: Annotated[int, typer.Option(help="training seed")] = 0,
+    settings: SetOption = [],  # noqa: B006  typer reads the default
+    out: OutOption = Path("runs"),
+    device: DeviceOption = "auto",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Train one strategy through a scenario."""
+    from clsim.experiment.progress import ConsoleProgress
+    from clsim.experiment.single import run as run_one
+
+    result = run_one(
+        scenario,
+        strategy,
+        seed=seed,
+        overrides=_overrides(settings),
+        out=out,
+        device=device,
+        overwrite=overwrite,
+        progress=ConsoleProgress(),
+    )
+    last, average = (_number(result.result[key]) for key in ("last_mAP", "avg_mAP"))
+    typer.echo(f"{result.folder}: last mAP {last}, avg {average}")
+    typer.echo(f"curves: tensorboard --logdir {result.folder}")
+
+
+@app.command()
+def compare(
+    scenario: ScenarioArgument,
+    strategies: Annotated[str, typer.Option("--strategies", help="comma-separated: finetune,er,lwf+er")],
+    seeds: Annotated[str, typer.Option("--seeds", help="comma-separated training seeds")] = "0",
+    workers: Annotated[int | None, typer.Option("--workers", help="runs at a time; default: one a core")] = None,
+    settings: SetOption = [],  # noqa: B006
+    out: OutOption = Path("runs"),
+    device: DeviceOption = "auto",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Train several strategies on exactly the same stream and report on them."""
+    from clsim.experiment.comparison import compare as compare_all
+    from clsim.experiment.progress import ConsoleProgress
+
+    comparison = compare_all(
+        scenario,
+        [name.strip() for name in strategies.split(",")],
+        seeds=_seeds(seeds),
+        overrides=_overrides(settings),
+        out=out,
+        device=device,
+        workers=workers,
+        overwrite=overwrite,
+        progress=ConsoleProgress(),
+    )
+    for folder, reason in comparison.failed.items():
+        typer.echo(f"failed: {folder}: {reason}", err=True)
+    typer.echo(comparison.table())
+    typer.echo(f"report: {comparison.report()}")
+    typer.echo(f"curves: tensorboard --logdir {comparison.folder}")
+    if comparison.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    scenario: ScenarioArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+    settings: SetOption = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option("--out", help="also write the whole plan to this .json.gz file")] = None,
+) -> None:
+    """Show what a scenario streams: tasks, classes, images, missing labels, groups and the plan's hash."""
+    from clsim.files import write_atomically
+    from clsim.scenario import load_scenario
+    from clsim.scenario.planning import describe
+
+    loaded = load_scenario(scenario, _scenario_only(settings))
+    stream = loaded.plan()
+    content = {"scenario": loaded.name, **describe(stream, loaded.truth())}
+    if out is not None:
+        write_atomically(out, stream.to_bytes())
+    if as_json:
+        typer.echo(json.dumps(content, indent=1))
+    else:
+        _print_plan(content)
+
+
+@app.command()
+def scenarios() -> None:
+    """List the scenarios that come with clsim."""
+    from clsim.scenario import load_scenario, shipped_scenarios
+
+    rows = []
+    for name in shipped_scenarios():
+        config = load_scenario(name).config
+        stream = f"B{config.stream.base}-C{config.stream.increment}"
+        rows.append((name, config.dataset.name, stream, str(config.labels.visible), config.source))
+    _print_table(("name", "data", "stream", "visible labels", "source"), rows)
+
+
+@app.command()
+def strategies(name: Annotated[str | None, typer.Argument(help="show the options of one strategy")] = None) -> None:
+    """List the strategies, or the options of one."""
+    from clsim.training.composition import registered, strategy_class
+
+    if name is None:
+        _print_table(("name", "what it does"), [(key, _first_line(strategy_class(key))) for key in registered()])
+        return
+    kind = strategy_class(name)
+    typer.echo(f"{name}: {_first_line(kind)}")
+    fields = kind.Options.model_json_schema().get("properties", {})
+    rows = [
+        (f"strategy.{name}.{key}", _allowed(field), json.dumps(field.get("default")), field.get("description", ""))
+        for key, field in fields.items()
+    ]
+    if rows:
+        _print_table(("option", "allowed", "default", "meaning"), rows)
+    else:
+        typer.echo("no options")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="folder of a comparison, such as runs/digits-b0c2", metavar="DIR")],
+    out: Annotated[Path | None, typer.Option("--out", help="where to write; default: DIR")] = None,
+) -> None:
+    """Write report.html, results.csv and results.md of the runs in a folder."""
+    from clsim.experiment.report import write_report
+
+    typer.echo(f"report: {write_report(folder, out)}")
+
+
+def _overrides(settings: list[str]) -> dict[str, Any]:
+    from clsim.scenario.document import parse_assignment
+
+    return dict(parse_assignment(text) for text in settings)
+
+
+def _scenario_only(settings: list[str]) -> list[str]:
+    return [text for text in settings if not text.startswith("strategy.")]
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise ClsimError(f"--seeds {text}: expected whole numbers joined with commas, such as 0,1,2") from None
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.1f}"
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def _allowed(field: dict[str, Any]) -> str:
+    if "enum" in field:
+        return " | ".join(map(str, field["enum"]))
+    if "const" in field:
+        return str(field["const"])
+    limits = [f"{sign} {field[key]}" for key, sign in _LIMITS.items() if key in field]
+    return " ".join([str(field.get("type", "")), *limits]).strip()
+
+
+_LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+def _print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+
+
+def _print_plan(content: dict[str, Any]) -> None:
+    rows = [
+        (
+            str(task["index"]),
+            ", ".join(task["classes"]),
+            str(task["train_images"]),
+            str(task["test_images"]),
+            " ".join(f"{name}:{count}" for name, count in task["positives"].items()),
+            f"{task['hidden_positives']} of {task['hidden_labels']}",
+        )
+        for task in content["tasks"]
+    ]
+    _print_table(("task", "classes", "images", "test images", "positives", "missing labels: positive of all"), rows)
+    groups = content["groups"]
+    for name in ("head", "medium", "tail"):
+        typer.echo(f"{name}: {', '.join(groups[name])}")
+    typer.echo(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
+    typer.echo(f"sha256: {content['sha256']}")
+
+
+def main() -> None:
+    """Entry point: input errors are one clear text and exit code 2."""
+    try:
+        app()
+    except ClsimError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""`clsim.run`: one strategy on one scenario, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clsim.errors import RunError, ScenarioError
+from clsim.experiment.folder import DEVICES, RunSpec, claim, prepare, resolve_threads, safe_name, split_overrides
+from clsim.experiment.progress import Progress, RunState
+from clsim.scenario import Scenario, load_scenario
+from clsim.training.composition import Composition, check_options
+
+if TYPE_CHECKING:
+    from clsim.experiment.results import RunResult
+
+
+def run(
+    scenario: Scenario | str | Path,
+    strategy: str,
+    *,
+    seed: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path = "runs",
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Train one strategy through a scenario and write its run folder `<out>/<scenario>/<strategy>/seed<k>`.
+
+    Args:
+        scenario: a loaded scenario, a path, or a shipped name.
+        strategy: a name, names joined with "+", or path/to/file.py:Class.
+        seed: fixes everything random in training.
+        overrides: {"training.epochs": 2, "strategy.lwf.weight": 0.5}; keys that start with "strategy." are options.
+        out: where run folders go.
+        device: auto, cpu or cuda.
+        overwrite: replace the run folder if it is there.
+        progress: what to tell while the run goes on; None is silent.
+
+    Raises:
+        ClsimError: bad input, a taken folder, a run that cannot go on.
+    """
+    keys, options = split_overrides(overrides or {})
+    loaded = as_scenario(scenario, keys)
+    composition = check_options([strategy], options)[strategy]
+    folder, spec = plan_run(loaded, composition, seed, Path(out), device, options)
+    claim([folder], overwrite)
+    prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
+    from clsim.experiment.execution import execute
+    from clsim.experiment.results import read_run
+
+    state = RunState(loaded.config.training.epochs * len(loaded.plan().tasks))
+
+    def listen(line: dict[str, Any]) -> None:
+        state.take(line)
+        if progress is not None:
+            progress.update(folder, state)
+
+    try:
+        execute(folder, listen)
+    finally:
+        if progress is not None:
+            progress.close()
+    return read_run(folder)
+
+
+def as_scenario(scenario: Scenario | str | Path, overrides: Mapping[str, Any]) -> Scenario:
+    """A scenario from what a caller may give; overrides need one that is not loaded yet."""
+    if not isinstance(scenario, Scenario):
+        return load_scenario(scenario, overrides)
+    if overrides:
+        keys = ", ".join(overrides)
+        raise ScenarioError([f"overrides {keys}: give them to load_scenario, this scenario is already loaded"])
+    return scenario
+
+
+def plan_run(
+    scenario: Scenario, composition: Composition, seed: int, out: Path, device: str, options: Mapping[str, Any]
+) -> tuple[Path, RunSpec]:
+    """Folder and identity of a run, checked against the scenario before anything is written.
+
+    Raises:
+        ClsimError: an impossible stream, a strategy the scenario does not suit, an unknown device, a negative seed.
+    """
+    if device not in DEVICES:
+        raise RunError(f"device: given {device!r}, allowed: {', '.join(DEVICES)}")
+    if seed < 0:
+        raise RunError(f"seed: given {seed}, must be 0 or more")
+    composition.check(scenario.config, scenario.plan().n_classes)
+    spec = RunSpec(composition.located, safe_name(composition.name), seed, device, dict(options))
+    return spec.folder(out, scenario.name), spec
