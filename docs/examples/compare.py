@@ -1,0 +1,29 @@
+"""Compare five strategies on the embedded digit scenes.
+
+The same from the command line:
+    clsim compare digits-b0c2 --strategies finetune,er,lwf,lwf+er,joint --out runs/demo
+"""
+
+import argparse
+
+import clsim
+from clsim.experiment.progress import ConsoleProgress
+
+parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+parser.add_argument("--out", default="runs/demo", help="where run folders go")
+parser.add_argument("--overwrite", action="store_true", help="replace runs that are there")
+parser.add_argument("--epochs", type=int, help="fewer epochs than the scenario says, for a quick look")
+arguments = parser.parse_args()
+
+comparison = clsim.compare(
+    "digits-b0c2",
+    ["finetune", "er", "lwf", "lwf+er", "joint"],
+    seeds=[0],
+    overrides={"training.epochs": arguments.epochs} if arguments.epochs else {},
+    out=arguments.out,
+    overwrite=arguments.overwrite,
+    progress=ConsoleProgress(),
+)
+print(comparison.table())
+print(f"report:  {comparison.report()}")
+print(f"curves:  .venv/bin/tensorboard --logdir {comparison.folder}, then open http://localhost:6006")
