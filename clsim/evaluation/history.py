@@ -44,9 +44,15 @@ class History:
 
         Returns:
             The index of that task.
+
+        Raises:
+            ValueError: S is not such a number.
         """
         seen = scores.shape[1]
-        task = [task.classes[1] for task in self.plan.tasks].index(seen)
+        widths = [task.classes[1] for task in self.plan.tasks]
+        if seen not in widths:
+            raise ValueError(f"scores have {seen} columns, expected the classes seen after a task: {widths}")
+        task = widths.index(seen)
         truth = self.plan.test_truth[:, :seen]
         self.ap[task, :seen] = average_precision(scores, truth)
         scope = self.plan.in_scope(seen)

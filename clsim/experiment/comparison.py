@@ -99,6 +99,8 @@ def compare(
     loaded = as_scenario(scenario, keys)
     if not strategies or not seeds:
         raise RunError("nothing to compare: give at least one strategy and one seed")
+    if workers is not None and workers < 1:
+        raise RunError(f"workers: given {workers}, must be at least 1")
     composed = check_options(list(dict.fromkeys(strategies)), options)
     jobs = {}
     for seed in dict.fromkeys(seeds):
@@ -109,8 +111,6 @@ def compare(
             jobs[folder] = spec
     claim(list(jobs), overwrite)
     workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
-    if workers < 1:
-        raise RunError(f"workers: given {workers}, must be at least 1")
     threads = resolve_threads(loaded.config.threads, workers)
     for folder, spec in jobs.items():
         prepare(folder, loaded, spec, threads)

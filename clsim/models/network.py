@@ -17,7 +17,7 @@ class GrowingHead(nn.Module):
     """Linear multi-label head, one row a seen class; its columns follow the stream's class order.
 
     Rows of earlier classes keep their weights when it grows. New rows are drawn from U(-1/sqrt(d), 1/sqrt(d)), as
-    torch's own Linear, by a generator of (seed, first new column), with bias 0: nothing depends on what ran before.
+    torch's own Linear, by a generator of (seed, column), with bias 0: nothing depends on what ran before.
 
     Args:
         n_features: width d of the input.
@@ -36,17 +36,20 @@ class GrowingHead(nn.Module):
 
     def grow(self, n_classes: int) -> None:
         """Have rows for the first `n_classes` columns; fewer than now is an error, as many is a no-op."""
-        known, n_features = self.weight.shape
+        known = self.n_classes
         if n_classes < known:
             raise ValueError(f"a head of {known} classes cannot shrink to {n_classes}")
         if n_classes == known:
             return
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "head", known))
-        bound = 1 / math.sqrt(n_features)
-        rows = (torch.rand(n_classes - known, n_features, generator=generator) * 2 - 1) * bound
+        rows = torch.stack([self._initial_row(column) for column in range(known, n_classes)])
         like = self.weight.detach()
         self.weight = nn.Parameter(torch.cat([like, rows.to(like)]))
         self.bias = nn.Parameter(torch.cat([self.bias.detach(), like.new_zeros(n_classes - known)]))
+
+    def _initial_row(self, column: int) -> Tensor:
+        n_features = self.weight.shape[1]
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "head", column))
+        return (torch.rand(n_features, generator=generator) * 2 - 1) / math.sqrt(n_features)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits float [B, n_classes] of features float [B, d]."""
@@ -75,6 +78,6 @@ def build_model(name: str, seed: int) -> MultiLabelNet:
         seed: the run's seed.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "model"))
+        torch.default_generator.manual_seed(derive_seed(seed, "model"))  # torch.manual_seed would reach the GPUs' too
         backbone = BACKBONES[name]()
     return MultiLabelNet(backbone, GrowingHead(backbone.n_features, seed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 
 from clsim.errors import ScenarioError
 
@@ -37,19 +38,26 @@ class Document:
         """One line about the key at `path`: `file:line: key.path: text`."""
         where = self.origin(path)
         key = ".".join(str(part) for part in path)
-        return f"{where}: {key}: {text}" if key else f"{where}: {text}"
+        shown = key if key.isprintable() and key else repr(key)
+        return f"{where}: {shown}: {text}" if path else f"{where}: {text}"
+
+    def line(self, path: KeyPath) -> int:
+        """Line of the file that is to blame for the key at `path`; 0 if an override is."""
+        name, _, line = self.origin(path).rpartition(":")
+        return int(line) if name == self.name and line.isdigit() else 0
 
     def override(self, dotted: str, value: Any, origin: str) -> None:
         """Set the key `dotted` ("training.epochs") to `value`; missing sections on the way are made."""
-        path = tuple(dotted.split("."))
+        path = tuple(str(dotted).split("."))
         if not all(path):
             raise ScenarioError([f"{origin}: {dotted!r} is not a dotted key such as training.epochs"])
         section = self.data
-        for part in path[:-1]:
+        for end, part in enumerate(path[:-1], start=1):
             if not isinstance(section.get(part), dict):
                 section[part] = {}
+                self.origins[path[:end]] = origin
             section = section[part]
-        section[path[-1]] = value
+        section[path[-1]] = copy.deepcopy(value)  # a later override may reach into it
         self.origins = {known: at for known, at in self.origins.items() if known[: len(path)] != path}
         self.origins[path] = origin
 
@@ -62,8 +70,8 @@ def read_document(path: Path) -> Document:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError([f"{path}: cannot be read: {error}"]) from None
+    except (OSError, ValueError) as error:
+        raise ScenarioError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
     document = Document(str(path), {}, {(): f"{path}:1"})
     content = _parse(text, str(path))
     if not isinstance(content, CommentedMap):
@@ -82,7 +90,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise ScenarioError([f"--set {text}: expected dotted.key=value, for example --set training.epochs=2"])
     content = _parse(value, f"--set {text}")
-    return key.strip(), _Plain(Document(text, {})).convert(content, ())
+    return key.strip(), _Plain(Document(f"--set {text}", {})).convert(content, ())
 
 
 def _parse(text: str, name: str) -> Any:
@@ -91,10 +99,17 @@ def _parse(text: str, name: str) -> Any:
         return reader.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{name}:{mark.line + 1}" if mark is not None and not name.startswith("--set") else name
+        where = _where(name, mark.line + 1) if mark is not None else name
         raise ScenarioError([f"{where}: not valid YAML: {error.problem or error.context}"]) from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise ScenarioError([f"{name}: not valid YAML: {error}"]) from None
+    except RecursionError:
+        raise ScenarioError([f"{name}: too deeply nested for a scenario"]) from None
+    except Exception as error:  # the parser's constructors raise almost anything, KeyError for "!!bool x"
+        reason, _, _ = str(error).partition("\n")
+        raise ScenarioError([f"{name}: not valid YAML: {reason}"]) from None
+
+
+def _where(name: str, line: int) -> str:
+    return name if name.startswith("--set ") else f"{name}:{line}"
 
 
 class _Plain:
@@ -118,6 +133,8 @@ class _Plain:
             for index in range(len(node)):
                 self._note(node, index, (*path, index))
             return [self.convert(value, (*path, index)) for index, value in enumerate(node)]
+        if isinstance(node, int) and node.bit_length() > 64:
+            raise ScenarioError([self.document.problem(path, "a whole number of more than 64 bits")])
         for plain in (bool, int, float, str):
             if isinstance(node, plain):
                 return plain(node)
@@ -134,8 +151,8 @@ class _Plain:
     def _note(self, node: Any, key: Any, path: KeyPath) -> None:
         line = self._line(node, key)
         if line is not None:
-            self.document.origins[path] = f"{self.document.name}:{line}"
+            self.document.origins[path] = _where(self.document.name, line)
 
     def _at(self, node: Any, key: Any, path: KeyPath, text: str) -> str:
         line = self._line(node, key)
-        return f"{self.document.name}:{line}: {text}" if line else self.document.problem(path, text)
+        return f"{_where(self.document.name, line)}: {text}" if line else self.document.problem(path, text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +23,7 @@ GROUPS = ("head", "medium", "tail")
 UNKNOWN = -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskPlan:
     """One training task.
 
@@ -42,7 +43,7 @@ class TaskPlan:
         return len(self.samples)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassGroups:
     """Head, medium and tail classes, fixed by the training positives of the whole stream; never read by a learner.
 
@@ -61,7 +62,7 @@ class ClassGroups:
         return np.flatnonzero(self.group == GROUPS.index(name)).astype(np.int64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StreamPlan:
     """The whole stream. Columns follow the stream's class order, so the classes seen so far are a prefix.
 
@@ -136,21 +137,22 @@ class StreamPlan:
             "derived_from": self.derived_from,
         }
         digest.update(json.dumps(header, sort_keys=True).encode())
-        for name, array in self._arrays():
-            little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        for name, array, kind in self._arrays():
+            little = np.ascontiguousarray(array, dtype=kind)
             digest.update(f"{name}{little.dtype.str}{little.shape}".encode())
             digest.update(little.tobytes())
         return digest.hexdigest()
 
-    def _arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+    def _arrays(self) -> Iterator[tuple[str, NDArray[Any], str]]:
+        """Name, array and the type it is hashed in, because NumPy's own integer is not the same on every machine."""
         for index, task in enumerate(self.tasks):
-            yield f"samples{index}", task.samples
-            yield f"columns{index}", task.columns
-            yield f"values{index}", task.values
-        yield "test_samples", self.test_samples
-        yield "test_truth", self.test_truth
-        yield "positives", self.groups.positives
-        yield "group", self.groups.group
+            yield f"samples{index}", task.samples, "<i8"
+            yield f"columns{index}", task.columns, "<i8"
+            yield f"values{index}", task.values, "|i1"
+        yield "test_samples", self.test_samples, "<i8"
+        yield "test_truth", self.test_truth, "|i1"
+        yield "positives", self.groups.positives, "<i8"
+        yield "group", self.groups.group, "|i1"
 
     def to_bytes(self) -> bytes:
         """The plan as gzip-compressed JSON a person can read; equal plans give equal bytes."""
@@ -187,12 +189,20 @@ class StreamPlan:
         """
         try:
             data = json.loads(gzip.decompress(content))
-        except (OSError, EOFError, ValueError) as error:
-            raise ValueError(f"not a plan: {error}") from None
+            if data["format"] == PLAN_FORMAT:
+                plan = cls._from_json(data)
+        except (OSError, EOFError, zlib.error, ValueError, TypeError, LookupError, OverflowError) as error:
+            raise ValueError(f"not a plan: {error!r}") from None
         if data["format"] != PLAN_FORMAT:
             raise ValueError(f"plan format {data['format']}, expected {PLAN_FORMAT}")
+        if plan.sha256 != data["sha256"]:
+            raise ValueError(f"plan hash {plan.sha256} does not match the recorded {data['sha256']}")
+        return plan
+
+    @classmethod
+    def _from_json(cls, data: dict[str, Any]) -> StreamPlan:
         groups = data["groups"]
-        plan = cls(
+        return cls(
             class_names=tuple(data["class_names"]),
             tasks=tuple(
                 TaskPlan(
@@ -213,9 +223,6 @@ class StreamPlan:
             ),
             derived_from=data["derived_from"],
         )
-        if plan.sha256 != data["sha256"]:
-            raise ValueError(f"plan hash {plan.sha256} does not match the recorded {data['sha256']}")
-        return plan
 
 
 _SYMBOLS = b"01?"

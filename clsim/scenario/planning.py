@@ -55,13 +55,15 @@ def class_order(stream: StreamSection, class_names: Sequence[str]) -> NDArray[np
     alphabetical = np.array(sorted(range(len(class_names)), key=lambda column: class_names[column]), dtype=np.int64)
     if isinstance(stream.order, list):
         unknown = [name for name in stream.order if name not in class_names]
-        if unknown:
-            hint = did_you_mean(unknown[0], class_names)
-            raise ScenarioError([f"stream.order: unknown class {unknown[0]!r}{hint}"])
-        if len(stream.order) != len(class_names) or len(set(stream.order)) != len(class_names):
-            raise ScenarioError(
-                [f"stream.order: given {len(stream.order)} names, must list each of {len(class_names)} classes once"]
-            )
+        repeated = [name for name in class_names if stream.order.count(name) > 1]
+        missing = [name for name in class_names if name not in stream.order]
+        problems = [
+            *(f"unknown class {name!r}{did_you_mean(name, class_names)}" for name in unknown),
+            *(f"class {name!r} is listed more than once" for name in repeated),
+            *(f"class {name!r} is missing" for name in missing),
+        ]
+        if problems:
+            raise ScenarioError([f"stream.order: {problem}" for problem in problems])
         return np.array([list(class_names).index(name) for name in stream.order], dtype=np.int64)
     if stream.order == "seed":
         return alphabetical[permutation(len(class_names), stream.order_seed, "class order")]
@@ -79,7 +81,7 @@ def task_ranges(stream: StreamSection, n_classes: int) -> list[tuple[int, int]]:
 
 def _task(classes: tuple[int, int], truth: Labels, full: bool) -> TaskPlan:
     """Overlap assignment: every image with at least one positive among the task's classes."""
-    samples = np.flatnonzero((truth[:, slice(*classes)] == 1).any(axis=1))
+    samples = np.flatnonzero((truth[:, slice(*classes)] == 1).any(axis=1)).astype(np.int64)
     columns = np.arange(truth.shape[1]) if full else np.arange(*classes)
     return TaskPlan(classes, samples, columns, np.ascontiguousarray(truth[np.ix_(samples, columns)]))
 

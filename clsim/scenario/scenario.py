@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from importlib import resources
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,9 +95,7 @@ def scenario_from_dict(data: Mapping[str, Any], name: str = "scenario") -> Scena
 
 def _find(scenario: str | Path) -> Path:
     path = Path(scenario)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        if not path.is_file():
-            raise ScenarioError([f"{path}: no such file"])
+    if path.suffix in (".yaml", ".yml") or isfile(path):  # unlike is_file, False for an impossible name
         return path
     shipped = shipped_scenarios()
     if str(scenario) not in shipped:

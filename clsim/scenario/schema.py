@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from clsim.data.digits import DigitsConfig
@@ -15,24 +16,36 @@ PositiveInt = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A section of the file: immutable, no unknown keys, no silent conversion of text to numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _tag(value: Any) -> str | None:
-    """Which form of a `keyword | {key: value}` setting was written."""
-    if isinstance(value, str):
-        return "keyword"
-    if isinstance(value, dict) and len(value) == 1:
-        return str(next(iter(value)))
-    if isinstance(value, BaseModel):
-        return next(iter(type(value).model_fields))
-    return None
+def _either(*forms: str) -> Discriminator:
+    """A setting `keyword | {key: value}`: the form is told by the keyword or the key; all forms are named otherwise."""
 
+    def tag(value: Any) -> str | None:
+        if isinstance(value, str):
+            return "keyword" if value in forms else None
+        if isinstance(value, dict) and len(value) == 1:
+            return str(next(iter(value)))
+        if isinstance(value, BaseModel):
+            return next(iter(type(value).model_fields))
+        return None
 
-def _either(allowed: str) -> Discriminator:
+    allowed = " | ".join(forms)
     return Discriminator(
-        _tag, custom_error_type="one_of", custom_error_message=f"allowed: {allowed}", custom_error_context={}
+        tag, custom_error_type="one_of", custom_error_message=f"allowed: {allowed}", custom_error_context={}
     )
+
+
+def _so_far(available: str, here: Callable[[Any], bool]) -> AfterValidator:
+    """Refuses what the vocabulary knows and this version does not."""
+
+    def check(value: Any) -> Any:
+        if not here(value):
+            raise PydanticCustomError("not_yet", "available: {available}", {"available": available})
+        return value
+
+    return AfterValidator(check)
 
 
 class Disjoint(Section):
@@ -61,27 +74,34 @@ class Total(Section):
 
 Assignment = Annotated[
     Annotated[Literal["overlap"], Tag("keyword")] | Annotated[Disjoint, Tag("disjoint")],
-    _either("overlap | {disjoint: random | first | rarest}"),
+    _either("overlap", "{disjoint: random | first | rarest}"),
+    _so_far("overlap", lambda value: value == "overlap"),
 ]
 Visibility = Annotated[
     Annotated[Literal["task", "full", "single-positive"], Tag("keyword")] | Annotated[Keep, Tag("keep")],
-    _either("task | full | {keep: 0.5} | single-positive"),
+    _either("task", "full", "{keep: 0.5}", "single-positive"),
+    _so_far("task, full", lambda value: value in ("task", "full")),
 ]
 LongTail = Annotated[
     Annotated[Literal["none"], Tag("keyword")] | Annotated[Imbalance, Tag("imbalance")] | Annotated[Ids, Tag("ids")],
-    _either("none | {imbalance: 50} | {ids: file}"),
+    _either("none", "{imbalance: 50}", "{ids: file}"),
+    _so_far("none", lambda value: value == "none"),
 ]
 Budget = Annotated[
     Annotated[Literal["none"], Tag("keyword")] | Annotated[PerClass, Tag("per_class")] | Annotated[Total, Tag("total")],
-    _either("none | {per_class: 4} | {total: 1000}"),
+    _either("none", "{per_class: 4}", "{total: 1000}"),
 ]
 
 
 class DigitsSection(DigitsConfig):
     """`dataset: {name: digits, ...}`: the generator's options and what every data set section offers."""
 
-    classes: Literal["all"] | list[str] = Field("all", description="all, or the classes to stream")
-    validation: float = Field(0.0, ge=0, lt=1, description="share of the training images kept for validation")
+    classes: Annotated[Literal["all"] | list[str], _so_far("all", lambda value: value == "all")] = Field(
+        "all", description="all, or the classes to stream"
+    )
+    validation: Annotated[float, _so_far("0", lambda value: value == 0)] = Field(
+        0.0, ge=0, lt=1, description="share of the training images kept for validation"
+    )
 
     def generator(self) -> DigitsConfig:
         """The options that determine the images."""
@@ -91,7 +111,10 @@ class DigitsSection(DigitsConfig):
 class StreamSection(Section):
     base: int = Field(0, ge=0, description="classes in the first task; 0: as many as `increment`")
     increment: PositiveInt = Field(description="classes in each later task; the last task may have fewer")
-    order: Literal["alphabetical", "seed", "frequency"] | list[str] = Field(
+    order: Annotated[
+        Literal["alphabetical", "seed", "frequency"] | list[str],
+        _so_far("alphabetical, seed, [explicit list]", lambda value: value != "frequency"),
+    ] = Field(
         "alphabetical", description="class order: by name, shuffled by order_seed, by training positives, or listed"
     )
     order_seed: int = Field(0, ge=0, description="seed of the class order when `order` is seed")
@@ -105,14 +128,18 @@ class LabelsSection(Section):
 
 class MemorySection(Section):
     budget: Budget = Field("none", description="how many rows replay may keep")
-    labels: Literal["as_seen", "oracle"] = Field(
+    labels: Annotated[Literal["as_seen", "oracle"], _so_far("as_seen", lambda value: value == "as_seen")] = Field(
         "as_seen", description="as_seen: rows keep the labels they came with; oracle: true labels (KRT's table only)"
     )
 
 
 class EvaluationSection(Section):
-    every: Literal["task", "epoch"] = Field("task", description="when the evaluation pass runs")
-    on: Literal["test", "validation"] = Field("test", description="the images that are scored")
+    every: Annotated[Literal["task", "epoch"], _so_far("task", lambda value: value == "task")] = Field(
+        "task", description="when the evaluation pass runs"
+    )
+    on: Annotated[Literal["test", "validation"], _so_far("test", lambda value: value == "test")] = Field(
+        "test", description="the images that are scored"
+    )
     images: Literal["seen", "all"] = Field(
         "seen", description="mAP over images with at least one seen class, or over all images"
     )
@@ -147,7 +174,9 @@ class TrainingSection(Section):
     batch_size: PositiveInt = Field(64, description="new images in a step; replay adds its own")
     optimizer: OptimizerSection
     schedule: Literal["one-cycle", "constant"] = Field("one-cycle", description="learning rate inside a task")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass")
+    precision: Annotated[Literal["float32", "bfloat16"], _so_far("float32", lambda value: value == "float32")] = Field(
+        "float32", description="of the forward pass"
+    )
 
 
 class ExpectedRow(Section):
@@ -177,8 +206,7 @@ class ScenarioConfig(Section):
     def _known_dataset(cls, value: Any) -> Any:
         name = value.get("name") if isinstance(value, dict) else None
         if name in ("voc", "coco", "manifest"):
-            context = {"name": name, "below": ("name",)}
-            raise PydanticCustomError("not_yet", "not yet: {name}; available: digits", context)
+            raise PydanticCustomError("not_yet", "available: digits", {"below": ("name",)})
         return value
 
     @model_validator(mode="after")
@@ -186,20 +214,3 @@ class ScenarioConfig(Section):
         if self.evaluation.on == "validation" and not self.dataset.validation:
             raise PydanticCustomError("no_validation", "evaluation.on: validation needs dataset.validation above 0")
         return self
-
-
-def not_yet(config: ScenarioConfig) -> list[tuple[tuple[str, ...], str]]:
-    """Settings the vocabulary knows and this version does not: (key path, what is available)."""
-    checks = [
-        (("dataset", "classes"), config.dataset.classes == "all", "all"),
-        (("dataset", "validation"), config.dataset.validation == 0, "0"),
-        (("stream", "order"), config.stream.order != "frequency", "alphabetical, seed, [explicit list]"),
-        (("stream", "assignment"), config.stream.assignment == "overlap", "overlap"),
-        (("labels", "visible"), config.labels.visible in ("task", "full"), "task, full"),
-        (("labels", "long_tail"), config.labels.long_tail == "none", "none"),
-        (("memory", "labels"), config.memory.labels == "as_seen", "as_seen"),
-        (("evaluation", "every"), config.evaluation.every == "task", "task"),
-        (("evaluation", "on"), config.evaluation.on == "test", "test"),
-        (("training", "precision"), config.training.precision == "float32", "float32"),
-    ]
-    return [(path, available) for path, here, available in checks if not here]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -9,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from clsim.errors import ScenarioError, did_you_mean
 from clsim.scenario.document import Document, KeyPath
-from clsim.scenario.schema import ScenarioConfig, not_yet
+from clsim.scenario.schema import ScenarioConfig
 
 
 def validate(document: Document) -> ScenarioConfig:
@@ -19,30 +20,18 @@ def validate(document: Document) -> ScenarioConfig:
         ScenarioError: with every problem of the document, each `file:line: key.path: given, allowed, did you mean`.
     """
     try:
-        config = ScenarioConfig.model_validate(document.data)
+        return ScenarioConfig.model_validate(document.data)
     except ValidationError as error:
         raise ScenarioError(_problems(document, error)) from None
-    problems = [
-        document.problem(path, f"not yet: {_shown(_value(document.data, path))}; available: {available}")
-        for path, available in not_yet(config)
-    ]
-    if problems:
-        raise ScenarioError(problems)
-    return config
 
 
 def _problems(document: Document, error: ValidationError) -> list[str]:
     by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
         by_path.setdefault(_data_path(document.data, detail), []).append(detail)
-    lines = [document.problem(path, _describe(document, path, details)) for path, details in by_path.items()]
-    return sorted(lines, key=_file_order)
-
-
-def _file_order(line: str) -> tuple[str, int]:
-    name, _, rest = line.partition(":")
-    number = rest.partition(":")[0]
-    return name, int(number) if number.isdigit() else 0
+    around = {path[:end] for path in by_path for end in range(len(path))}  # of a union: the form that came closest
+    paths = sorted((path for path in by_path if path not in around), key=document.line)
+    return [document.problem(path, _describe(document, path, by_path[path])) for path in paths]
 
 
 def _data_path(data: Any, detail: ErrorDetails) -> KeyPath:
@@ -67,19 +56,21 @@ def _describe(document: Document, path: KeyPath, details: list[ErrorDetails]) ->
         return f"unknown key{did_you_mean(path[-1], allowed)}; allowed: {', '.join(allowed)}"
     if kind == "missing":
         return "required key is missing"
-    if kind == "not_yet":
-        return detail["msg"]
     given = _value(document.data, path) if path else None
+    if kind == "not_yet":
+        return f"not yet: {_shown(given)}; {detail['msg']}"
     if kind == "string_pattern_mismatch":
         return f"given {_shown(given)}, allowed: letters, digits and . _ -, a letter or digit first"
     if kind == "literal_error":
         names = [name for d in details if d["type"] == "literal_error" for name in _expected(d)]
-        others = [_plain(d["msg"]) for d in details if d["type"] != "literal_error"]
+        others = [_plain(d["msg"]).removeprefix("should be ") for d in details if d["type"] != "literal_error"]
         allowed_text = ", ".join([*names, *others])
         return f"given {_shown(given)}, allowed: {allowed_text}{did_you_mean(given, names)}"
     text = " or ".join(dict.fromkeys(_plain(d["msg"]) for d in details))
     if kind == "one_of" and isinstance(given, dict) and len(given) != 1:
         text += " (one of them, not several)"
+    elif kind == "one_of":
+        text += did_you_mean(next(iter(given)) if isinstance(given, dict) else given, re.findall(r"[a-z][\w-]+", text))
     return f"given {_shown(given)}, {text}" if path else text
 
 
@@ -89,11 +80,9 @@ def _expected(detail: ErrorDetails) -> list[str]:
 
 
 def _plain(message: str) -> str:
-    return (
-        message.replace("Input should be a valid list", "a list")
-        .removeprefix("Value error, ")
-        .replace("Input should", "should")
-    )
+    """pydantic's text without the names of its own types."""
+    text = re.sub(r"valid dictionary or instance of \w+", "mapping of keys", message.removeprefix("Value error, "))
+    return re.sub(r"^(Input|String|List|Tuple) should", "should", text).replace("a valid list", "a list")
 
 
 def _value(data: Any, path: KeyPath) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -61,9 +62,11 @@ def _from_file(name: str) -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # pydantic and dataclasses look names of annotations up there
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[module_name]
         raise StrategyError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
     if not hasattr(module, class_name):
         own = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Strategy) and v != Strategy]
@@ -77,7 +80,8 @@ class Composition:
 
     Args:
         spec: "lwf", "lwf+er", or parts given as file.py:Class.
-        options: {"lwf.weight": 2.0} for one part, or {"weight": 2.0} for every part that has the option.
+        options: {"lwf.weight": 2.0} for one part, or {"weight": 2.0} for every part that has the option; the former
+            wins.
 
     Attributes:
         name: the parts' names joined with "+".
@@ -201,7 +205,8 @@ def _with_options(classes: Sequence[type[Strategy]], options: dict[str, Any]) ->
             raise StrategyError(_unknown_option(key, classes))
     parts = []
     for kind in classes:
-        own = {key.rpartition(".")[2]: value for key, value in sorted(options.items()) if _accepts(kind, key)}
+        general_first = sorted(options.items(), key=lambda item: "." in item[0])
+        own = {key.rpartition(".")[2]: value for key, value in general_first if _accepts(kind, key)}
         try:
             parts.append(kind(kind.Options(**own)))
         except ValidationError as error:

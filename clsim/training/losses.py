@@ -49,5 +49,7 @@ def sigmoid_distillation(logits: Tensor, teacher: Tensor, where: Tensor) -> Tens
         A scalar of the logits' dtype.
     """
     student = logits[:, : teacher.shape[1]]
-    entries = F.binary_cross_entropy_with_logits(student, teacher.detach().sigmoid(), reduction="none")
+    entries = F.binary_cross_entropy_with_logits(
+        torch.where(where, student, 0.0), torch.where(where, teacher.detach(), 0.0).sigmoid(), reduction="none"
+    )
     return (entries * where).sum() / max(1, len(logits))

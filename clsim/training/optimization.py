@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -33,9 +35,16 @@ def build_schedule(name: str, optimizer: Optimizer, total_steps: int) -> LRSched
     """The schedule over the `total_steps` steps of a task.
 
     one-cycle rises to the optimiser's rate within the first fifth and falls to nearly 0 (Smith & Topin, 2018;
-    pct_start 0.2 as the KRT recipe); constant stays.
+    pct_start 0.2 as the KRT recipe); constant stays. Adam's first beta moves against the rate, as in that recipe; sgd
+    keeps the momentum it was given.
     """
     if name == "one-cycle":
         peak = optimizer.param_groups[0]["lr"]
-        return OneCycleLR(optimizer, max_lr=peak, total_steps=total_steps, pct_start=0.2)
+        return OneCycleLR(
+            optimizer,
+            max_lr=peak,
+            total_steps=max(2, total_steps),  # a cycle of one step has only its end, at nearly 0
+            pct_start=math.nextafter(0.2, 1),  # with 0.2 itself torch divides by zero in a cycle of 5 steps
+            cycle_momentum="betas" in optimizer.defaults,
+        )
     return ConstantLR(optimizer, factor=1.0, total_iters=0)

@@ -62,7 +62,7 @@ class Strategy:
     Attributes:
         name: what users type; also the folder of its runs.
         claims: what only one part of a composition may decide: "criterion", "memory", "old_classes" (what unknown old
-            classes of new images mean), "plan".
+            classes of new images mean), "distillation", "plan".
         restarts: every task trains a freshly initialised network.
     """
 

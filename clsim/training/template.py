@@ -56,7 +56,8 @@ class MultiLabelTemplate(SupervisedTemplate):
         replayed: bool [B], rows of the batch that came from a memory.
         distillable: bool [B], rows whose unknown old classes a teacher may fill.
         position: task, epoch and step being trained.
-        loader: the task's `EpochLoader`, also as `dataloader`.
+        loader: the task's `EpochLoader`, also as `dataloader`, which a stock plugin may replace (the run is then not
+            resumable).
         add_loss(name, value), extend_batch(x, y, index).
 
     Args:
@@ -134,7 +135,9 @@ class MultiLabelTemplate(SupervisedTemplate):
         if not resumed:
             self.position = Position(self.experience.current_experience)
             if self.restarts is not None and self.position.task:
-                self.model = self.restarts().to(self.device).train()
+                self.model = self.restarts()
+            self.model.train()  # within one call of `train`, a plugin may have left it in eval mode
+            seed_generators(self.seed, "task", self.position.task, device=self.device)
         self._before_train_dataset_adaptation(**kwargs)
         self.train_dataset_adaptation(**kwargs)
         self._after_train_dataset_adaptation(**kwargs)
@@ -157,6 +160,9 @@ class MultiLabelTemplate(SupervisedTemplate):
             if self.position.step == 0:
                 self.loss_sums = {}
                 self._before_training_epoch(**kwargs)
+            if self._stop_training:
+                self._stop_training = False
+                break
             self.training_epoch(**kwargs)
             self._after_training_epoch(**kwargs)
             self.position.epoch += 1
@@ -169,7 +175,9 @@ class MultiLabelTemplate(SupervisedTemplate):
     def training_epoch(self, **kwargs: Any) -> None:
         """The steps of the current epoch, from `position.step` on."""
         self.loader.start(self.position.epoch, self.position.step)
-        for batch in self.loader:
+        for batch in self.dataloader:
+            if self._stop_training:
+                break
             self.mbatch = batch
             seed_generators(self.seed, "step", *_where(self.position), device=self.device)
             self._unpack_minibatch()
@@ -217,7 +225,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         new = [x, y, index, torch.zeros(len(x), dtype=torch.long)]
         self.mbatch = [torch.cat([a, b.to(self.device)]) for a, b in zip(own, new, strict=True)]
         self.replayed = torch.cat([self.replayed, torch.ones(len(x), dtype=torch.bool, device=self.device)])
-        self.distillable = torch.cat([self.distillable, torch.ones_like(self.replayed[-len(x) :])])
+        self.distillable = torch.cat([self.distillable, torch.ones(len(x), dtype=torch.bool, device=self.device)])
 
     def epoch_losses(self) -> dict[str, float]:
         """Mean over the epoch's steps of each loss term, `total` among them."""
@@ -255,7 +263,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.optimizer = build_optimizer(self.config.optimizer, self.model, first_task=self.position.task == 0)
 
     def _make_schedule(self) -> None:
-        self.schedule = build_schedule(self.config.schedule, self.optimizer, self.train_epochs * len(self.loader))
+        self.schedule = build_schedule(self.config.schedule, self.optimizer, self.train_epochs * len(self.dataloader))
 
     # events
 
@@ -270,23 +278,32 @@ class MultiLabelTemplate(SupervisedTemplate):
     # state
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that changes during training, inside a task or between two.
+        """Everything that changes during training, after a step or between two tasks.
+
+        Tensors are those of the live run: save or copy them before it goes on.
 
         Raises:
-            RunError: a plugin has no `state_dict`, so that the run cannot be resumed; it is named.
+            RunError: a plugin has no `state_dict`, or has replaced the data loader, so that the run cannot be resumed.
         """
         state: dict[str, Any] = {
             "position": asdict(self.position),
             "model": self.model.state_dict(),
+            "frozen": [name for name, parameter in self.model.named_parameters() if not parameter.requires_grad],
             "plugins": [plugin.state_dict() for plugin in self._stateful()],
             "clock": dict(vars(self.clock)),
+            "samples_trained": self.samples_trained,
         }
         if self.position.started:
+            if self.dataloader is not self.loader:
+                raise RunError("not resumable: a plugin has replaced the data loader")
             state["task"] = {
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "pool": self.loader.pool,
                 "loss_sums": dict(self.loss_sums),
+                "learning_rate": self.learning_rate,
+                "in_eval_mode": [name for name, module in self.model.named_modules() if not module.training],
+                "stopping": self._stop_training,
             }
         return state
 
@@ -295,9 +312,12 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.position = Position(**state["position"])
         self.model.head.grow(len(state["model"]["head.bias"]))
         self.model.load_state_dict(state["model"])
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name not in state["frozen"])
         for plugin, saved in zip(self._stateful(), state["plugins"], strict=True):
             plugin.load_state_dict(saved)
         self.clock.__dict__.update(state["clock"])
+        self.samples_trained = state["samples_trained"]
         self._task_state = state.get("task", {})
 
     def _load_task_state(self) -> None:
@@ -307,6 +327,10 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
         self.loss_sums = dict(saved["loss_sums"])
+        self.learning_rate = saved["learning_rate"]
+        for name, module in self.model.named_modules():
+            module.training = name not in saved["in_eval_mode"]
+        self._stop_training = saved["stopping"]
 
     def _stateful(self) -> list[Any]:
         owners = [plugin for plugin in self.plugins if not isinstance(plugin, EvaluationPlugin | Clock | PeriodicEval)]

@@ -14,4 +14,4 @@ folder, name, target = sys.argv[1:]
 figures = {key: figure for key, figure in draw(load_results(folder)).items() if figure is not None}
 if name not in figures:
     sys.exit(f"no figure {name!r}; there are: {', '.join(figures)}")
-write_atomically(Path(target), str(figures[name]))
+write_atomically(Path(target), str(figures[name]).replace("<svg ", '<svg style="background: white" ', 1))

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from clsim.evaluation import average_precision
+from clsim.evaluation.metrics import backward_transfer, finite_mean, forgetting, mean_ap
+
+
+def oracle(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    values = []
+    for column in range(scores.shape[1]):
+        known = targets[:, column] >= 0
+        truth = targets[known, column]
+        values.append(average_precision_score(truth, scores[known, column]) if truth.any() else np.nan)
+    return np.array(values)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_average_precision_equals_scikit_learn(seed: int) -> None:
+    """40 seeds x 50 tables = 2,000 random cases: sizes, ties, dtypes, unknown entries, empty and full classes."""
+    rng = np.random.default_rng(seed)
+    for _ in range(50):
+        n, c = rng.integers(1, 60), rng.integers(1, 6)
+        scores = rng.normal(size=(n, c)).astype(rng.choice([np.float32, np.float64]))
+        if rng.random() < 0.5:
+            scores = np.round(scores, 1)  # many ties
+        targets = (rng.random((n, c)) < rng.random(c)).astype(np.int8)
+        targets[rng.random((n, c)) < 0.2 * rng.integers(0, 2)] = -1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = oracle(scores, targets)
+        np.testing.assert_allclose(average_precision(scores, targets), expected, rtol=1e-12, atol=0)
+
+
+def test_equal_scores_are_one_threshold() -> None:
+    targets = [[1], [0], [0], [0]]
+    assert average_precision([[0.5]] * 4, targets) == pytest.approx([0.25])
+    assert average_precision([[0.5]] * 4, targets[::-1]) == pytest.approx([0.25])
+
+
+def test_infinite_scores_are_ordered() -> None:
+    assert average_precision([[np.inf], [0.0], [-np.inf]], [[0], [1], [0]]) == pytest.approx([0.5])
+
+
+def test_empty_class_is_nan() -> None:
+    result = average_precision([[0.1, 0.2], [0.3, 0.4]], [[0, 1], [-1, 0]])
+    assert np.isnan(result[0])
+    assert result[1] == 0.5
+
+
+def test_unknown_entries_are_ignored() -> None:
+    scores, targets = [[0.9], [0.8], [0.7]], [[-1], [1], [0]]
+    assert average_precision(scores, targets) == [1.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_tensors_of_every_float_type_are_taken(dtype: torch.dtype) -> None:
+    scores = torch.tensor([[3.0], [2.0], [1.0]], dtype=dtype, requires_grad=True)
+    assert average_precision(scores, torch.tensor([[0.0], [1.0], [1.0]])) == pytest.approx([7 / 12])
+
+
+@pytest.mark.parametrize(
+    ("scores", "targets", "message"),
+    [
+        ([[1.0]], [[1, 0]], r"\(1, 1\) and targets \(1, 2\)"),
+        ([1.0], [1], r"must both be \[N, C\]"),
+        ([[float("nan")]], [[1]], "NaN"),
+        ([[0.1]], [[2]], "1, 0 or -1"),
+        ([[0.1]], [[0.5]], "1, 0 or -1"),
+    ],
+)
+def test_bad_input_is_refused(scores: object, targets: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        average_precision(scores, targets)
+
+
+def test_mean_ap_skips_or_counts_empty_classes() -> None:
+    assert mean_ap([0.5, np.nan, 1.0]) == 75
+    assert mean_ap([0.5, np.nan, 1.0], "zero") == 50
+    assert np.isnan(mean_ap([np.nan]))
+
+
+def test_forgetting_is_best_before_the_last_minus_last() -> None:
+    history = [[50, np.nan, np.nan], [80, 60, np.nan], [30, 70, 90]]
+    np.testing.assert_array_equal(forgetting(history), [50, -10, np.nan])
+
+
+def test_forgetting_passes_over_tasks_that_were_not_scored() -> None:
+    np.testing.assert_array_equal(forgetting([[50.0], [np.nan], [20.0]]), [30])
+
+
+def test_backward_transfer_compares_with_the_diagonal() -> None:
+    nan = np.nan
+    assert backward_transfer([[50, nan, nan], [80, 60, nan], [30, 70, 90]]) == pytest.approx((-20 + 10) / 2)
+    assert np.isnan(backward_transfer([[50.0]]))
+
+
+def test_finite_mean() -> None:
+    assert finite_mean([1, np.nan, 3]) == 2
+    assert np.isnan(finite_mean([]))

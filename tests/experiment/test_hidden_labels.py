@@ -1,0 +1,133 @@
+"""Rule 1: a learner never sees a hidden label. Trained weights must not depend on any truth that no row shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from avalanche.core import SupervisedPlugin
+from numpy.typing import NDArray
+
+from clsim.data.digits import Digits
+from clsim.evaluation.history import History
+from clsim.evaluation.loggers import MetricsFile
+from clsim.experiment.execution import build_template
+from clsim.scenario import Scenario, StreamPlan
+from clsim.training.composition import Composition, registered
+
+EXEMPT = {"joint"}  # trains on a derived plan that shows the labels of all seen classes
+METHODS = [
+    ("finetune", {}),
+    ("finetune", {"old_classes": "negative"}),
+    ("er", {}),
+    ("er", {"replay": "concat", "selection": "random", "current_classes": "ignore"}),
+    ("er", {"other_classes": "negative"}),
+    ("lwf", {}),
+    ("lwf+er", {}),
+    ("lwf+er", {"lwf.old_classes": "negative", "other_classes": "ignore"}),
+]
+
+
+class TamperedSource(Digits):
+    """The same images with other labels, or with labels that must not be read."""
+
+    def __init__(self, original: Digits, labels: Callable[[str], NDArray[np.int8]]) -> None:
+        super().__init__(original.config)
+        self._tampered = labels
+
+    def labels(self, split: Any) -> NDArray[np.int8]:
+        return self._tampered(split)
+
+
+def train(
+    scenario: Scenario, plan: StreamPlan, spec: str, options: dict[str, Any], tmp_path: Any, *extra: Any
+) -> bytes:
+    """Bytes of all weights after the whole stream."""
+    template = build_template(
+        scenario,
+        Composition(spec, options),
+        plan,
+        seed=0,
+        device="cpu",
+        history=History(plan),
+        loggers=[MetricsFile(tmp_path / "metrics.jsonl")],
+    )
+    template.plugins[:0] = list(extra)
+    template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
+    return b"".join(tensor.numpy().tobytes() for tensor in template.model.state_dict().values())
+
+
+def flip_hidden(scenario: Scenario, plan: StreamPlan) -> Scenario:
+    """The scenario with random bits in place of every training truth that no row shows."""
+    shown = np.zeros(scenario.truth().shape, dtype=bool)
+    for task in plan.tasks:
+        shown[task.samples[:, None], task.columns] |= task.values >= 0
+    truth = scenario.source.labels("train")
+    random = np.random.default_rng(7).integers(0, 2, truth.shape, dtype=np.int8)
+    changed = np.where(shown, truth, random)  # the stream is alphabetical: columns of plan and data set agree
+    assert (changed != truth).any()
+    tampered = TamperedSource(
+        scenario.source, lambda split: changed if split == "train" else scenario.source.labels(split)
+    )
+    return Scenario(scenario.config, tampered)
+
+
+def forbid_reading(scenario: Scenario) -> Scenario:
+    def refuse(split: str) -> NDArray[np.int8]:
+        raise AssertionError(f"the truth of {split} was read")
+
+    return Scenario(scenario.config, TamperedSource(scenario.source, refuse))
+
+
+def test_every_shipped_strategy_is_covered() -> None:
+    assert set(registered()) - EXEMPT == {part for spec, _ in METHODS for part in spec.split("+")}
+
+
+@pytest.mark.parametrize(("spec", "options"), METHODS, ids=lambda value: str(value))
+def test_weights_do_not_depend_on_hidden_truth(tiny: Scenario, spec: str, options: dict, tmp_path: Any) -> None:
+    plan = tiny.plan()
+    honest = train(tiny, plan, spec, options, tmp_path)
+    assert train(flip_hidden(tiny, plan), plan, spec, options, tmp_path) == honest
+    assert train(forbid_reading(tiny), plan, spec, options, tmp_path) == honest
+
+
+@pytest.mark.parametrize(("spec", "options"), [("lwf+er", {})], ids=str)
+def test_weights_do_not_depend_on_test_truth(tiny: Scenario, spec: str, options: dict, tmp_path: Any) -> None:
+    plan = tiny.plan()
+    other = replace(plan, test_truth=1 - plan.test_truth)
+    assert train(tiny, plan, spec, options, tmp_path) == train(tiny, other, spec, options, tmp_path)
+
+
+class Leak(SupervisedPlugin):
+    """What the tests above must catch: fills unknown entries from the truth."""
+
+    def __init__(self, scenario: Scenario, plan: StreamPlan) -> None:
+        super().__init__()
+        samples = np.concatenate([task.samples for task in plan.tasks])
+        self.truth = torch.from_numpy(scenario.truth()[samples]).float()
+
+    def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        y = strategy.mb_y
+        y[y < 0] = self.truth[strategy.mbatch[2]][y < 0]
+
+
+def test_a_leak_would_be_caught(tiny: Scenario, tmp_path: Any) -> None:
+    plan = tiny.plan()
+    flipped = flip_hidden(tiny, plan)
+    honest = train(tiny, plan, "finetune", {}, tmp_path, Leak(tiny, plan))
+    assert train(flipped, plan, "finetune", {}, tmp_path, Leak(flipped, plan)) != honest
+    with pytest.raises(AssertionError, match="the truth of train was read"):
+        Leak(forbid_reading(tiny), plan)
+
+
+def test_no_training_batch_holds_a_label_that_its_row_does_not_show(tiny: Scenario) -> None:
+    plan = tiny.plan()
+    for task, experience in zip(plan.tasks, tiny.benchmark().train_stream, strict=True):
+        _, y, _, _ = experience.dataset.__getitems__(range(len(experience.dataset))).batch
+        hidden = np.setdiff1d(np.arange(plan.n_classes), task.columns)
+        assert (y[:, hidden] == -1).all()
+        np.testing.assert_array_equal(y[:, task.columns], task.values)

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clsim import cli
+from clsim.scenario import StreamPlan, load_scenario
+
+
+@pytest.fixture
+def clsim_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Calls the command line in this process: (arguments) -> (exit code, stdout, stderr)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["clsim", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def sets(overrides: dict[str, object]) -> list[str]:
+    return [argument for key, value in overrides.items() for argument in ("--set", f"{key}={value}")]
+
+
+def test_plan_as_json_has_the_fixed_names(clsim_command) -> None:
+    code, out, _ = clsim_command("plan", "digits-b0c2", "--json")
+    content = json.loads(out)
+    assert code == 0
+    assert content["scenario"] == "digits-b0c2"
+    assert content["sha256"] == load_scenario("digits-b0c2").plan().sha256
+    assert [task["index"] for task in content["tasks"]] == [0, 1, 2, 3, 4]
+    first = content["tasks"][0]
+    assert first["classes"] == ["0", "1"]
+    assert first["train_images"] >= max(first["positives"].values()) > 0
+    assert 0 < first["test_images"] < content["tasks"][4]["test_images"] <= 800
+    assert 0 < first["hidden_positives"] < first["hidden_labels"] == 8 * first["train_images"]
+
+
+def test_plan_for_people_shows_tasks_groups_and_hash(clsim_command) -> None:
+    code, out, _ = clsim_command("plan", "digits-b0c2", "--set", "stream.increment=5")
+    assert code == 0
+    assert "0, 1, 2, 3, 4" in out
+    assert "head: 0, 1, 4, 7" in out
+    assert "sha256: " in out
+
+
+def test_plan_can_be_written(clsim_command, tmp_path: Path) -> None:
+    clsim_command("plan", "digits-b0c2", "--out", tmp_path / "plan.json.gz")
+    plan = StreamPlan.from_bytes((tmp_path / "plan.json.gz").read_bytes())
+    assert plan.sha256 == load_scenario("digits-b0c2").plan().sha256
+
+
+def test_scenarios_and_strategies_are_listed(clsim_command) -> None:
+    assert "digits-b0c2" in clsim_command("scenarios")[1]
+    listed = clsim_command("strategies")[1]
+    for name in ("er", "finetune", "joint", "lwf"):
+        assert f"\n{name} " in listed
+    assert "strategy.er.replay" in clsim_command("strategies", "er")[1]
+    assert "paired | concat" in clsim_command("strategies", "er")[1]
+
+
+def test_run_and_report(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:
+    arguments = ("run", "digits-b0c2", "--strategy", "lwf", "--seed", 2, "--out", tmp_path, *sets(tiny_overrides))
+    code, out, err = clsim_command(*arguments, "--set", "strategy.lwf.weight=0.25")
+    assert code == 0
+    folder = tmp_path / "digits-b0c2" / "lwf" / "seed2"
+    assert str(folder) in out
+    assert "lwf/seed2: 6/6 epochs, mAP " in err
+    assert json.loads((folder / "result.json").read_text())["options"]["lwf"]["weight"] == 0.25
+    code, out, _ = clsim_command("report", tmp_path / "digits-b0c2")
+    assert code == 0
+    assert (tmp_path / "digits-b0c2" / "report.html").is_file()
+    code, _, err = clsim_command(*arguments)
+    assert code == 2
+    assert err == f"{folder}: there already; use --overwrite to replace, or another --out\n"
+
+
+def test_compare_prints_table_report_and_curves(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:
+    names = ("--strategies", "finetune,er", "--seeds", "5", "--workers", "2", "--out", tmp_path)
+    code, out, err = clsim_command("compare", "digits-b0c2", *names, *sets(tiny_overrides))
+    assert code == 0
+    assert "| finetune | 1 |" in out
+    assert f"report: {tmp_path / 'digits-b0c2' / 'report.html'}" in out
+    assert "tensorboard --logdir" in out
+    assert "er/seed5: finished" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "digits-b0c3"], "did you mean 'digits-b0c2'"),
+        (["plan", "nowhere.yaml"], "nowhere.yaml: cannot be read: No such file"),
+        (["plan", "digits-b0c2", "--set", "stream.increment=0"], "--set stream.increment=0: stream.increment: given 0"),
+        (["plan", "digits-b0c2", "--set", "stream.incremnt=2"], "did you mean 'increment'"),
+        (["plan", "digits-b0c2", "--set", "dataset.train=two"], "given 'two', should be a valid integer"),
+        (["plan", "digits-b0c2", "--set", "dataset.train=1"], "is empty: no training image shows"),
+        (["plan", "digits-b0c2", "--set", "epochs"], "expected dotted.key=value"),
+        (["run", "digits-b0c2", "--strategy", "erx"], "unknown strategy 'erx', did you mean 'er'"),
+        (["run", "digits-b0c2", "--strategy", "er", "--set", "memory.budget={total: 2}"], "must be at least 10"),
+        (["run", "digits-b0c2", "--strategy", "er", "--device", "gpu"], "allowed: auto, cpu, cuda"),
+        (["compare", "digits-b0c2", "--strategies", "er", "--seeds", "1,x"], "--seeds 1,x: expected whole numbers"),
+        (["strategies", "nope"], "unknown strategy 'nope'"),
+        (["report", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    clsim_command, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = clsim_command(*arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_problems_of_a_file_come_at_once_with_their_lines(clsim_command, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nstream: {increment: 0}\nmemory: {budgt: none}\n")
+    code, _, err = clsim_command("plan", path)
+    assert code == 2
+    assert f"{path}:2: stream.increment: given 0" in err
+    assert f"{path}:3: memory.budgt: unknown key, did you mean 'budget'" in err
+    assert "dataset: required key is missing" in err
+    assert "training: required key is missing" in err
+
+
+def python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import clsim",
+        "from clsim.cli import app; app(['--help'], standalone_mode=False)",
+        "from clsim.cli import app; app(['plan', 'digits-b0c2'], standalone_mode=False)",
+        "from clsim.cli import app; app(['strategies'], standalone_mode=False)",
+        "from clsim.cli import app; app(['strategies', 'lwf'], standalone_mode=False)",
+        "from clsim.cli import app; app(['scenarios'], standalone_mode=False)",
+    ],
+)
+def test_light_commands_import_no_torch(code: str) -> None:
+    heavy = "{'torch', 'avalanche', 'sklearn', 'matplotlib', 'pandas'}"
+    result = python("-c", f"import sys\n{code}\nprint('LOADED', sorted({heavy} & set(sys.modules)))")
+    assert result.stdout.splitlines()[-1] == "LOADED []", result.stderr
+
+
+def test_strategies_are_only_ever_loaded_as_part_of_clsim() -> None:
+    """From the root of a checkout, where a folder `strategies` lies on the import path."""
+    code = (
+        "import sys; from clsim.training.composition import strategy_class, registered\n"
+        "[strategy_class(name) for name in registered()]\n"
+        "print(sorted(name for name in sys.modules if name.split('.')[0] in ('strategies', 'scenarios')))"
+    )
+    result = python("-c", code, cwd=Path(__file__).parents[1])
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_module_can_be_run() -> None:
+    assert "compare" in python("-m", "clsim", "--help").stdout
