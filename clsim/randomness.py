@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 
 def _digest(seed: int, *purpose: object) -> bytes:
+    if not all(isinstance(part, str | int) for part in purpose):  # the repr of anything else may change
+        raise TypeError(f"a purpose is made of strings and Python integers, given {purpose!r}")
     return hashlib.sha256(repr((int(seed), *purpose)).encode()).digest()
 
 

@@ -1,0 +1,1 @@
+"""Where images and true labels come from."""

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.evaluation import thresholds
 from clsim.evaluation.metrics import average_precision, backward_transfer, finite_mean, forgetting, mean_ap
 from clsim.scenario.plan import GROUPS, StreamPlan
 
 Floats = NDArray[np.float64]
+
+AT_THRESHOLD = {
+    "CF1": thresholds.cf1,
+    "CF1_harmonic": thresholds.cf1_harmonic,
+    "OF1": thresholds.of1,
+    "FPR": thresholds.false_positive_rate,
+    "FNR": thresholds.false_negative_rate,
+}
+"""What is reported at each threshold, in percent, on the images and columns of mAP/seen."""
 
 
 @dataclass
@@ -23,16 +34,23 @@ class History:
         empty_classes: what a class without a positive test image counts in mAP: "skip" or "zero".
         ap: float64 [T, C], AP of each class on the whole test set after each task, 0..1; NaN where a class is not yet
             seen, has no positive, or the task was not trained.
+        thresholds: probabilities above which a class counts as predicted.
         seen_map: float64 [T], mAP over seen classes and the test images in scope, percent; NaN if not trained.
+        at_threshold: float64 [T, H, 5], the metrics of AT_THRESHOLD at each threshold, percent; NaN if not trained.
+        scores: float [M, S], the last task's logits, or None; not part of the state.
     """
 
     plan: StreamPlan
     empty_classes: str = "skip"
+    thresholds: Sequence[float] = (0.5, 0.8)
 
     def __post_init__(self) -> None:
         n_tasks, n_classes = len(self.plan.tasks), self.plan.n_classes
         self.ap: Floats = np.full((n_tasks, n_classes), np.nan)
         self.seen_map: Floats = np.full(n_tasks, np.nan)
+        self.thresholds = tuple(dict.fromkeys(self.thresholds))
+        self.at_threshold: Floats = np.full((n_tasks, len(self.thresholds), len(AT_THRESHOLD)), np.nan)
+        self.scores: NDArray[Any] | None = None
         self.last = -1
 
     def add(self, scores: NDArray[Any]) -> int:
@@ -48,17 +66,40 @@ class History:
         Raises:
             ValueError: S is not such a number.
         """
+        task = self._task(scores)
         seen = scores.shape[1]
-        widths = [task.classes[1] for task in self.plan.tasks]
-        if seen not in widths:
-            raise ValueError(f"scores have {seen} columns, expected the classes seen after a task: {widths}")
-        task = widths.index(seen)
-        truth = self.plan.test_truth[:, :seen]
-        self.ap[task, :seen] = average_precision(scores, truth)
+        self.ap[task, :seen] = average_precision(scores, self.plan.test_truth[:, :seen])
         scope = self.plan.in_scope(seen)
-        self.seen_map[task] = mean_ap(average_precision(scores[scope], truth[scope]), self.empty_classes)
+        scores_in_scope, truth_in_scope = scores[scope], self.plan.test_truth[scope, :seen]
+        self.seen_map[task] = mean_ap(average_precision(scores_in_scope, truth_in_scope), self.empty_classes)
+        for place, threshold in enumerate(self.thresholds):
+            counts = thresholds.confusion(scores_in_scope, truth_in_scope, threshold)
+            self.at_threshold[task, place] = [100 * metric(counts) for metric in AT_THRESHOLD.values()]
+        self.scores = scores
         self.last = task
         return task
+
+    def epoch_values(self, scores: NDArray[Any]) -> dict[str, float]:
+        """Scalars of a pass inside a task, by TensorBoard tag; `add` decides what the task counts, nothing is kept.
+
+        Args:
+            scores: as in `add`.
+        """
+        task = self._task(scores)
+        seen = scores.shape[1]
+        truth = self.plan.test_truth[:, :seen]
+        scope = self.plan.in_scope(seen)
+        ap = average_precision(scores, truth)
+        values = {"epoch/mAP_seen": mean_ap(average_precision(scores[scope], truth[scope]), self.empty_classes)}
+        for k, past in enumerate(self.plan.tasks[: task + 1]):
+            values[f"epoch/mAP_task_{k:02d}"] = mean_ap(ap[slice(*past.classes)], self.empty_classes)
+        return values
+
+    def _task(self, scores: NDArray[Any]) -> int:
+        widths = [task.classes[1] for task in self.plan.tasks]
+        if scores.shape[1] not in widths:
+            raise ValueError(f"scores have {scores.shape[1]} columns, expected the classes seen after a task: {widths}")
+        return widths.index(scores.shape[1])
 
     def matrix(self) -> Floats:
         """R [T, T] in percent: R[t, k] = mean AP over the classes of task k after task t; NaN for k > t."""
@@ -83,7 +124,7 @@ class History:
         task = self.last
         matrix = self.matrix()[: task + 1, : task + 1]
         lost = forgetting(matrix)[:task]
-        values = {"mAP/seen": self.seen_map[task]}
+        values = {"mAP/seen": self.seen_map[task], "mAP/average": self.seen_map[: task + 1].mean()}
         values |= {f"mAP/task_{k:02d}": matrix[task, k] for k in range(task + 1)}
         values |= {f"forgetting/task_{k:02d}": lost[k] for k in range(task)}
         values["forgetting/mean"] = finite_mean(lost)
@@ -91,8 +132,16 @@ class History:
         group_map, group_lost = self.group_map(), self.group_forgetting()
         values |= {f"groups/{name}_mAP": group_map[name][task] for name in GROUPS}
         values |= {f"groups/{name}_forgetting": group_lost[name] for name in GROUPS}
-        seen = self.plan.tasks[task].classes[1]
-        values |= {f"AP/{self.plan.class_names[c]}": 100 * self.ap[task, c] for c in range(seen)}
+        for place, threshold in enumerate(self.thresholds):
+            named = zip(AT_THRESHOLD, self.at_threshold[task, place], strict=True)
+            values |= {f"threshold_{threshold}/{name}": value for name, value in named}
+        names = self.plan.class_names
+        start, seen = self.plan.tasks[task].classes
+        values |= {f"AP/{names[c]}": 100 * self.ap[task, c] for c in range(seen)}
+        if task == len(self.plan.tasks) - 1:
+            # DECIDED: once, after the last task, not as C more curves; result.json and the AP curves hold the course.
+            lost = self.class_forgetting()
+            values |= {f"class_forgetting/{names[c]}": lost[c] for c in range(start)}
         return {name: float(value) for name, value in values.items()}
 
     def class_forgetting(self) -> Floats:
@@ -123,14 +172,27 @@ class History:
             "groups": {
                 "rule": self.plan.groups.rule,
                 "members": {n: [self.plan.class_names[c] for c in self.plan.groups.columns(n)] for n in GROUPS},
+                "positives": self.plan.groups.positives.tolist(),
                 "mAP": {name: group_map[name].tolist() for name in GROUPS},
                 "last_mAP": {name: group_map[name][-1] for name in GROUPS},
                 "forgetting": self.group_forgetting(),
             },
+            "thresholds": {str(threshold): self._courses(place) for place, threshold in enumerate(self.thresholds)},
         }
 
+    def _courses(self, place: int) -> dict[str, Any]:
+        """Each metric at one threshold after each task, and `last_<metric>` after the last."""
+        courses = dict(zip(AT_THRESHOLD, self.at_threshold[:, place].T.tolist(), strict=True))
+        return courses | {f"last_{name}": course[-1] for name, course in courses.items()}
+
     def state_dict(self) -> dict[str, Any]:
-        return {"ap": self.ap.copy(), "seen_map": self.seen_map.copy(), "last": self.last}
+        return {
+            "ap": self.ap.copy(),
+            "seen_map": self.seen_map.copy(),
+            "at_threshold": self.at_threshold.copy(),
+            "last": self.last,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.ap, self.seen_map, self.last = state["ap"].copy(), state["seen_map"].copy(), state["last"]
+        self.at_threshold = state["at_threshold"].copy()

@@ -1,4 +1,4 @@
-"""Where metric values go: `metrics.jsonl` and TensorBoard event files, with the same tags and steps."""
+"""`metrics.jsonl`: the metric values of a run, with the tags and steps of the TensorBoard curves."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
-from numpy.typing import NDArray
-from torch.utils.tensorboard import SummaryWriter
-
-from clsim.evaluation.history import History
 
 
 def finite_or_null(value: Any) -> Any:
@@ -32,8 +27,9 @@ def finite_or_null(value: Any) -> Any:
 class MetricsFile(BaseLogger):
     """Appends one line for each epoch and each evaluation to a JSON Lines file.
 
-    A line is {"phase": "train" | "eval", "task": t, "step": s, "values": {tag: value or null}}. Nothing in it varies
-    between equal runs.
+    A line is {"phase": "train" | "eval" | "epoch-eval", "task": t, "step": s, "values": {tag: value or null}}: `eval`
+    after a task at the number of tasks done, the others at the number of epochs done. Nothing in it varies between
+    equal runs.
     """
 
     def __init__(self, path: Path, listener: Callable[[dict[str, Any]], None] | None = None) -> None:
@@ -45,7 +41,9 @@ class MetricsFile(BaseLogger):
         self._write("train", strategy.position.task, metric_values)
 
     def after_eval_exp(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
-        if metric_values:
+        if metric_values and strategy.position.started:
+            self._write("epoch-eval", strategy.position.task, metric_values)
+        elif metric_values:
             self._write("eval", metric_values[0].x_plot - 1, metric_values)
 
     def _write(self, phase: str, task: int, metric_values: list[MetricValue]) -> None:
@@ -55,50 +53,3 @@ class MetricsFile(BaseLogger):
             file.write(json.dumps(line, allow_nan=False) + "\n")
         if self.listener is not None:
             self.listener(line)
-
-
-class TensorBoardCurves(BaseLogger):
-    """Writes the scalars of `metrics.jsonl` as TensorBoard curves, R as an image, and a layout of combined charts.
-
-    Undefined values are left out, because a NaN breaks TensorBoard's smoothing.
-    """
-
-    def __init__(self, folder: Path, history: History) -> None:
-        super().__init__()
-        self.writer = SummaryWriter(str(folder))
-        self.history = history
-        self.writer.add_custom_scalars(_layout())
-
-    def log_single_metric(self, name: str, value: Any, x_plot: int) -> None:
-        if isinstance(value, int | float) and math.isfinite(value):
-            self.writer.add_scalar(name, value, x_plot)
-
-    def after_eval_exp(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
-        if metric_values:
-            self.writer.add_image("R", matrix_image(self.history.matrix()), metric_values[0].x_plot, dataformats="HWC")
-            self.writer.flush()
-
-    def close(self) -> None:
-        """Flush and close the event file."""
-        self.writer.close()
-
-
-def matrix_image(matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """R [T, T] in percent as a picture, uint8 [H, W, 3]: viridis from 0 to 100, undefined entries light grey."""
-    colors = matplotlib.colormaps["viridis"](np.nan_to_num(matrix) / 100)[..., :3]
-    colors[np.isnan(matrix)] = 0.92
-    cell = max(1, 320 // len(matrix))
-    return (colors * 255).round().astype(np.uint8).repeat(cell, axis=0).repeat(cell, axis=1)
-
-
-def _layout() -> dict[str, Any]:
-    return {
-        "clsim": {
-            "mAP, seen classes": ["Multiline", ["mAP/seen"]],
-            "mAP of each task": ["Multiline", [r"mAP/task_\d+"]],
-            "forgetting of each task": ["Multiline", [r"forgetting/.*"]],
-            "head, medium, tail mAP": ["Multiline", [r"groups/.*_mAP"]],
-            "head, medium, tail forgetting": ["Multiline", [r"groups/.*_forgetting"]],
-            "loss terms": ["Multiline", [r"loss/.*"]],
-        }
-    }

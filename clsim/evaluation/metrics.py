@@ -35,26 +35,37 @@ def average_precision(scores: ArrayLike, targets: ArrayLike) -> Floats:
         >>> average_precision([[0.9], [0.8], [0.1]], [[1], [0], [1]]).round(3)
         array([0.833])
     """
-    scores, targets = _array(scores), _array(targets)
-    if scores.ndim != 2 or scores.shape != targets.shape:
-        raise ValueError(f"scores {scores.shape} and targets {targets.shape} must both be [N, C]")
-    if np.isnan(scores).any():
-        raise ValueError("scores contain NaN")
-    if not np.isin(targets, (1, 0, UNKNOWN)).all():
-        raise ValueError("targets must be 1, 0 or -1")
-    by_class = np.ascontiguousarray(scores.T)
-    truth = np.ascontiguousarray(targets.T)
+    values, truth = scores_and_truth(scores, targets)
+    by_class, truth = np.ascontiguousarray(values.T), np.ascontiguousarray(truth.T)
     return np.array([_class_ap(s, t) for s, t in zip(by_class, truth, strict=True)], dtype=np.float64)
 
 
-def _class_ap(scores: NDArray[Any], truth: NDArray[Any]) -> float:
+def _class_ap(scores: NDArray[Any], truth: NDArray[np.int8]) -> float:
     positives = np.sort(scores[truth == 1])
     if not len(positives):
         return float("nan")
-    ranked = np.sort(scores if (truth != UNKNOWN).all() else scores[truth != UNKNOWN])
+    ranked = np.sort(scores if truth.min() > UNKNOWN else scores[truth != UNKNOWN])
     at_least = len(ranked) - np.searchsorted(ranked, positives)
     positives_at_least = len(positives) - np.searchsorted(positives, positives)
     return float(np.mean(positives_at_least / at_least))
+
+
+def scores_and_truth(scores: ArrayLike, targets: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int8]]:
+    """Both as arrays [N, C], targets as int8, after the checks that every metric here needs.
+
+    Raises:
+        ValueError: shapes differ or are not [N, C], a score is NaN, or a target is none of 1, 0, -1.
+    """
+    values, given = _array(scores), _array(targets)
+    if values.ndim != 2 or values.shape != given.shape:
+        raise ValueError(f"scores {values.shape} and targets {given.shape} must both be [N, C]")
+    if values.size and np.isnan(values.min()):
+        raise ValueError("scores contain NaN")
+    with np.errstate(invalid="ignore"):
+        truth = given.astype(np.int8, copy=False)
+    if truth.min(initial=0) < UNKNOWN or truth.max(initial=0) > 1 or (truth is not given and (truth != given).any()):
+        raise ValueError("targets must be 1, 0 or -1")
+    return values, truth
 
 
 def _array(values: Any) -> NDArray[Any]:

@@ -15,7 +15,8 @@ class StreamScores(PluginMetric[float]):
     """Collects the logits of a pass over `evaluation_stream` and emits every metric after it.
 
     The truth lies in the plan and is joined by row id; the batches carry none. Other streams are ignored. Metric
-    values are placed at the number of tasks learnt.
+    values are placed at the number of tasks learnt. A pass inside a task leaves the history alone and emits `epoch/*`
+    only, at the number of epochs done.
     """
 
     def __init__(self, history: History) -> None:
@@ -45,6 +46,9 @@ class StreamScores(PluginMetric[float]):
         scores = np.empty((len(rows), self._logits[0].shape[1]), dtype=np.float32)
         scores[rows] = np.concatenate(self._logits)
         self.reset()
+        if strategy.position.started:
+            done = epochs_done(strategy)
+            return [MetricValue(self, name, value, done) for name, value in self.history.epoch_values(scores).items()]
         task = self.history.add(scores)
         return [MetricValue(self, name, value, task + 1) for name, value in self.history.values().items()]
 
@@ -65,10 +69,9 @@ class EpochLosses(PluginMetric[float]):
         """Nothing is kept between epochs."""
 
     def after_training_epoch(self, strategy: Any) -> list[MetricValue]:
-        position = strategy.position
-        done = position.task * strategy.train_epochs + position.epoch + 1
         values = {f"loss/{name}": value for name, value in sorted(strategy.epoch_losses().items())}
         values["learning_rate"] = strategy.learning_rate
+        done = epochs_done(strategy)
         return [MetricValue(self, name, value, done) for name, value in values.items()]
 
 
@@ -86,10 +89,16 @@ class MemorySize(PluginMetric[int]):
         """The memory belongs to the strategy."""
 
     def after_eval_exp(self, strategy: Any) -> list[MetricValue] | None:
-        if not _is_evaluation(strategy):
+        if not _is_evaluation(strategy) or strategy.position.started:
             return None
         sizes = {"memory/rows": len(self.replay.memory), "memory/bytes": self.replay.nbytes}
         return [MetricValue(self, name, value, strategy.position.task) for name, value in sizes.items()]
+
+
+def epochs_done(strategy: Any) -> int:
+    """Epochs of the whole run at the end of the current one, before the position moves on."""
+    position = strategy.position
+    return int(position.task * strategy.train_epochs + position.epoch + 1)
 
 
 def _is_evaluation(strategy: Any) -> bool:

@@ -17,10 +17,12 @@ from avalanche.training.plugins import EvaluationPlugin
 
 from clsim.errors import RunError
 from clsim.evaluation.history import History
-from clsim.evaluation.loggers import MetricsFile, TensorBoardCurves, finite_or_null
+from clsim.evaluation.loggers import MetricsFile, finite_or_null
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores
+from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.experiment.environment import environment
 from clsim.experiment.folder import RunSpec, locked, open_run
+from clsim.experiment.settings import hyperparameters
 from clsim.files import write_atomically, write_json
 from clsim.models.network import MultiLabelNet, build_model
 from clsim.scenario import Scenario, StreamPlan
@@ -78,8 +80,10 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
         "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
     )
 
-    history = History(plan, scenario.config.evaluation.empty_classes)
-    curves = TensorBoardCurves(folder, history)
+    evaluation = scenario.config.evaluation
+    history = History(plan, evaluation.empty_classes, evaluation.thresholds)
+    settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
+    curves = TensorBoardCurves(folder, history, settings)
     try:
         template = build_template(
             scenario,

@@ -79,7 +79,7 @@ class RunState:
     Attributes:
         total: epochs of the whole run.
         done: epochs done.
-        seen_map: mAP over seen classes of the last evaluation, percent.
+        seen_map: mAP over seen classes after the last finished task, percent.
     """
 
     total: int
@@ -89,7 +89,7 @@ class RunState:
     def take(self, line: dict[str, Any]) -> None:
         if line["phase"] == "train":
             self.done = line["step"]
-        else:
+        elif line["phase"] == "eval":
             self.seen_map = line["values"]["mAP/seen"]
 
 

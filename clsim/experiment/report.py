@@ -11,9 +11,11 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from clsim.experiment import report_figures
-from clsim.experiment.results import GROUPS, JOINT, METRICS, NO_VALUE, Results, load_results, markdown_table
+from clsim.experiment.report_classes import class_panels
+from clsim.experiment.results import AT_THRESHOLD, GROUPS, JOINT, NO_VALUE, Results, load_results, markdown_table
 from clsim.experiment.results import number as mean_and_std
 from clsim.experiment.results import table_rows as final_table
+from clsim.experiment.settings import flat
 from clsim.files import write_atomically
 
 UPPER_REFERENCE = ("upper reference", "trains on all data so far")
@@ -75,6 +77,9 @@ def render_html(results: Results) -> str:
         groups=groups,
         group_names=GROUPS,
         group_table=_group_table(results),
+        threshold_names=[name.replace("_", " ") for name in AT_THRESHOLD],
+        threshold_tables=threshold_tables(results),
+        class_panels=class_panels(results),
         expected=_expected(results),
         warnings=_warnings(results),
         options=[(name, json.dumps(results.of(name)[0].result.get("options") or {})) for name in results.strategies],
@@ -131,12 +136,33 @@ def _group_table(results: Results) -> list[tuple[str, ...]]:
     return [(row["strategy"], *(mean_and_std(row, f"{group}_forgetting") for group in GROUPS)) for row in rows]
 
 
+def threshold_tables(results: Results) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Per threshold, ascending: one row per strategy, its name and the metrics of AT_THRESHOLD as text."""
+    rows = results.summary().to_dict("records")
+    return [
+        (at, [(row["strategy"], *(mean_and_std(row, f"{name}@{at}") for name in AT_THRESHOLD)) for row in rows])
+        for at in results.thresholds
+    ]
+
+
+def _our_name(metric: str) -> str:
+    """The metric an expected row means: `last mAP` is last_mAP, `last CF1@0.80` is CF1@0.8."""
+    name, at, threshold = metric.strip().replace(" ", "_").partition("@")
+    if not at:
+        return name
+    try:
+        return f"{name.removeprefix('last_')}@{float(threshold)}"
+    except ValueError:
+        return metric
+
+
 def _expected(results: Results) -> list[dict[str, str]]:
     """The scenario's expected values beside ours; quoted ones are marked as published."""
     summary = {row["strategy"]: row for row in results.summary().to_dict("records")}
     rows = []
     for row in results.reference.config.get("expected") or []:
-        metric = str(row.get("metric", NO_VALUE)).replace(" ", "_")
+        metric = str(row.get("metric", NO_VALUE))
+        our_name = _our_name(metric)
         ours = summary.get(row.get("strategy"))
         tolerance = row.get("tolerance")
         source = _text(row.get("source"))
@@ -146,7 +172,7 @@ def _expected(results: Results) -> list[dict[str, str]]:
                 "metric": metric.replace("_", " "),
                 "value": _text(row.get("value")),
                 "tolerance": NO_VALUE if tolerance is None else f"± {tolerance}",
-                "ours": mean_and_std(ours, metric) if ours and metric in METRICS else NO_VALUE,
+                "ours": mean_and_std(ours, our_name) if ours and our_name in results.metrics else NO_VALUE,
                 "source": source,
                 "kind": "measured" if source.split()[:1] in (["own"], ["measured"]) else "published",
             }
@@ -175,7 +201,7 @@ def _warnings(results: Results) -> list[str]:
 
 
 def _config_differences(results: Results) -> list[dict[str, Any]]:
-    tables = {run.name: _flat(run.config) for run in results.runs}
+    tables = {run.name: flat(run.config) for run in results.runs}
     for table in tables.values():
         table.pop("seed", None)
     return [row for row in shared_and_differing(results, tables) if row["differs"]]
@@ -186,14 +212,6 @@ def _environments(results: Results) -> list[dict[str, Any]]:
     for table in tables.values():
         table.pop("started", None)
     return shared_and_differing(results, tables)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one level of dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _text(value: Any) -> str:

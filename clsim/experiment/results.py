@@ -25,6 +25,8 @@ METRICS = (
     *(f"{group}_forgetting" for group in GROUPS),
     *("memory_rows", "memory_bytes", "train_seconds", "peak_memory_bytes"),
 )
+AT_THRESHOLD = ("CF1", "CF1_harmonic", "OF1", "FPR", "FNR")
+"""After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8."""
 NO_VALUE = "\u2013"
 HEADINGS: tuple[str, ...] = (  # a no-break space keeps each arrow with its word
     *("Strategy", "Seeds", "Last mAP\u00a0↑", "Avg mAP\u00a0↑", "Forgetting\u00a0↓", "Backward transfer\u00a0↑"),
@@ -61,8 +63,13 @@ class RunResult:
         """Hash of the plan that makes runs comparable: the run's own, or the one its plan derives from."""
         return str(self.result.get("derived_from") or self.result["plan_sha256"])
 
+    @property
+    def thresholds(self) -> dict[str, dict[str, Any]]:
+        """What `result.json` records at each threshold, by the threshold as text; empty for runs that recorded none."""
+        return self.result.get("thresholds") or {}
+
     def row(self) -> dict[str, Any]:
-        """The run as one row of `Results.frame`."""
+        """The run as one row of `Results.frame`, thresholds that it did not record left out."""
         groups, memory = self.result.get("groups") or {}, self.result.get("memory") or {}
         train_seconds = {line["task"]: line["train_seconds"] for line in self.timing}  # a task run again counts once
         measured = {name: self.result.get(name) for name in METRICS}
@@ -73,6 +80,8 @@ class RunResult:
         peaks = [line["peak_memory_bytes"] for line in self.timing if line.get("peak_memory_bytes") is not None]
         measured["train_seconds"] = sum(train_seconds.values()) if train_seconds else None
         measured["peak_memory_bytes"] = max(peaks, default=None)
+        for threshold, values_there in self.thresholds.items():
+            measured |= {f"{name}@{threshold}": values_there.get(f"last_{name}") for name in AT_THRESHOLD}
         values = {name: math.nan if value is None else float(value) for name, value in measured.items()}
         plans = {"plan_sha256": self.result["plan_sha256"], "derived_from": self.result.get("derived_from")}
         return {"strategy": self.strategy, "seed": self.seed} | values | plans
@@ -109,12 +118,24 @@ class Results:
         return next((run for run in self.runs if not run.result.get("derived_from")), self.runs[0])
 
     @property
-    def frame(self) -> pd.DataFrame:
-        """One row per finished run: strategy, seed, every name of METRICS (NaN for null), plan_sha256, derived_from.
+    def thresholds(self) -> list[str]:
+        """Every threshold that a run recorded, ascending, as text."""
+        return sorted({threshold for run in self.runs for threshold in run.thresholds}, key=float)
 
-        mAP in percent, forgetting and backward transfer in percent points, memory in rows and bytes, time in seconds.
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics in `frame` and `summary`: METRICS, and AT_THRESHOLD at each threshold."""
+        return [*METRICS, *(f"{name}@{threshold}" for threshold in self.thresholds for name in AT_THRESHOLD)]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per finished run: strategy, seed, every metric (NaN for null), plan_sha256, derived_from.
+
+        mAP and rates in percent, forgetting and backward transfer in percent points, memory in rows and bytes, time in
+        seconds.
         """
-        return pd.DataFrame([run.row() for run in self.runs])
+        columns = ["strategy", "seed", *self.metrics, "plan_sha256", "derived_from"]
+        return pd.DataFrame([run.row() for run in self.runs]).reindex(columns=columns)
 
     def summary(self) -> pd.DataFrame:
         """One row per strategy: `seeds` (their number), and per metric `<metric>_mean` and `<metric>_std`.
@@ -124,7 +145,7 @@ class Results:
         rows = []
         for strategy, runs in self.frame.groupby("strategy", sort=False):
             row: dict[str, Any] = {"strategy": strategy, "seeds": len(runs)}
-            for metric in METRICS:
+            for metric in self.metrics:
                 # DECIDED: a metric that one seed lacks has no mean, otherwise it would be over fewer seeds than stated.
                 row[f"{metric}_mean"] = runs[metric].mean(skipna=False)
                 row[f"{metric}_std"] = runs[metric].std(skipna=False)
@@ -193,6 +214,7 @@ def _fixed(value: float, decimals: int) -> str:
 
 
 def read_run(folder: Path) -> RunResult:
+    """One finished run; RunError names the file that is damaged or of another format."""
     path = folder / "result.json"
     result = _parse_json(path.read_bytes(), str(path))
     if result.get("format") != FORMAT:
@@ -202,6 +224,9 @@ def read_run(folder: Path) -> RunResult:
         raise RunError(f"{path}: keys missing: {', '.join(missing)}")
     if not len(result["mAP"]) == len(result["R"]) == len(result["tasks"]):
         raise RunError(f"{path}: mAP, R and tasks differ in length")
+    ap = result.get("AP")
+    if ap is not None and [len(row) for row in ap] != [len(result["class_names"])] * len(result["tasks"]):
+        raise RunError(f"{path}: AP is not one row a task with one value a class")
     path = folder / "timing.jsonl"
     timing = [_parse_json(line, f"{path}, line {i}") for i, line in enumerate(_read(path).splitlines(), start=1)]
     path = folder / "environment.json"

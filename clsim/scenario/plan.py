@@ -189,18 +189,17 @@ class StreamPlan:
         """
         try:
             data = json.loads(gzip.decompress(content))
-            if data["format"] == PLAN_FORMAT:
-                plan = cls._from_json(data)
+            plan, recorded = cls._from_json(data), data["sha256"]
         except (OSError, EOFError, zlib.error, ValueError, TypeError, LookupError, OverflowError) as error:
-            raise ValueError(f"not a plan: {error!r}") from None
-        if data["format"] != PLAN_FORMAT:
-            raise ValueError(f"plan format {data['format']}, expected {PLAN_FORMAT}")
-        if plan.sha256 != data["sha256"]:
-            raise ValueError(f"plan hash {plan.sha256} does not match the recorded {data['sha256']}")
+            raise ValueError(f"not a plan: {error}") from None
+        if plan.sha256 != recorded:
+            raise ValueError(f"plan hash {plan.sha256} does not match the recorded {recorded}")
         return plan
 
     @classmethod
     def _from_json(cls, data: dict[str, Any]) -> StreamPlan:
+        if data["format"] != PLAN_FORMAT:
+            raise ValueError(f"plan format {data['format']}, expected {PLAN_FORMAT}")
         groups = data["groups"]
         return cls(
             class_names=tuple(data["class_names"]),

@@ -119,7 +119,7 @@ def joint_plan(plan: StreamPlan, truth: Labels, last_only: bool = False) -> Stre
         samples = np.flatnonzero(rows)
         tasks.append(TaskPlan(task.classes, samples, np.arange(seen), np.ascontiguousarray(truth[samples, :seen])))
     return StreamPlan(
-        plan.class_names, tuple(tasks), plan.test_samples, plan.test_truth, plan.test_scope, plan.groups, plan.sha256
+        plan.class_names, tuple(tasks), plan.test_samples, plan.test_truth, plan.test_scope, plan.groups, plan.family
     )
 
 

@@ -83,7 +83,7 @@ class _Samples:
         return len(self.rows)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, int]:
-        row = self.rows[position : position + 1]
+        row = self.rows[[position]]
         return self.store.images(row)[0], self.store.targets(row)[0], int(row[0])
 
 
@@ -91,15 +91,14 @@ class MultiLabelDataset(AvalancheDataset):
     """An Avalanche data set of rows that can be fetched a batch at a time.
 
     Items are (x, y, row id, task label 0). Subsets and concatenations of one store keep the batched fetch; mixed with
-    other data the set falls back to Avalanche's item by item access.
+    other data, or under a transform, the set falls back to Avalanche's item by item access.
     """
 
     def __init__(self, datasets: Any, *, store: RowStore | None = None, **kwargs: Any) -> None:
         super().__init__(datasets, **kwargs)
         parts = datasets if isinstance(datasets, Sequence) else [datasets]
-        stores = [part.store if isinstance(part, MultiLabelDataset) else None for part in parts]
-        alike = all(other is stores[0] for other in stores)
-        self.store: RowStore | None = store or (stores[0] if alike else None)
+        stores = {part.store if isinstance(part, MultiLabelDataset) else None for part in parts if len(part)}
+        self.store: RowStore | None = store or (stores.pop() if len(stores) == 1 else None)
         self._row_ids: NDArray[np.int64] | None = None
 
     @classmethod
@@ -111,6 +110,12 @@ class MultiLabelDataset(AvalancheDataset):
         ]
         samples: Any = _Samples(store, rows)
         return cls([samples], store=store, data_attributes=attributes, collate_fn=collate_rows)
+
+    def replace_current_transform_group(self, transform: Any) -> MultiLabelDataset:
+        """The data set under a transform of single items, which a batched fetch would skip."""
+        changed: MultiLabelDataset = super().replace_current_transform_group(transform)
+        changed.store = None
+        return changed
 
     def rows(self) -> NDArray[np.int64]:
         """Row ids in order, int64 [n]."""

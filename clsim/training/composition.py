@@ -56,7 +56,8 @@ def _from_file(name: str) -> Any:
     path_text, _, class_name = name.rpartition(":")
     path = Path(path_text)
     if not path_text or not path.is_file():
-        raise StrategyError(f"{name}: expected path/to/file.py:Class, and no file {path_text or name!r} is there")
+        missing = f", and no file {path_text!r} is there" if path_text else ""
+        raise StrategyError(f"{name}: expected path/to/file.py:Class{missing}")
     module_name = "clsim_user_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None

@@ -107,6 +107,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.samples_trained = 0
         self._step_callbacks: dict[str, list[Callable[..., Any]]] = {}
         self._task_state: dict[str, Any] = {}
+        self._stop_training = False
 
     # the loop over tasks, epochs and steps
 
@@ -160,9 +161,9 @@ class MultiLabelTemplate(SupervisedTemplate):
             if self.position.step == 0:
                 self.loss_sums = {}
                 self._before_training_epoch(**kwargs)
-            if self._stop_training:
-                self._stop_training = False
-                break
+                if self._stop_training:
+                    self._stop_training = False
+                    break
             self.training_epoch(**kwargs)
             self._after_training_epoch(**kwargs)
             self.position.epoch += 1

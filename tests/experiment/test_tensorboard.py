@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from clsim.evaluation.loggers import finite_or_null, matrix_image
+from clsim.evaluation.loggers import finite_or_null
+from clsim.evaluation.pictures import class_bars, matrix_image
 
 
 @pytest.fixture(scope="module")

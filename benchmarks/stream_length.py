@@ -1,0 +1,85 @@
+"""Time per task and memory of streams of 5, 50 and 200 tasks."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.workload import RandomSource, network, scenario
+
+PER_TASK = 128
+
+
+def measure() -> list[tuple[str, ...]]:
+    """Rows (tasks, ms to train a task early and late, ms to evaluate it early and late, peak memory in MB).
+
+    Each stream runs in a process of its own, so that its peak memory is its own. Early and late are the medians over
+    the first and the last fifth of the tasks.
+    """
+    rows = []
+    for tasks in (5, 50, 200):
+        command = [sys.executable, "-m", "benchmarks.stream_length", str(tasks)]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        rows.append(tuple(json.loads(output.splitlines()[-1])))
+    return rows
+
+
+def run(tasks: int) -> tuple[str, ...]:
+    """Train lwf+er through a stream of two classes a task."""
+    import torch
+
+    from clsim.evaluation.history import History
+    from clsim.evaluation.plugins import EpochLosses, StreamScores
+    from clsim.experiment.execution import TimingFile
+    from clsim.training.composition import Composition
+    from clsim.training.strategy import Context
+    from clsim.training.template import MultiLabelTemplate
+
+    torch.set_num_threads(1)
+    stream = scenario(
+        RandomSource(2 * tasks, tasks * PER_TASK // 2, 400),
+        stream__increment=2,
+        training__epochs=2,
+        training__batch_size=32,
+        training__model__image_size=16,
+        memory__budget={"total": 2 * tasks},
+    )
+    plan, benchmark = stream.plan(), stream.benchmark()
+
+    def new_model() -> object:
+        return network("mlp", 16)
+
+    context = Context(stream.config, 0, tuple(task.classes for task in plan.tasks), benchmark.train_rows, new_model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "timing.jsonl"
+        from avalanche.training.plugins import EvaluationPlugin
+
+        composition = Composition("lwf+er")
+        template = MultiLabelTemplate(
+            benchmark=benchmark,
+            model=network("mlp", 16),
+            config=stream.config.training,
+            criterion=composition.criterion(),
+            plugins=composition.plugins(context),
+            evaluator=EvaluationPlugin([EpochLosses(), StreamScores(History(plan))], loggers=[TimingFile(path)]),
+            seed=0,
+        )
+        template.learn(benchmark.train_stream, benchmark.evaluation_stream)
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+    fifth = max(1, tasks // 5)
+
+    def median(name: str, part: list[dict[str, float]]) -> str:
+        return f"{1000 * statistics.median(line[name] for line in part):.0f}"
+
+    early, late = lines[1 : 1 + fifth], lines[-fifth:]  # the first task has neither teacher nor memory
+    memory = f"{lines[-1]['peak_memory_bytes'] / 2**20:.0f}"
+    times = [median(name, part) for name in ("train_seconds", "eval_seconds") for part in (early, late)]
+    return (str(tasks), *times, memory)
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(int(sys.argv[1]))))

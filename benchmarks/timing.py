@@ -1,0 +1,35 @@
+"""Timing of several ways to do the same work, side by side in one process."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One way's median time in seconds, and the median of its ratios to the first way, round by round."""
+
+    seconds: float
+    ratio: float
+
+
+def side_by_side(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
+    """Run all ways in turn, `rounds` times after one warm-up.
+
+    The ratio of each round compares neighbours in time, so that a machine that drifts or is shared distorts it little.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds + 1):
+        for name, work in ways.items():
+            began = time.perf_counter()
+            work()
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    first = seconds[next(iter(ways))]
+    return {
+        name: Timing(statistics.median(times), statistics.median(t / f for t, f in zip(times, first, strict=True)))
+        for name, times in seconds.items()
+    }

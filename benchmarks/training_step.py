@@ -1,0 +1,157 @@
+"""A training step of clsim against hand-written loops and stock Avalanche."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin
+from avalanche.training.storage_policy import ReservoirSamplingBuffer
+from avalanche.training.templates import SupervisedTemplate
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+
+from benchmarks.timing import side_by_side
+from benchmarks.workload import RandomSource, network, scenario
+from clsim.evaluation.plugins import EpochLosses
+from clsim.scenario.stream import MultiLabelBenchmark, RowStore, collate_rows
+from clsim.training.losses import masked_bce
+from clsim.training.memory import Budget, Memory, RandomSelection
+from clsim.training.optimization import build_optimizer, build_schedule
+from clsim.training.replay import Replay
+from clsim.training.template import MultiLabelTemplate
+
+CLASSES = 10
+MEMORY = 200
+WORKLOADS = {  # network: (image size, batch size, steps an epoch, rounds)
+    "mlp": (16, 64, 100, 15),
+    "tiny-resnet": (32, 64, 10, 9),
+    "resnet18": (64, 32, 4, 7),
+}
+
+
+def measure(name: str, replay: bool) -> list[tuple[str, ...]]:
+    """Rows (network, replay, way, ms a step, ratio to the hand-written DataLoader loop)."""
+    size, batch, steps, rounds = WORKLOADS[name]
+    stream = scenario(
+        RandomSource(CLASSES, batch * steps, 10),
+        stream__increment=CLASSES,
+        training__epochs=1,
+        training__batch_size=batch,
+        training__model__image_size=size,
+    )
+    benchmark = stream.benchmark()
+    ways = {
+        "hand-written, DataLoader with batched fetch": hand_written(
+            stream, benchmark, network(name, size), replay, True
+        ),
+        "hand-written, sliced by index": hand_written(stream, benchmark, network(name, size), replay, False),
+        "clsim": clsim_way(stream, benchmark, network(name, size), replay),
+        "stock Avalanche": stock(stream, benchmark, network(name, size), replay),
+    }
+    return [
+        (name, "yes" if replay else "no", way, f"{1000 * timing.seconds / steps:.2f}", f"{timing.ratio:.2f}")
+        for way, timing in side_by_side(ways, rounds).items()
+    ]
+
+
+def memory_rows(benchmark: MultiLabelBenchmark) -> Memory:
+    """A memory that holds the first rows of the stream."""
+    memory = Memory(Budget(total=MEMORY), RandomSelection(), ((0, CLASSES),), seed=0)
+    rows = np.arange(MEMORY)
+    memory.update(0, rows, benchmark.train_rows.targets(rows).numpy())
+    return memory
+
+
+def hand_written(stream: Any, benchmark: Any, model: Any, replay: bool, loader: bool) -> Callable[[], None]:
+    """The loop a researcher writes: same network, loss, optimiser, schedule and batches, no callbacks."""
+    config = stream.config.training
+    model.head.grow(CLASSES)
+    model.train()
+    dataset = benchmark.train_stream[0].dataset
+    store: RowStore = benchmark.train_rows
+    memory = memory_rows(benchmark) if replay else None
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        if loader:
+            sampler = BatchSampler(RandomSampler(dataset), config.batch_size, drop_last=False)
+            for x, y, _, _ in DataLoader(dataset, batch_sampler=sampler, collate_fn=collate_rows):
+                yield x, y
+        else:
+            rows = dataset.rows()[torch.randperm(len(dataset)).numpy()]
+            for start in range(0, len(rows), config.batch_size):
+                chosen = rows[start : start + config.batch_size]
+                yield store.images(chosen), store.targets(chosen)
+
+    def epoch() -> None:
+        optimizer = build_optimizer(config.optimizer, model, first_task=True)
+        schedule = build_schedule(config.schedule, optimizer, -(-len(dataset) // config.batch_size))
+        for x, y in batches():
+            if memory is not None:
+                drawn = torch.randperm(MEMORY)[: len(x)].numpy()
+                x = torch.cat([x, store.images(memory.rows[drawn])])
+                y = torch.cat([y, torch.from_numpy(memory.labels[drawn])])
+            optimizer.zero_grad()
+            masked_bce(model(x), y).backward()
+            optimizer.step()
+            schedule.step()
+
+    return epoch
+
+
+def clsim_way(stream: Any, benchmark: Any, model: Any, replay: bool) -> Callable[[], None]:
+    """The template as a run uses it, with its loss metrics."""
+    plugins = [Replay(memory_rows(benchmark), benchmark.train_rows, "paired", "negative", "distil")] if replay else []
+    for plugin in plugins:
+        plugin.after_training_exp = lambda *_, **__: None  # the memory stays as it is, round after round
+    template = MultiLabelTemplate(
+        benchmark=benchmark,
+        model=model,
+        config=stream.config.training,
+        criterion=masked_bce,
+        plugins=plugins,
+        evaluator=EvaluationPlugin(EpochLosses(), loggers=[_Quiet()]),
+        seed=0,
+    )
+    return lambda: template.train(benchmark.train_stream[0], eval_streams=[])
+
+
+class _Quiet:
+    """A logger that keeps nothing."""
+
+    def log_metrics(self, metric_values: Any) -> None:
+        """Metrics are computed and dropped."""
+
+
+def stock(stream: Any, benchmark: Any, model: Any, replay: bool) -> Callable[[], None]:
+    """Avalanche's own template, loader, replay plugin and buffer on the same stream."""
+    config = stream.config.training
+    model.head.grow(CLASSES)
+    plugins = []
+    if replay:
+        buffer = ReservoirSamplingBuffer(MEMORY)
+        buffer.buffer = benchmark.train_stream[0].dataset.subset(range(MEMORY))
+        plugins = [ReplayPlugin(MEMORY, storage_policy=buffer)]
+    template = SupervisedTemplate(
+        model=_Plain(model),
+        optimizer=build_optimizer(config.optimizer, model, first_task=True),
+        criterion=masked_bce,
+        train_mb_size=config.batch_size,
+        plugins=plugins,
+        evaluator=EvaluationPlugin(loggers=[_Quiet()]),
+    )
+    return lambda: template.train(benchmark.train_stream[0], eval_streams=[])
+
+
+class _Plain(nn.Module):
+    """Hides the growing head from Avalanche's model adaptation."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x)
+        return logits

@@ -1,0 +1,106 @@
+"""The TensorBoard event file of a run: curves, pictures, precision-recall curves, hyperparameters."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from avalanche.evaluation.metric_results import MetricValue
+from avalanche.logging import BaseLogger
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams as hparams_summaries
+
+from clsim.evaluation.history import History
+from clsim.evaluation.pictures import class_bars, matrix_image
+
+FINAL_METRICS = ("mAP/seen", "mAP/average", "forgetting/mean", "groups/tail_mAP")
+"""Curves whose last point is a column of the HParams page: last mAP, avg mAP, forgetting, tail mAP."""
+PR_THRESHOLDS = 51
+"""Points of a precision-recall curve; 80 classes after 8 tasks take about half a megabyte."""
+
+
+class TensorBoardCurves(BaseLogger):
+    """Writes the scalars of `metrics.jsonl` as TensorBoard curves; after each task also R, the AP of each class as bars,
+    and a precision-recall curve for each seen class; and a layout of combined charts.
+
+    Undefined values are left out, because a NaN breaks TensorBoard's smoothing.
+
+    Args:
+        folder: of the event file.
+        history: where the scores and matrices are.
+        hparams: name -> value for the HParams page; what is no number or text is written as JSON.
+    """
+
+    def __init__(self, folder: Path, history: History, hparams: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.writer = SummaryWriter(str(folder))
+        self.history = history
+        self.writer.add_custom_scalars(_layout())
+        # Not `add_hparams`: that makes a run of its own in a subfolder, apart from the curves.
+        experiment, start, self._end = hparams_summaries(
+            {name: _plain(value) for name, value in (hparams or {}).items()}, dict.fromkeys(FINAL_METRICS)
+        )
+        for summary in (experiment, start):
+            self.writer.file_writer.add_summary(summary)
+
+    def log_single_metric(self, name: str, value: Any, x_plot: int) -> None:
+        if isinstance(value, int | float) and math.isfinite(value):
+            self.writer.add_scalar(name, value, x_plot)
+
+    def after_eval_exp(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
+        step = next((metric.x_plot for metric in metric_values if metric.name == "mAP/seen"), None)
+        if step is None:  # inside a task, or another stream
+            return
+        plan, history = self.history.plan, self.history
+        best = np.fmax.reduce(history.ap[: history.last + 1])
+        bars = class_bars(plan.class_names, 100 * history.ap[history.last], 100 * best, plan.groups.group)
+        self.writer.add_image("R", matrix_image(history.matrix()), step, dataformats="HWC")
+        self.writer.add_image("AP of each class", bars, step, dataformats="HWC")
+        self._precision_recall(step)
+        if history.last == len(plan.tasks) - 1:
+            self.writer.file_writer.add_summary(self._end)
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self.writer.close()
+
+    def _precision_recall(self, step: int) -> None:
+        """On the whole test set, as `AP/<class>`; a class without a positive has no curve."""
+        scores, plan = self.history.scores, self.history.plan
+        assert scores is not None
+        probabilities = torch.from_numpy(scores).double().sigmoid().numpy()
+        for column in range(scores.shape[1]):
+            truth = plan.test_truth[:, column]
+            known = truth >= 0
+            if (truth == 1).any():
+                name = f"PR/{plan.class_names[column]}"
+                self.writer.add_pr_curve(name, truth[known], probabilities[known, column], step, PR_THRESHOLDS)
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value)
+
+
+def _layout() -> dict[str, Any]:
+    """Charts of several curves; TensorBoard matches each expression from the start of a tag."""
+    return {
+        "clsim": {
+            "mAP, seen classes": ["Multiline", ["mAP/seen$", "mAP/average$"]],
+            "mAP of each task": ["Multiline", [r"mAP/task_\d+"]],
+            "forgetting of each task": ["Multiline", [r"forgetting/.*"]],
+            "head, medium, tail mAP": ["Multiline", [r"groups/.*_mAP"]],
+            "head, medium, tail forgetting": ["Multiline", [r"groups/.*_forgetting"]],
+            "CF1 at each threshold": ["Multiline", [r"threshold_[\d.e-]+/CF1$"]],
+            "CF1, harmonic, at each threshold": ["Multiline", [r"threshold_[\d.e-]+/CF1_harmonic$"]],
+            "OF1 at each threshold": ["Multiline", [r"threshold_[\d.e-]+/OF1$"]],
+            "FPR and FNR at each threshold": ["Multiline", [r"threshold_[\d.e-]+/(FPR|FNR)$"]],
+            "mAP inside the tasks": ["Multiline", [r"epoch/mAP_.*"]],
+            "loss terms": ["Multiline", [r"loss/.*"]],
+        }
+    }

@@ -1,0 +1,131 @@
+"""What a probability threshold makes of scores: confusion counts, and F1 and error rates that follow from them.
+
+A class counts as predicted where p > threshold, p = sigmoid(logit). All results are fractions 0..1, NaN where undefined.
+The same scores can have a CF1 of 0.30 at threshold 0.5 and of 0.08 at 0.8: name the threshold and the definition.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from clsim.evaluation.metrics import scores_and_truth
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """Known entries of each class by truth and prediction.
+
+    Attributes:
+        tp: int64 [C], present and predicted.
+        fp: int64 [C], absent but predicted.
+        fn: int64 [C], present but not predicted.
+        tn: int64 [C], absent and not predicted.
+    """
+
+    tp: Counts
+    fp: Counts
+    fn: Counts
+    tn: Counts
+
+
+def confusion(
+    scores: ArrayLike, targets: ArrayLike, threshold: float, scale: Literal["logits", "probabilities"] = "logits"
+) -> Confusion:
+    """Confusion counts of each class at a probability threshold.
+
+    Logits are compared with the threshold's own logit log(t / (1 - t)) in float64, so that no float32 sigmoid rounds a
+    score onto the threshold. p = t is not predicted.
+
+    Args:
+        scores: float [N, C], arrays or tensors.
+        targets: [N, C], 1 present, 0 absent, -1 unknown (the entry is ignored).
+        threshold: a probability, 0 < threshold < 1.
+        scale: what the scores are.
+
+    Raises:
+        ValueError: as `average_precision`; a threshold or a probability out of its range.
+
+    Example:
+        >>> counts = confusion([[2.0], [-1.0], [0.5]], [[1], [1], [0]], threshold=0.5)
+        >>> counts.tp, counts.fp, counts.fn, counts.tn
+        (array([1]), array([1]), array([1]), array([0]))
+    """
+    values, truth = scores_and_truth(scores, targets)
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold {threshold} must lie between 0 and 1")
+    if scale == "probabilities" and values.size and not 0 <= values.min() <= values.max() <= 1:
+        raise ValueError("probabilities must lie within 0..1")
+    cutoff = threshold if scale == "probabilities" else math.log(threshold / (1 - threshold))
+    predicted = values > np.float64(cutoff)  # a Python float would be rounded to the type of the scores
+    present, absent = truth == 1, truth == 0
+    tp, fp = _per_class(predicted & present), _per_class(predicted & absent)
+    return Confusion(tp, fp, _per_class(present) - tp, _per_class(absent) - fp)
+
+
+def cf1(counts: Confusion) -> float:
+    """CF1 as the mean over classes of F1 = 2 TP / (2 TP + FP + FN): KRT, CSC, L3A, MULTI-LANE.
+
+    Classes without a positive are left out; NaN when none is left. F1 of a class never rightly predicted is 0.
+    """
+    tp, fp, fn = _with_positives(counts)
+    return float(np.mean(2 * tp / (2 * tp + fp + fn))) if len(tp) else math.nan
+
+
+def cf1_harmonic(counts: Confusion) -> float:
+    """CF1 as the harmonic mean 2 P R / (P + R) of mean precision P and mean recall R over classes: AGCN, PRS.
+
+    P = mean of TP / (TP + FP), 0 for a class that is never predicted; R = mean of TP / (TP + FN). Classes without a
+    positive are left out; NaN when none is left; 0 when P = R = 0. Never below `cf1`.
+    """
+    tp, fp, fn = _with_positives(counts)
+    if not len(tp):
+        return math.nan
+    precision, recall = np.mean(tp / np.maximum(tp + fp, 1)), np.mean(tp / (tp + fn))
+    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+
+
+def of1(counts: Confusion) -> float:
+    """OF1 = 2 TP / (2 TP + FP + FN) of the counts pooled over all classes; 0 when nothing is present or predicted.
+
+    DECIDED: predictions of a class without a positive count as false here; only means over classes leave it out.
+    """
+    tp, fp, fn, _ = _pooled(counts)
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0
+
+
+def false_positive_rate(counts: Confusion) -> float:
+    """FPR = FP / (FP + TN), pooled over all classes; NaN without a negative."""
+    _, fp, _, tn = _pooled(counts)
+    return fp / (fp + tn) if fp + tn else math.nan
+
+
+def false_negative_rate(counts: Confusion) -> float:
+    """FNR = FN / (FN + TP), pooled over all classes; NaN without a positive."""
+    tp, _, fn, _ = _pooled(counts)
+    return fn / (fn + tp) if fn + tp else math.nan
+
+
+def predicted_positive_rate(counts: Confusion) -> float:
+    """(TP + FP) / (TP + FP + FN + TN), pooled over all classes: the share of known entries predicted present."""
+    tp, fp, fn, tn = _pooled(counts)
+    return (tp + fp) / (tp + fp + fn + tn) if tp + fp + fn + tn else math.nan
+
+
+def _with_positives(counts: Confusion) -> tuple[Counts, Counts, Counts]:
+    some = counts.tp + counts.fn > 0
+    return counts.tp[some], counts.fp[some], counts.fn[some]
+
+
+def _pooled(counts: Confusion) -> tuple[int, int, int, int]:
+    return int(counts.tp.sum()), int(counts.fp.sum()), int(counts.fn.sum()), int(counts.tn.sum())
+
+
+def _per_class(entries: NDArray[np.bool_]) -> Counts:
+    return entries.sum(axis=0, dtype=np.int64)

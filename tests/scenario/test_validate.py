@@ -1,0 +1,242 @@
+"""Problems of a scenario: `file:line: key.path: given, allowed, did you mean`, all at once, in file order."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from clsim.errors import ScenarioError
+from clsim.scenario import load_scenario
+from clsim.scenario.schema import ScenarioConfig
+
+SECTIONS = "name, source, dataset, stream, labels, memory, evaluation, training, threads, expected"
+
+
+def _swap(text: str, old: str, new: str) -> str:
+    assert text.count(old) == 1, f"{old!r} does not stand exactly once in the scenario"
+    return text.replace(old, new)
+
+
+def test_all_problems_come_at_once_in_file_order(problems: Any, digits_text: str) -> None:
+    text = digits_text
+    for old, new in [
+        ("train: 1200", "train: '1200'"),
+        ("order: alphabetical", "order: frequency"),
+        ("increment: 2", "incremnt: 2"),
+        ("epochs: 10", "epochs: true"),
+        ("threads: auto", "thread: auto"),
+    ]:
+        text = _swap(text, old, new)
+    assert problems(text) == [
+        "s.yaml:4: dataset.train: given '1200', should be a valid integer",
+        "s.yaml:5: stream.increment: required key is missing",
+        "s.yaml:7: stream.incremnt: unknown key, did you mean 'increment'?; "
+        "allowed: base, increment, order, order_seed, assignment",
+        "s.yaml:8: stream.order: not yet: 'frequency'; available: alphabetical, seed, [explicit list]",
+        "s.yaml:17: training.epochs: given True, should be a valid integer",
+        f"s.yaml:22: thread: unknown key, did you mean 'threads'?; allowed: {SECTIONS}",
+    ]
+
+
+def test_file_order_survives_a_colon_in_the_file_name(tmp_path: Path, digits_text: str) -> None:
+    file = tmp_path / "a:3.yaml"
+    file.write_text(_swap(_swap(digits_text, "threads: auto", "thread: auto"), "epochs: 10", "epochs: x"))
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(file)
+    assert [line.removeprefix(f"{file}:").partition(":")[0] for line in caught.value.problems] == ["17", "22"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "meant"),
+    [
+        ("threads: auto", "thread: auto", "thread", "threads"),
+        ("train: 1200", "trian: 1200", "dataset.trian", "train"),
+        ("base: 0", "bas: 0", "stream.bas", "base"),
+        ("visible: task", "visibl: task", "labels.visibl", "visible"),
+        ("memory: {budget:", "memory: {budgt:", "memory.budgt", "budget"),
+        ("thresholds: [", "treshold: [", "evaluation.treshold", "thresholds"),
+        ("image_size: 32", "imagesize: 32", "training.model.imagesize", "image_size"),
+        ("later_lr:", "latr_lr:", "training.optimizer.latr_lr", "later_lr"),
+        (
+            "expected: []",
+            "expected: [{strategy: a, metric: b, value: 1, source: s, tolerence: 1}]",
+            "expected.0.tolerence",
+            "tolerance",
+        ),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_valid_one(
+    problems: Any, digits_text: str, old: str, new: str, key: str, meant: str
+) -> None:
+    (problem,) = problems(_swap(digits_text, old, new))
+    assert f" {key}: unknown key, did you mean {meant!r}?; allowed: " in problem
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("training.epochs", "'800'", "given '800', should be a valid integer"),
+        ("training.epochs", "true", "given True, should be a valid integer"),
+        ("training.epochs", "1.0", "given 1.0, should be a valid integer"),
+        ("training.epochs", "0", "given 0, should be greater than or equal to 1"),
+        ("training.epochs", "", "given None, should be a valid integer"),
+        ("training.optimizer.lr", "'1e-3'", "given '1e-3', should be a valid number"),
+        ("training.optimizer.lr", "true", "given True, should be a valid number"),
+        ("training.optimizer.lr", "-1", "given -1, should be greater than 0"),
+        ("training.optimizer.lr", ".inf", "given inf, should be a finite number"),
+        ("training.optimizer.lr", "1e400", "given inf, should be a finite number"),
+        ("training.optimizer.weight_decay", ".nan", "given nan, should be a finite number"),
+        ("training.schedule", "onecycle", "given 'onecycle', allowed: one-cycle, constant, did you mean 'one-cycle'?"),
+        ("training", "3", "given 3, should be a mapping of keys"),
+        ("dataset", "digits", "given 'digits', should be a mapping of keys"),
+        ("dataset.categories", "30", "given 30, allowed: 10, 20, 40, 80"),
+        ("dataset.labels_per_scene", "[4, 1]", "given [4, 1], allowed is [min, max] with 1 <= min <= max <= 5"),
+        ("evaluation.thresholds", "0.5", "given 0.5, should be a list"),
+        ("evaluation.thresholds", "[]", "given [], should have at least 1 item after validation, not 0"),
+        ("threads", "two", "given 'two', allowed: auto, a valid integer"),
+        ("threads", "0", "given 0, allowed: auto, greater than or equal to 1"),
+        ("name", "a/b", "given 'a/b', allowed: letters, digits and . _ -, a letter or digit first"),
+        ("stream.order", "alphabet", "given 'alphabet', allowed: alphabetical, seed, frequency, a list, did you mean"),
+        ("memory.budget", "5", "given 5, allowed: none | {per_class: 4} | {total: 1000}"),
+        (
+            "memory.budget",
+            "total",
+            "given 'total', allowed: none | {per_class: 4} | {total: 1000}, did you mean 'total'",
+        ),
+        (
+            "memory.budget",
+            "{totl: 9}",
+            "given {'totl': 9}, allowed: none | {per_class: 4} | {total: 1000}, did you mean",
+        ),
+        (
+            "memory.budget",
+            "{per_class: 1, total: 5}",
+            "allowed: none | {per_class: 4} | {total: 1000} (one of them, not several)",
+        ),
+        ("memory.budget", "{total: '5'}", "memory.budget.total: given '5', should be a valid integer"),
+        ("stream.assignment", "{disjoint: randm}", "disjoint: given 'randm', allowed: random, first, rarest, did you"),
+    ],
+)
+def test_a_wrong_value_says_given_and_allowed(problems: Any, digits_text: str, key: str, value: str, text: str) -> None:
+    (problem,) = problems(digits_text, [f"{key}={value}"])
+    assert f": {key}" in problem
+    assert text in problem
+
+
+def test_a_wrong_item_of_a_list_is_named_alone(problems: Any, digits_text: str) -> None:
+    assert problems(_swap(digits_text, "order: alphabetical", "order: ['0', 1]")) == [
+        "s.yaml:8: stream.order.1: given 1, should be a valid string"
+    ]
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("1e-4", 1e-4), ("1E3", 1e3), ("3", 3.0)])
+def test_numbers_follow_yaml_1_2(digits_text: str, text: str, value: float) -> None:
+    assert load_scenario("digits-b0c2", [f"training.optimizer.lr={text}"]).config.training.optimizer.lr == value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "available"),
+    [
+        ("dataset.classes", "['1', '2']", "all"),
+        ("dataset.validation", "0.1", "0"),
+        ("stream.order", "frequency", "alphabetical, seed, [explicit list]"),
+        ("stream.assignment", "{disjoint: random}", "overlap"),
+        ("labels.visible", "{keep: 0.5}", "task, full"),
+        ("labels.visible", "single-positive", "task, full"),
+        ("labels.long_tail", "{imbalance: 50}", "none"),
+        ("labels.long_tail", "{ids: file.txt}", "none"),
+        ("memory.labels", "oracle", "as_seen"),
+        ("evaluation.every", "epoch", "task"),
+        ("evaluation.on", "validation", "test"),
+        ("training.precision", "bfloat16", "float32"),
+        ("dataset.name", "voc", "digits"),
+        ("dataset.name", "coco", "digits"),
+        ("dataset.name", "manifest", "digits"),
+    ],
+)
+def test_what_this_version_cannot_do_yet_is_refused_by_name(
+    problems: Any, digits_text: str, key: str, value: str, available: str
+) -> None:
+    given = YAML(typ="safe", pure=True).load(value)
+    shown = repr(given) if isinstance(given, str) else str(given)
+    origin = f"--set {key}={value}"
+    assert problems(digits_text, [origin.removeprefix("--set ")]) == [
+        f"{origin}: {key}: not yet: {shown}; available: {available}"
+    ]
+
+
+def test_options_of_a_data_set_to_come_are_not_called_unknown(problems: Any, digits_text: str) -> None:
+    text = _swap(digits_text, "name: digits,", "name: voc, root: /data, year: 2007,")
+    assert problems(text) == ["s.yaml:4: dataset.name: not yet: 'voc'; available: digits"]
+
+
+def test_a_key_that_cannot_be_printed_is_escaped(problems: Any, digits_text: str) -> None:
+    (problem,) = problems(digits_text + '"a\\nb\\e[31m": 1\n')
+    assert problem.startswith("s.yaml:24: 'a\\nb\\x1b[31m': unknown key")
+
+
+def test_the_schema_explains_itself_as_json() -> None:
+    schema = json.dumps(ScenarioConfig.model_json_schema())
+    assert "may an image come back in another task" in schema
+
+
+ODD: list[Any] = [
+    *(None, True, -1, 0, 3, 2.5, 1e308, float("inf"), float("nan"), 2**63, 10**30, -(10**30)),
+    *("", "800", "\u00e9\u4e2d\U0001f600", "a\nb", "\x1b[31m", "x" * 3000, "none", "*x", "<<", "!!int"),
+    *([], [[]], ["0", "0"], [None, 1], {}, {"a": {"b": []}}, {"": 1}, {"per_class": 1, "total": 2}, {"keep": 2}),
+]
+
+
+def _sections(node: Any) -> list[Any]:
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    return [*([node] if isinstance(node, dict) and node else []), *(s for value in inner for s in _sections(value))]
+
+
+def _mutated(data: dict[str, Any], chance: random.Random) -> str:
+    for _ in range(chance.randint(1, 3)):
+        section = chance.choice(_sections(data))
+        key = chance.choice(sorted(section))
+        match chance.randrange(4):
+            case 0:
+                del section[key]
+            case 1:
+                section[key] = chance.choice(ODD)
+            case 2:
+                section[chance.choice(["\u00fc", "nam", key + "s", key.upper(), ""])] = section[key]
+            case 3:
+                section[key] = [section[key], section[key]]
+        if not data:
+            break
+    return json.dumps(data, ensure_ascii=False, indent=1)  # JSON is YAML
+
+
+def _damaged(text: str, chance: random.Random) -> str:
+    place = chance.randrange(len(text))
+    match chance.randrange(3):
+        case 0:
+            return text[:place] + text[place + chance.randint(1, 20) :]
+        case 1:
+            return text[:place] + chance.choice([*list("[]{}:,&*!|>%@`\"'\t\n#-?\x00"), "<<: ", "---\n"]) + text[place:]
+        case _:
+            lines = text.splitlines(keepends=True)
+            lines.insert(chance.randrange(len(lines)), chance.choice(lines))
+            return "".join(lines)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_any_mutation_either_plans_or_is_a_scenario_error(problems: Any, digits_text: str, part: int) -> None:
+    chance = random.Random(part)
+    small = digits_text.replace("1200", "60").replace("800", "20")
+    for _ in range(75):
+        data = json.loads(json.dumps(YAML(typ="safe", pure=True).load(small)))
+        text = _mutated(data, chance) if chance.random() < 0.6 else _damaged(small, chance)
+        start = time.perf_counter()
+        found = problems(text)  # anything but a ScenarioError fails here
+        assert time.perf_counter() - start < 5, text
+        assert all(line.isprintable() for line in found), found

@@ -1,0 +1,101 @@
+"""Derived randomness: equal paths give equal choices everywhere, different paths independent ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from clsim.randomness import derive_seed, permutation, raw_integers, uniforms
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 100])
+def test_a_longer_draw_starts_with_the_shorter_one(n: int) -> None:
+    np.testing.assert_array_equal(raw_integers(n, 7, "a"), raw_integers(101, 7, "a")[:n])
+    np.testing.assert_array_equal(uniforms(n, 7, "a"), uniforms(101, 7, "a")[:n])
+
+
+def test_golden_values_stay() -> None:
+    assert raw_integers(3, 0, "golden").tolist() == [1704948706383669554, 3434561314530711067, 1020235482376429043]
+    assert permutation(10, 0, "golden").tolist() == [2, 0, 1, 6, 9, 7, 3, 8, 4, 5]
+    assert derive_seed(0, "golden") == 6790568129067196536
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 1000])
+def test_a_permutation_holds_every_number_once(n: int) -> None:
+    order = permutation(n, 3, "order")
+    assert order.dtype == np.int64
+    assert sorted(order.tolist()) == list(range(n))
+
+
+def test_a_permutation_is_uniform_over_places() -> None:
+    firsts = np.array([permutation(5, seed, "first")[0] for seed in range(2000)])
+    assert np.bincount(firsts, minlength=5).min() > 330  # 400 expected, standard deviation 18
+
+
+def test_uniforms_are_in_range_and_even() -> None:
+    u = uniforms(20_000, 0, "u")
+    assert u.dtype == np.float64
+    assert 0 <= u.min() < 0.001
+    assert 0.999 < u.max() < 1
+    assert abs(u.mean() - 0.5) < 0.01
+    assert (u * 2**53 == np.floor(u * 2**53)).all()
+
+
+PATHS = [
+    (),
+    ("a",),
+    ("b",),
+    ("a", 1),
+    ("a", 2),
+    ("a", "1"),
+    ("a1",),
+    ("a", 1, 1),
+    (1,),
+    (1, "a"),
+    ("a, 1",),
+    ("a', 1",),
+]
+
+
+def test_different_purposes_and_seeds_give_different_streams() -> None:
+    seeds = [derive_seed(seed, *path) for seed in (0, 1, -1) for path in PATHS]
+    starts = [int(raw_integers(1, seed, *path)[0]) for seed in (0, 1, -1) for path in PATHS]
+    assert len(set(seeds)) == len(seeds)
+    assert len(set(starts)) == len(starts)
+
+
+def test_a_derived_seed_suits_every_generator() -> None:
+    seeds = [derive_seed(0, "range", i) for i in range(1000)]
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert max(seeds) > 2**62  # all 63 bits are used
+
+
+def test_a_numpy_seed_is_the_same_seed() -> None:
+    assert derive_seed(int(np.int64(5)), "a") == derive_seed(np.int64(5), "a")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", [np.int64(3), 1.5, None, (1, 2), b"a"])
+def test_a_purpose_whose_text_may_change_is_refused(part: object) -> None:
+    with pytest.raises(TypeError, match="strings and Python integers"):
+        derive_seed(0, "a", part)
+
+
+def test_choices_leave_the_global_generator_alone() -> None:
+    before = np.random.get_state()[1].copy()  # noqa: NPY002  it is the global state that must not move
+    permutation(100, 0, "a")
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_choices_do_not_depend_on_the_hash_seed() -> None:
+    code = "from clsim.randomness import derive_seed, permutation; print(derive_seed(1, 'a'), permutation(9, 1, 'a'))"
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert outputs == {f"{derive_seed(1, 'a')} {permutation(9, 1, 'a')}\n".encode()}

@@ -1,0 +1,94 @@
+"""The structure docs/design.md promises: imports go only one way, and the packages say what they hold."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = [
+    {"clsim", "clsim.errors", "clsim.randomness", "clsim.files"},
+    {"clsim.data"},
+    {"clsim.scenario"},
+    {"clsim.models"},
+    {"clsim.training"},
+    {"clsim.evaluation"},
+    {"clsim.experiment"},
+    {"clsim.cli", "clsim.__main__"},
+]
+MODULES = sorted((ROOT / "clsim").rglob("*.py"))
+API = ROOT / "clsim" / "__init__.py"  # the lazy front door names everything
+
+
+def layer(module: str) -> int | None:
+    """Rank of a module, by its name or its package's."""
+    for rank, names in enumerate(LAYERS):
+        if any(module == name or (name != "clsim" and module.startswith(name + ".")) for name in names):
+            return rank
+    return None
+
+
+def imports(path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            found.append(node.module)
+    return found
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path != API], ids=module_name)
+def test_imports_go_only_downwards(path: Path) -> None:
+    own = layer(module_name(path))
+    assert own is not None, "a module outside the layers of docs/design.md"
+    for name in imports(path):
+        if name.split(".")[0] in ("clsim", "strategies", "scenarios", "tests"):
+            rank = layer(name)
+            assert rank is not None, f"imports {name}"
+            assert rank <= own, f"imports {name} from a higher layer"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "strategies").glob("*.py")), ids=lambda path: path.stem)
+def test_strategies_do_not_know_each_other_nor_metrics(path: Path) -> None:
+    for name in imports(path):
+        assert not name.startswith(("strategies", "clsim.strategies", "clsim.evaluation", "clsim.experiment")), name
+
+
+@pytest.mark.parametrize("path", MODULES + sorted((ROOT / "strategies").glob("*.py")), ids=module_name)
+def test_every_public_thing_has_a_docstring(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if path.name != "__main__.py":
+        assert ast.get_docstring(tree), "module"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node) or _is_plain_section(node), node.name
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), node.name
+
+
+def _is_plain_section(node: ast.ClassDef) -> bool:
+    """Sections of the schema and options of strategies describe each field instead."""
+    bases = {ast.unparse(base) for base in node.bases}
+    return bool(bases & {"Section", "strategy.Options"})
+
+
+def test_no_module_is_a_drawer_for_leftovers() -> None:
+    assert not [path for path in MODULES if path.stem in ("utils", "helpers", "misc", "common")]
+
+
+def test_every_strategy_file_is_an_entry_point() -> None:
+    import tomllib
+
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["clsim.strategies"]
+    files = {path.stem for path in (ROOT / "strategies").glob("*.py")} - {"__init__"}
+    assert {target.split(":")[0].removeprefix("clsim.strategies.") for target in points.values()} == files

@@ -1,0 +1,223 @@
+"""Strategies by name and from a file, their options, and what may be combined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clsim.errors import StrategyError
+from clsim.scenario import load_scenario
+from clsim.training.composition import Composition, check_options, registered, strategy_class
+from clsim.training.strategy import Strategy
+
+USER_FILE = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from clsim.training import strategy
+from clsim.training.strategy import Strategy
+
+
+@dataclass
+class Note:
+    text: str
+
+
+class Mine(Strategy):
+    name = "mine"
+
+    class Options(strategy.Options):
+        mode: Literal["a", "b"] = Field("a", description="which way")
+        weight: float = Field(1.0, description="how much")
+
+
+class Rival(Strategy):
+    claims: ClassVar[frozenset[str]] = frozenset({"memory"})
+
+
+class Other:
+    pass
+"""
+
+
+@pytest.fixture
+def user_file(tmp_path: Path) -> Path:
+    path = tmp_path / "methods.py"
+    path.write_text(USER_FILE)
+    return path
+
+
+# --- names
+
+
+def test_the_shipped_strategies_are_found_by_name_and_named_so() -> None:
+    assert {"er", "finetune", "joint", "lwf"} <= set(registered())
+    assert list(registered()) == sorted(registered())
+    for name in registered():
+        assert issubclass(strategy_class(name), Strategy)
+        assert strategy_class(name).name == name
+
+
+def test_a_composition_is_named_by_its_parts() -> None:
+    assert Composition("lwf").name == "lwf"
+    assert Composition(" lwf + er ").name == "lwf+er"
+
+
+def test_an_unknown_name_gets_the_nearest_one_and_all_there_are() -> None:
+    with pytest.raises(StrategyError, match=r"unknown strategy 'finetun', did you mean 'finetune'\?; available: .*er"):
+        Composition("finetun")
+
+
+@pytest.mark.parametrize("spec", ["", "lwf+", "+er", "lwf++er"])
+def test_an_empty_part_is_refused_with_an_example(spec: str) -> None:
+    with pytest.raises(StrategyError, match=r"names joined with \+, such as lwf\+er"):
+        Composition(spec)
+
+
+def test_a_part_named_twice_is_refused() -> None:
+    with pytest.raises(StrategyError, match="named twice"):
+        Composition("er+er")
+
+
+# --- combining
+
+
+def test_two_parts_that_decide_the_same_are_refused_by_name() -> None:
+    with pytest.raises(StrategyError, match="finetune and lwf both decide the old_classes and cannot be combined"):
+        Composition("finetune+lwf")
+
+
+def test_a_users_part_conflicts_as_a_shipped_one_does(user_file: Path) -> None:
+    with pytest.raises(StrategyError, match="er and rival both decide the memory"):
+        Composition(f"er+{user_file}:Rival")
+
+
+def test_a_part_that_restarts_cannot_be_combined() -> None:
+    with pytest.raises(StrategyError, match="joint retrains from scratch at every task and cannot be combined"):
+        Composition("joint+er")
+
+
+def test_the_order_of_the_parts_does_not_matter(build: Any, learn: Any, same_weights: Any) -> None:
+    assert same_weights(learn(build("lwf+er")), learn(build("er+lwf")))
+
+
+# --- options
+
+
+@pytest.mark.parametrize("key", ["weight", "lwf.weight"])
+def test_an_option_is_given_with_or_without_its_part(key: str) -> None:
+    assert Composition("lwf+er", {key: 2.5}).options()["lwf"]["weight"] == 2.5
+
+
+def test_an_option_without_a_part_reaches_every_part_that_has_it(user_file: Path) -> None:
+    options = Composition(f"lwf+{user_file}:Mine", {"weight": 3.0}).options()
+    assert options["lwf"]["weight"] == options["mine"]["weight"] == 3
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_option_of_a_part_wins_over_one_for_all(user_file: Path, order: int) -> None:
+    given = [("weight", 3.0), ("lwf.weight", 4.0)][::order]
+    options = Composition(f"lwf+{user_file}:Mine", dict(given)).options()
+    assert (options["lwf"]["weight"], options["mine"]["weight"]) == (4, 3)
+
+
+@pytest.mark.parametrize("key", ["weigth", "lwf.weigth", "er.weight", "lwf."])
+def test_an_unknown_option_is_refused_with_all_that_are_allowed(key: str) -> None:
+    with pytest.raises(
+        StrategyError, match=rf"unknown strategy option '{key}'.*allowed: lwf\.weight, lwf\.old_classes"
+    ):
+        Composition("lwf", {key: 1.0})
+
+
+def test_an_option_that_only_another_strategy_has_may_be_shared_between_several() -> None:
+    composed = check_options(["finetune", "lwf+er"], {"weight": 2.0})
+    assert composed["finetune"].given == {}
+    assert composed["lwf+er"].options()["lwf"]["weight"] == 2
+    with pytest.raises(StrategyError, match="unknown strategy option 'weight'"):
+        check_options(["finetune", "er"], {"weight": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("lwf", {"weight": -1.0}, r"lwf\.weight: given -1\.0, .*greater than or equal to 0"),
+        ("er", {"replay": "pairs"}, r"er\.replay: given 'pairs', .*'paired' or 'concat'"),
+        ("lwf+er", {"weight": "much"}, r"lwf\.weight: given 'much', .*number"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_allowed(spec: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(StrategyError, match=message):
+        Composition(spec, options)
+
+
+def test_replay_without_a_memory_is_refused_with_an_example() -> None:
+    config = load_scenario("digits-b0c2", {"memory.budget": "none"}).config
+    with pytest.raises(StrategyError, match=r"er needs a memory: set memory\.budget, for example"):
+        Composition("lwf+er").check(config, 10)
+
+
+# --- files
+
+
+def test_a_strategy_in_a_file_has_its_options_checked_and_is_located(user_file: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(user_file.parent)
+    composition = Composition("er+methods.py:Mine", {"mode": "b"})
+    assert composition.name == "er+mine"
+    assert composition.options()["mine"] == {"mode": "b", "weight": 1.0}
+    assert composition.located == f"er+{user_file.resolve()}:Mine"
+    with pytest.raises(StrategyError, match=r"mine\.mode: given 'c'"):
+        Composition("methods.py:Mine", {"mode": "c"})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StrategyError, match=r"expected path/to/file\.py:Class, and no file '.*gone\.py' is there"):
+        Composition(f"{tmp_path / 'gone.py'}:Mine")
+
+
+def test_a_file_without_a_class_name_is_told_the_form(user_file: Path) -> None:
+    with pytest.raises(StrategyError, match=r"expected path/to/file\.py:Class$"):
+        Composition(str(user_file))
+
+
+def test_a_missing_class_gets_the_ones_there_are(user_file: Path) -> None:
+    with pytest.raises(StrategyError, match=r"has no class 'Mien', did you mean 'Mine'\?; it has: Mine, Rival"):
+        Composition(f"{user_file}:Mien")
+
+
+def test_a_class_that_is_no_strategy_is_refused(user_file: Path) -> None:
+    with pytest.raises(StrategyError, match=r"is not a subclass of clsim\.Strategy"):
+        Composition(f"{user_file}:Other")
+
+
+def test_a_file_that_fails_is_refused_with_its_error(tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("import no_such_module")
+    with pytest.raises(StrategyError, match=r"broken\.py: cannot be loaded: ModuleNotFoundError: .*no_such_module"):
+        Composition(f"{path}:Mine")
+
+
+# --- the first task
+
+
+def test_strategies_that_do_the_same_in_the_first_task_say_so(build: Any, learn: Any, same_weights: Any) -> None:
+    specs = ["finetune", "er", "lwf", "lwf+er"]
+    assert len({Composition(spec).first_task_key() for spec in specs}) == 1
+    first, *others = (learn(build(spec), tasks=1) for spec in specs)
+    assert all(same_weights(first, other) for other in others)
+
+
+def test_one_part_that_shares_no_first_task_decides_for_all(user_file: Path) -> None:
+    assert Composition("joint").first_task_key() is None
+    assert Composition(f"lwf+{user_file}:Mine").first_task_key() is None
+
+
+def test_the_criterion_is_masked_bce_unless_a_part_brings_one() -> None:
+    from clsim.training.losses import masked_bce
+
+    assert Composition("lwf+er").criterion() is masked_bce

@@ -1,0 +1,180 @@
+"""A run continued from its state ends bit-identical, wherever it was interrupted."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from avalanche.core import SupervisedPlugin
+from avalanche.training.plugins import ReplayPlugin
+from torch import nn
+
+from clsim.errors import RunError
+from clsim.training.template import MultiLabelTemplate
+
+AFTER_A_STEP = [(0, 0, 1), (1, 0, 2), (1, 1, 1), (2, 1, 1)]
+CONCAT = {"replay": "concat"}
+
+
+class Stateless(SupervisedPlugin):
+    """A plugin without state that can be saved."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class Snapshot(Stateless):
+    """Copies the state after one step; placed last, behind Avalanche's clock."""
+
+    def __init__(self, at: tuple[int, int, int] | None = None) -> None:
+        super().__init__()
+        self.at = at
+        self.state: dict[str, Any] = {}
+
+    def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+        position = strategy.position
+        if (position.task, position.epoch, position.step) == self.at:
+            self.state = copy.deepcopy(strategy.state_dict())
+
+
+class Dropping(nn.Module):
+    """A backbone followed by dropout."""
+
+    def __init__(self, backbone: Any) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.n_features = backbone.n_features
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(self.backbone(x), 0.5, self.training)
+
+
+class Logged(Stateless):
+    """What a logger would write at each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[Any] = []
+
+    def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+        counts = (strategy.samples_trained, dict(vars(strategy.clock)))
+        self.lines.append((strategy.position.task, strategy.epoch_losses(), strategy.learning_rate, counts))
+
+
+def with_dropout(template: MultiLabelTemplate) -> MultiLabelTemplate:
+    template.model.backbone = Dropping(template.model.backbone)
+    return template
+
+
+@pytest.mark.parametrize("at", AFTER_A_STEP)
+@pytest.mark.parametrize(
+    ("spec", "options"), [("finetune", {}), ("lwf", {}), ("er", {}), ("er", CONCAT), ("lwf+er", {}), ("joint", {})]
+)
+def test_a_run_continues_after_any_step_to_the_same_end(
+    build: Any, learn: Any, same_weights: Any, through_file: Any, spec: str, options: Any, at: tuple[int, int, int]
+) -> None:
+    snapshot, whole, rest = Snapshot(at), Logged(), Logged()
+    uninterrupted = learn(build(spec, options=options, last=[whole, snapshot]))
+    continued = build(spec, options=options, last=[rest, Snapshot()])
+    continued.load_state_dict(through_file(snapshot.state))
+    assert same_weights(learn(continued), uninterrupted)
+    assert rest.lines == whole.lines[-len(rest.lines) :]
+    assert len(rest.lines) == 2 * (3 - at[0]) - at[1]
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+@pytest.mark.parametrize("spec", ["finetune", "lwf+er", "joint"])
+def test_a_run_continues_between_tasks_to_the_same_end(
+    build: Any, learn: Any, same_weights: Any, through_file: Any, spec: str, tasks: int
+) -> None:
+    uninterrupted = learn(build(spec), tasks=tasks)
+    continued = build(spec)
+    continued.load_state_dict(through_file(uninterrupted.state_dict()))
+    learn(uninterrupted)
+    assert same_weights(learn(continued), uninterrupted)
+
+
+@pytest.mark.parametrize("at", AFTER_A_STEP)
+def test_dropout_continues_with_the_same_masks(
+    build: Any, learn: Any, same_weights: Any, through_file: Any, at: tuple[int, int, int]
+) -> None:
+    snapshot = Snapshot(at)
+    uninterrupted = learn(with_dropout(build("er", last=[snapshot])))
+    continued = with_dropout(build("er", last=[Snapshot()]))
+    continued.load_state_dict(through_file(snapshot.state))
+    assert same_weights(learn(continued), uninterrupted)
+
+
+def test_hooks_before_the_interruption_are_not_replayed(build: Any, learn: Any) -> None:
+    class Begin(Stateless):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[str] = []
+
+        def before_training(self, strategy: Any, **kwargs: Any) -> None:
+            self.seen.append("run")
+
+        def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+            self.seen.append(f"task {strategy.position.task}")
+
+        def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+            self.seen.append(f"epoch {strategy.position.epoch}")
+
+    snapshot, begin = Snapshot((1, 0, 1)), Begin()
+    learn(build(last=[Begin(), snapshot]))
+    continued = build(last=[begin, Snapshot()])
+    continued.load_state_dict(snapshot.state)
+    learn(continued)
+    assert begin.seen == ["epoch 1", "run", "task 2", "epoch 0", "epoch 1"]
+
+
+def test_what_a_plugin_froze_and_put_in_eval_mode_stays_so(build: Any, learn: Any, same_weights: Any) -> None:
+    class Freeze(Stateless):
+        def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+            strategy.model.backbone.stem.requires_grad_(False).eval()
+
+    snapshot = Snapshot((1, 0, 1))
+    uninterrupted = learn(build(last=[Freeze(), snapshot]))
+    continued = build(last=[Freeze(), Snapshot()])
+    continued.load_state_dict(snapshot.state)
+    assert same_weights(learn(continued), uninterrupted)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_request_to_stop_outlives_the_interruption(build: Any, learn: Any, same_weights: Any, step: int) -> None:
+    class Stop(Stateless):
+        def before_forward(self, strategy: Any, **kwargs: Any) -> None:
+            at = strategy.position
+            if (at.task, at.epoch, at.step) == (1, 0, step - 1):
+                strategy.stop_training()
+
+    snapshot, whole, rest = Snapshot((1, 0, step)), Logged(), Logged()
+    uninterrupted = learn(build(last=[Stop(), whole, snapshot]))
+    continued = build(last=[Stop(), rest, Snapshot()])
+    continued.load_state_dict(snapshot.state)
+    assert same_weights(learn(continued), uninterrupted)
+    assert rest.lines == whole.lines[-len(rest.lines) :]
+    assert [task for task, *_ in rest.lines] == [1, 2, 2]
+
+
+def test_a_plugin_without_state_makes_a_run_not_resumable_by_name(build: Any, learn: Any) -> None:
+    class Forgetful(SupervisedPlugin):
+        pass
+
+    template = learn(build(first=[Forgetful()]), tasks=1)
+    with pytest.raises(RunError, match="not resumable: plugin Forgetful has no state_dict"):
+        template.state_dict()
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated function update")
+def test_a_replaced_data_loader_makes_a_run_not_resumable(build: Any, learn: Any) -> None:
+    class Remembering(ReplayPlugin, Stateless):
+        pass
+
+    with pytest.raises(RunError, match="not resumable: a plugin has replaced the data loader"):
+        learn(build(last=[Remembering(mem_size=10), Snapshot((1, 0, 1))]))
