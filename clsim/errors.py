@@ -18,6 +18,20 @@ class ScenarioError(ClsimError):
         super().__init__("\n".join(self.problems))
 
 
+class Unplannable(ScenarioError):
+    """A configuration that is valid key by key but makes no stream of its data.
+
+    Attributes:
+        path: the key to change.
+        text: what is wrong with it.
+    """
+
+    def __init__(self, path: tuple[str, ...], text: str) -> None:
+        self.path = path
+        self.text = text
+        super().__init__([f"{'.'.join(path)}: {text}"])
+
+
 class StrategyError(ClsimError):
     """An unknown strategy, a wrong option, or parts that cannot be combined."""
 

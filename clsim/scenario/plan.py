@@ -32,12 +32,15 @@ class TaskPlan:
         samples: int64 [n], training image of each row; a row is one image with this task's visible labels.
         columns: int64 [k], ascending columns in which labels may be visible.
         values: int8 [n, k], visible labels in these columns: 1, 0, or -1 for hidden. All other columns are hidden.
+        memory_values: int8 [n, C], what a replay memory stores of each row in a derived plan (`memory.labels: oracle`);
+            None: exactly what the row shows.
     """
 
     classes: tuple[int, int]
     samples: NDArray[np.int64]
     columns: NDArray[np.int64]
     values: NDArray[np.int8]
+    memory_values: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -72,8 +75,9 @@ class StreamPlan:
     Attributes:
         class_names: the C classes in stream order.
         tasks: the training tasks.
-        test_samples: int64 [M], test images in ascending order.
+        test_samples: int64 [M], evaluation images in ascending order.
         test_truth: int8 [M, C], their true labels: 1, 0, -1 not annotated in the data set.
+        test_split: the split they are from: test, or train for a validation share.
         test_scope: which test images count for mAP after a task: those with a seen class, or all.
         groups: head, medium and tail classes.
         derived_from: hash of the plan this one was made from (`joint`), or None.
@@ -85,12 +89,15 @@ class StreamPlan:
     test_truth: NDArray[np.int8]
     test_scope: Literal["seen", "all"]
     groups: ClassGroups
+    test_split: Literal["test", "train"] = "test"
     derived_from: str | None = None
     row_offsets: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         sizes = [0, *(len(task) for task in self.tasks)]
         object.__setattr__(self, "row_offsets", np.cumsum(np.array(sizes, dtype=np.int64)))
+        for _, array, _ in self._arrays():
+            array.flags.writeable = False  # the hash must go on describing the plan
 
     @property
     def n_classes(self) -> int:
@@ -133,6 +140,7 @@ class StreamPlan:
             "classes": self.class_names,
             "tasks": [task.classes for task in self.tasks],
             "test_scope": self.test_scope,
+            "test_split": self.test_split,
             "groups": self.groups.rule,
             "derived_from": self.derived_from,
         }
@@ -149,6 +157,8 @@ class StreamPlan:
             yield f"samples{index}", task.samples, "<i8"
             yield f"columns{index}", task.columns, "<i8"
             yield f"values{index}", task.values, "|i1"
+            if task.memory_values is not None:
+                yield f"memory_values{index}", task.memory_values, "|i1"
         yield "test_samples", self.test_samples, "<i8"
         yield "test_truth", self.test_truth, "|i1"
         yield "positives", self.groups.positives, "<i8"
@@ -173,10 +183,15 @@ class StreamPlan:
                     "samples": task.samples.tolist(),
                     "columns": task.columns.tolist(),
                     "values": _as_text(task.values),
+                    "memory_values": None if task.memory_values is None else _as_text(task.memory_values),
                 }
                 for task in self.tasks
             ],
-            "test": {"samples": self.test_samples.tolist(), "truth": _as_text(self.test_truth)},
+            "test": {
+                "split": self.test_split,
+                "samples": self.test_samples.tolist(),
+                "truth": _as_text(self.test_truth),
+            },
         }
         return gzip.compress(json.dumps(content).encode(), mtime=0)
 
@@ -209,6 +224,9 @@ class StreamPlan:
                     samples=np.array(task["samples"], dtype=np.int64),
                     columns=np.array(task["columns"], dtype=np.int64),
                     values=_from_text(task["values"], len(task["columns"])),
+                    memory_values=None
+                    if task["memory_values"] is None
+                    else _from_text(task["memory_values"], len(data["class_names"])),
                 )
                 for task in data["tasks"]
             ),
@@ -220,6 +238,7 @@ class StreamPlan:
                 positives=np.array(groups["positives"], dtype=np.int64),
                 group=np.array(groups["group"], dtype=np.int8),
             ),
+            test_split=data["test"]["split"],
             derived_from=data["derived_from"],
         )
 

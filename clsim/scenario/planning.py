@@ -3,124 +3,152 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from clsim.errors import ScenarioError, did_you_mean
+from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation
-from clsim.scenario.plan import GROUPS, UNKNOWN, ClassGroups, StreamPlan, TaskPlan
-from clsim.scenario.schema import ScenarioConfig, StreamSection
+from clsim.scenario.plan import GROUPS, UNKNOWN, StreamPlan, TaskPlan
+from clsim.scenario.rules import Ids, Labels, add_noise, assign, class_groups, class_order, show, task_ranges
+from clsim.scenario.schema import ScenarioConfig
 
-Labels = NDArray[np.int8]
+
+@dataclass(frozen=True)
+class StreamData:
+    """The true labels of a scenario's images, in stream order.
+
+    Attributes:
+        class_names: the streamed classes in stream order.
+        train: int8 [N, C], true labels of all training images of the data set; 1, 0, -1 not annotated.
+        test: int8 [M, C], the same of the test images.
+        pool: int64 [P], training images the stream may use: not held out, with a positive among the streamed classes.
+        held_out: int64 [V], training images kept for validation.
+    """
+
+    class_names: tuple[str, ...]
+    train: Labels
+    test: Labels
+    pool: Ids
+    held_out: Ids
 
 
-def build_plan(config: ScenarioConfig, class_names: Sequence[str], train: Labels, test: Labels) -> StreamPlan:
-    """The plan of a scenario.
+def stream_data(config: ScenarioConfig, class_names: Sequence[str], train: Labels, test: Labels) -> StreamData:
+    """Choose and order the classes, hold out the validation share.
+
+    DECIDED: with `dataset.classes` images without any of the chosen classes are left out, as COCO's images without
+    labels are.
 
     Args:
-        config: the validated scenario.
-        class_names: the C classes in the data set's order.
-        train: int8 [N, C], true training labels in the data set's order; 1, 0, -1 not annotated.
-        test: int8 [M, C], true test labels.
+        class_names: the data set's classes, in its own order.
+        train: int8 [N, C], true labels in the data set's order.
+        test: int8 [M, C].
 
     Raises:
-        ScenarioError: an impossible class order or split, or a task without a training image.
+        Unplannable: unknown or repeated classes, an impossible order, nothing left to train or to validate on.
     """
-    order = class_order(config.stream, class_names)
-    train, test = train[:, order], test[:, order]
-    names = tuple(class_names[column] for column in order)
-    tasks = tuple(
-        _task(classes, train, config.labels.visible == "full") for classes in task_ranges(config.stream, len(names))
+    chosen = _chosen_columns(config, class_names)
+    names, train, test = [class_names[column] for column in chosen], train[:, chosen], test[:, chosen]
+    usable = np.flatnonzero((train == 1).any(axis=1)).astype(np.int64)
+    share = config.dataset.validation
+    if config.evaluation.on == "validation" and not share:
+        raise Unplannable(("evaluation", "on"), "given 'validation', which needs dataset.validation above 0")
+    count = round(share * len(usable))
+    if share and not 0 < count < len(usable):
+        raise Unplannable(("dataset", "validation"), f"given {share}, which keeps {count} of {len(usable)} images")
+    shuffled = usable[permutation(len(usable), config.stream.seed, "validation")]
+    held_out, pool = np.sort(shuffled[:count]), np.sort(shuffled[count:])
+    order = class_order(config.stream, names, (train[pool] == 1).sum(axis=0))
+    return StreamData(
+        tuple(names[column] for column in order),
+        np.ascontiguousarray(train[:, order]),
+        np.ascontiguousarray(test[:, order]),
+        pool,
+        held_out,
     )
-    for index, task in enumerate(tasks):
-        if not len(task):
-            shown = ", ".join(names[slice(*task.classes)])
-            raise ScenarioError(
-                [f"{config.name}: task {index} ({shown}) is empty: no training image shows its classes"]
-            )
+
+
+def _chosen_columns(config: ScenarioConfig, class_names: Sequence[str]) -> list[int]:
+    wanted = config.dataset.classes
+    if wanted == "all":
+        return list(range(len(class_names)))
+    for name in wanted:
+        if name not in class_names:
+            raise Unplannable(("dataset", "classes"), f"unknown class {name!r}{did_you_mean(name, class_names)}")
+        if wanted.count(name) > 1:
+            raise Unplannable(("dataset", "classes"), f"class {name!r} is listed more than once")
+    if not wanted:
+        raise Unplannable(("dataset", "classes"), "an empty list; name at least one class, or all")
+    return [column for column, name in enumerate(class_names) if name in wanted]
+
+
+def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
+    """The plan of a scenario.
+
+    Raises:
+        Unplannable: an impossible split, or a task without a training image.
+    """
+    names, seed = data.class_names, config.stream.seed
+    ranges = task_ranges(config.stream, len(names))
+    within = assign(config.stream.assignment, data.train[data.pool], ranges, seed)
+    tasks = []
+    for index, (classes, positions) in enumerate(zip(ranges, within, strict=True)):
+        samples = data.pool[positions]
+        if not len(samples):
+            shown = ", ".join(names[slice(*classes)])
+            raise Unplannable(("stream",), f"task {index} ({shown}) is empty: no training image shows its classes")
+        columns, values = show(config.labels.visible, data.train, samples, index, classes, seed)
+        values = add_noise(config.labels.noise, values, samples, len(data.train), index, seed)
+        tasks.append(TaskPlan(classes, samples, columns, values))
+    validate = config.evaluation.on == "validation"
+    images = data.held_out if validate else np.flatnonzero(_with_positive(config, data.test)).astype(np.int64)
     return StreamPlan(
         class_names=names,
-        tasks=tasks,
-        test_samples=np.arange(len(test)),
-        test_truth=np.ascontiguousarray(test),
+        tasks=tuple(tasks),
+        test_samples=images,
+        test_truth=np.ascontiguousarray((data.train if validate else data.test)[images]),
         test_scope=config.evaluation.images,
-        groups=class_groups((train == 1).sum(axis=0), config.evaluation.groups),
+        groups=class_groups((data.train[data.pool] == 1).sum(axis=0), config.evaluation.groups),
+        test_split="train" if validate else "test",
     )
 
 
-def class_order(stream: StreamSection, class_names: Sequence[str]) -> NDArray[np.int64]:
-    """Stream position -> data set column, int64 [C]."""
-    alphabetical = np.array(sorted(range(len(class_names)), key=lambda column: class_names[column]), dtype=np.int64)
-    if isinstance(stream.order, list):
-        unknown = [name for name in stream.order if name not in class_names]
-        repeated = [name for name in class_names if stream.order.count(name) > 1]
-        missing = [name for name in class_names if name not in stream.order]
-        problems = [
-            *(f"unknown class {name!r}{did_you_mean(name, class_names)}" for name in unknown),
-            *(f"class {name!r} is listed more than once" for name in repeated),
-            *(f"class {name!r} is missing" for name in missing),
-        ]
-        if problems:
-            raise ScenarioError([f"stream.order: {problem}" for problem in problems])
-        return np.array([list(class_names).index(name) for name in stream.order], dtype=np.int64)
-    if stream.order == "seed":
-        return alphabetical[permutation(len(class_names), stream.order_seed, "class order")]
-    return alphabetical
-
-
-def task_ranges(stream: StreamSection, n_classes: int) -> list[tuple[int, int]]:
-    """Column range [start, stop) of each task: Bi-Cj; B0-Cj starts with j classes; the last task may be smaller."""
-    first = stream.base or stream.increment
-    if first > n_classes:
-        raise ScenarioError([f"stream: the first task wants {first} classes, the data set has {n_classes}"])
-    starts = [0, *range(first, n_classes, stream.increment)]
-    return list(zip(starts, [*starts[1:], n_classes], strict=True))
-
-
-def _task(classes: tuple[int, int], truth: Labels, full: bool) -> TaskPlan:
-    """Overlap assignment: every image with at least one positive among the task's classes."""
-    samples = np.flatnonzero((truth[:, slice(*classes)] == 1).any(axis=1)).astype(np.int64)
-    columns = np.arange(truth.shape[1]) if full else np.arange(*classes)
-    return TaskPlan(classes, samples, columns, np.ascontiguousarray(truth[np.ix_(samples, columns)]))
-
-
-def class_groups(positives: NDArray[Any], rule: Literal["counts", "terciles", "auto"]) -> ClassGroups:
-    """Head, medium and tail by training positives.
-
-    `counts` are the limits of the DB-loss benchmark (Wu et al., ECCV 2020). DECIDED: terciles split the classes,
-    sorted by falling positives (ties by column), into thirds, the larger ones first; `auto` takes counts unless a
-    group would be empty, because an empty group has no mAP to compare.
-    """
-    by_count = np.select([positives >= 100, positives >= 20], [0, 1], 2).astype(np.int8)
-    if rule == "counts" or (rule == "auto" and len(np.unique(by_count)) == len(GROUPS)):
-        return ClassGroups("counts", positives.astype(np.int64), by_count)
-    by_tercile = np.empty(len(positives), dtype=np.int8)
-    falling = np.argsort(-positives, kind="stable")
-    for group, members in enumerate(np.array_split(falling, len(GROUPS))):
-        by_tercile[members] = group
-    return ClassGroups("terciles", positives.astype(np.int64), by_tercile)
+def _with_positive(config: ScenarioConfig, labels: Labels) -> Any:
+    if config.dataset.classes == "all":
+        return np.ones(len(labels), dtype=bool)
+    return (labels == 1).any(axis=1)
 
 
 def joint_plan(plan: StreamPlan, truth: Labels, last_only: bool = False) -> StreamPlan:
-    """The derived plan of `joint`: task t holds every image with a seen class, all seen columns visible.
+    """The derived plan of `joint`: task t holds every image of the stream with a seen class, all seen columns visible.
 
     Args:
         truth: int8 [N, C], true training labels in *stream* order.
         last_only: leave all tasks but the last without rows, for data too large to train on once per task.
     """
+    pool = np.unique(np.concatenate([task.samples for task in plan.tasks]))
     tasks = []
     for index, task in enumerate(plan.tasks):
         seen = task.classes[1]
-        rows = (truth[:, :seen] == 1).any(axis=1)
+        samples = pool[(truth[pool, :seen] == 1).any(axis=1)]
         if last_only and index < len(plan.tasks) - 1:
-            rows[:] = False
-        samples = np.flatnonzero(rows)
-        tasks.append(TaskPlan(task.classes, samples, np.arange(seen), np.ascontiguousarray(truth[samples, :seen])))
-    return StreamPlan(
-        plan.class_names, tuple(tasks), plan.test_samples, plan.test_truth, plan.test_scope, plan.groups, plan.family
-    )
+            samples = samples[:0]
+        values = np.ascontiguousarray(truth[samples, :seen])
+        tasks.append(TaskPlan(task.classes, samples, np.arange(seen, dtype=np.int64), values))
+    return replace(plan, tasks=tuple(tasks), derived_from=plan.family)
+
+
+def oracle_memory_plan(plan: StreamPlan, truth: Labels) -> StreamPlan:
+    """The derived plan of `memory.labels: oracle`: stored rows carry the true labels of all classes.
+
+    Not a partial-label protocol: it is what KRT's released code does, and there to reproduce its table.
+
+    Args:
+        truth: int8 [N, C], true training labels in *stream* order.
+    """
+    tasks = tuple(replace(task, memory_values=np.ascontiguousarray(truth[task.samples])) for task in plan.tasks)
+    return replace(plan, tasks=tasks, derived_from=plan.family)
 
 
 def describe(plan: StreamPlan, truth: Labels) -> dict[str, Any]:
@@ -139,6 +167,7 @@ def describe(plan: StreamPlan, truth: Labels) -> dict[str, Any]:
                 "index": index,
                 "classes": plan.names(task),
                 "train_images": len(task),
+                "rows_without_positive": int((~(visible == 1).any(axis=1)).sum()),
                 "test_images": int(plan.in_scope(task.classes[1]).sum()),
                 "positives": {
                     plan.class_names[column]: int((visible[:, column] == 1).sum()) for column in task.columns
@@ -153,6 +182,7 @@ def describe(plan: StreamPlan, truth: Labels) -> dict[str, Any]:
         "train_images": len(np.unique(np.concatenate([task.samples for task in plan.tasks]))),
         "train_rows": plan.n_train_rows,
         "test_images": len(plan.test_samples),
+        "test_split": plan.test_split,
         "groups": {
             "rule": plan.groups.rule,
             "positives": dict(zip(plan.class_names, plan.groups.positives.tolist(), strict=True)),

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from clsim.data.digits import Digits
 from clsim.data.source import ImageSource
-from clsim.errors import ScenarioError, did_you_mean
+from clsim.errors import ScenarioError, Unplannable, did_you_mean
 from clsim.scenario.document import Document, parse_assignment, read_document
 from clsim.scenario.plan import StreamPlan
-from clsim.scenario.planning import build_plan, class_order
+from clsim.scenario.planning import StreamData, build_plan, stream_data
 from clsim.scenario.schema import ScenarioConfig
 from clsim.scenario.validate import validate
 
@@ -31,10 +31,14 @@ class Scenario:
     Attributes:
         config: the validated configuration.
         source: images and true labels.
+        document: where the configuration was written, for error messages.
     """
 
-    def __init__(self, config: ScenarioConfig, source: ImageSource | None = None) -> None:
+    def __init__(
+        self, config: ScenarioConfig, source: ImageSource | None = None, document: Document | None = None
+    ) -> None:
         self.config = config
+        self.document = document or Document(config.name, {})
         self.source: ImageSource = source or Digits(config.dataset.generator())
 
     @property
@@ -42,18 +46,27 @@ class Scenario:
         return self.config.name
 
     def plan(self) -> StreamPlan:
-        """The stream, extensionally: needs labels, no images; computed once."""
+        """The stream, extensionally: needs labels, no images; computed once.
+
+        Raises:
+            ScenarioError: the configuration makes no stream of its data; with file, line and key.
+        """
         return self._plan
 
     @cached_property
     def _plan(self) -> StreamPlan:
-        source = self.source
-        return build_plan(self.config, source.class_names, source.labels("train"), source.labels("test"))
+        try:
+            return build_plan(self.config, self._data())
+        except Unplannable as error:
+            raise ScenarioError([self.document.problem(error.path, error.text)]) from None
 
     def truth(self) -> NDArray[np.int8]:
         """True training labels in stream order, int8 [N, C]: for evaluators and derived plans, never for a learner."""
-        order = class_order(self.config.stream, self.source.class_names)
-        return np.ascontiguousarray(self.source.labels("train")[:, order])
+        return self._data().train
+
+    def _data(self) -> StreamData:
+        source = self.source
+        return stream_data(self.config, source.class_names, source.labels("train"), source.labels("test"))
 
     def benchmark(self, plan: StreamPlan | None = None) -> MultiLabelBenchmark:
         """The Avalanche benchmark of `plan`, by default the scenario's own; imports torch and Avalanche."""
@@ -85,12 +98,7 @@ def load_scenario(scenario: str | Path, overrides: Mapping[str, Any] | Iterable[
     else:
         for text in overrides:
             document.override(*parse_assignment(text), f"--set {text}")
-    return Scenario(validate(document))
-
-
-def scenario_from_dict(data: Mapping[str, Any], name: str = "scenario") -> Scenario:
-    """A scenario from plain data, such as a run folder's resolved configuration."""
-    return Scenario(validate(Document(name, dict(data))))
+    return Scenario(validate(document), document=document)
 
 
 def _find(scenario: str | Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 from pydantic_core import PydanticCustomError
 
 from clsim.data.digits import DigitsConfig
@@ -75,12 +75,10 @@ class Total(Section):
 Assignment = Annotated[
     Annotated[Literal["overlap"], Tag("keyword")] | Annotated[Disjoint, Tag("disjoint")],
     _either("overlap", "{disjoint: random | first | rarest}"),
-    _so_far("overlap", lambda value: value == "overlap"),
 ]
 Visibility = Annotated[
     Annotated[Literal["task", "full", "single-positive"], Tag("keyword")] | Annotated[Keep, Tag("keep")],
     _either("task", "full", "{keep: 0.5}", "single-positive"),
-    _so_far("task, full", lambda value: value in ("task", "full")),
 ]
 LongTail = Annotated[
     Annotated[Literal["none"], Tag("keyword")] | Annotated[Imbalance, Tag("imbalance")] | Annotated[Ids, Tag("ids")],
@@ -96,12 +94,8 @@ Budget = Annotated[
 class DigitsSection(DigitsConfig):
     """`dataset: {name: digits, ...}`: the generator's options and what every data set section offers."""
 
-    classes: Annotated[Literal["all"] | list[str], _so_far("all", lambda value: value == "all")] = Field(
-        "all", description="all, or the classes to stream"
-    )
-    validation: Annotated[float, _so_far("0", lambda value: value == 0)] = Field(
-        0.0, ge=0, lt=1, description="share of the training images kept for validation"
-    )
+    classes: Literal["all"] | list[str] = Field("all", description="all, or the classes to stream")
+    validation: float = Field(0.0, ge=0, lt=1, description="share of the training images kept for validation")
 
     def generator(self) -> DigitsConfig:
         """The options that determine the images."""
@@ -111,35 +105,37 @@ class DigitsSection(DigitsConfig):
 class StreamSection(Section):
     base: int = Field(0, ge=0, description="classes in the first task; 0: as many as `increment`")
     increment: PositiveInt = Field(description="classes in each later task; the last task may have fewer")
-    order: Annotated[
-        Literal["alphabetical", "seed", "frequency"] | list[str],
-        _so_far("alphabetical, seed, [explicit list]", lambda value: value != "frequency"),
-    ] = Field(
+    order: Literal["alphabetical", "seed", "frequency"] | list[str] = Field(
         "alphabetical", description="class order: by name, shuffled by order_seed, by training positives, or listed"
     )
     order_seed: int = Field(0, ge=0, description="seed of the class order when `order` is seed")
     assignment: Assignment = Field("overlap", description="may an image come back in another task")
+    seed: int = Field(
+        0, ge=0, description="of all else that is random in the plan: assignment, visibility, noise, split"
+    )
+
+
+class NoiseSection(Section):
+    false_negative: float = Field(0.0, ge=0, lt=1, description="probability that a visible positive reads as absent")
+    false_positive: float = Field(0.0, ge=0, lt=1, description="probability that a visible negative reads as present")
 
 
 class LabelsSection(Section):
     visible: Visibility = Field("task", description="which labels of a task's images are annotated")
+    noise: NoiseSection = Field(NoiseSection(), description="annotation errors in the visible labels")
     long_tail: LongTail = Field("none", description="thinning of the training images to a long tail")
 
 
 class MemorySection(Section):
     budget: Budget = Field("none", description="how many rows replay may keep")
-    labels: Annotated[Literal["as_seen", "oracle"], _so_far("as_seen", lambda value: value == "as_seen")] = Field(
+    labels: Literal["as_seen", "oracle"] = Field(
         "as_seen", description="as_seen: rows keep the labels they came with; oracle: true labels (KRT's table only)"
     )
 
 
 class EvaluationSection(Section):
-    every: Annotated[Literal["task", "epoch"], _so_far("task", lambda value: value == "task")] = Field(
-        "task", description="when the evaluation pass runs"
-    )
-    on: Annotated[Literal["test", "validation"], _so_far("test", lambda value: value == "test")] = Field(
-        "test", description="the images that are scored"
-    )
+    every: Literal["task", "epoch"] = Field("task", description="when the evaluation pass runs")
+    on: Literal["test", "validation"] = Field("test", description="the images that are scored")
     images: Literal["seen", "all"] = Field(
         "seen", description="mAP over images with at least one seen class, or over all images"
     )
@@ -208,9 +204,3 @@ class ScenarioConfig(Section):
         if name in ("voc", "coco", "manifest"):
             raise PydanticCustomError("not_yet", "available: digits", {"below": ("name",)})
         return value
-
-    @model_validator(mode="after")
-    def _one_answer(self) -> ScenarioConfig:
-        if self.evaluation.on == "validation" and not self.dataset.validation:
-            raise PydanticCustomError("no_validation", "evaluation.on: validation needs dataset.validation above 0")
-        return self

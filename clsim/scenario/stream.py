@@ -28,15 +28,25 @@ class RowStore:
         samples: int64 [R], image of each row.
         targets: int8 [R, C], what each row shows: 1, 0, -1.
         first_row: id of the first row.
+        seen: show only the first `seen` columns of the targets.
+        memory_targets: int8 [R, C], what a memory stores of each row; None: what the row shows.
     """
 
     def __init__(
-        self, images: NDArray[np.uint8], samples: NDArray[np.int64], targets: NDArray[np.int8], first_row: int
+        self,
+        images: NDArray[np.uint8],
+        samples: NDArray[np.int64],
+        targets: NDArray[np.int8],
+        first_row: int,
+        seen: int | None = None,
+        memory_targets: NDArray[np.int8] | None = None,
     ) -> None:
         self._images = images
         self._samples = samples
         self._targets = targets
         self._first_row = first_row
+        self._seen = targets.shape[1] if seen is None else seen
+        self._memory_targets = targets if memory_targets is None else memory_targets
 
     @property
     def image_bytes(self) -> int:
@@ -50,7 +60,13 @@ class RowStore:
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
         """Targets of row ids, float32 [B, C]: 1 present, 0 absent, -1 unknown."""
-        return torch.from_numpy(self._targets[rows - self._first_row]).float()
+        shown = torch.from_numpy(self._targets[rows - self._first_row]).float()
+        shown[:, self._seen :] = UNKNOWN
+        return shown
+
+    def memory_targets(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What a replay memory stores of row ids, float32 [B, C]: as `targets`, unless the plan says otherwise."""
+        return self._memory_targets[rows - self._first_row].astype(np.float32)
 
 
 class FetchedRows(Sequence[tuple[Tensor, Tensor, int, int]]):
@@ -150,18 +166,17 @@ class MultiLabelBenchmark(CLScenario):
 
     def __init__(self, plan: StreamPlan, source: ImageSource, image_size: int) -> None:
         train_images = source.images("train", image_size)
-        test_images = source.images("test", image_size)
-        self.train_rows = RowStore(train_images, _concat_samples(plan), _visible_targets(plan), 0)
+        test_images = source.images(plan.test_split, image_size)
+        samples = np.concatenate([task.samples for task in plan.tasks])
+        targets = _visible_targets(plan)
+        self.train_rows = RowStore(train_images, samples, targets, 0, memory_targets=_memory_targets(plan))
         first = plan.n_train_rows
-        nothing = np.full_like(plan.test_truth, UNKNOWN)
-        hidden = RowStore(test_images, plan.test_samples, nothing, first)
+        hidden = RowStore(test_images, plan.test_samples, np.full_like(plan.test_truth, UNKNOWN), first)
         train = [MultiLabelDataset.from_rows(self.train_rows, plan.rows(t)) for t in range(len(plan.tasks))]
         test = []
         for task in plan.tasks:
             seen = task.classes[1]
-            shown = nothing.copy()
-            shown[:, :seen] = plan.test_truth[:, :seen]
-            store = RowStore(test_images, plan.test_samples, shown, first)
+            store = RowStore(test_images, plan.test_samples, plan.test_truth, first, seen=seen)
             test.append(MultiLabelDataset.from_rows(store, plan.test_rows()[plan.in_scope(seen)]))
         evaluation = [MultiLabelDataset.from_rows(hidden, plan.test_rows())]
         streams = benchmark_from_datasets(train=train, test=test, evaluation=evaluation).streams
@@ -180,12 +195,13 @@ def _describe(experience: Any, columns: list[int], start: int, stop: int) -> Non
     experience.future_classes = columns[stop:]
 
 
-def _concat_samples(plan: StreamPlan) -> NDArray[np.int64]:
-    return np.concatenate([task.samples for task in plan.tasks])
-
-
 def _visible_targets(plan: StreamPlan) -> NDArray[np.int8]:
     targets = np.full((plan.n_train_rows, plan.n_classes), UNKNOWN, dtype=np.int8)
     for index, task in enumerate(plan.tasks):
         targets[plan.rows(index)[:, None], task.columns] = task.values
     return targets
+
+
+def _memory_targets(plan: StreamPlan) -> NDArray[np.int8] | None:
+    parts = [task.memory_values for task in plan.tasks if task.memory_values is not None]
+    return np.concatenate(parts) if len(parts) == len(plan.tasks) else None

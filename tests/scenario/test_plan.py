@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from clsim.scenario import StreamPlan, load_scenario
-from clsim.scenario.planning import build_plan, joint_plan
+from clsim.scenario.planning import build_plan, joint_plan, stream_data
 
-DIGITS_B0C2 = "9360e72052a10f8d7c780ae834899780b0eea8278cc1636128cfeb70861e951d"
+DIGITS_B0C2 = "51fb5682a4c92e8de606a5a04402aa5d563107b518b92f3a599818e1691c692c"
 VOC = Path(__file__).parents[3] / "shared" / "data" / "voc2007-labels" / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main"
 SMALL = {"dataset.train": 60, "dataset.test": 20}
 
@@ -144,7 +144,8 @@ def test_bytes_hold_the_whole_plan(visible: str) -> None:
 
 def test_bytes_keep_unknown_labels(configure: Any) -> None:
     labels = np.array([[1, -1, 0], [-1, 1, 1]], dtype=np.int8)
-    plan = build_plan(configure(0, 3), ["a", "b", "c"], labels, labels)
+    config = configure(0, 3)
+    plan = build_plan(config, stream_data(config, ["a", "b", "c"], labels, labels))
     read = StreamPlan.from_bytes(plan.to_bytes())
     np.testing.assert_array_equal(read.tasks[0].values, labels)
     np.testing.assert_array_equal(read.test_truth, labels)
@@ -214,7 +215,8 @@ def test_plans_of_the_real_voc2007_labels(configure: Any, base: int, increment: 
     _, test = _voc("test")
     assert (train.shape, test.shape) == ((5011, 20), (4952, 20))
     present = (train == 1).astype(np.int8)  # difficult counts as absent
-    plan = build_plan(configure(base, increment), names, present, (test == 1).astype(np.int8))
+    config = configure(base, increment)
+    plan = build_plan(config, stream_data(config, names, present, (test == 1).astype(np.int8)))
     assert len(plan.tasks) == tasks
     for task in plan.tasks:
         columns = range(*task.classes)
