@@ -118,6 +118,14 @@ def plan(
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors."""
+    from clsim.scenario.schema import ScenarioConfig
+
+    typer.echo(json.dumps(ScenarioConfig.model_json_schema(), indent=1))
+
+
+@app.command()
 def scenarios() -> None:
     """List the scenarios that come with clsim."""
     from clsim.scenario import load_scenario, shipped_scenarios

@@ -165,10 +165,10 @@ class OptimizerSection(Section):
 
 
 class TrainingSection(Section):
-    model: ModelSection = ModelSection()
+    model: ModelSection = Field(ModelSection(), description="network")
     epochs: PositiveInt = Field(description="passes over each task's images")
     batch_size: PositiveInt = Field(64, description="new images in a step; replay adds its own")
-    optimizer: OptimizerSection
+    optimizer: OptimizerSection = Field(description="built anew for each task")
     schedule: Literal["one-cycle", "constant"] = Field("one-cycle", description="learning rate inside a task")
     precision: Annotated[Literal["float32", "bfloat16"], _so_far("float32", lambda value: value == "float32")] = Field(
         "float32", description="of the forward pass"
@@ -176,11 +176,11 @@ class TrainingSection(Section):
 
 
 class ExpectedRow(Section):
-    strategy: str
-    metric: str
-    value: float
-    tolerance: float | None = Field(None, ge=0)
-    source: str
+    strategy: str = Field(description="strategy the value is for, such as lwf+er")
+    metric: str = Field(description="last_mAP, avg_mAP, CF1@0.8 and the like; names as in results.csv")
+    value: float = Field(description="percent or percent points")
+    tolerance: float | None = Field(None, ge=0, description="how far a run may be off, same unit")
+    source: str = Field(description="own or measured (by which command), or the paper and table")
 
 
 class ScenarioConfig(Section):
@@ -189,11 +189,11 @@ class ScenarioConfig(Section):
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="also the run folder's name")
     source: str = Field("own", description="own, or the paper and table it follows")
     dataset: Annotated[DigitsSection, Field(description="where images and true labels come from")]
-    stream: StreamSection
-    labels: LabelsSection = LabelsSection()
-    memory: MemorySection = MemorySection()
-    evaluation: EvaluationSection = EvaluationSection()
-    training: TrainingSection
+    stream: StreamSection = Field(description="which classes arrive when, and who is in a task")
+    labels: LabelsSection = Field(LabelsSection(), description="what is annotated")
+    memory: MemorySection = Field(MemorySection(), description="what replay may keep")
+    evaluation: EvaluationSection = Field(EvaluationSection(), description="what is scored, and how it is reported")
+    training: TrainingSection = Field(description="network and optimisation, the same for every strategy")
     threads: Literal["auto"] | PositiveInt = Field("auto", description="CPU threads of a run, part of its identity")
     expected: list[ExpectedRow] = Field([], description="results to compare with, measured or published")
 
