@@ -63,7 +63,7 @@ def run(tasks: int) -> tuple[str, ...]:
             benchmark=benchmark,
             model=network("mlp", 16),
             config=stream.config.training,
-            criterion=composition.criterion(),
+            criterion=composition.criterion(stream.config.training.loss),
             plugins=composition.plugins(context),
             evaluator=EvaluationPlugin([EpochLosses(), StreamScores(History(plan))], loggers=[TimingFile(path)]),
             seed=0,

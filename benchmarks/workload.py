@@ -41,6 +41,9 @@ class RandomSource:
         rng = np.random.default_rng(0)
         return rng.integers(0, 256, (getattr(self, split), 3, size, size), dtype=np.uint8)
 
+    def check_size(self, size: int) -> None:
+        """Any size."""
+
     def fingerprint(self) -> str:
         return "noise"
 

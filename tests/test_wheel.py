@@ -44,7 +44,8 @@ def test_wheel_plans_and_runs_from_an_empty_folder(tmp_path: Path, tiny_override
         code = (
             f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})\n"
             "import clsim, clsim.strategies, clsim.scenarios\n"
-            f"assert all(m.__file__.startswith({str(tmp_path)!r}) for m in (clsim, clsim.strategies, clsim.scenarios))\n"
+            "loaded = clsim, clsim.strategies, clsim.scenarios\n"
+            f"assert all(module.__file__.startswith({str(tmp_path)!r}) for module in loaded)\n"
             "from clsim.cli import main; main()"
         )
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -87,11 +87,15 @@ class Digits:
 
     def images(self, split: Split, size: int) -> NDArray[np.uint8]:
         """All scenes, uint8 [N, 3, size, size], RGB, 0..255; read-only. `size` is within 28..64."""
+        self.check_size(size)
+        return _images(self.config, split, size)
+
+    def check_size(self, size: int) -> None:
+        """Raise ScenarioError unless `size` is within 28..64 pixels."""
         if not SMALLEST_IMAGE <= size <= LARGEST_IMAGE:
             raise ScenarioError(
                 [f"digits: image size {size} is not allowed, only {SMALLEST_IMAGE}..{LARGEST_IMAGE} pixels"]
             )
-        return _images(self.config, split, size)
 
     def fingerprint(self) -> str:
         """SHA-256 of the generator version, the options and the source digits; needs scikit-learn."""

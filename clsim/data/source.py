@@ -29,6 +29,10 @@ class ImageSource(Protocol):
         """All images at `size` x `size` pixels, uint8 [N, 3, size, size], RGB, 0..255, in the order of `labels`."""
         ...
 
+    def check_size(self, size: int) -> None:
+        """Raise ScenarioError if there are no images of `size` pixels; cheap, before anything is rendered or read."""
+        ...
+
     def fingerprint(self) -> str:
         """A hash of what determines the images: generator version and parameters, or the state of the files."""
         ...

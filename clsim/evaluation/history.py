@@ -187,12 +187,12 @@ class History:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "ap": self.ap.copy(),
-            "seen_map": self.seen_map.copy(),
-            "at_threshold": self.at_threshold.copy(),
+            "ap": self.ap.tolist(),
+            "seen_map": self.seen_map.tolist(),
+            "at_threshold": self.at_threshold.tolist(),
             "last": self.last,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.ap, self.seen_map, self.last = state["ap"].copy(), state["seen_map"].copy(), state["last"]
-        self.at_threshold = state["at_threshold"].copy()
+        self.ap, self.seen_map = np.array(state["ap"]), np.array(state["seen_map"])
+        self.at_threshold, self.last = np.array(state["at_threshold"]), state["last"]

@@ -25,8 +25,9 @@ PR_THRESHOLDS = 51
 
 
 class TensorBoardCurves(BaseLogger):
-    """Writes the scalars of `metrics.jsonl` as TensorBoard curves; after each task also R, the AP of each class as bars,
-    and a precision-recall curve for each seen class; and a layout of combined charts.
+    """Writes the scalars of `metrics.jsonl` as TensorBoard curves, and a layout of combined charts.
+
+    After each task also R and the AP of each class as pictures, and a precision-recall curve for each seen class.
 
     Undefined values are left out, because a NaN breaks TensorBoard's smoothing.
 
@@ -45,8 +46,8 @@ class TensorBoardCurves(BaseLogger):
         experiment, start, self._end = hparams_summaries(
             {name: _plain(value) for name, value in (hparams or {}).items()}, dict.fromkeys(FINAL_METRICS)
         )
-        for summary in (experiment, start):
-            self.writer.file_writer.add_summary(summary)
+        self._add(experiment)
+        self._add(start)
 
     def log_single_metric(self, name: str, value: Any, x_plot: int) -> None:
         if isinstance(value, int | float) and math.isfinite(value):
@@ -63,12 +64,16 @@ class TensorBoardCurves(BaseLogger):
         self.writer.add_image("AP of each class", bars, step, dataformats="HWC")
         self._precision_recall(step)
         if history.last == len(plan.tasks) - 1:
-            self.writer.file_writer.add_summary(self._end)
+            self._add(self._end)
         self.writer.flush()
 
     def close(self) -> None:
         """Flush and close the event file."""
         self.writer.close()
+
+    def _add(self, summary: Any) -> None:
+        file_writer: Any = self.writer.file_writer
+        file_writer.add_summary(summary)
 
     def _precision_recall(self, step: int) -> None:
         """On the whole test set, as `AP/<class>`; a class without a positive has no curve."""

@@ -1,6 +1,6 @@
 """What a probability threshold makes of scores: confusion counts, and F1 and error rates that follow from them.
 
-A class counts as predicted where p > threshold, p = sigmoid(logit). All results are fractions 0..1, NaN where undefined.
+A class counts as predicted where p > threshold, p = sigmoid(logit). Results are fractions 0..1, NaN where undefined.
 The same scores can have a CF1 of 0.30 at threshold 0.5 and of 0.08 at 0.8: name the threshold and the definition.
 """
 

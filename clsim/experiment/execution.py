@@ -24,8 +24,10 @@ from clsim.experiment.environment import environment
 from clsim.experiment.folder import RunSpec, locked, open_run
 from clsim.experiment.settings import hyperparameters
 from clsim.files import write_atomically, write_json
-from clsim.models.network import MultiLabelNet, build_model
+from clsim.models.build import build_model
+from clsim.models.network import MultiLabelNet
 from clsim.scenario import Scenario, StreamPlan
+from clsim.scenario.planning import oracle_memory_plan
 from clsim.training.composition import Composition
 from clsim.training.replay import Replay
 from clsim.training.strategy import Context
@@ -74,7 +76,7 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
     device = resolve_device(spec.device)
     write_json(folder / "environment.json", environment(device, threads))
     composition = Composition(spec.strategy, spec.options)
-    plan = composition.derive_plan(scenario.plan(), scenario.truth)
+    plan = training_plan(scenario, composition)
     write_atomically(folder / "plan.json.gz", plan.to_bytes())
     log.info(
         "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
@@ -126,6 +128,14 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
     return dict(result)
 
 
+def training_plan(scenario: Scenario, composition: Composition) -> StreamPlan:
+    """The plan a run trains on: the scenario's own, or one derived from it by `joint` or `memory.labels: oracle`."""
+    plan = composition.derive_plan(scenario.plan(), scenario.truth)
+    if scenario.config.memory.labels == "oracle":
+        plan = oracle_memory_plan(plan, scenario.truth())
+    return plan
+
+
 def build_template(
     scenario: Scenario,
     composition: Composition,
@@ -142,7 +152,7 @@ def build_template(
     benchmark = scenario.benchmark(plan)
 
     def new_model() -> MultiLabelNet:
-        return build_model(config.training.model.name, seed)
+        return build_model(config.training.model, seed)
 
     tasks = tuple(task.classes for task in plan.tasks)
     plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model))
@@ -152,12 +162,13 @@ def build_template(
         benchmark=benchmark,
         model=new_model(),
         config=config.training,
-        criterion=composition.criterion(),
+        criterion=composition.criterion(config.training.loss),
         plugins=plugins,
         evaluator=EvaluationPlugin(metrics, loggers=loggers),
         seed=seed,
         device=device,
         restarts=new_model if composition.restarts else None,
+        score_epochs=config.evaluation.every == "epoch",
     )
 
 
@@ -185,6 +196,8 @@ class TimingFile(BaseLogger):
         super().__init__()
         self.path = path
         self.trained = 0.0
+        self.began = time.perf_counter()
+        self.samples = 0
 
     def before_training_exp(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
         self.began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""One small panel per class: its AP after each task, per strategy. SVG by hand, because eighty figures must stay light."""
+"""One small panel per class: its AP after each task, per strategy. SVG by hand: eighty figures must stay light."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from clsim.experiment.report_figures import Style, styles
 from clsim.experiment.results import GROUPS, NO_VALUE, Results
 
-WIDTH, HEIGHT = 168, 90
-LEFT, RIGHT, TOP, BOTTOM = 22, 160, 6, 76
+WIDTH, HEIGHT = 150, 90
+LEFT, RIGHT, TOP, BOTTOM = 21, 146, 7, 74
+HIGHEST = (20, 40, 60, 80, 100)
 SHAPES = {  # a marker of `Style` around the origin, for the end of a line
     "o": "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z",
     "s": "m-2.6-2.6h5.2v5.2h-5.2z",
@@ -48,60 +49,72 @@ def class_panels(results: Results) -> list[Panel]:
     group = {name: label for label in GROUPS for name in recorded.get("members", {}).get(label, [])}
     positives = recorded.get("positives")
     looks = styles(results.strategies)
-    ends = [result["tasks"][place]["index"] for place in (0, -1)]
+    highest = max((float(np.nanmax(table)) for table in courses.values() if not np.isnan(table).all()), default=0.0)
+    axes = _Axes(next(top for top in HIGHEST if top >= highest), [task["index"] for task in result["tasks"]])
     return [
         Panel(
             name=name,
             group=group.get(name, ""),
             positives=None if positives is None else positives[column],
-            svg=_svg(name, {strategy: table[:, column] for strategy, table in courses.items()}, looks, ends),
+            svg=_svg(name, {strategy: table[:, column] for strategy, table in courses.items()}, looks, axes),
         )
         for column, name in enumerate(result["class_names"])
     ]
 
 
-def _svg(name: str, courses: dict[str, NDArray[np.float64]], looks: dict[str, Style], ends: list[int]) -> Markup:
-    """AP in percent [task] of each strategy; the same axes in every panel, 0 to 100 and from the first task to the last."""
-    parts = [f'<path class="rule" d="M{LEFT} {y:g}H{RIGHT}"/>' for y in map(_y, (0, 50, 100))]
-    parts += [f'<text x="{LEFT - 4}" y="{_y(value) + 3:g}" text-anchor="end">{value}</text>' for value in (0, 100)]
-    defined = {strategy: course for strategy, course in courses.items() if not np.isnan(course).all()}
-    tasks = len(next(iter(courses.values())))
-    places = dict(zip(ends, (_x(0, tasks), _x(tasks - 1, tasks)), strict=True)) if tasks > 1 else {ends[0]: _x(0, 1)}
-    parts += [f'<text x="{x:g}" y="{HEIGHT - 4}" text-anchor="middle">{task}</text>' for task, x in places.items()]
-    if not defined:
-        middle = (LEFT + RIGHT) // 2
-        parts.append(f'<text x="{middle}" y="{_y(50) - 4:g}" text-anchor="middle">no positive test image</text>')
-    for strategy, course in defined.items():
+@dataclass(frozen=True)
+class _Axes:
+    """The axes that all panels share: AP from 0 to `top` percent, and the tasks by their index."""
+
+    top: int
+    tasks: list[int]
+
+    def x(self, place: int) -> float:
+        share = place / (len(self.tasks) - 1) if len(self.tasks) > 1 else 0.5
+        return round(LEFT + 4 + (RIGHT - LEFT - 8) * share, 1)
+
+    def y(self, value: float) -> float:
+        return round(BOTTOM - (BOTTOM - TOP) * value / self.top, 1)
+
+    def line(self, course: NDArray[np.float64]) -> str:
+        """Path data through the defined values of `course` [task]; a gap begins a new line."""
+        steps, pen = [], "M"
+        for place, value in enumerate(course):
+            if np.isnan(value):
+                pen = "M"
+                continue
+            steps.append(f"{pen}{self.x(place):g} {self.y(value):g}")
+            pen = "L"
+        return "".join(steps)
+
+    def drawn(self) -> list[str]:
+        parts = [f'<path class="rule" d="M{LEFT} {self.y(v):g}H{RIGHT}"/>' for v in (0, self.top / 2, self.top)]
+        parts += [f'<text x="{LEFT - 4}" y="{self.y(v) + 3:g}" text-anchor="end">{v}</text>' for v in (0, self.top)]
+        parts.append(f'<text x="{LEFT}" y="{HEIGHT - 3}">task {self.tasks[0]}</text>')
+        if len(self.tasks) > 1:
+            parts.append(f'<text x="{RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{self.tasks[-1]}</text>')
+        return parts
+
+
+def _svg(name: str, courses: dict[str, NDArray[np.float64]], looks: dict[str, Style], axes: _Axes) -> Markup:
+    """The panel of a class from AP in percent [task] of each strategy."""
+    parts = axes.drawn()
+    for strategy, course in courses.items():
+        if np.isnan(course).all():
+            continue
         look, last = looks[strategy], np.flatnonzero(~np.isnan(course))[-1]
         dashes = {"--": ' stroke-dasharray="5 3"', "-.": ' stroke-dasharray="5 2 1 2"'}.get(look.dashes, "")
-        end = f"M{_x(last, tasks):g} {_y(course[last]):g}{SHAPES[look.marker]}"
+        end = f"M{axes.x(last):g} {axes.y(course[last]):g}{SHAPES[look.marker]}"
         parts.append(
             f'<g stroke="{look.colour}" fill="{look.colour}"><title>{escape(strategy)}: {_text(course)}</title>'
-            f'<path class="line" d="{_line(course)}"{dashes}/><path d="{end}" stroke="none"/></g>'
+            f'<path class="line" d="{axes.line(course)}"{dashes}/><path d="{end}" stroke="none"/></g>'
         )
+    if all(np.isnan(course).all() for course in courses.values()):
+        x, y = (LEFT + RIGHT) / 2, axes.y(axes.top / 2) - 4
+        parts.append(f'<text x="{x:g}" y="{y:g}" text-anchor="middle">not defined</text>')
     lasts = ", ".join(f"{strategy} {_text(course[-1:])}" for strategy, course in courses.items())
     label = escape(f"AP of {name} after each task; after the last: {lasts}")
     return Markup(f'<svg role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg>')
-
-
-def _line(course: NDArray[np.float64]) -> str:
-    """Path data through the defined values; a gap begins a new line."""
-    steps, pen = [], "M"
-    for task, value in enumerate(course):
-        if np.isnan(value):
-            pen = "M"
-            continue
-        steps.append(f"{pen}{_x(task, len(course)):g} {_y(value):g}")
-        pen = "L"
-    return "".join(steps)
-
-
-def _x(task: int, tasks: int) -> float:
-    return round(LEFT + 4 + (RIGHT - LEFT - 8) * (task / (tasks - 1) if tasks > 1 else 0.5), 1)
-
-
-def _y(value: float) -> float:
-    return round(BOTTOM - (BOTTOM - TOP) * value / 100, 1)
 
 
 def _text(values: NDArray[np.float64]) -> str:

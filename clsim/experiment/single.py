@@ -88,6 +88,7 @@ def plan_run(
         raise RunError(f"device: given {device!r}, allowed: {', '.join(DEVICES)}")
     if seed < 0:
         raise RunError(f"seed: given {seed}, must be 0 or more")
+    scenario.source.check_size(scenario.config.training.model.image_size)
     composition.check(scenario.config, scenario.plan().n_classes)
     spec = RunSpec(composition.located, safe_name(composition.name), seed, device, dict(options))
     return spec.folder(out, scenario.name), spec

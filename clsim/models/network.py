@@ -7,10 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from clsim.models.tiny_resnet import TinyResNet
 from clsim.randomness import derive_seed
-
-BACKBONES = {"tiny-resnet": TinyResNet}
 
 
 class GrowingHead(nn.Module):
@@ -57,27 +54,27 @@ class GrowingHead(nn.Module):
 
 
 class MultiLabelNet(nn.Module):
-    """Backbone and growing head: images float [B, 3, H, W] in -1..1 -> logits float [B, seen classes]."""
+    """Backbone and growing head: images float [B, 3, H, W] -> logits float [B, seen classes].
 
-    def __init__(self, backbone: nn.Module, head: GrowingHead) -> None:
+    Args:
+        backbone: images -> features float [B, d].
+        head: features -> logits.
+        frozen_statistics: batch norm always uses its stored statistics and never updates them.
+    """
+
+    def __init__(self, backbone: nn.Module, head: GrowingHead, frozen_statistics: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.frozen_statistics = frozen_statistics
+
+    def train(self, mode: bool = True) -> MultiLabelNet:
+        super().train(mode)
+        if self.frozen_statistics:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.backbone(x))
-
-
-def build_model(name: str, seed: int) -> MultiLabelNet:
-    """A freshly initialised network with a head of no classes.
-
-    The weights depend on the seed alone; torch's global generator is left as it was.
-
-    Args:
-        name: one of `BACKBONES`.
-        seed: the run's seed.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive_seed(seed, "model"))  # torch.manual_seed would reach the GPUs' too
-        backbone = BACKBONES[name]()
-    return MultiLabelNet(backbone, GrowingHead(backbone.n_features, seed))

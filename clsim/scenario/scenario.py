@@ -72,7 +72,8 @@ class Scenario:
         """The Avalanche benchmark of `plan`, by default the scenario's own; imports torch and Avalanche."""
         from clsim.scenario.stream import MultiLabelBenchmark
 
-        return MultiLabelBenchmark(plan or self.plan(), self.source, self.config.training.model.image_size)
+        model = self.config.training.model
+        return MultiLabelBenchmark(plan or self.plan(), self.source, model.image_size, model.mean, model.std)
 
 
 def shipped_scenarios() -> dict[str, Path]:
@@ -91,7 +92,9 @@ def load_scenario(scenario: str | Path, overrides: Mapping[str, Any] | Iterable[
     Raises:
         ScenarioError: no such scenario, or problems in it, each with file, line and key.
     """
-    document = read_document(_find(scenario))
+    path = _find(scenario)
+    document = read_document(path)
+    _resolve_files(document, path.resolve().parent)
     if isinstance(overrides, Mapping):
         for dotted, value in overrides.items():
             document.override(dotted, value, f"override {dotted}")
@@ -99,6 +102,19 @@ def load_scenario(scenario: str | Path, overrides: Mapping[str, Any] | Iterable[
         for text in overrides:
             document.override(*parse_assignment(text), f"--set {text}")
     return Scenario(validate(document), document=document)
+
+
+FILE_KEYS = (("training", "model", "weights", "file"),)
+
+
+def _resolve_files(document: Document, folder: Path) -> None:
+    """File names in a scenario file are relative to it; those given later, by --set or Python, to the working folder."""
+    for *sections, key in FILE_KEYS:
+        section: Any = document.data
+        for name in sections:
+            section = section.get(name) if isinstance(section, dict) else None
+        if isinstance(section, dict) and isinstance(section.get(key), str):
+            section[key] = str(folder / section[key])
 
 
 def _find(scenario: str | Path) -> Path:

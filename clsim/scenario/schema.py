@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from pydantic_core import PydanticCustomError
 
 from clsim.data.digits import DigitsConfig
+from clsim.errors import did_you_mean
+from clsim.model_names import BACKBONES
 
 PositiveInt = Annotated[int, Field(ge=1)]
 
@@ -150,10 +152,41 @@ class EvaluationSection(Section):
     )
 
 
+class WeightsSection(Section):
+    file: str = Field(
+        min_length=1, description="a plain state dict with torchvision's key names; relative to the scenario"
+    )
+    trained_on: list[str] = Field(description="data sets the weights have seen, such as imagenet-1k")
+    source: str = Field(min_length=1, description="where the file came from")
+
+
+Weights = Annotated[
+    Annotated[Literal["none"], Tag("keyword")] | Annotated[WeightsSection, Tag("weights")],
+    Discriminator(lambda value: "keyword" if isinstance(value, str) else "weights"),
+]
+
+
 class ModelSection(Section):
-    name: Literal["tiny-resnet"] = Field("tiny-resnet", description="backbone")
-    weights: Literal["none"] = Field("none", description="initial weights")
+    name: str = Field("tiny-resnet", description="tiny-resnet, or a classification model of torchvision: resnet18 ...")
+    weights: Weights = Field("none", description="initial weights of the backbone and their provenance")
+    freeze: Literal["none", "batch-norm", "backbone"] = Field(
+        "none", description="batch-norm: its statistics; backbone: its weights too, so that only the head learns"
+    )
     image_size: int = Field(32, ge=16, le=1024, description="side of the square input in pixels")
+    mean: list[float] = Field([0.5, 0.5, 0.5], min_length=3, max_length=3, description="subtracted from RGB in 0..1")
+    std: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.5, 0.5, 0.5], min_length=3, max_length=3, description="then divided by"
+    )
+    channels_last: bool = Field(False, description="memory layout that is faster with bfloat16 convolutions")
+
+    @field_validator("name")
+    @classmethod
+    def _known_backbone(cls, value: str) -> str:
+        if value not in BACKBONES:
+            hint = did_you_mean(value, BACKBONES)
+            message = f"allowed: tiny-resnet or a torchvision classification model such as resnet18{hint}"
+            raise ValueError(message)
+        return value
 
 
 class OptimizerSection(Section):
@@ -164,14 +197,38 @@ class OptimizerSection(Section):
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
 
 
+class BceSection(Section):
+    name: Literal["bce"] = Field(description="binary cross-entropy")
+
+
+class FocalSection(Section):
+    name: Literal["focal"] = Field(description="focal loss (Lin et al., ICCV 2017)")
+    gamma: float = Field(2.0, ge=0, description="how much well-classified entries count less")
+    alpha: float | None = Field(None, gt=0, lt=1, description="weight of positives; negatives get 1 - alpha")
+
+
+class AslSection(Section):
+    name: Literal["asl"] = Field(description="asymmetric loss (Ridnik et al., ICCV 2021)")
+    gamma_neg: float = Field(4.0, ge=0, description="focusing of negatives")
+    gamma_pos: float = Field(1.0, ge=0, description="focusing of positives; the KRT recipe has 0")
+    clip: float = Field(0.05, ge=0, lt=1, description="probability below which a negative is dropped")
+
+
+LossSection = Annotated[BceSection | FocalSection | AslSection, Field(discriminator="name")]
+
+
 class TrainingSection(Section):
     model: ModelSection = Field(ModelSection(), description="network")
+    loss: LossSection = Field(
+        BceSection(name="bce"), description="classification loss, unless a strategy brings its own"
+    )
     epochs: PositiveInt = Field(description="passes over each task's images")
     batch_size: PositiveInt = Field(64, description="new images in a step; replay adds its own")
     optimizer: OptimizerSection = Field(description="built anew for each task")
     schedule: Literal["one-cycle", "constant"] = Field("one-cycle", description="learning rate inside a task")
-    precision: Annotated[Literal["float32", "bfloat16"], _so_far("float32", lambda value: value == "float32")] = Field(
-        "float32", description="of the forward pass"
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of all gradients together; default: no limit")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the forward pass; bfloat16 by autocast, losses and weights stay float32"
     )
 
 

@@ -30,6 +30,7 @@ class RowStore:
         first_row: id of the first row.
         seen: show only the first `seen` columns of the targets.
         memory_targets: int8 [R, C], what a memory stores of each row; None: what the row shows.
+        mean, std: images are (RGB in 0..1 - mean) / std, three numbers each.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class RowStore:
         first_row: int,
         seen: int | None = None,
         memory_targets: NDArray[np.int8] | None = None,
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
     ) -> None:
         self._images = images
         self._samples = samples
@@ -47,6 +50,9 @@ class RowStore:
         self._first_row = first_row
         self._seen = targets.shape[1] if seen is None else seen
         self._memory_targets = targets if memory_targets is None else memory_targets
+        spread = torch.tensor(std, dtype=torch.float32).view(3, 1, 1)
+        self._scale = 1 / (255 * spread)
+        self._shift = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) / spread
 
     @property
     def image_bytes(self) -> int:
@@ -54,9 +60,9 @@ class RowStore:
         return int(np.prod(self._images.shape[1:]))
 
     def images(self, rows: NDArray[np.int64]) -> Tensor:
-        """Images of row ids, float32 [B, 3, H, W] in -1..1."""
+        """Images of row ids, float32 [B, 3, H, W]: RGB, normalised; -1..1 with the default mean and std."""
         pixels = torch.from_numpy(self._images[self._samples[rows - self._first_row]])
-        return pixels.float().div_(127.5).sub_(1.0)
+        return pixels.float().mul_(self._scale).sub_(self._shift)
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
         """Targets of row ids, float32 [B, C]: 1 present, 0 absent, -1 unknown."""
@@ -164,19 +170,27 @@ class MultiLabelBenchmark(CLScenario):
         train_rows: the store behind the train stream; replay fetches its images there by row id.
     """
 
-    def __init__(self, plan: StreamPlan, source: ImageSource, image_size: int) -> None:
+    def __init__(
+        self,
+        plan: StreamPlan,
+        source: ImageSource,
+        image_size: int,
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
+    ) -> None:
+        look: dict[str, Any] = {"mean": mean, "std": std}
         train_images = source.images("train", image_size)
         test_images = source.images(plan.test_split, image_size)
         samples = np.concatenate([task.samples for task in plan.tasks])
         targets = _visible_targets(plan)
-        self.train_rows = RowStore(train_images, samples, targets, 0, memory_targets=_memory_targets(plan))
+        self.train_rows = RowStore(train_images, samples, targets, 0, memory_targets=_memory_targets(plan), **look)
         first = plan.n_train_rows
-        hidden = RowStore(test_images, plan.test_samples, np.full_like(plan.test_truth, UNKNOWN), first)
+        hidden = RowStore(test_images, plan.test_samples, np.full_like(plan.test_truth, UNKNOWN), first, **look)
         train = [MultiLabelDataset.from_rows(self.train_rows, plan.rows(t)) for t in range(len(plan.tasks))]
         test = []
         for task in plan.tasks:
             seen = task.classes[1]
-            store = RowStore(test_images, plan.test_samples, plan.test_truth, first, seen=seen)
+            store = RowStore(test_images, plan.test_samples, plan.test_truth, first, seen=seen, **look)
             test.append(MultiLabelDataset.from_rows(store, plan.test_rows()[plan.in_scope(seen)]))
         evaluation = [MultiLabelDataset.from_rows(hidden, plan.test_rows())]
         streams = benchmark_from_datasets(train=train, test=test, evaluation=evaluation).streams

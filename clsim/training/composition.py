@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from clsim.errors import StrategyError, did_you_mean
 from clsim.scenario.plan import StreamPlan
-from clsim.scenario.schema import ScenarioConfig
+from clsim.scenario.schema import LossSection, ScenarioConfig
 from clsim.training.strategy import Context, Strategy
 
 if TYPE_CHECKING:
@@ -131,14 +131,14 @@ class Composition:
         """The plugins of all parts, in the order of the parts."""
         return [plugin for part in self.parts for plugin in part.plugins(context)]
 
-    def criterion(self) -> Criterion:
-        """The one claimed criterion, else masked binary cross-entropy."""
-        from clsim.training.losses import masked_bce
+    def criterion(self, loss: LossSection) -> Criterion:
+        """The one criterion a part brings, else the loss of the scenario's training section."""
+        from clsim.training.losses import base_loss
 
         made = [criterion for part in self.parts if (criterion := part.criterion()) is not None]
         if len(made) > 1:
             raise StrategyError(f"{self.spec}: two parts bring a criterion; one of them must be left out")
-        return made[0] if made else masked_bce
+        return made[0] if made else base_loss(loss)
 
     def derive_plan(self, plan: StreamPlan, truth: Any) -> StreamPlan:
         """The plan to train on.

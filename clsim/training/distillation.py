@@ -41,7 +41,7 @@ class Distillation(SupervisedPlugin):
         if self.teacher is None:
             return
         with torch.no_grad():
-            teacher = self.teacher.to(strategy.device)(strategy.mb_x)
+            teacher = strategy.logits(self.teacher.to(strategy.device), strategy.mb_x)
         where = (strategy.mb_y[:, : teacher.shape[1]] < 0) & strategy.distillable[:, None]
         strategy.add_loss("distillation", self.weight * self.loss(strategy.mb_output, teacher, where))
 

@@ -6,9 +6,14 @@ are hidden, and methods on top of each other compare.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from clsim.scenario.schema import LossSection
 
 
 def masked_bce(logits: Tensor, targets: Tensor) -> Tensor:
@@ -24,12 +29,8 @@ def masked_bce(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         A scalar of the logits' dtype.
     """
-    targets = targets[:, : logits.shape[1]]
-    known = targets >= 0
-    # where, not a product: a target of -1 must not reach the loss even through an infinite logit
-    entries = F.binary_cross_entropy_with_logits(
-        torch.where(known, logits, 0.0), torch.where(known, targets, 0.0), reduction="none"
-    )
+    logits, targets, known = _known_entries(logits, targets)
+    entries = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     return (entries * known).sum() / max(1, len(logits))
 
 
@@ -53,3 +54,68 @@ def sigmoid_distillation(logits: Tensor, teacher: Tensor, where: Tensor) -> Tens
         torch.where(where, student, 0.0), torch.where(where, teacher.detach(), 0.0).sigmoid(), reduction="none"
     )
     return (entries * where).sum() / max(1, len(logits))
+
+
+def focal(logits: Tensor, targets: Tensor, gamma: float = 2.0, alpha: float | None = None) -> Tensor:
+    """Focal loss over known entries (Lin et al., ICCV 2017, in its sigmoid form).
+
+        L = -1/B sum [ a y (1 - p)^gamma log p + (1 - a) (1 - y) p^gamma log(1 - p) ],   both factors 1 without alpha
+
+    Args:
+        logits: z, float [B, S].
+        targets: y, float [B, C], C >= S: 1 present, 0 absent, (0, 1) soft, -1 unknown.
+        gamma: 0 gives binary cross-entropy.
+        alpha: a, weight of positives.
+
+    Returns:
+        A scalar of the logits' dtype; the factors carry gradient.
+    """
+    logits, targets, known = _known_entries(logits, targets)
+    p = logits.sigmoid()
+    positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+    entries = positive * targets * (1 - p) ** gamma * F.logsigmoid(logits)
+    entries = entries + negative * (1 - targets) * p**gamma * F.logsigmoid(-logits)
+    return -(entries * known).sum() / max(1, len(logits))
+
+
+def asymmetric(
+    logits: Tensor, targets: Tensor, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05
+) -> Tensor:
+    """Asymmetric loss over known entries (ASL; Ridnik et al., ICCV 2021, equations 4 to 7).
+
+        L = -1/B sum [ y (1 - p)^g+ log p + (1 - y) m^g- log(1 - m) ],   m = max(p - clip, 0)
+
+    DECIDED: the focusing factors carry no gradient, as in the authors' training code and so in the KRT family.
+
+    Args:
+        logits: z, float [B, S].
+        targets: y, float [B, C], C >= S: 1 present, 0 absent, (0, 1) soft, -1 unknown.
+        gamma_neg, gamma_pos, clip: all 0 give binary cross-entropy.
+
+    Returns:
+        A scalar of the logits' dtype.
+    """
+    logits, targets, known = _known_entries(logits, targets)
+    p = logits.sigmoid()
+    shifted = (p - clip).clamp(min=0)
+    log_absent = F.logsigmoid(-logits) if clip == 0 else torch.log1p(-shifted)
+    with torch.no_grad():
+        focus_positive, focus_negative = (1 - p) ** gamma_pos, shifted**gamma_neg
+    entries = targets * focus_positive * F.logsigmoid(logits) + (1 - targets) * focus_negative * log_absent
+    return -(entries * known).sum() / max(1, len(logits))
+
+
+def _known_entries(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits and targets of the head's columns with 0 in place of unknown entries, and the mask of known ones.
+
+    where, not a product: a target of -1 must not reach a loss even through an infinite logit.
+    """
+    targets = targets[:, : logits.shape[1]]
+    known = targets >= 0
+    return torch.where(known, logits, 0.0), torch.where(known, targets, 0.0), known
+
+
+def base_loss(config: LossSection) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss a scenario's training section names, as a function of (logits, targets)."""
+    options = config.model_dump(exclude={"name"})
+    return partial({"bce": masked_bce, "focal": focal, "asl": asymmetric}[config.name], **options)

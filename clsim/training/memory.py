@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from clsim.errors import StrategyError
@@ -13,30 +14,50 @@ from clsim.randomness import permutation, raw_integers
 
 GIVEN = 0
 UNKNOWN = -1
+_ARRAYS = ("rows", "labels", "provenance", "stored_by")
 
 
 class Selection(Protocol):
-    """A policy for which rows of a task to keep: an order of preference, whose prefix is kept."""
+    """A policy for which rows to keep."""
+
+    def choose(self, memory: Memory, task: int) -> NDArray[np.int64]:
+        """Positions in the memory to keep, int64 [m], after all rows of `task` have been appended to it."""
+        ...
+
+
+class _TaskByTask:
+    """Keeps of each task the rows it prefers; an older task's share may shrink, its order of preference stays."""
 
     def rank(self, labels: NDArray[np.float32], seed: int, task: int) -> NDArray[np.int64]:
         """Preference among a task's n rows, best first, int64 [n].
 
         Args:
-            labels: float32 [n, k], visible labels of the task's own k classes.
+            labels: float32 [n, k], stored labels of the task's own k classes.
             seed: the run's seed.
             task: index of the task.
         """
-        ...
+        raise NotImplementedError
+
+    def choose(self, memory: Memory, task: int) -> NDArray[np.int64]:
+        seen = memory.tasks[task][1]
+        kept = []
+        for stored in np.unique(memory.stored_by):
+            classes = memory.tasks[int(stored)]
+            group = np.flatnonzero(memory.stored_by == stored)
+            if stored == task:
+                group = group[self.rank(memory.labels[group, slice(*classes)], memory.seed, task)]
+            kept.append(group[: memory.budget.of_task(classes, seen)])
+        return np.concatenate(kept)
 
 
-class RandomSelection:
+class RandomSelection(_TaskByTask):
     """Rows in a uniform random order."""
 
     def rank(self, labels: NDArray[np.float32], seed: int, task: int) -> NDArray[np.int64]:
         return permutation(len(labels), seed, "memory", task)
 
 
-class ClassBalancedSelection:
+class ClassBalancedSelection(_TaskByTask):
     """Round robin over the task's classes, in each round the class with the fewest positives first.
 
     So every prefix is as balanced over classes as single rows allow, and a shrinking memory stays balanced. Inside a
@@ -62,7 +83,23 @@ class ClassBalancedSelection:
         return np.array(order, dtype=np.int64)
 
 
-SELECTIONS: dict[str, type[Selection]] = {"random": RandomSelection, "class-balanced": ClassBalancedSelection}
+class ReservoirSelection:
+    """A uniform sample of all rows seen so far, whatever their classes (as reservoir sampling; Vitter, 1985).
+
+    Each row has a random key of its own, and the rows with the smallest keys are kept: the same distribution, and no
+    state but the rows.
+    """
+
+    def choose(self, memory: Memory, task: int) -> NDArray[np.int64]:
+        keys = raw_integers(int(memory.rows.max(initial=-1)) + 1, memory.seed, "reservoir")[memory.rows]
+        return np.sort(np.argsort(keys, kind="stable")[: memory.budget.of_all(memory.tasks[task][1])])
+
+
+SELECTIONS: dict[str, type[Selection]] = {
+    "random": RandomSelection,
+    "class-balanced": ClassBalancedSelection,
+    "reservoir": ReservoirSelection,
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +121,10 @@ class Budget:
         share, rest = divmod(self.total, seen)
         return share * (stop - start) + max(0, min(stop, rest) - start)
 
+    def of_all(self, seen: int) -> int:
+        """Rows in all once `seen` columns are known."""
+        return self.of_task((0, seen), seen)
+
     def check(self, n_classes: int) -> None:
         """Raise StrategyError if the budget cannot hold one row a class."""
         if self.total is not None and self.total < n_classes:
@@ -93,7 +134,7 @@ class Budget:
 
 
 class Memory:
-    """The stored rows, grouped by the task that stored them, each group in order of preference.
+    """The stored rows.
 
     Attributes:
         rows: int64 [M], row ids of the train stream.
@@ -121,29 +162,21 @@ class Memory:
         return arrays + len(self) * image_bytes
 
     def update(self, task: int, rows: NDArray[np.int64], labels: NDArray[np.float32]) -> None:
-        """Store the preferred rows of a task and shrink older groups to their share.
+        """Take in the rows of a task and keep what the selection chooses.
 
         Args:
             rows: int64 [n], row ids of the task.
-            labels: float32 [n, C], their visible labels.
+            labels: float32 [n, C], the labels to store with them.
         """
-        start, seen = self.tasks[task]
-        order = self.selection.rank(labels[:, start:seen], self.seed, task)[: self.budget.of_task((start, seen), seen)]
-        provenance = np.where(labels[order] == UNKNOWN, UNKNOWN, GIVEN).astype(np.int16)
-        self.rows = np.concatenate([self.rows, rows[order]])
-        self.labels = np.concatenate([self.labels, labels[order]])
+        self.rows = np.concatenate([self.rows, rows])
+        self.labels = np.concatenate([self.labels, labels])
+        provenance = np.where(labels == UNKNOWN, UNKNOWN, GIVEN).astype(np.int16)
         self.provenance = np.concatenate([self.provenance, provenance])
-        self.stored_by = np.concatenate([self.stored_by, np.full(len(order), task)])
-        self._shrink(seen)
-
-    def _shrink(self, seen: int) -> None:
-        kept = []
-        for task in np.unique(self.stored_by):
-            group = np.flatnonzero(self.stored_by == task)
-            kept.append(group[: self.budget.of_task(self.tasks[int(task)], seen)])
-        keep = np.concatenate(kept)
-        for name in ("rows", "labels", "provenance", "stored_by"):
-            setattr(self, name, getattr(self, name)[keep])
+        self.stored_by = np.concatenate([self.stored_by, np.full(len(rows), task)])
+        if len(self):
+            keep = self.selection.choose(self, task)
+            for name in _ARRAYS:
+                setattr(self, name, getattr(self, name)[keep])
 
     def draw(self, n: int, *position: int) -> NDArray[np.int64]:
         """`n` positions in the memory for one step, int64 [n]: without repeats as long as the memory allows.
@@ -158,8 +191,8 @@ class Memory:
         return np.argsort(keys, axis=1, kind="stable").reshape(-1)[:n]
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name).copy() for name in ("rows", "labels", "provenance", "stored_by")}
+        return {name: torch.from_numpy(getattr(self, name).copy()) for name in _ARRAYS}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in ("rows", "labels", "provenance", "stored_by"):
-            setattr(self, name, state[name].copy())
+        for name in _ARRAYS:
+            setattr(self, name, state[name].numpy().copy())

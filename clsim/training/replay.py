@@ -76,7 +76,7 @@ class Replay(SupervisedPlugin):
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         rows = strategy.experience.dataset.rows()
         task = strategy.experience.current_experience
-        self.memory.update(task, rows, self.store.targets(rows).numpy())
+        self.memory.update(task, rows, self.store.memory_targets(rows))
 
     def state_dict(self) -> dict[str, Any]:
         return self.memory.state_dict()

@@ -84,7 +84,7 @@ class Strategy:
         return []
 
     def criterion(self) -> Criterion | None:
-        """The loss on (logits float [B, S], targets float [B, C]); None leaves masked binary cross-entropy."""
+        """The loss on (logits float [B, S], targets float [B, C]); None leaves the scenario's."""
         return None
 
     def derive_plan(self, plan: StreamPlan, truth: NDArray[np.int8]) -> StreamPlan | None:

@@ -70,6 +70,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         seed: the run's seed; every random number of training derives from it.
         device: where to train.
         restarts: makes a fresh model for every task (`joint`), or None.
+        score_epochs: score the evaluation stream after every epoch too.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         seed: int,
         device: str = "cpu",
         restarts: Callable[[], MultiLabelNet] | None = None,
+        score_epochs: bool = False,
     ) -> None:
         super().__init__(
             model=model,
@@ -101,6 +103,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.config = config
         self.seed = seed
         self.restarts = restarts
+        self.score_epochs = score_epochs
         self.position = Position()
         self.loss_sums: dict[str, Tensor] = {}
         self.learning_rate = 0.0
@@ -166,6 +169,8 @@ class MultiLabelTemplate(SupervisedTemplate):
                     break
             self.training_epoch(**kwargs)
             self._after_training_epoch(**kwargs)
+            if self.score_epochs:
+                self.eval(self.benchmark.evaluation_stream)
             self.position.epoch += 1
             self.position.step = 0
 
@@ -210,8 +215,20 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     def forward(self) -> Tensor:
         """Logits of the current batch, float [B, seen classes]."""
-        logits: Tensor = self.model(self.mb_x)
-        return logits
+        return self.logits(self.model, self.mb_x)
+
+    def logits(self, model: torch.nn.Module, x: Tensor) -> Tensor:
+        """What a model says of images [B, 3, H, W], in the scenario's precision; float32 [B, its classes]."""
+        if self.config.model.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            return model(x).float()
+
+    def optimizer_step(self) -> None:
+        """One step, after limiting the norm of all gradients together if the scenario says so."""
+        if self.config.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        super().optimizer_step()
 
     # what plugins use
 
@@ -261,7 +278,8 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     def make_optimizer(self, **kwargs: Any) -> None:
         """A new optimiser: the one before knows nothing of the rows the head has gained."""
-        self.optimizer = build_optimizer(self.config.optimizer, self.model, first_task=self.position.task == 0)
+        fresh = self.position.task == 0 or self.restarts is not None
+        self.optimizer = build_optimizer(self.config.optimizer, self.model, first_task=fresh)
 
     def _make_schedule(self) -> None:
         self.schedule = build_schedule(self.config.schedule, self.optimizer, self.train_epochs * len(self.dataloader))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clsim.evaluation.history import History
+from clsim.evaluation.history import AT_THRESHOLD, History
 from clsim.scenario.plan import ClassGroups, StreamPlan, TaskPlan
 
 TRUTH = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=np.int8)
@@ -79,10 +79,94 @@ def test_an_average_over_tasks_that_were_not_all_trained_is_undefined() -> None:
     assert not np.isnan(summary["last_mAP"])
 
 
+def test_metrics_at_each_threshold_are_those_of_the_images_in_scope() -> None:
+    """After task 0 images 0 to 2 are in scope; at 0.5 every positive logit predicts, at 0.99 only those above 4.6."""
+    history = History(make_plan(), thresholds=(0.5, 0.99))
+    history.add(AFTER_0)
+    values = history.values()
+    assert values["threshold_0.5/CF1"] == pytest.approx(100 * (1 + 2 * 2 / (2 * 2 + 1)) / 2)
+    assert values["threshold_0.5/CF1_harmonic"] == pytest.approx(100 * 2 * (5 / 6) / (5 / 6 + 1))
+    assert values["threshold_0.5/OF1"] == pytest.approx(100 * 8 / 9)
+    assert (values["threshold_0.5/FPR"], values["threshold_0.5/FNR"]) == (50, 0)
+    assert values["threshold_0.99/CF1"] == 50
+    assert (values["threshold_0.99/FPR"], values["threshold_0.99/FNR"]) == (0, 50)
+
+
+def test_scope_all_counts_every_image_at_a_threshold() -> None:
+    history = History(make_plan("all"), thresholds=(0.5,))
+    history.add(AFTER_0)
+    assert history.values()["threshold_0.5/FPR"] == 75  # image 3 adds two false positives
+
+
+def test_summary_holds_the_course_and_the_last_value_at_each_threshold(history: History) -> None:
+    recorded = history.summary()["thresholds"]
+    assert list(recorded) == ["0.5", "0.8"]
+    for threshold, table in recorded.items():
+        assert set(table) == {f"{last}{name}" for name in AT_THRESHOLD for last in ("", "last_")}
+        for name in AT_THRESHOLD:
+            assert table[name][-1] == table[f"last_{name}"] == history.values()[f"threshold_{threshold}/{name}"]
+    assert recorded["0.5"]["FPR"][0] == 50
+
+
+def test_a_threshold_given_twice_is_one() -> None:
+    assert History(make_plan(), thresholds=[0.5, 0.5]).thresholds == (0.5,)
+
+
+def test_a_task_that_was_not_trained_has_no_value_at_a_threshold() -> None:
+    history = History(make_plan())
+    history.add(AFTER_1)
+    course = history.summary()["thresholds"]["0.5"]["CF1"]
+    assert np.isnan(course[0])
+    assert not np.isnan(course[1])
+
+
+def test_the_running_average_ends_as_the_average(history: History) -> None:
+    assert history.values()["mAP/average"] == history.summary()["avg_mAP"]
+
+
+def test_class_forgetting_is_told_after_the_last_task_for_the_classes_before_it(history: History) -> None:
+    values = history.values()
+    assert {tag for tag in values if tag.startswith("class_forgetting/")} == {
+        "class_forgetting/a",
+        "class_forgetting/b",
+    }
+    assert values["class_forgetting/a"] == pytest.approx(100 * (1 - (1 / 2 + 2 / 3) / 2))
+    first = History(make_plan())
+    first.add(AFTER_0)
+    assert not any(tag.startswith("class_forgetting/") for tag in first.values())
+
+
+def test_positives_of_the_classes_are_in_the_summary(history: History) -> None:
+    assert history.summary()["groups"]["positives"] == [200, 50, 5]
+
+
+def test_a_pass_inside_a_task_leaves_no_trace(history: History) -> None:
+    before = history.state_dict()
+    values = history.epoch_values(AFTER_1[::-1])
+    np.testing.assert_equal(history.state_dict(), before)
+    assert history.scores is AFTER_1
+    assert set(values) == {"epoch/mAP_seen", "epoch/mAP_task_00", "epoch/mAP_task_01"}
+
+
+def test_a_pass_inside_a_task_scores_as_the_one_after_it(history: History) -> None:
+    values, after = history.epoch_values(AFTER_1), history.values()
+    assert {tag.replace("epoch/mAP_", "mAP/"): value for tag, value in values.items()} == {
+        tag: after[tag] for tag in ("mAP/seen", "mAP/task_00", "mAP/task_01")
+    }
+
+
 def test_state_round_trip(history: History) -> None:
     other = History(make_plan())
     other.load_state_dict(history.state_dict())
     np.testing.assert_equal(other.summary(), history.summary())
+    np.testing.assert_equal(other.values(), history.values())
+
+
+def test_the_state_is_a_copy(history: History) -> None:
+    state, before = history.state_dict(), history.summary()
+    for part in ("ap", "seen_map", "at_threshold"):
+        state[part][:] = 0
+    np.testing.assert_equal(history.summary(), before)
 
 
 def test_scores_of_a_wrong_width_are_refused() -> None:

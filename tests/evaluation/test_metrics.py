@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
+from torchmetrics.functional.classification import multilabel_average_precision
 
 from clsim.evaluation import average_precision
 from clsim.evaluation.metrics import backward_transfer, finite_mean, forgetting, mean_ap
@@ -35,6 +36,26 @@ def test_average_precision_equals_scikit_learn(seed: int) -> None:
             warnings.simplefilter("ignore")
             expected = oracle(scores, targets)
         np.testing.assert_allclose(average_precision(scores, targets), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_average_precision_equals_torchmetrics(seed: int) -> None:
+    """On probabilities, because torchmetrics takes scores for logits only where one lies outside 0..1."""
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        n, c = (int(size) for size in rng.integers((1, 2), (60, 6)))
+        scores = rng.random((n, c)).round(int(rng.choice([1, 15])))
+        targets = (rng.random((n, c)) < rng.random(c)).astype(np.int64)
+        targets[rng.random((n, c)) < 0.2 * rng.integers(0, 2)] = -1
+        targets[0] = abs(targets[0])  # torchmetrics fails on a class without any known entry
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = multilabel_average_precision(
+                torch.from_numpy(scores), torch.from_numpy(targets), num_labels=c, average="none", ignore_index=-1
+            ).numpy()
+        ours, some = average_precision(scores, targets), (targets == 1).any(axis=0)  # an empty class is 0 there
+        np.testing.assert_allclose(ours[some], expected[some], atol=2e-6)
+        assert np.isnan(ours[~some]).all()
 
 
 def test_equal_scores_are_one_threshold() -> None:
@@ -72,11 +93,23 @@ def test_tensors_of_every_float_type_are_taken(dtype: torch.dtype) -> None:
         ([[float("nan")]], [[1]], "NaN"),
         ([[0.1]], [[2]], "1, 0 or -1"),
         ([[0.1]], [[0.5]], "1, 0 or -1"),
+        ([[0.1]], [[-2]], "1, 0 or -1"),
+        ([[0.1]], [[257]], "1, 0 or -1"),  # 1 in eight bits
+        ([[0.1]], [[float("nan")]], "1, 0 or -1"),
     ],
 )
 def test_bad_input_is_refused(scores: object, targets: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         average_precision(scores, targets)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint8, np.float32, bool])
+def test_targets_of_every_type_are_taken(dtype: type) -> None:
+    assert average_precision([[0.9], [0.8]], np.array([[0], [1]], dtype=dtype)) == [0.5]
+
+
+def test_no_rows_leave_every_class_undefined() -> None:
+    assert np.isnan(average_precision(np.empty((0, 2)), np.empty((0, 2)))).tolist() == [True, True]
 
 
 def test_mean_ap_skips_or_counts_empty_classes() -> None:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from avalanche.evaluation.metric_results import MetricValue
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.util.tensor_util import make_ndarray
 
+from clsim.evaluation.history import History
 from clsim.evaluation.loggers import finite_or_null
-from clsim.evaluation.pictures import class_bars, matrix_image
+from clsim.evaluation.tensorboard import FINAL_METRICS, PR_THRESHOLDS, TensorBoardCurves
+from clsim.scenario.plan import ClassGroups, StreamPlan, TaskPlan
 
 
 @pytest.fixture(scope="module")
 def events(finished_run: Path) -> EventAccumulator:
-    accumulator = EventAccumulator(str(finished_run), size_guidance={"scalars": 0, "images": 0})
-    return accumulator.Reload()
+    return read(finished_run)
+
+
+def read(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0}).Reload()
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +49,7 @@ def test_the_named_curves_are_there(events: EventAccumulator) -> None:
     tags = set(events.Tags()["scalars"])
     assert {"mAP/seen", "mAP/task_00", "mAP/task_02", "forgetting/mean", "forgetting/task_00"} <= tags
     assert {"loss/total", "loss/classification", "loss/distillation", "learning_rate"} <= tags
+    assert {"mAP/average", "threshold_0.5/CF1", "threshold_0.8/CF1_harmonic", "threshold_0.8/FNR"} <= tags
     assert {"groups/head_mAP", "groups/tail_mAP", "groups/tail_forgetting", "AP/0", "AP/9", "memory/rows"} <= tags
 
 
@@ -62,20 +73,133 @@ def test_the_matrix_is_an_image_after_each_task(events: EventAccumulator) -> Non
     assert images[0].width == images[0].height > 100
 
 
+def test_class_forgetting_is_one_point_for_each_class_before_the_last_task(events: EventAccumulator) -> None:
+    tags = [tag for tag in events.Tags()["scalars"] if tag.startswith("class_forgetting/")]
+    assert tags == [f"class_forgetting/{digit}" for digit in range(8)]
+    assert {event.step for tag in tags for event in events.Scalars(tag)} == {3}
+
+
+def test_the_bars_of_the_classes_are_an_image_after_each_task(events: EventAccumulator) -> None:
+    images = events.Images("AP of each class")
+    assert [image.step for image in images] == [1, 2, 3]
+    assert len({(image.width, image.height) for image in images}) == 1
+    assert len({image.encoded_image_string for image in images}) == 3
+
+
 def test_a_layout_combines_curves(events: EventAccumulator) -> None:
-    assert "custom_scalars__config__" in events.Tags()["tensors"]
+    """Each chart finds a curve of this run, but for the one of passes inside a task, of which it has none."""
+    tensor = events.Tensors("custom_scalars__config__")[0].tensor_proto
+    layout = Layout.FromString(make_ndarray(tensor).item())
+    charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
+    found = {
+        title: [tag for tag in events.Tags()["scalars"] if any(re.match(pattern, tag) for pattern in patterns)]
+        for title, patterns in charts.items()
+    }
+    assert [title for title, tags in found.items() if not tags] == ["mAP inside the tasks"]
+    assert found["CF1 at each threshold"] == ["threshold_0.5/CF1", "threshold_0.8/CF1"]
+    assert set(found["forgetting of each task"]) == {"forgetting/task_00", "forgetting/task_01", "forgetting/mean"}
+    assert len(found["FPR and FNR at each threshold"]) == 4
+
+
+def test_precision_recall_curves_are_those_of_the_classes_seen(events: EventAccumulator) -> None:
+    tags = [tag for tag in events.Tags()["tensors"] if tag.startswith("PR/")]
+    assert tags == [f"PR/{digit}" for digit in range(10)]
+    assert [event.step for event in events.Tensors("PR/0")] == [1, 2, 3]
+    assert [event.step for event in events.Tensors("PR/9")] == [3]
+    assert events.SummaryMetadata("PR/0").plugin_data.plugin_name == "pr_curves"
+
+
+def hparams(events: EventAccumulator) -> dict[str, HParamsPluginData]:
+    content = events.PluginTagToContent("hparams")
+    return {tag.rpartition("/")[2]: HParamsPluginData.FromString(data) for tag, data in content.items()}
+
+
+def test_hyperparameters_are_in_the_event_file_of_the_curves(events: EventAccumulator, finished_run: Path) -> None:
+    assert len(list(finished_run.rglob("events.*"))) == 1
+    values = hparams(events)["session_start_info"].session_start_info.hparams
+    assert (values["scenario"].string_value, values["strategy"].string_value) == ("digits-b0c2", "lwf+er")
+    assert (values["seed"].number_value, values["training.epochs"].number_value) == (3, 2)
+    assert values["training.optimizer.lr"].number_value == 3e-3
+    assert values["memory.budget.per_class"].number_value == 2
+    assert values["strategy.lwf.weight"].number_value > 0
+    assert not any(name.startswith("dataset.") for name in values)
+
+
+def test_the_final_metrics_of_the_hparams_page_are_curves(events: EventAccumulator, finished_run: Path) -> None:
+    experiment = hparams(events)["experiment"].experiment
+    assert [info.name.tag for info in experiment.metric_infos] == list(FINAL_METRICS)
+    result = json.loads((finished_run / "result.json").read_text())
+    expected = [result[name] for name in ("last_mAP", "avg_mAP", "forgetting")] + [result["groups"]["last_mAP"]["tail"]]
+    assert [events.Scalars(tag)[-1].value for tag in FINAL_METRICS] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_session_ends_with_the_last_task(events: EventAccumulator) -> None:
+    assert "session_end_info" in hparams(events)
+
+
+TRUTH = np.array([[1, 0, 0], [0, -1, 0], [1, 1, 0], [0, 0, 0]], dtype=np.int8)
+SCORES = np.array([[2.0, -30.0, 1.0], [-2.0, 30.0, 1.0], [-1.0, 30.0, 1.0], [1.0, -30.0, 1.0]], dtype=np.float32)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> TensorBoardCurves:
+    """A writer for two tasks (a, b; then c); b is unknown on one test image, c has no positive one."""
+
+    def task(start: int, stop: int) -> TaskPlan:
+        columns = np.arange(start, stop)
+        return TaskPlan((start, stop), np.array([0]), columns, np.ones((1, stop - start), dtype=np.int8))
+
+    groups = ClassGroups("counts", np.array([200, 50, 5]), np.array([0, 1, 2], dtype=np.int8))
+    plan = StreamPlan(("a", "b", "c"), (task(0, 2), task(2, 3)), np.arange(4), TRUTH, "seen", groups)
+    settings = {"rate": 0.5, "sizes": [1, 2], "nothing": None, "on": True}
+    return TensorBoardCurves(tmp_path, History(plan), settings)
+
+
+def evaluate(curves: TensorBoardCurves, width: int) -> None:
+    curves.history.add(SCORES[:, :width])
+    value = MetricValue(None, "mAP/seen", 50.0, width - 1)
+    curves.after_eval_exp(None, [value])
+
+
+def test_precision_recall_counts_known_entries_of_probabilities(small: TensorBoardCurves, tmp_path: Path) -> None:
+    evaluate(small, 3)
+    small.close()
+    events = read(tmp_path)
+    assert [tag for tag in events.Tags()["tensors"] if tag.startswith("PR/")] == ["PR/a", "PR/b"]
+    curve = make_ndarray(events.Tensors("PR/b")[0].tensor_proto)
+    assert curve.shape == (6, PR_THRESHOLDS)  # true positives, false positives, true negatives, false negatives, P, R
+    assert curve[:4, 0].tolist() == [1, 2, 0, 0]  # at 0 all three known entries are predicted
+    assert curve[:4, 1].tolist() == [1, 0, 2, 0]
+    middle = make_ndarray(events.Tensors("PR/a")[0].tensor_proto)[:, (PR_THRESHOLDS - 1) // 2]
+    assert middle.tolist() == [1, 1, 1, 1, 0.5, 0.5]  # at 0.5 image 0 rightly, image 3 wrongly, image 2 not
+
+
+def test_the_session_does_not_end_before_the_last_task(small: TensorBoardCurves, tmp_path: Path) -> None:
+    evaluate(small, 2)
+    small.close()
+    assert set(hparams(read(tmp_path))) == {"experiment", "session_start_info"}
+
+
+def test_settings_of_every_type_are_written(small: TensorBoardCurves, tmp_path: Path) -> None:
+    small.close()
+    values = hparams(read(tmp_path))["session_start_info"].session_start_info.hparams
+    assert set(values) == {"rate", "sizes", "on"}
+    assert values["sizes"].string_value == "[1, 2]"
+
+
+def test_a_pass_inside_a_task_or_over_another_stream_draws_nothing(small: TensorBoardCurves, tmp_path: Path) -> None:
+    small.history.add(SCORES)
+    small.after_eval_exp(None, [MetricValue(None, "epoch/mAP_seen", 50.0, 1)])
+    small.after_eval_exp(None, [])
+    small.close()
+    events = read(tmp_path)
+    assert events.Tags()["images"] == []
+    assert not any(tag.startswith("PR/") for tag in events.Tags()["tensors"])
 
 
 def test_metrics_lines_hold_nothing_that_varies_between_equal_runs(lines: list[dict]) -> None:
     assert {key for line in lines for key in line} == {"phase", "task", "step", "values"}
     assert [line["phase"] for line in lines] == ["train", "train", "eval"] * 3
-
-
-def test_undefined_entries_of_the_matrix_are_grey() -> None:
-    image = matrix_image(np.array([[0.0, np.nan], [100.0, 50.0]]))
-    assert image.dtype == np.uint8
-    assert image[0, -1].tolist() == [235, 235, 235]
-    assert len({tuple(image[y, x]) for y, x in [(0, 0), (0, -1), (-1, 0), (-1, -1)]}) == 4
 
 
 def test_nan_is_null_wherever_it_hides() -> None:

@@ -85,7 +85,7 @@ def test_another_seed_gives_other_weights(build: Any, learn: Any, same_weights: 
     assert not same_weights(learn(build(), tasks=1), learn(build(seed=1), tasks=1))
 
 
-def test_a_plugin_draws_the_same_global_numbers_at_the_same_step(build: Any, learn: Any) -> None:
+def test_a_step_starts_with_the_same_global_numbers_whatever_was_drawn_before(build: Any, learn: Any) -> None:
     class Draw(SupervisedPlugin):
         def __init__(self) -> None:
             self.drawn: list[Any] = []
@@ -95,9 +95,13 @@ def test_a_plugin_draws_the_same_global_numbers_at_the_same_step(build: Any, lea
 
         before_training_exp = after_forward = draw
 
+    class Waste(SupervisedPlugin):
+        def after_update(self, strategy: Any, **kwargs: Any) -> None:
+            random.random(), np.random.rand(), torch.rand(3)  # noqa: NPY002
+
     draws = [Draw(), Draw()]
-    for draw in draws:
-        torch.rand(3)
-        learn(build(first=[draw]), tasks=1)
+    learn(build(first=[draws[0]]), tasks=1)
+    torch.rand(3)
+    learn(build(first=[draws[1]], last=[Waste()]), tasks=1)
     assert draws[0].drawn == draws[1].drawn
     assert len(set(draws[0].drawn)) == len(draws[0].drawn)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from clsim.models.network import build_model
+from clsim.models.build import build_model
+from clsim.scenario.schema import ModelSection
 from clsim.training.distillation import Distillation
 from clsim.training.losses import sigmoid_distillation
 
@@ -94,9 +95,9 @@ def test_distillation_changes_the_later_tasks(build: Any, learn: Any, same_weigh
 
 def loaded(n_classes: int | None) -> tuple[Distillation, Distillation]:
     """A distillation with a teacher of `n_classes`, or without, and one continued from its state."""
-    plugins = [Distillation(sigmoid_distillation, 1.0, partial(build_model, "tiny-resnet", seed)) for seed in (0, 1)]
+    plugins = [Distillation(sigmoid_distillation, 1.0, partial(build_model, ModelSection(), seed)) for seed in (0, 1)]
     if n_classes is not None:
-        model = build_model("tiny-resnet", 2)
+        model = build_model(ModelSection(), 2)
         model.head.grow(n_classes)
         plugins[0].after_training_exp(SimpleNamespace(model=model))
     plugins[1].load_state_dict(plugins[0].state_dict())
@@ -122,6 +123,7 @@ def test_a_loaded_teacher_follows_the_run_to_its_device() -> None:
     terms: list[torch.Tensor] = []
     strategy = SimpleNamespace(
         device=device,
+        logits=lambda model, x: model(x),
         mb_x=torch.empty(2, 3, 16, 16, device=device),
         mb_y=torch.empty(2, 5, device=device),
         mb_output=torch.empty(2, 5, device=device),

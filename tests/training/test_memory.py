@@ -189,4 +189,11 @@ def test_a_memory_continues_from_its_state() -> None:
         mine, theirs = getattr(memory, name), getattr(other, name)
         assert mine.dtype == theirs.dtype
         assert np.array_equal(mine, theirs)
-    assert len(state["rows"]) == 10, "a state is a copy"
+
+
+def test_a_state_is_a_copy() -> None:
+    memory = filled(Budget(per_class=1))
+    state = memory.state_dict()
+    before = state["labels"].copy()
+    memory.labels[:] = 0.5
+    assert np.array_equal(state["labels"], before)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from clsim.models.network import build_model
-from clsim.scenario.schema import OptimizerSection
+from clsim.models.build import build_model
+from clsim.scenario.schema import ModelSection, OptimizerSection
 from clsim.training.optimization import build_optimizer, build_schedule
 
 
@@ -56,7 +56,7 @@ def test_after_every_growth_each_trainable_parameter_is_held_exactly_once(build:
 
 
 def test_frozen_parameters_are_not_held() -> None:
-    model = build_model("tiny-resnet", 0)
+    model = build_model(ModelSection(), 0)
     model.head.grow(2)
     model.backbone.requires_grad_(False)
     optimizer = build_optimizer(section(), model, first_task=True)
@@ -66,7 +66,7 @@ def test_frozen_parameters_are_not_held() -> None:
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
 def test_weight_decay_acts_on_matrices_and_kernels_only(name: str) -> None:
-    optimizer = build_optimizer(section(name=name, weight_decay=0.5), build_model("tiny-resnet", 0), first_task=True)
+    optimizer = build_optimizer(section(name=name, weight_decay=0.5), build_model(ModelSection(), 0), first_task=True)
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             assert group["weight_decay"] == (0.5 if parameter.ndim > 1 else 0.0)

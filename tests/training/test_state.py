@@ -171,7 +171,6 @@ def test_a_plugin_without_state_makes_a_run_not_resumable_by_name(build: Any, le
         template.state_dict()
 
 
-@pytest.mark.filterwarnings("ignore:Call to deprecated function update")
 def test_a_replaced_data_loader_makes_a_run_not_resumable(build: Any, learn: Any) -> None:
     class Remembering(ReplayPlugin, Stateless):
         pass

@@ -13,7 +13,8 @@ from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin
 from avalanche.training.templates import SupervisedTemplate
 
 from clsim.errors import RunError
-from clsim.models.network import build_model
+from clsim.models.build import build_model
+from clsim.scenario.schema import ModelSection
 from clsim.training.losses import masked_bce
 
 EVENTS = [name for name in dir(SupervisedPlugin) if name.startswith(("before_", "after_"))]
@@ -38,7 +39,7 @@ def test_a_stock_plugin_gets_every_callback_in_avalanches_own_order(build: Any, 
     ours, stock = Events(), Events()
     template = learn(build(overrides={"training.epochs": 1}, last=[ours]), tasks=2)
     benchmark = template.benchmark
-    model = build_model("tiny-resnet", 0)
+    model = build_model(ModelSection(), 0)
     model.head.grow(10)
     avalanche = SupervisedTemplate(
         model=model,
@@ -67,7 +68,6 @@ def test_stop_training_ends_the_task_but_not_the_run(new_rows: Any) -> None:
     assert {key[:2] for key in rows if key[0]} == {(1, 0), (1, 1), (2, 0), (2, 1)}
 
 
-@pytest.mark.filterwarnings("ignore:Call to deprecated function update")
 def test_a_stock_plugin_may_replace_the_data_loader(new_rows: Any) -> None:
     rows = new_rows(first=[ReplayPlugin(mem_size=10)])
     met = [{row for key, step in rows.items() if key[0] == task for row in step} for task in (0, 1)]
@@ -171,7 +171,7 @@ def test_joint_starts_every_task_from_the_same_initial_weights(build: Any, learn
 
     start = Start()
     learn(build("joint", last=[start]))
-    fresh = build_model("tiny-resnet", 0)
+    fresh = build_model(ModelSection(), 0)
     for weights, seen in zip(start.weights, (4, 8, 10), strict=True):
         fresh.head.grow(seen)
         assert all(torch.equal(weights[key], value) for key, value in fresh.state_dict().items())

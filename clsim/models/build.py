@@ -1,0 +1,93 @@
+"""Networks from their configuration: backbone by name, initial weights, what is frozen."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from clsim.errors import RunError
+from clsim.models.network import GrowingHead, MultiLabelNet
+from clsim.models.tiny_resnet import TinyResNet
+from clsim.randomness import derive_seed
+from clsim.scenario.schema import ModelSection
+
+
+def build_model(config: ModelSection, seed: int) -> MultiLabelNet:
+    """A network with a head of no classes; everything random in it depends on the seed alone.
+
+    torch's global generator is left as it was.
+
+    Raises:
+        RunError: weights that are missing, damaged or of another architecture; a size the backbone cannot take.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(seed, "model"))  # torch.manual_seed would reach the GPUs' too
+        backbone, n_features, head_name = _backbone(config)
+    if config.weights != "none":
+        _load(backbone, Path(config.weights.file), head_name)
+    if config.freeze == "backbone":
+        backbone.requires_grad_(False)
+    model = MultiLabelNet(backbone, GrowingHead(n_features, seed), frozen_statistics=config.freeze != "none")
+    _try_out(model, config)
+    return model.to(memory_format=torch.channels_last) if config.channels_last else model
+
+
+def _backbone(config: ModelSection) -> tuple[nn.Module, int, str]:
+    """Backbone, width of its features, and the name its classifier had in torchvision ("" without)."""
+    if config.name == "tiny-resnet":
+        tiny = TinyResNet()
+        return tiny, tiny.n_features, ""
+    import torchvision
+
+    builder = torchvision.models.get_model_builder(config.name)
+    options: dict[str, Any] = {"weights": None}
+    if config.name.startswith("vit_"):
+        options["image_size"] = config.image_size
+    if config.name in ("googlenet", "inception_v3"):
+        options |= {"aux_logits": False, "init_weights": True}
+    backbone = builder(**options)
+    n_outputs = inspect.signature(torchvision.models.ResNet).parameters["num_classes"].default
+    (head_name,) = [
+        name
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Linear) and module.out_features == n_outputs
+    ]
+    n_features = backbone.get_submodule(head_name).in_features
+    backbone.set_submodule(head_name, nn.Identity())
+    return backbone, n_features, head_name
+
+
+def _load(backbone: nn.Module, path: Path, head_name: str) -> None:
+    """Load a plain state dict with torchvision's key names; its classifier, if any, is left out."""
+    if not path.is_file():
+        raise RunError(f"training.model.weights.file: no such file {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = {key: value for key, value in state.items() if not (head_name and key.startswith(head_name + "."))}
+    except Exception as error:  # torch raises many kinds for damaged or code-carrying files
+        raise RunError(f"{path}: not a plain state dict: {type(error).__name__}: {error}".splitlines()[0]) from None
+    own = backbone.state_dict()
+    missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    misfits = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    for what, keys in (("lacks", missing), ("has the unknown", surplus), ("has another shape of", sorted(misfits))):
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise RunError(f"{path}: weights of another architecture: {what} {keys[0]}{more}")
+    backbone.load_state_dict(state)
+
+
+def _try_out(model: MultiLabelNet, config: ModelSection) -> None:
+    """One blank image through the backbone, so that an impossible size fails before training."""
+    size = config.image_size
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunError(f"training.model: {config.name} does not take images of {size} px: {reason}") from None
+    finally:
+        model.train()

@@ -1,0 +1,94 @@
+"""Run folders written by hand, for tests of the comparison and its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PLAN, JOINT_PLAN = "a" * 64, "b" * 64
+NASTY = "<b>&x"
+R = [[60.0, None, None], [80.0, 70.0, None], [50.0, 40.0, 90.0]]
+GROUPS = {
+    "rule": "terciles",
+    "positives": [510, 40, 7],
+    "members": {"head": [NASTY], "medium": ["cat"], "tail": ["dog"]},
+    "mAP": {"head": [60.0, 80.0, 50.0], "medium": [None, 70.0, 40.0], "tail": [None, None, 90.0]},
+    "last_mAP": {"head": 50.0, "medium": 40.0, "tail": 90.0},
+    "forgetting": {"head": 30.0, "medium": 30.0, "tail": None},
+}
+AT_HALF = {"last_CF1": 30.0, "last_CF1_harmonic": 40.0, "last_OF1": 50.0, "last_FPR": 5.0, "last_FNR": 60.0}
+THRESHOLDS = {"0.5": AT_HALF, "0.8": dict.fromkeys(AT_HALF, 10.0) | {"last_CF1": None}}
+CONFIG = """\
+name: toy
+source: KRT, table 2
+training: {epochs: 6}
+expected:
+- {strategy: er, metric: last_mAP, value: 47.2, tolerance: 1.5, source: "KRT <paper>"}
+- {strategy: csc, metric: last_mAP, value: 74.8, tolerance: null, source: own}
+- {strategy: er, metric: CF1@0.5, value: 40.6, source: KRT}
+- {strategy: er, metric: last OF1@0.50, value: 43.6, source: KRT}
+- {strategy: er, metric: last CF1, value: 40.6, source: KRT}
+- {strategy: er, metric: CF1@0.7, value: 40.6, source: KRT}
+- {strategy: er, metric: CF1@half, value: 40.6, source: KRT}
+"""
+
+
+@pytest.fixture
+def make_run() -> Callable[..., Path]:
+    """Writes the folder of a finished run of three tasks of a class each, some keys of its result changed."""
+
+    def make(root: Path, strategy: str, seed: int = 0, config: str = CONFIG, torch: str = "2.6.0", **changes) -> Path:
+        folder = root / strategy / f"seed{seed}"
+        folder.mkdir(parents=True)
+        names = [NASTY, "cat", "dog"]
+        tasks = [{"index": t, "classes": [names[t]], "columns": [t, t + 1], "train_images": 510 + t} for t in range(3)]
+        result = {
+            "format": 1,
+            "scenario": "toy",
+            "strategy": strategy,
+            "options": {},
+            "seed": seed,
+            "plan_sha256": PLAN,
+            "derived_from": None,
+            "data_fingerprint": "d",
+            "threads": 1,
+            "device": "cpu",
+            "class_names": names,
+            "tasks": tasks,
+            "last_mAP": 60.0,
+            "avg_mAP": 65.0,
+            "forgetting": 30.0,
+            "backward_transfer": -20.0,
+            "mAP": [60.0, 75.0, 60.0],
+            "R": R,
+            "AP": R,
+            "groups": GROUPS,
+            "thresholds": THRESHOLDS,
+            "memory": {"rows": 40, "bytes": 2_500_000},
+        }
+        (folder / "result.json").write_text(json.dumps(result | changes))
+        timing = [
+            {"task": t, "train_seconds": 2.5, "eval_seconds": 9.0, "peak_memory_bytes": 100 + t} for t in range(3)
+        ]
+        (folder / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in timing))
+        environment = {"torch": torch, "git_dirty": False, "started": f"2026-11-20T15:00:0{seed}Z"}
+        (folder / "environment.json").write_text(json.dumps(environment))
+        (folder / "config.yaml").write_text(config)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def runs(make_run: Callable[..., Path], tmp_path: Path) -> Path:
+    """er with two seeds (last mAP 60 and 64, CF1@0.5 30 and 32), joint on a derived plan with nulls, a failed run."""
+    make_run(tmp_path, "joint", plan_sha256=JOINT_PLAN, derived_from=PLAN, avg_mAP=None, memory=None)
+    make_run(tmp_path, "er", seed=1, last_mAP=64.0, thresholds=THRESHOLDS | {"0.5": AT_HALF | {"last_CF1": 32.0}})
+    make_run(tmp_path, "er", seed=0)
+    failed = tmp_path / "lwf" / "seed3"
+    failed.mkdir(parents=True)
+    (failed / "error.txt").write_text("StrategyError: weight <0\nTraceback")
+    return tmp_path
