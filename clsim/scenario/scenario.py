@@ -108,7 +108,7 @@ FILE_KEYS = (("training", "model", "weights", "file"),)
 
 
 def _resolve_files(document: Document, folder: Path) -> None:
-    """File names in a scenario file are relative to it; those given later, by --set or Python, to the working folder."""
+    """File names in a scenario file are relative to it; those given by --set or Python, to the working folder."""
     for *sections, key in FILE_KEYS:
         section: Any = document.data
         for name in sections:
