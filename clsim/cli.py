@@ -64,6 +64,9 @@ def compare(
     scenario: ScenarioArgument,
     strategies: Annotated[str, typer.Option("--strategies", help="comma-separated: finetune,er,lwf+er")],
     seeds: Annotated[str, typer.Option("--seeds", help="comma-separated training seeds")] = "0",
+    order_seeds: Annotated[
+        str, typer.Option("--order-seeds", help="comma-separated seeds of the class order; needs stream.order: seed")
+    ] = "",
     workers: Annotated[int | None, typer.Option("--workers", help="runs at a time; default: one a core")] = None,
     settings: SetOption = [],  # noqa: B006
     out: OutOption = Path("runs"),
@@ -77,7 +80,8 @@ def compare(
     comparison = compare_all(
         scenario,
         [name.strip() for name in strategies.split(",")],
-        seeds=_seeds(seeds),
+        seeds=_seeds("--seeds", seeds),
+        order_seeds=_seeds("--order-seeds", order_seeds) if order_seeds else (),
         overrides=_overrides(settings),
         out=out,
         device=device,
@@ -180,11 +184,11 @@ def _scenario_only(settings: list[str]) -> list[str]:
     return [text for text in settings if not text.startswith("strategy.")]
 
 
-def _seeds(text: str) -> list[int]:
+def _seeds(option: str, text: str) -> list[int]:
     try:
         return [int(seed) for seed in text.split(",")]
     except ValueError:
-        raise ClsimError(f"--seeds {text}: expected whole numbers joined with commas, such as 0,1,2") from None
+        raise ClsimError(f"{option} {text}: expected whole numbers joined with commas, such as 0,1,2") from None
 
 
 def _number(value: float | None) -> str:

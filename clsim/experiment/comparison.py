@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from clsim.errors import RunError
-from clsim.experiment.folder import claim, prepare, resolve_threads, split_overrides
-from clsim.experiment.progress import Progress, read_state
+from clsim.errors import RunError, ScenarioError
+from clsim.experiment.folder import RunSpec, claim, prepare, resolve_threads, split_overrides
+from clsim.experiment.pool import Pool
+from clsim.experiment.progress import Progress
 from clsim.experiment.single import as_scenario, plan_run
 from clsim.scenario import Scenario
 from clsim.training.composition import check_options
@@ -23,46 +21,63 @@ if TYPE_CHECKING:
 
     from clsim.experiment.results import Results
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
 
 @dataclass(frozen=True)
 class Comparison:
-    """Finished runs on one stream.
+    """Finished runs on one stream, or on one stream for each class order.
 
     Attributes:
         folder: `<out>/<scenario>`.
         order: strategies as they were asked for.
+        order_seeds: seeds of the class orders; empty: the scenario's own order.
         failed: folder -> reason of the runs that did not finish.
     """
 
     folder: Path
     order: tuple[str, ...]
+    order_seeds: tuple[int, ...] = ()
     failed: dict[Path, str] = field(default_factory=dict)
 
     @property
     def results(self) -> Results:
-        """The run folders, read back."""
-        from clsim.experiment.results import load_results
+        """The run folders, read back; over all class orders."""
+        from clsim.experiment.results import Results, load_results
 
-        return load_results(self.folder, self.order)
+        parts = [load_results(folder, self.order) for folder in self._folders()]
+        if len(parts) == 1:
+            return parts[0]
+        runs = tuple(run for name in self.order for part in parts for run in part.of(name))
+        return Results(self.folder, runs, tuple(run for part in parts for run in part.unfinished))
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row a run: strategy, seed and its final numbers (percent, percent points, seconds, bytes)."""
+        """One row a run: strategy, seed, order_seed and its final numbers (percent, points, seconds, bytes)."""
         return self.results.frame
 
     def table(self) -> str:
-        """The final table in Markdown: mean and standard deviation over seeds."""
+        """The final table in Markdown: mean and standard deviation over all seeds and class orders."""
         from clsim.experiment.results import markdown_table
 
         return markdown_table(self.results)
 
     def report(self, path: str | Path | None = None) -> Path:
-        """Write report.html, results.csv and results.md into the folder `path`, by default beside the runs."""
-        from clsim.experiment.report import write_report
+        """Write report.html, results.csv and results.md into the folder `path`, by default beside the runs.
 
-        return write_report(self.folder, path, self.order)
+        With several class orders there is a report for each, in `order<k>`, because classes and tasks differ; the
+        tables in the folder itself are over all of them. Returns the (last) page.
+        """
+        from clsim.experiment.report import write_report, write_tables
+
+        target = Path(path) if path is not None else self.folder
+        if self.order_seeds:
+            write_tables(self.results, target)
+        pages = [
+            write_report(folder, target / folder.relative_to(self.folder), self.order) for folder in self._folders()
+        ]
+        return pages[-1]
+
+    def _folders(self) -> list[Path]:
+        return [_order_folder(self.folder, seed) for seed in self.order_seeds] or [self.folder]
 
 
 def compare(
@@ -70,6 +85,7 @@ def compare(
     strategies: Sequence[str],
     *,
     seeds: Sequence[int] = (0,),
+    order_seeds: Sequence[int] = (),
     overrides: Mapping[str, Any] | None = None,
     out: str | Path = "runs",
     device: str = "auto",
@@ -85,6 +101,8 @@ def compare(
         scenario: a loaded scenario, a path, or a shipped name.
         strategies: names, compositions such as "lwf+er", or path/to/file.py:Class.
         seeds: training seeds.
+        order_seeds: seeds of the class order; needs `stream.order: seed`. Each gives a stream of its own, and each
+            strategy meets all of them.
         overrides: as in `clsim.run`; a strategy option must fit at least one of the strategies.
         out: where run folders go.
         device: auto, cpu or cuda.
@@ -102,77 +120,47 @@ def compare(
     if workers is not None and workers < 1:
         raise RunError(f"workers: given {workers}, must be at least 1")
     composed = check_options(list(dict.fromkeys(strategies)), options)
-    jobs = {}
-    for seed in dict.fromkeys(seeds):
-        for composition in composed.values():
-            folder, spec = plan_run(loaded, composition, seed, Path(out), device, composition.given)
-            if folder in jobs:
-                raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
-            jobs[folder] = spec
+    home = Path(out) / loaded.name
+    jobs: dict[Path, tuple[Scenario, RunSpec]] = {}
+    for variant, folder in _streams(loaded, home, list(dict.fromkeys(order_seeds))):
+        for seed in dict.fromkeys(seeds):
+            for composition in composed.values():
+                spec = plan_run(variant, composition, seed, device, composition.given)
+                if spec.folder(folder) in jobs:
+                    raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
+                jobs[spec.folder(folder)] = variant, spec
     claim(list(jobs), overwrite)
     workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
     threads = resolve_threads(loaded.config.threads, workers)
-    for folder, spec in jobs.items():
-        prepare(folder, loaded, spec, threads)
+    for run_folder, (variant, spec) in jobs.items():
+        prepare(run_folder, variant, spec, threads)
     epochs = loaded.config.training.epochs * len(loaded.plan().tasks)
-    failed = _Pool(workers, threads).run(list(jobs), epochs, progress)
-    order = tuple(dict.fromkeys(spec.name for spec in jobs.values()))
-    return Comparison(Path(out) / loaded.name, order, failed)
+    failed = Pool(workers, threads).run(list(jobs), epochs, progress)
+    order = tuple(dict.fromkeys(spec.name for _, spec in jobs.values()))
+    return Comparison(home, order, tuple(dict.fromkeys(order_seeds)), failed)
 
 
-class _Pool:
-    """Runs prepared folders as processes, a few at a time."""
-
-    def __init__(self, workers: int, threads: int) -> None:
-        self.workers = workers
-        self.environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads))
-        self.running: dict[Path, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
-        self.failed: dict[Path, str] = {}
-
-    def run(self, folders: list[Path], epochs: int, progress: Progress | None) -> dict[Path, str]:
-        """Folder -> reason of those that failed; `epochs` is the length of each run."""
-        waiting = list(folders)
-        try:
-            while waiting or self.running:
-                while waiting and len(self.running) < self.workers:
-                    self._start(waiting.pop(0))
-                time.sleep(0.2)
-                for folder in list(self.running):
-                    if progress is not None:
-                        progress.update(folder, read_state(folder, epochs))
-                    if self.running[folder][0].poll() is not None:
-                        self._finish(folder, progress)
-        finally:
-            for process, _ in self.running.values():
-                process.terminate()
-            for folder in list(self.running):
-                self._finish(folder, progress)
-            if progress is not None:
-                progress.close()
-        return self.failed
-
-    def _start(self, folder: Path) -> None:
-        output = (folder / "output.txt").open("wb")
-        command = [sys.executable, "-m", "clsim.experiment.execution", str(folder)]
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self.environment
+def _streams(scenario: Scenario, home: Path, order_seeds: Sequence[int]) -> list[tuple[Scenario, Path]]:
+    """The scenario under each class order, and the folder of its runs."""
+    if not order_seeds:
+        return [(scenario, home)]
+    stream = scenario.config.stream
+    if stream.order != "seed":
+        raise ScenarioError([f"order_seeds: given, but stream.order is {stream.order!r}; it must be seed"])
+    if min(order_seeds) < 0:
+        raise ScenarioError([f"order_seeds: given {min(order_seeds)}, must be 0 or more"])
+    return [
+        (
+            Scenario(
+                scenario.config.model_copy(update={"stream": stream.model_copy(update={"order_seed": seed})}),
+                scenario.source,
+                scenario.document,
+            ),
+            _order_folder(home, seed),
         )
-        self.running[folder] = (process, output)
-
-    def _finish(self, folder: Path, progress: Progress | None) -> None:
-        process, output = self.running.pop(folder)
-        code = process.wait()
-        output.close()
-        if code:
-            self.failed[folder] = _reason(folder, code)
-        if progress is not None:
-            progress.finish(folder, self.failed.get(folder))
+        for seed in order_seeds
+    ]
 
 
-def _reason(folder: Path, code: int) -> str:
-    """Why a process ended with `code`: its own last word, else the signal or exit code."""
-    path = folder / "error.txt"
-    if not path.is_file():
-        how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        path.write_text(f"{how}; see {folder / 'output.txt'}\n", encoding="utf-8")
-    return path.read_text(encoding="utf-8").splitlines()[0]
+def _order_folder(home: Path, order_seed: int) -> Path:
+    return home / f"order{order_seed}"

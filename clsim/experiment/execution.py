@@ -108,6 +108,7 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
             "strategy": spec.name,
             "options": composition.options(),
             "seed": spec.seed,
+            "order_seed": scenario.config.stream.order_seed if scenario.config.stream.order == "seed" else None,
             "plan_sha256": plan.sha256,
             "derived_from": plan.derived_from,
             "data_fingerprint": scenario.source.fingerprint(),
@@ -210,6 +211,9 @@ class TimingFile(BaseLogger):
         self.eval_began = time.perf_counter()
 
     def after_eval(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+        if strategy.position.started:  # a score between two epochs is no training time
+            self.began += time.perf_counter() - self.eval_began
+            return
         line = {
             "task": strategy.position.task - 1,
             "train_seconds": round(self.trained, 4),

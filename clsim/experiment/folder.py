@@ -44,9 +44,9 @@ class RunSpec:
     device: str = "auto"
     options: dict[str, Any] = field(default_factory=dict)
 
-    def folder(self, out: Path, scenario: str) -> Path:
-        """`<out>/<scenario>/<strategy>/seed<k>`."""
-        return out / scenario / self.name / f"seed{self.seed}"
+    def folder(self, home: Path) -> Path:
+        """`<home>/<strategy>/seed<k>`, where home is `<out>/<scenario>`."""
+        return home / self.name / f"seed{self.seed}"
 
 
 def prepare(folder: Path, scenario: Scenario, spec: RunSpec, threads: int) -> None:

@@ -28,24 +28,27 @@ def write_report(directory: str | Path, out: str | Path | None = None, order: Se
     They go to `out`, or to `directory`; each file appears whole or not at all. Returns the path of report.html.
     """
     results = load_results(directory, order)
-    texts = {
-        "results.csv": results.frame.to_csv(index=False, lineterminator="\n"),
-        "results.md": render_markdown(results),
-        "report.html": render_html(results),
-    }
+    page = render_html(results)
     folder = Path(out if out is not None else directory)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        write_atomically(folder / name, text)
+    write_tables(results, folder)
+    write_atomically(folder / "report.html", page)
     return folder / "report.html"
+
+
+def write_tables(results: Results, folder: Path) -> None:
+    """Write results.csv, one row per run, and results.md, the final table, into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "results.csv", results.frame.to_csv(index=False, lineterminator="\n"))
+    write_atomically(folder / "results.md", render_markdown(results))
 
 
 def render_markdown(results: Results) -> str:
     """The final table with what is needed to read it, as Markdown."""
     run = results.reference
-    lines = [f"# {run.result['scenario']}", "", f"Source: {_source(results)}. Plan: `{run.stream}`.", ""]
+    plans = ", ".join(f"`{stream}`" for stream in dict.fromkeys(run.stream for run in results.runs))
+    lines = [f"# {run.result['scenario']}", "", f"Source: {_source(results)}. Plan: {plans}.", ""]
     lines += [markdown_table(results)]
-    lines += ["mAP in percent, forgetting and backward transfer in percent points; mean ± sample std over the seeds."]
+    lines += ["mAP in percent, forgetting and backward transfer in percent points; mean ± sample std over the runs."]
     lines += [f"`{name}`: {label}, {note}." for name, (label, note) in _strategy_notes(results).items()]
     if results.unfinished:
         lines += ["", "Not in the table, because they have no result:", ""]

@@ -84,7 +84,9 @@ class RunResult:
             measured |= {f"{name}@{threshold}": values_there.get(f"last_{name}") for name in AT_THRESHOLD}
         values = {name: math.nan if value is None else float(value) for name, value in measured.items()}
         plans = {"plan_sha256": self.result["plan_sha256"], "derived_from": self.result.get("derived_from")}
-        return {"strategy": self.strategy, "seed": self.seed} | values | plans
+        order = self.result.get("order_seed")
+        which = {"strategy": self.strategy, "seed": self.seed, "order_seed": math.nan if order is None else order}
+        return which | values | plans
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,12 @@ class Results:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row per finished run: strategy, seed, every metric (NaN for null), plan_sha256, derived_from.
+        """One row per finished run: strategy, seed, order_seed, every metric (NaN for null), plan_sha256, derived_from.
 
-        mAP and rates in percent, forgetting and backward transfer in percent points, memory in rows and bytes, time in
-        seconds.
+        order_seed is NaN unless the class order is drawn. mAP in percent, forgetting and backward transfer in percent
+        points, memory in rows and bytes, time in seconds.
         """
-        columns = ["strategy", "seed", *self.metrics, "plan_sha256", "derived_from"]
+        columns = ["strategy", "seed", "order_seed", *self.metrics, "plan_sha256", "derived_from"]
         return pd.DataFrame([run.row() for run in self.runs]).reindex(columns=columns)
 
     def summary(self) -> pd.DataFrame:

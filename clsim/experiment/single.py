@@ -45,7 +45,8 @@ def run(
     keys, options = split_overrides(overrides or {})
     loaded = as_scenario(scenario, keys)
     composition = check_options([strategy], options)[strategy]
-    folder, spec = plan_run(loaded, composition, seed, Path(out), device, options)
+    spec = plan_run(loaded, composition, seed, device, options)
+    folder = spec.folder(Path(out) / loaded.name)
     claim([folder], overwrite)
     prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
     from clsim.experiment.execution import execute
@@ -77,9 +78,9 @@ def as_scenario(scenario: Scenario | str | Path, overrides: Mapping[str, Any]) -
 
 
 def plan_run(
-    scenario: Scenario, composition: Composition, seed: int, out: Path, device: str, options: Mapping[str, Any]
-) -> tuple[Path, RunSpec]:
-    """Folder and identity of a run, checked against the scenario before anything is written.
+    scenario: Scenario, composition: Composition, seed: int, device: str, options: Mapping[str, Any]
+) -> RunSpec:
+    """Identity of a run, checked against the scenario before anything is written.
 
     Raises:
         ClsimError: an impossible stream, a strategy the scenario does not suit, an unknown device, a negative seed.
@@ -90,5 +91,4 @@ def plan_run(
         raise RunError(f"seed: given {seed}, must be 0 or more")
     scenario.source.check_size(scenario.config.training.model.image_size)
     composition.check(scenario.config, scenario.plan().n_classes)
-    spec = RunSpec(composition.located, safe_name(composition.name), seed, device, dict(options))
-    return spec.folder(out, scenario.name), spec
+    return RunSpec(composition.located, safe_name(composition.name), seed, device, dict(options))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import clsim
-from clsim.errors import RunError, StrategyError
+from clsim.errors import RunError, ScenarioError, StrategyError
 from clsim.experiment.progress import RunState
 
 BROKEN = """
@@ -123,3 +123,33 @@ def test_an_option_goes_to_the_strategies_that_have_it(tiny_overrides: dict, tmp
     options = {run.strategy: run.result["options"] for run in result.results.runs}
     assert options["lwf"]["lwf"]["weight"] == 0.5
     assert "weight" not in json.dumps(options["finetune"])
+
+
+@pytest.mark.slow
+def test_each_class_order_is_a_stream_of_its_own_that_every_strategy_meets(
+    tiny_overrides: dict, tmp_path: Path
+) -> None:
+    overrides = tiny_overrides | {"stream.order": "seed", "training.epochs": 1}
+    result = clsim.compare(
+        "digits-b0c2", ["finetune", "er"], order_seeds=[0, 1], overrides=overrides, out=tmp_path, workers=2
+    )
+    frame = result.frame
+    assert list(frame[["strategy", "order_seed"]].itertuples(index=False, name=None)) == [
+        ("finetune", 0),
+        ("finetune", 1),
+        ("er", 0),
+        ("er", 1),
+    ]
+    plans = frame.groupby("order_seed")["plan_sha256"].unique()
+    assert [len(hashes) for hashes in plans] == [1, 1]
+    assert plans[0] != plans[1]
+    page = result.report(tmp_path / "report")
+    assert page == tmp_path / "report" / "order1" / "report.html"
+    assert (tmp_path / "report" / "order0" / "report.html").is_file()
+    assert "| finetune | 2 |" in (tmp_path / "report" / "results.md").read_text()
+
+
+def test_class_order_seeds_need_a_drawn_order(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"stream\.order is 'alphabetical'; it must be seed"):
+        clsim.compare("digits-b0c2", ["finetune"], order_seeds=[0, 1], out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

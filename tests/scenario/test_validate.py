@@ -146,7 +146,6 @@ def test_numbers_follow_yaml_1_2(digits_text: str, text: str, value: float) -> N
     [
         ("labels.long_tail", "{imbalance: 50}", "none"),
         ("labels.long_tail", "{ids: file.txt}", "none"),
-        ("training.precision", "bfloat16", "float32"),
         ("dataset.name", "voc", "digits"),
         ("dataset.name", "coco", "digits"),
         ("dataset.name", "manifest", "digits"),
