@@ -1,11 +1,12 @@
 # make demo: install, compare five strategies on the embedded data set, say where report and curves are
 # make test: install, lint, type check, all tests
+# make bench: time steps, metrics and long streams against other ways; writes benchmarks/results.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
@@ -13,10 +14,13 @@ demo: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest
 
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy clsim strategies
+	$(BIN)/mypy clsim strategies benchmarks
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

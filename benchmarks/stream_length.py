@@ -31,10 +31,12 @@ def measure() -> list[tuple[str, ...]]:
 def run(tasks: int) -> tuple[str, ...]:
     """Train lwf+er through a stream of two classes a task."""
     import torch
+    from avalanche.training.plugins import EvaluationPlugin
 
     from clsim.evaluation.history import History
     from clsim.evaluation.plugins import EpochLosses, StreamScores
     from clsim.experiment.execution import TimingFile
+    from clsim.models.network import MultiLabelNet
     from clsim.training.composition import Composition
     from clsim.training.strategy import Context
     from clsim.training.template import MultiLabelTemplate
@@ -50,14 +52,12 @@ def run(tasks: int) -> tuple[str, ...]:
     )
     plan, benchmark = stream.plan(), stream.benchmark()
 
-    def new_model() -> object:
+    def new_model() -> MultiLabelNet:
         return network("mlp", 16)
 
     context = Context(stream.config, 0, tuple(task.classes for task in plan.tasks), benchmark.train_rows, new_model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "timing.jsonl"
-        from avalanche.training.plugins import EvaluationPlugin
-
         composition = Composition("lwf+er")
         template = MultiLabelTemplate(
             benchmark=benchmark,

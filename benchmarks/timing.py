@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -16,7 +16,7 @@ class Timing:
     ratio: float
 
 
-def side_by_side(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
+def side_by_side(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
     """Run all ways in turn, `rounds` times after one warm-up.
 
     The ratio of each round compares neighbours in time, so that a machine that drifts or is shared distorts it little.

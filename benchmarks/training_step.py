@@ -103,9 +103,9 @@ def hand_written(stream: Any, benchmark: Any, model: Any, replay: bool, loader: 
 
 def clsim_way(stream: Any, benchmark: Any, model: Any, replay: bool) -> Callable[[], None]:
     """The template as a run uses it, with its loss metrics."""
-    plugins = [Replay(memory_rows(benchmark), benchmark.train_rows, "paired", "negative", "distil")] if replay else []
-    for plugin in plugins:
-        plugin.after_training_exp = lambda *_, **__: None  # the memory stays as it is, round after round
+    plugins = []
+    if replay:
+        plugins = [_SameMemory(memory_rows(benchmark), benchmark.train_rows, "paired", "negative", "distil")]
     template = MultiLabelTemplate(
         benchmark=benchmark,
         model=model,
@@ -116,6 +116,13 @@ def clsim_way(stream: Any, benchmark: Any, model: Any, replay: bool) -> Callable
         seed=0,
     )
     return lambda: template.train(benchmark.train_stream[0], eval_streams=[])
+
+
+class _SameMemory(Replay):
+    """Replay whose memory stays as it is, round after round."""
+
+    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        """Store nothing."""
 
 
 class _Quiet:

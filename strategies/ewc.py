@@ -24,11 +24,22 @@ class EWC(Strategy):
         weight: float = Field(1.0, ge=0, description="factor of the penalty (lambda)")
 
     def plugins(self, context: Context) -> list[Any]:
+        import torch
         from avalanche.training.plugins import EWCPlugin
         from avalanche.training.utils import ParamData
 
         class ResumableEWC(EWCPlugin):
-            """The stock plugin with a state, so that its run can be resumed."""
+            """The stock plugin with a state, so that its run can be resumed, on whatever device the state comes."""
+
+            def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+                for tasks in (self.saved_params, self.importances):
+                    for entry in (entry for entries in tasks.values() for entry in entries.values()):
+                        entry.device, entry.data = strategy.device, entry.data.to(strategy.device)
+                super().before_backward(strategy, **kwargs)
+
+            def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+                with torch.random.fork_rng(devices=[]):  # its data loader draws a seed it has no use for
+                    super().after_training_exp(strategy, **kwargs)
 
             def state_dict(self) -> dict[str, Any]:
                 return {

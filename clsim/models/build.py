@@ -15,6 +15,9 @@ from clsim.models.tiny_resnet import TinyResNet
 from clsim.randomness import derive_seed
 from clsim.scenario.schema import ModelSection
 
+AUXILIARY = ("aux1", "aux2", "AuxLogits")
+"""Training-time classifiers of GoogLeNet and Inception v3, which their files hold and our backbones do not."""
+
 
 def build_model(config: ModelSection, seed: int) -> MultiLabelNet:
     """A network with a head of no classes; everything random in it depends on the seed alone.
@@ -26,7 +29,10 @@ def build_model(config: ModelSection, seed: int) -> MultiLabelNet:
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "model"))  # torch.manual_seed would reach the GPUs' too
-        backbone, n_features, head_name = _backbone(config)
+        try:
+            backbone, n_features, head_name = _backbone(config)
+        except (ValueError, AssertionError) as error:  # a transformer is made for one size
+            raise _impossible_size(config, error) from None
     if config.weights != "none":
         _load(backbone, Path(config.weights.file), head_name)
     if config.freeze == "backbone":
@@ -47,6 +53,8 @@ def _backbone(config: ModelSection) -> tuple[nn.Module, int, str]:
     options: dict[str, Any] = {"weights": None}
     if config.name.startswith("vit_"):
         options["image_size"] = config.image_size
+    if config.name == "maxvit_t":
+        options["input_size"] = (config.image_size, config.image_size)
     if config.name in ("googlenet", "inception_v3"):
         options |= {"aux_logits": False, "init_weights": True}
     backbone = builder(**options)
@@ -62,15 +70,20 @@ def _backbone(config: ModelSection) -> tuple[nn.Module, int, str]:
 
 
 def _load(backbone: nn.Module, path: Path, head_name: str) -> None:
-    """Load a plain state dict with torchvision's key names; its classifier, if any, is left out."""
+    """Load a plain state dict with torchvision's key names; its classifiers, if any, are left out.
+
+    Files from before torch 0.4 do not count the batches of batch norm, which matters to nobody.
+    """
+    left_out = tuple(f"{name}." for name in (head_name, *AUXILIARY) if name)
     if not path.is_file():
         raise RunError(f"training.model.weights.file: no such file {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        state = {key: value for key, value in state.items() if not (head_name and key.startswith(head_name + "."))}
+        state = {key: value.detach() for key, value in state.items() if not key.startswith(left_out)}
     except Exception as error:  # torch raises many kinds for damaged or code-carrying files
         raise RunError(f"{path}: not a plain state dict: {type(error).__name__}: {error}".splitlines()[0]) from None
     own = backbone.state_dict()
+    state = {key: value for key, value in own.items() if key.endswith(".num_batches_tracked")} | state
     missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     misfits = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
     for what, keys in (("lacks", missing), ("has the unknown", surplus), ("has another shape of", sorted(misfits))):
@@ -87,7 +100,11 @@ def _try_out(model: MultiLabelNet, config: ModelSection) -> None:
         with torch.no_grad():
             model.eval()(torch.zeros(1, 3, size, size))
     except (RuntimeError, ValueError, AssertionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RunError(f"training.model: {config.name} does not take images of {size} px: {reason}") from None
+        raise _impossible_size(config, error) from None
     finally:
         model.train()
+
+
+def _impossible_size(config: ModelSection, error: Exception) -> RunError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return RunError(f"training.model: {config.name} does not take images of {config.image_size} px: {reason}")

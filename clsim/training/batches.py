@@ -19,6 +19,8 @@ class EpochLoader:
     strategy meets the same batches. A replay that concatenates enlarges the pool the order runs over: positions beyond
     the task's own rows are not fetched here but handed over in `beyond`.
 
+    A last row that would be alone joins the batch before it: batch norm over 1 x 1 maps cannot train on one row.
+
     Attributes:
         beyond: int64 [m], for the batch last yielded, positions in the enlarged part of the pool, from 0.
     """
@@ -44,12 +46,14 @@ class EpochLoader:
 
     def __len__(self) -> int:
         """Steps of a whole epoch."""
-        return -(-self.pool // self.batch_size)
+        full, rest = divmod(self.pool, self.batch_size)
+        return full + (rest > min(full, 1))
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         order = permutation(self.pool, self.seed, "order", self.task, self.epoch)
         for step in range(self.first_step, len(self)):
-            positions = order[step * self.batch_size : (step + 1) * self.batch_size]
+            stop = None if step + 1 == len(self) else (step + 1) * self.batch_size
+            positions = order[step * self.batch_size : stop]
             own = positions < len(self.dataset)
             self.beyond = positions[~own] - len(self.dataset)
             yield collate_rows(self.dataset.__getitems__(positions[own]))

@@ -6,6 +6,7 @@ are hidden, and methods on top of each other compare.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -71,10 +72,10 @@ def focal(logits: Tensor, targets: Tensor, gamma: float = 2.0, alpha: float | No
         A scalar of the logits' dtype; the factors carry gradient.
     """
     logits, targets, known = _known_entries(logits, targets)
-    p = logits.sigmoid()
+    log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)
     positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
-    entries = positive * targets * (1 - p) ** gamma * F.logsigmoid(logits)
-    entries = entries + negative * (1 - targets) * p**gamma * F.logsigmoid(-logits)
+    entries = positive * targets * (gamma * log_not_p).exp() * log_p  # a power of 1 - p has no gradient at p = 1
+    entries = entries + negative * (1 - targets) * (gamma * log_p).exp() * log_not_p
     return -(entries * known).sum() / max(1, len(logits))
 
 
@@ -96,12 +97,13 @@ def asymmetric(
         A scalar of the logits' dtype.
     """
     logits, targets, known = _known_entries(logits, targets)
-    p = logits.sigmoid()
-    shifted = (p - clip).clamp(min=0)
-    log_absent = F.logsigmoid(-logits) if clip == 0 else torch.log1p(-shifted)
+    log_p, log_absent = F.logsigmoid(logits), F.logsigmoid(-logits)
     with torch.no_grad():
-        focus_positive, focus_negative = (1 - p) ** gamma_pos, shifted**gamma_neg
-    entries = targets * focus_positive * F.logsigmoid(logits) + (1 - targets) * focus_negative * log_absent
+        focus_positive = logits.neg().sigmoid() ** gamma_pos
+        focus_negative = (logits.sigmoid() - clip).clamp(min=0) ** gamma_neg
+    if clip:  # log(1 - p + clip), finite for every clip
+        log_absent = torch.logaddexp(log_absent, log_absent.new_tensor(math.log(clip))).clamp(max=0)
+    entries = targets * focus_positive * log_p + (1 - targets) * focus_negative * log_absent
     return -(entries * known).sum() / max(1, len(logits))
 
 

@@ -277,7 +277,11 @@ class MultiLabelTemplate(SupervisedTemplate):
         return adapted
 
     def make_optimizer(self, **kwargs: Any) -> None:
-        """A new optimiser: the one before knows nothing of the rows the head has gained."""
+        """A new optimiser: the one before knows nothing of the rows the head has gained.
+
+        No gradient outlives its task: it would count in `clip_norm` for a parameter that has since been frozen.
+        """
+        self.model.zero_grad()
         fresh = self.position.task == 0 or self.restarts is not None
         self.optimizer = build_optimizer(self.config.optimizer, self.model, first_task=fresh)
 
