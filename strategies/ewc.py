@@ -29,12 +29,14 @@ class EWC(Strategy):
         from avalanche.training.utils import ParamData
 
         class ResumableEWC(EWCPlugin):
-            """The stock plugin with a state, so that its run can be resumed, on whatever device the state comes."""
+            """The stock plugin with a state, so that its run can be resumed."""
 
             def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+                parameters = dict(strategy.model.named_parameters())
                 for tasks in (self.saved_params, self.importances):
-                    for entry in (entry for entries in tasks.values() for entry in entries.values()):
-                        entry.device, entry.data = strategy.device, entry.data.to(strategy.device)
+                    for entries in tasks.values():
+                        for key, entry in entries.items():
+                            entries[key] = fitted(entry, parameters.get(key, entry.data))
                 super().before_backward(strategy, **kwargs)
 
             def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
@@ -58,6 +60,14 @@ class EWC(Strategy):
                             key: ParamData(key, init_tensor=value, device=value.device)
                             for key, value in entries.items()
                         }
+
+        def fitted(entry: ParamData, like: torch.Tensor) -> ParamData:
+            """The entry with its parameter's shape and device, 0 for new classes; Avalanche's own growth warns."""
+            if entry.data.shape == like.shape and entry.data.device == like.device:
+                return entry
+            grown = torch.zeros_like(like, requires_grad=False)
+            grown[tuple(slice(n) for n in entry.data.shape)] = entry.data.to(like.device)
+            return ParamData(entry.name, init_tensor=grown, device=like.device)
 
         return [ResumableEWC(self.options.weight)]
 

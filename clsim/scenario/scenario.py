@@ -101,6 +101,7 @@ def load_scenario(scenario: str | Path, overrides: Mapping[str, Any] | Iterable[
     else:
         for text in overrides:
             document.override(*parse_assignment(text), f"--set {text}")
+    _resolve_files(document, Path.cwd())
     return Scenario(validate(document), document=document)
 
 
@@ -108,7 +109,7 @@ FILE_KEYS = (("training", "model", "weights", "file"),)
 
 
 def _resolve_files(document: Document, folder: Path) -> None:
-    """File names in a scenario file are relative to it; those given by --set or Python, to the working folder."""
+    """Make relative file names absolute: first those of the scenario file, then those given by --set or Python."""
     for *sections, key in FILE_KEYS:
         section: Any = document.data
         for name in sections:

@@ -88,7 +88,7 @@ class ReservoirSelection:
 
     Each row has a random key of its own, and the rows with the smallest keys are kept: the same distribution, and no
     state but the rows. Exactly uniform under a total budget; one per class grows with the classes, and what an earlier,
-    smaller memory has dropped cannot come back, so that rows of earlier tasks are then a little rarer.
+    smaller memory has dropped cannot come back, so that rows of earlier tasks are then rarer.
     """
 
     def choose(self, memory: Memory, task: int) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ import torch
 from avalanche.logging import BaseLogger
 
 from clsim.evaluation.history import History
-from clsim.experiment.execution import build_template
+from clsim.experiment.execution import build_template, training_plan
 from clsim.scenario import Scenario, load_scenario
 from clsim.training.composition import Composition
 from clsim.training.template import MultiLabelTemplate
@@ -59,7 +59,7 @@ def build() -> Build:
     ) -> MultiLabelTemplate:
         scenario = _scenario(*(overrides or {}).items())
         composition = Composition(spec, options)
-        plan = composition.derive_plan(scenario.plan(), scenario.truth)
+        plan = training_plan(scenario, composition)
         template = build_template(
             scenario, composition, plan, seed=seed, device="cpu", history=History(plan), loggers=[Silent()]
         )

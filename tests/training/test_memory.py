@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clsim.errors import StrategyError
-from clsim.training.memory import GIVEN, SELECTIONS, UNKNOWN, Budget, ClassBalancedSelection, Memory, RandomSelection
+from clsim.training.memory import GIVEN, UNKNOWN, Budget, Memory, RandomSelection
 
 TASKS = ((0, 2), (2, 4), (4, 7))
 
@@ -77,50 +78,6 @@ def test_a_shrinking_group_keeps_the_rows_it_prefers() -> None:
         assert kept.tolist() == before.rows[before.stored_by == task][: len(kept)].tolist()
 
 
-# --- selection
-
-
-@settings(deadline=None)
-@given(st.integers(1, 30), st.integers(1, 4), st.integers(0, 99))
-def test_every_policy_ranks_each_row_exactly_once(n: int, classes: int, seed: int) -> None:
-    labels = np.random.default_rng(seed).integers(-1, 2, (n, classes)).astype(np.float32)
-    for selection in SELECTIONS.values():
-        assert sorted(selection().rank(labels, seed, 0)) == list(range(n))
-
-
-@pytest.mark.parametrize("name", sorted(SELECTIONS))
-def test_a_ranking_depends_on_seed_and_task_alone(name: str) -> None:
-    labels, selection = task_labels(0, 40)[:, :2], SELECTIONS[name]()
-    order = selection.rank(labels, 0, 0).tolist()
-    np.random.seed(5)  # noqa: NPY002  the global generator must not matter
-    assert selection.rank(labels, 0, 0).tolist() == order
-    assert selection.rank(labels, 1, 0).tolist() != order
-    assert selection.rank(labels, 0, 1).tolist() != order
-
-
-@settings(deadline=None)
-@given(st.integers(0, 99))
-def test_class_balanced_prefixes_are_balanced_while_every_class_has_rows(seed: int) -> None:
-    labels = np.eye(3, dtype=np.float32)[np.repeat([0, 1, 2], [30, 10, 5])]
-    order = ClassBalancedSelection().rank(labels, seed, 0)
-    for length in range(1, 16):
-        counts = labels[order[:length]].sum(axis=0)
-        assert counts.max() - counts.min() <= 1
-
-
-def test_class_balanced_takes_the_class_with_the_fewest_positives_first() -> None:
-    labels = np.eye(3, dtype=np.float32)[np.repeat([0, 1, 2], [30, 5, 10])]
-    order = ClassBalancedSelection().rank(labels, 0, 0)
-    assert labels[order[:6]].argmax(axis=1).tolist() == [1, 2, 0, 1, 2, 0]
-
-
-def test_class_balanced_leaves_rows_without_a_positive_to_the_end() -> None:
-    labels = np.zeros((10, 2), dtype=np.float32)
-    labels[[3, 7], 0] = 1
-    labels[:, 1] = -1
-    assert set(ClassBalancedSelection().rank(labels, 0, 0)[:2]) == {3, 7}
-
-
 # --- labels and provenance
 
 
@@ -179,10 +136,9 @@ def test_bytes_count_images_labels_provenance_and_ids() -> None:
     assert memory.nbytes(image_bytes=300) == 2 * (300 + 8 + 4 * 7 + 2 * 7 + 8)
 
 
-def test_a_memory_continues_from_its_state() -> None:
+def test_a_memory_continues_from_its_state_in_a_file(through_file: Any) -> None:
     memory, other = filled(Budget(total=10), tasks=2), filled(Budget(total=10), tasks=0)
-    state = memory.state_dict()
-    other.load_state_dict(state)
+    other.load_state_dict(through_file(memory.state_dict()))
     for one in (memory, other):
         one.update(2, 200 + np.arange(20), task_labels(2, 20))
     for name in ("rows", "labels", "provenance", "stored_by"):
@@ -194,6 +150,15 @@ def test_a_memory_continues_from_its_state() -> None:
 def test_a_state_is_a_copy() -> None:
     memory = filled(Budget(per_class=1))
     state = memory.state_dict()
-    before = state["labels"].copy()
+    before = state["labels"].clone()
     memory.labels[:] = 0.5
-    assert np.array_equal(state["labels"], before)
+    assert torch.equal(state["labels"], before)
+
+
+def test_what_a_state_was_loaded_into_is_a_copy() -> None:
+    memory = filled(Budget(per_class=1))
+    state = memory.state_dict()
+    before = state["labels"].clone()
+    memory.load_state_dict(state)
+    memory.labels[:] = 0.5
+    assert torch.equal(state["labels"], before)

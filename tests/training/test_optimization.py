@@ -109,6 +109,13 @@ def test_the_constant_schedule_stays_at_the_rate_of_the_task(build: Any, learn: 
     assert [set(rates) for rates in steps.rates.values()] == [{3e-3}, {1e-4}, {1e-4}]
 
 
+def test_joint_trains_every_task_at_the_first_rate_because_it_starts_afresh(build: Any, learn: Any) -> None:
+    steps = Steps()
+    overrides = {"training.schedule": "constant", "training.optimizer.later_lr": 1e-4}
+    learn(build("joint", overrides=overrides, last=[steps]))
+    assert [set(rates) for rates in steps.rates.values()] == [{3e-3}] * 3
+
+
 def test_later_tasks_take_the_first_rate_when_no_other_is_given() -> None:
     for first_task in (True, False):
         assert build_optimizer(section(), nn.Linear(2, 2), first_task).param_groups[0]["lr"] == 0.1

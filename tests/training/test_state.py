@@ -15,7 +15,7 @@ from clsim.errors import RunError
 from clsim.training.template import MultiLabelTemplate
 
 AFTER_A_STEP = [(0, 0, 1), (1, 0, 2), (1, 1, 1), (2, 1, 1)]
-CONCAT = {"replay": "concat"}
+FAST = {"training.precision": "bfloat16", "training.model.channels_last": True, "training.clip_norm": 1.0}
 
 
 class Stateless(SupervisedPlugin):
@@ -71,16 +71,29 @@ def with_dropout(template: MultiLabelTemplate) -> MultiLabelTemplate:
     return template
 
 
+METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("finetune", {}, {}),
+    ("lwf", {}, {}),
+    ("er", {}, {}),
+    ("er", {"replay": "concat"}, {}),
+    ("er", {"selection": "reservoir"}, {}),
+    ("lwf+er", {}, {}),
+    ("ewc", {"weight": 50.0}, {}),
+    ("joint", {}, {}),
+    ("lwf+er", {}, FAST),
+    ("ewc+lwf", {}, {"training.model.freeze": "batch-norm"}),
+    ("er", {}, {"evaluation.every": "epoch"}),
+]
+
+
 @pytest.mark.parametrize("at", AFTER_A_STEP)
-@pytest.mark.parametrize(
-    ("spec", "options"), [("finetune", {}), ("lwf", {}), ("er", {}), ("er", CONCAT), ("lwf+er", {}), ("joint", {})]
-)
+@pytest.mark.parametrize(("spec", "options", "overrides"), METHODS, ids=str)
 def test_a_run_continues_after_any_step_to_the_same_end(
-    build: Any, learn: Any, same_weights: Any, through_file: Any, spec: str, options: Any, at: tuple[int, int, int]
+    build: Any, learn: Any, same_weights: Any, through_file: Any, spec: str, options: Any, overrides: Any, at: Any
 ) -> None:
     snapshot, whole, rest = Snapshot(at), Logged(), Logged()
-    uninterrupted = learn(build(spec, options=options, last=[whole, snapshot]))
-    continued = build(spec, options=options, last=[rest, Snapshot()])
+    uninterrupted = learn(build(spec, options=options, overrides=overrides, last=[whole, snapshot]))
+    continued = build(spec, options=options, overrides=overrides, last=[rest, Snapshot()])
     continued.load_state_dict(through_file(snapshot.state))
     assert same_weights(learn(continued), uninterrupted)
     assert rest.lines == whole.lines[-len(rest.lines) :]
@@ -88,7 +101,7 @@ def test_a_run_continues_after_any_step_to_the_same_end(
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
-@pytest.mark.parametrize("spec", ["finetune", "lwf+er", "joint"])
+@pytest.mark.parametrize("spec", ["finetune", "lwf+er", "ewc", "joint"])
 def test_a_run_continues_between_tasks_to_the_same_end(
     build: Any, learn: Any, same_weights: Any, through_file: Any, spec: str, tasks: int
 ) -> None:

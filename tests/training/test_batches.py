@@ -1,0 +1,70 @@
+"""Batches cover each row once an epoch, whatever the batch size, and a start in the middle is only a position."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clsim.scenario.stream import MultiLabelDataset, RowStore
+from clsim.training.batches import EpochLoader
+
+
+def loader_of(n: int, size: int, more: int = 0) -> EpochLoader:
+    """A loader of rows 0..n-1, its pool enlarged by `more` rows."""
+    store = RowStore(np.zeros((n, 3, 1, 1), np.uint8), np.arange(n), np.zeros((n, 2), np.int8), first_row=0)
+    loader = EpochLoader(MultiLabelDataset.from_rows(store, np.arange(n)), size, seed=0, task=0)
+    loader.enlarge(more)
+    return loader
+
+
+def batches(loader: EpochLoader, epoch: int = 0, first_step: int = 0) -> list[list[int]]:
+    """Pool positions in each batch: the set's own rows, then those beyond them."""
+    loader.start(epoch, first_step)
+    return [[*batch[2].tolist(), *(loader.beyond + len(loader.dataset)).tolist()] for batch in loader]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 20), st.integers(0, 9), st.integers(0, 3))
+def test_each_row_comes_once_an_epoch(n: int, size: int, more: int, epoch: int) -> None:
+    loader = loader_of(n, size, more)
+    met = batches(loader, epoch)
+    assert sorted(row for batch in met for row in batch) == list(range(n + more))
+    assert len(met) == len(loader)
+    assert all(len(batch) == size for batch in met[:-1])
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "sizes"),
+    [
+        (32, 16, [16, 16]),
+        (33, 16, [16, 17]),
+        (34, 16, [16, 16, 2]),
+        (17, 16, [17]),
+        (16, 16, [16]),
+        (1, 16, [1]),
+        (3, 1, [1, 1, 1]),
+        (3, 2, [3]),
+        (5, 2, [2, 3]),
+    ],
+)
+def test_a_last_row_that_would_be_alone_joins_the_batch_before_it(n: int, size: int, sizes: list[int]) -> None:
+    assert [len(batch) for batch in batches(loader_of(n, size))] == sizes
+
+
+@pytest.mark.parametrize("n", [33, 40])
+@pytest.mark.parametrize("first_step", [0, 1])
+def test_a_start_in_the_middle_gives_the_rest_of_the_epoch(n: int, first_step: int) -> None:
+    loader = loader_of(n, 16, more=3)
+    assert batches(loader, 1, first_step) == batches(loader, 1)[first_step:]
+
+
+def test_a_network_with_one_pixel_maps_trains_on_a_task_with_one_row_too_many(build: Any, learn: Any) -> None:
+    sizes = [len(experience.dataset) for experience in build().benchmark.train_stream]
+    size = next(size for size in range(3, 20) if sizes[0] % size == 1)
+    overrides = {"training.model.name": "shufflenet_v2_x0_5", "training.batch_size": size, "training.epochs": 1}
+    template = learn(build(overrides=overrides), tasks=1)
+    assert template.samples_trained == sizes[0]
