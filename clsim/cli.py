@@ -152,6 +152,9 @@ def strategies(name: Annotated[str | None, typer.Argument(help="show the options
         return
     kind = strategy_class(name)
     typer.echo(f"{name}: {_first_line(kind)}")
+    if kind.made_of:
+        typer.echo(f"made of {'+'.join(kind.made_of)}; its options are those of its parts")
+        return
     fields = kind.Options.model_json_schema().get("properties", {})
     rows = [
         (f"strategy.{name}.{key}", _allowed(field), json.dumps(field.get("default")), field.get("description", ""))
@@ -204,6 +207,8 @@ def _allowed(field: dict[str, Any]) -> str:
         return " | ".join(map(str, field["enum"]))
     if "const" in field:
         return str(field["const"])
+    if "anyOf" in field:
+        return " | ".join(_allowed(form) for form in field["anyOf"])
     limits = [f"{sign} {field[key]}" for key, sign in _LIMITS.items() if key in field]
     return " ".join([str(field.get("type", "")), *limits]).strip()
 

@@ -25,8 +25,10 @@ class ER(Strategy):
         replay: Literal["paired", "concat"] = Field(
             "paired", description="one memory row for each new row of a step, or the memory added to the task's data"
         )
-        current_classes: Literal["negative", "ignore"] = Field(
-            "negative", description="unknown classes of the current task in memory rows: read as absent, or left out"
+        current_classes: Literal["negative", "ignore", "refresh"] = Field(
+            "negative",
+            description="unknown classes of the current task in memory rows: read as absent, left out, or told by the "
+            "model itself at the start of every epoch",
         )
         other_classes: Literal["distil", "negative", "ignore"] = Field(
             "distil",

@@ -95,9 +95,9 @@ class Composition:
     def __init__(self, spec: str, options: Mapping[str, Any] | None = None) -> None:
         self.spec = spec
         self.given = dict(options or {})
-        classes = [strategy_class(part) for part in _split(spec)]
+        classes = _parts(spec)
         self.parts = _with_options(classes, self.given)
-        self.name = "+".join(_name(kind) for kind in classes)
+        self.name = "+".join(_name(strategy_class(part)) for part in _split(spec))
         names = [_name(kind) for kind in classes]
         if len(set(names)) < len(names):
             raise StrategyError(f"{spec}: a part is named twice")
@@ -105,6 +105,9 @@ class Composition:
             claimants = [_name(kind) for kind in classes if claim in kind.claims]
             if len(claimants) > 1:
                 raise StrategyError(f"{spec}: {' and '.join(claimants)} both decide the {claim} and cannot be combined")
+        for kind in classes:
+            for need in sorted(kind.needs - {claim for other in classes for claim in other.claims}):
+                raise StrategyError(f"{spec}: {_name(kind)} needs a part that brings the {need}, such as er")
         if len(classes) > 1 and any(kind.restarts for kind in classes):
             whole = next(_name(kind) for kind in classes if kind.restarts)
             raise StrategyError(f"{spec}: {whole} retrains from scratch at every task and cannot be combined")
@@ -169,12 +172,12 @@ def check_options(specs: Sequence[str], options: Mapping[str, Any]) -> dict[str,
     unused = set(options)
     composed = {}
     for spec in specs:
-        classes = [strategy_class(part) for part in _split(spec)]
+        classes = _parts(spec)
         fitting = {key: value for key, value in options.items() if any(_accepts(kind, key) for kind in classes)}
         unused -= set(fitting)
         composed[spec] = Composition(spec, fitting)
     if unused:
-        kinds = [strategy_class(part) for spec in specs for part in _split(spec)]
+        kinds = [kind for spec in specs for kind in _parts(spec)]
         raise StrategyError(_unknown_option(sorted(unused)[0], kinds))
     return composed
 
@@ -184,6 +187,12 @@ def _split(spec: str) -> list[str]:
     if not all(parts):
         raise StrategyError(f"strategy {spec!r}: expected a name, or names joined with +, such as lwf+er")
     return parts
+
+
+def _parts(spec: str) -> list[type[Strategy]]:
+    """The classes a spec stands for; a strategy that is made of others stands for them."""
+    named = [strategy_class(part) for part in _split(spec)]
+    return [part for kind in named for part in (map(strategy_class, kind.made_of) if kind.made_of else (kind,))]
 
 
 def _located(part: str) -> str:

@@ -191,6 +191,24 @@ class Memory:
         keys = raw_integers(rounds * len(self), self.seed, "replay", *position).reshape(rounds, len(self))
         return np.argsort(keys, axis=1, kind="stable").reshape(-1)[:n]
 
+    def relabel(
+        self, which: NDArray[np.int64], columns: tuple[int, int], labels: NDArray[np.float32], task: int
+    ) -> None:
+        """Write predicted labels over entries that nothing was given for.
+
+        Args:
+            which: int64 [n], positions in the memory.
+            columns: column range [start, stop).
+            labels: float32 [n, stop - start]: 1, 0, (0, 1) soft, -1 leaves an entry unknown.
+            task: index of the task after which they were predicted.
+        """
+        start, stop = columns
+        block = np.ix_(which, np.arange(start, stop))
+        free = self.provenance[block] != GIVEN
+        self.labels[block] = np.where(free, labels, self.labels[block])
+        source = np.where(labels == UNKNOWN, UNKNOWN, task + 1)
+        self.provenance[block] = np.where(free, source, self.provenance[block]).astype(np.int16)
+
     def state_dict(self) -> dict[str, Any]:
         return {name: torch.from_numpy(getattr(self, name).copy()) for name in _ARRAYS}
 

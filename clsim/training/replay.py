@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from avalanche.core import SupervisedPlugin
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clsim.scenario.stream import RowStore
@@ -14,19 +16,27 @@ from clsim.training.memory import Memory
 from clsim.training.unknown import assume_negative
 
 Mode = Literal["paired", "concat"]
-CurrentClasses = Literal["negative", "ignore"]
+CurrentClasses = Literal["negative", "ignore", "refresh"]
 OtherClasses = Literal["distil", "negative", "ignore"]
+
+
+REFRESH_THRESHOLD = 0.8
+"""DECIDED: as online relabelling's; an untrained head, near 0.5 everywhere, then says negative, not noise."""
 
 
 class Replay(SupervisedPlugin):
     """Adds memory rows to the training batches and stores rows after each task.
+
+    Attributes:
+        after_update: called with (strategy, this plugin) once a task's rows are stored, for relabelling.
 
     Args:
         memory: what is stored.
         store: where the images of row ids are.
         mode: paired adds as many memory rows as new rows to every step; concat adds the memory to the task's data, so
             that a small memory weighs little (the KRT way).
-        current_classes: what the unknown classes of the task being trained mean in memory rows: negative or ignore.
+        current_classes: what the unknown classes of the task being trained mean in memory rows: negative; ignore; or
+            refresh: at the start of each epoch the model itself says, 1 above `REFRESH_THRESHOLD`, else 0.
         other_classes: what their other unknown classes mean: distil (where there is a teacher), negative or ignore.
     """
 
@@ -39,6 +49,8 @@ class Replay(SupervisedPlugin):
         self.mode = mode
         self.current_classes = current_classes
         self.other_classes = other_classes
+        self.after_update: Callable[[Any, Replay], None] | None = None
+        self._refreshed: NDArray[np.float32] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -49,6 +61,12 @@ class Replay(SupervisedPlugin):
         if self.mode == "concat":
             strategy.loader.enlarge(len(self.memory))
 
+    def before_training_epoch(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        if self.current_classes == "refresh" and len(self.memory):
+            scores = strategy.probabilities(strategy.model, self.store, self.memory.rows)
+            classes = strategy.experience.classes_in_this_experience
+            self._refreshed = (scores[:, classes] > REFRESH_THRESHOLD).astype(np.float32)
+
     def before_training_iteration(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         if self.mode == "concat":
             drawn = strategy.loader.beyond
@@ -57,15 +75,19 @@ class Replay(SupervisedPlugin):
             drawn = self.memory.draw(len(strategy.mb_x), position.task, position.epoch, position.step)
         if len(drawn):
             strategy.extend_batch(*self._fetch(drawn))
-            self._apply_policies(strategy)
+            self._apply_policies(strategy, drawn)
 
     def _fetch(self, positions: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         rows = self.memory.rows[positions]
         return self.store.images(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
 
-    def _apply_policies(self, strategy: Any) -> None:
+    def _apply_policies(self, strategy: Any, drawn: NDArray[np.int64]) -> None:
         classes = strategy.experience.classes_in_this_experience
         start, stop = classes[0], classes[-1] + 1
+        if self._refreshed is not None:
+            block = strategy.mb_y[-len(drawn) :, start:stop]
+            told = torch.from_numpy(self._refreshed[drawn]).to(block.device)
+            block.copy_(torch.where(block < 0, told, block))
         if self.current_classes == "negative":
             assume_negative(strategy.mb_y, strategy.replayed, start, stop)
         if self.other_classes == "negative":
@@ -77,9 +99,14 @@ class Replay(SupervisedPlugin):
         rows = strategy.experience.dataset.rows()
         task = strategy.experience.current_experience
         self.memory.update(task, rows, self.store.memory_targets(rows))
+        self._refreshed = None
+        if self.after_update is not None:
+            self.after_update(strategy, self)
 
     def state_dict(self) -> dict[str, Any]:
-        return self.memory.state_dict()
+        refreshed = None if self._refreshed is None else torch.from_numpy(self._refreshed.copy())
+        return {"memory": self.memory.state_dict(), "refreshed": refreshed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.memory.load_state_dict(state)
+        self.memory.load_state_dict(state["memory"])
+        self._refreshed = None if state["refreshed"] is None else state["refreshed"].numpy().copy()

@@ -63,11 +63,15 @@ class Strategy:
         name: what users type; also the folder of its runs.
         claims: what only one part of a composition may decide: "criterion", "memory", "old_classes" (what unknown old
             classes of new images mean), "distillation", "plan".
+        needs: claims that another part of the composition must make.
+        made_of: names of the parts this strategy stands for (`rebll`); it then has nothing of its own.
         restarts: every task trains a freshly initialised network.
     """
 
     name: ClassVar[str] = ""
     claims: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[frozenset[str]] = frozenset()
+    made_of: ClassVar[tuple[str, ...]] = ()
     restarts: ClassVar[bool] = False
 
     class Options(Options):

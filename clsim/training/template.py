@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from avalanche.core import BasePlugin, BaseSGDPlugin, SupervisedPlugin
-from avalanche.evaluation.metric_definitions import PluginMetric
-from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates import SupervisedTemplate
 from avalanche.training.templates.base_sgd import PeriodicEval
 from avalanche.training.utils import trigger_plugins
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clsim.errors import RunError
 from clsim.models.network import MultiLabelNet
-from clsim.randomness import derive_seed
 from clsim.scenario.schema import TrainingSection
-from clsim.scenario.stream import MultiLabelBenchmark
+from clsim.scenario.stream import MultiLabelBenchmark, RowStore
 from clsim.training.batches import EpochLoader, EvaluationLoader
+from clsim.training.events import STEP_EVENTS, callbacks
 from clsim.training.optimization import build_optimizer, build_schedule
-
-STEP_EVENTS = (
-    "before_training_iteration",
-    "before_forward",
-    "after_forward",
-    "before_backward",
-    "after_backward",
-    "before_update",
-    "after_update",
-    "after_training_iteration",
-)
+from clsim.training.seeding import seed_generators
 
 
 @dataclass
@@ -147,7 +134,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self._after_train_dataset_adaptation(**kwargs)
         self.make_train_dataloader(**kwargs)
         self.model = self.model_adaptation()
-        self._step_callbacks = {event: self._callbacks(event) for event in STEP_EVENTS}
+        self._step_callbacks = {event: callbacks(self.plugins, event) for event in STEP_EVENTS}
         self.make_optimizer()
         if resumed:
             self._load_task_state()
@@ -224,6 +211,22 @@ class MultiLabelTemplate(SupervisedTemplate):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             return model(x).float()
 
+    @torch.no_grad()
+    def probabilities(self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Scores of training rows under evaluation mode, float32 [n, classes of the model's head], in 0..1.
+
+        The model's mode and the random generators are left as they were.
+        """
+        modes = {module: module.training for module in model.modules()}
+        model.to(self.device).eval()
+        parts = []
+        for start in range(0, len(rows), self.eval_mb_size):
+            x = store.images(rows[start : start + self.eval_mb_size]).to(self.device)
+            parts.append(self.logits(model, x).sigmoid().cpu().numpy())
+        for module, training in modes.items():
+            module.training = training
+        return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
+
     def optimizer_step(self) -> None:
         """One step, after limiting the norm of all gradients together if the scenario says so."""
         if self.config.clip_norm is not None:
@@ -289,10 +292,6 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.schedule = build_schedule(self.config.schedule, self.optimizer, self.train_epochs * len(self.dataloader))
 
     # events
-
-    def _callbacks(self, event: str) -> list[Callable[..., Any]]:
-        """Bound methods of the plugins that do something at an event; the base classes' empty ones are left out."""
-        return [getattr(plugin, event) for plugin in self.plugins if _listens(plugin, event)]
 
     def _notify(self, event: str) -> None:
         for callback in self._step_callbacks[event]:
@@ -364,32 +363,9 @@ class MultiLabelTemplate(SupervisedTemplate):
         return owners
 
 
-def seed_generators(seed: int, *purpose: Any, device: torch.device) -> None:
-    """Seed Python's, NumPy's and torch's global generators from (seed, purpose), for dropout and stock plugins."""
-    derived = derive_seed(seed, *purpose)
-    random.seed(derived)
-    np.random.seed(derived % 2**32)  # noqa: NPY002  the global generator is what stock plugins use
-    torch.default_generator.manual_seed(derived)
-    if device.type == "cuda":
-        torch.cuda.manual_seed_all(derived)
-
-
 def _where(position: Position) -> tuple[int, int, int]:
     return position.task, position.epoch, position.step
 
 
 def _trainable(model: torch.nn.Module) -> list[int]:
     return [id(parameter) for parameter in model.parameters() if parameter.requires_grad]
-
-
-_SILENT = (BasePlugin, BaseSGDPlugin, SupervisedPlugin, PluginMetric, BaseLogger)
-"""Avalanche's base classes, whose callbacks do nothing."""
-
-
-def _listens(plugin: Any, event: str) -> bool:
-    if isinstance(plugin, EvaluationPlugin):
-        return any(_listens(part, event) for part in [*plugin.metrics, *plugin.loggers])
-    for kind in type(plugin).__mro__:
-        if event in vars(kind):
-            return kind not in _SILENT
-    return hasattr(plugin, event)

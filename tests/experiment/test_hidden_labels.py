@@ -32,6 +32,11 @@ METHODS = [
     ("er", {"selection": "reservoir"}),
     ("ewc", {}),
     ("ewc+lwf+er", {"ewc.weight": 10.0}),
+    ("akd", {}),
+    ("akd+er", {"decay_on": "positive"}),
+    ("er+or", {"threshold": 0.3}),
+    ("er+or", {"threshold": "adaptive", "current_classes": "refresh"}),
+    ("rebll", {"threshold": "prior", "current_classes": "ignore"}),
 ]
 STREAMS: dict[str, dict[str, Any]] = {
     "disjoint": {"stream.assignment.disjoint": "random"},

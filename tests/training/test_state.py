@@ -83,6 +83,9 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("lwf+er", {}, FAST),
     ("ewc+lwf", {}, {"training.model.freeze": "batch-norm"}),
     ("er", {}, {"evaluation.every": "epoch"}),
+    ("akd", {}, {}),
+    ("er+or", {"threshold": "adaptive", "current_classes": "refresh"}, {}),
+    ("rebll", {"threshold": "prior"}, {}),
 ]
 
 

@@ -1,0 +1,172 @@
+"""Online relabelling: predictions fill the unknown labels of memory rows (OR, the label-level half of RebLL)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from avalanche.core import SupervisedPlugin
+from numpy.typing import NDArray
+
+from clsim.models.network import MultiLabelNet
+from clsim.randomness import permutation
+from clsim.training.memory import UNKNOWN
+from clsim.training.replay import Replay
+
+Floats = NDArray[np.float32]
+
+
+def relabel(scores: Floats, thresholds: Floats, soft: bool = False, ternary: bool = False) -> Floats:
+    """Labels from scores: 1 where the score is above the threshold, else 0.
+
+    Args:
+        scores: probabilities, float32 [n, k].
+        thresholds: float32 [k], one a class; above 1 every label is 0.
+        soft: keep the score itself as the label.
+        ternary: leave scores between 1 - threshold and threshold unknown (-1).
+
+    Returns:
+        float32 [n, k].
+    """
+    if soft:
+        return scores.astype(np.float32)
+    labels = (scores > thresholds).astype(np.float32)
+    if ternary:
+        labels[(scores <= thresholds) & (scores >= 1 - thresholds)] = UNKNOWN
+    return labels
+
+
+def break_even(scores: Floats, labels: Floats, default: float) -> Floats:
+    """The threshold of each class at which as many images are predicted as truly show it (precision = recall).
+
+    Args:
+        scores: probabilities, float32 [n, k], of held-out images.
+        labels: their visible labels, [n, k]; -1 unknown.
+        default: for classes without a positive or without a negative there.
+
+    Returns:
+        float32 [k]: halfway between the last predicted score and the next.
+    """
+    thresholds = np.full(scores.shape[1], default, dtype=np.float32)
+    for column in range(scores.shape[1]):
+        known = labels[:, column] >= 0
+        positives = int((labels[known, column] == 1).sum())
+        if 0 < positives < known.sum():
+            falling = -np.sort(-scores[known, column])
+            thresholds[column] = (falling[positives - 1] + falling[positives]) / 2
+    return thresholds
+
+
+class OnlineRelabelling(SupervisedPlugin):
+    """OR: after each task, unknown labels of the memory are filled so that it shows the classes' true distribution.
+
+    The paper's label block matrix has memory rows by the task that stored them, columns by task; given labels are the
+    diagonal. After task t:
+        above the diagonal: rows stored before t get their labels of the classes of t from the model just trained;
+        below the diagonal: rows stored by t get their labels of all older classes from the model before t.
+    Given entries are never overwritten, classes still to come never touched; `Memory.provenance` keeps where each label
+    is from.
+
+    Args:
+        threshold: a probability; "adaptive": per class the break-even threshold on a tenth of the task's images that is
+            held out from training; "prior": the score above which a share n_c / images seen so far lies. Thresholds
+            stay with their class. DECIDED, all three: the paper only says that confident predictions become labels.
+        fallback: threshold of classes for which "adaptive" has no positive held out.
+        soft, ternary: see `relabel`.
+        tasks: column range [start, stop) of each task.
+        new_model: makes a network of the run's architecture, to load a saved one into.
+        seed: the run's seed.
+    """
+
+    def __init__(
+        self,
+        threshold: float | Literal["adaptive", "prior"],
+        fallback: float,
+        soft: bool,
+        ternary: bool,
+        tasks: tuple[tuple[int, int], ...],
+        new_model: Callable[[], MultiLabelNet],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.fallback = fallback
+        self.soft = soft
+        self.ternary = ternary
+        self.tasks = tasks
+        self.new_model = new_model
+        self.seed = seed
+        self.previous: MultiLabelNet | None = None
+        n_classes = tasks[-1][1]
+        self.thresholds = np.full(n_classes, fallback if isinstance(threshold, str) else threshold, dtype=np.float32)
+        self.positives = np.zeros(n_classes, dtype=np.int64)
+        self.rows_seen = 0
+        self.held_out: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        """Be called once the memory has been updated, whatever the order of the plugins; also on resume."""
+        replay = next(plugin for plugin in strategy.plugins if isinstance(plugin, Replay))
+        replay.after_update = self.relabel_memory
+
+    def after_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        if self.threshold == "adaptive":
+            data, task = strategy.adapted_dataset, strategy.experience.current_experience
+            order = permutation(len(data), self.seed, "relabelling", task)
+            tenth = max(1, len(data) // 10)
+            self.held_out = data.rows()[np.sort(order[:tenth])]
+            strategy.adapted_dataset = data.subset(np.sort(order[tenth:]).tolist())
+
+    def relabel_memory(self, strategy: Any, replay: Replay) -> None:
+        """Fill the blocks beside the diagonal, after the memory has taken in the task's rows."""
+        memory, task = replay.memory, strategy.experience.current_experience
+        start, seen = self.tasks[task]
+        self._update_thresholds(strategy, replay, task)
+        above = memory.stored_by < task, (start, seen), strategy.model
+        below = memory.stored_by == task, (0, start), self.previous
+        for rows, columns, model in (above, below):
+            positions = np.flatnonzero(rows)
+            if model is not None and len(positions):
+                scores = strategy.probabilities(model, replay.store, memory.rows[positions])[:, slice(*columns)]
+                memory.relabel(positions, columns, self._labels(scores, columns), task)
+        self.previous = copy.deepcopy(strategy.model).eval().requires_grad_(False)
+
+    def _update_thresholds(self, strategy: Any, replay: Replay, task: int) -> None:
+        start, seen = self.tasks[task]
+        rows = strategy.experience.dataset.rows()
+        labels = replay.store.targets(rows).numpy()[:, start:seen]
+        self.positives[start:seen] = (labels == 1).sum(axis=0)
+        self.rows_seen += len(rows)
+        if self.threshold == "adaptive":
+            scores = strategy.probabilities(strategy.model, replay.store, self.held_out)[:, start:seen]
+            held_out = replay.store.targets(self.held_out).numpy()[:, start:seen]
+            self.thresholds[start:seen] = break_even(scores, held_out, self.fallback)
+
+    def _labels(self, scores: Floats, columns: tuple[int, int]) -> Floats:
+        thresholds = self.thresholds[slice(*columns)]
+        if self.threshold == "prior":
+            share = np.clip(self.positives[slice(*columns)] / max(1, self.rows_seen), 0, 1)
+            quantiles = [np.quantile(column, 1 - part) for column, part in zip(scores.T, share, strict=True)]
+            thresholds = np.array(quantiles, dtype=np.float32)
+        return relabel(scores, thresholds, self.soft, self.ternary)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "previous": None if self.previous is None else self.previous.state_dict(),
+            "thresholds": torch.from_numpy(self.thresholds.copy()),
+            "positives": torch.from_numpy(self.positives.copy()),
+            "rows_seen": self.rows_seen,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.thresholds = state["thresholds"].numpy().copy()
+        self.positives = state["positives"].numpy().copy()
+        self.rows_seen = state["rows_seen"]
+        self.previous = None
+        if state["previous"] is not None:
+            self.previous = self.new_model()
+            self.previous.head.grow(len(state["previous"]["head.bias"]))
+            self.previous.load_state_dict(state["previous"])
+            self.previous.eval().requires_grad_(False)

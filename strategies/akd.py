@@ -1,0 +1,55 @@
+"""AKD, the loss-level half of RebLL (Du et al., "Rebalancing Multi-Label Class-Incremental Learning", AAAI 2025)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from clsim.training import strategy
+from clsim.training.strategy import Context, Strategy
+
+
+class AKD(Strategy):
+    """Asymmetric knowledge distillation: negatives emphasised, over-confident teacher predictions weakened.
+
+        L = L_cls + kd_weight * L_kd,   see `emphasised_negatives` and `decayed_distillation` in clsim.training.losses
+
+    The first task has no teacher: L = L_cls. With gamma = 0 and decay = 0 it is `lwf`, bit for bit.
+    """
+
+    name = "akd"
+    claims: ClassVar[frozenset[str]] = frozenset({"criterion", "old_classes", "distillation"})
+
+    class Options(strategy.Options):
+        gamma: float = Field(
+            1.0, ge=0, description="how much confident positives count less in the classification term"
+        )
+        decay: float = Field(1.0, ge=0, description="lambda: how much confident teacher predictions count less")
+        decay_on: Literal["both", "positive"] = Field(
+            "both", description="the decay multiplies the whole distillation entry, or its positive half"
+        )
+        kd_weight: float = Field(1.0, ge=0, description="factor of the distillation term")
+        old_classes: Literal["distil", "negative", "ignore"] = Field(
+            "distil", description="unknown old classes of new images: from the teacher, read as absent, or left out"
+        )
+
+    def criterion(self) -> Any:
+        from clsim.training.losses import emphasised_negatives
+
+        return partial(emphasised_negatives, gamma=self.options.gamma)
+
+    def plugins(self, context: Context) -> list[Any]:
+        from clsim.training.distillation import Distillation
+        from clsim.training.losses import decayed_distillation
+        from clsim.training.unknown import OldClassesOfNewRows
+
+        loss = partial(decayed_distillation, decay=self.options.decay, on=self.options.decay_on)
+        return [
+            OldClassesOfNewRows(self.options.old_classes),
+            Distillation(loss, self.options.kd_weight, context.new_model),
+        ]
+
+    def first_task_key(self) -> str | None:
+        return f"akd gamma={self.options.gamma}"

@@ -1,0 +1,47 @@
+"""OR, the label-level half of RebLL (Du et al., "Rebalancing Multi-Label Class-Incremental Learning", AAAI 2025)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from clsim.training import strategy
+from clsim.training.strategy import Context, Strategy
+
+
+class OnlineRelabelling(Strategy):
+    """After each task, predictions fill the unknown labels of the memory. Combine it with a memory: `er+or`."""
+
+    name = "or"
+    claims: ClassVar[frozenset[str]] = frozenset({"relabelling"})
+    needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+
+    class Options(strategy.Options):
+        threshold: Annotated[float, Field(gt=0)] | Literal["adaptive", "prior"] = Field(
+            0.8,
+            description="probability above which a label is 1 (above 1: all are 0); adaptive: break-even of a class on "
+            "a held-out tenth of its task; prior: the quantile at the class's share of the images seen",
+        )
+        fallback: float = Field(0.8, gt=0, description="threshold of classes that adaptive cannot judge")
+        soft: bool = Field(False, description="keep the probability as the label")
+        ternary: bool = Field(False, description="leave probabilities between 1 - threshold and threshold unknown")
+
+    def plugins(self, context: Context) -> list[Any]:
+        from clsim.training.relabelling import OnlineRelabelling as Plugin
+
+        options = self.options
+        return [
+            Plugin(
+                options.threshold,
+                options.fallback,
+                options.soft,
+                options.ternary,
+                context.tasks,
+                context.new_model,
+                context.seed,
+            )
+        ]
+
+    def first_task_key(self) -> str | None:
+        return "or adaptive" if self.options.threshold == "adaptive" else ""  # adaptive holds images out from the start

@@ -1,0 +1,17 @@
+"""RebLL (Du, Zhou, Lyu, Li, Xie, Shen, Hu, Liu: "Rebalancing Multi-Label Class-Incremental Learning", AAAI 2025)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from clsim.training.strategy import Strategy
+
+
+class RebLL(Strategy):
+    """AKD against the imbalance of the loss, OR against the imbalance of the labels, and replay: `akd+or+er`.
+
+    Its options are those of its parts: strategy.akd.gamma, strategy.or.threshold, strategy.er.selection and so on.
+    """
+
+    name = "rebll"
+    made_of: ClassVar[tuple[str, ...]] = ("akd", "er", "or")

@@ -1,0 +1,19 @@
+"""Every shipped scenario runs, in small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import clsim
+from clsim.scenario import shipped_scenarios
+
+
+@pytest.mark.parametrize("name", shipped_scenarios())
+def test_a_shipped_scenario_dry_runs(name: str, tmp_path: Path) -> None:
+    small = {"dataset.train": 120, "dataset.test": 60, "training.epochs": 1, "threads": 1}
+    result = clsim.run(name, "lwf+er", overrides=small, out=tmp_path).result
+    tasks = len(clsim.load_scenario(name).plan().tasks)
+    assert len(result["mAP"]) == tasks
+    assert all(value is not None for value in result["mAP"])
