@@ -24,11 +24,11 @@ from clsim.training.replay import Replay
 from clsim.training.template import MultiLabelTemplate
 
 CLASSES = 10
-MEMORY = 200
+MEMORY = 128
 WORKLOADS = {  # network: (image size, batch size, steps an epoch, rounds)
     "mlp": (16, 64, 100, 15),
-    "tiny-resnet": (32, 64, 10, 9),
-    "resnet18": (64, 32, 4, 7),
+    "tiny-resnet": (32, 64, 15, 15),
+    "resnet18": (64, 32, 4, 9),
 }
 
 

@@ -103,21 +103,24 @@ class History:
 
     def matrix(self) -> Floats:
         """R [T, T] in percent: R[t, k] = mean AP over the classes of task k after task t; NaN for k > t."""
-        columns = [slice(*task.classes) for task in self.plan.tasks]
-        trained = ~np.isnan(self.seen_map)
-        return np.array(
-            [
-                [
-                    mean_ap(row[part], self.empty_classes) if k <= t and trained[t] else np.nan
-                    for k, part in enumerate(columns)
-                ]
-                for t, row in enumerate(self.ap)
-            ]
-        )
+        starts = [task.classes[0] for task in self.plan.tasks]
+        known = np.add.reduceat(~np.isnan(self.ap), starts, axis=1, dtype=np.int64)
+        counted = known if self.empty_classes == "skip" else np.diff([*starts, self.plan.n_classes])
+        total = np.add.reduceat(np.nan_to_num(self.ap), starts, axis=1)
+        values = np.divide(100 * total, counted, out=np.full(total.shape, np.nan), where=counted > 0)
+        n_tasks = len(starts)
+        values[np.triu(np.ones((n_tasks, n_tasks), dtype=bool), k=1) | np.isnan(self.seen_map)[:, None]] = np.nan
+        return values
 
     def group_map(self) -> dict[str, Floats]:
         """mAP in percent of the seen classes of each group after each task, float64 [T]; NaN while none is seen."""
-        return {name: np.array([mean_ap(row[self.plan.groups.columns(name)]) for row in self.ap]) for name in GROUPS}
+        values = {}
+        for name in GROUPS:
+            part = self.ap[:, self.plan.groups.columns(name)]
+            known = (~np.isnan(part)).sum(axis=1)
+            total = 100 * np.nan_to_num(part).sum(axis=1)
+            values[name] = np.divide(total, known, out=np.full(len(part), np.nan), where=known > 0)
+        return values
 
     def values(self) -> dict[str, float]:
         """The scalars after the last scored task, by TensorBoard tag; NaN where undefined."""
