@@ -29,7 +29,7 @@ TINY = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_overrides() -> dict[str, object]:
     """Overrides that make digits-b0c2 a matter of a second: three tasks of 4, 4 and 2 classes."""
     return dict(TINY)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from clsim.experiment.progress import Progress, read_state
+from clsim.files import write_atomically
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -68,5 +69,5 @@ def _reason(folder: Path, code: int) -> str:
     path = folder / "error.txt"
     if not path.is_file():
         how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        path.write_text(f"{how}; see {folder / 'output.txt'}\n", encoding="utf-8")
+        write_atomically(path, f"{how}; see {folder / 'output.txt'}\n")
     return path.read_text(encoding="utf-8").splitlines()[0]

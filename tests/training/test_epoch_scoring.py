@@ -23,21 +23,13 @@ def test_scoring_every_epoch_leaves_the_weights_as_they_are(
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folders(tiny_overrides: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Run folders of the same run scored after each task, and after each epoch."""
-    overrides = {
-        "dataset.train": 60,
-        "dataset.test": 40,
-        "stream.increment": 4,
-        "training.epochs": 2,
-        "training.batch_size": 16,
-        "training.model.image_size": 28,
-        "memory.budget.per_class": 2,
-        "threads": 1,
-    }
     out = tmp_path_factory.mktemp("scoring")
     return {
-        every: clsim.run("digits-b0c2", "er", overrides=overrides | {"evaluation.every": every}, out=out / every).folder
+        every: clsim.run(
+            "digits-b0c2", "er", overrides=tiny_overrides | {"evaluation.every": every}, out=out / every
+        ).folder
         for every in ("task", "epoch")
     }
 

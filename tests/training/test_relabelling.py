@@ -71,6 +71,14 @@ def test_given_labels_never_change_and_classes_to_come_are_never_touched(
         assert (memory.labels[:, :seen] != UNKNOWN).all()
 
 
+def test_labels_given_beside_the_diagonal_are_kept_too(build: Any, learn: Any) -> None:
+    """Where the stream shows all classes nothing is left to relabel."""
+    template = learn(build("er+or", options={"soft": True}, overrides={"labels.visible": "full"}))
+    memory = memory_of(template)
+    np.testing.assert_array_equal(memory.labels, template.benchmark.train_rows.targets(memory.rows).numpy())
+    assert (memory.provenance == GIVEN).all()
+
+
 def test_each_block_is_told_by_the_model_of_its_task(build: Any, learn: Any) -> None:
     """Above the diagonal the model just trained, below it the one before; provenance names the task."""
 
@@ -84,7 +92,7 @@ def test_each_block_is_told_by_the_model_of_its_task(build: Any, learn: Any) -> 
             self.scores.append(strategy.probabilities(strategy.model, strategy.benchmark.train_rows, rows))
 
     keep = Keep()
-    memory = memory_of(learn(build("er+or", options={"threshold": 0.3}, last=[keep])))
+    memory = memory_of(learn(build("er+or", options={"soft": True}, last=[keep])))
     for stored in range(3):
         rows = memory.stored_by == stored
         for task, (start, stop) in enumerate(TASKS):
@@ -92,8 +100,8 @@ def test_each_block_is_told_by_the_model_of_its_task(build: Any, learn: Any) -> 
                 assert (memory.provenance[rows, start:stop] == GIVEN).all()
                 continue
             model, when = (task, task) if task > stored else (stored - 1, stored)
-            expected = keep.scores[model][memory.rows[rows], start:stop] > 0.3
-            np.testing.assert_array_equal(memory.labels[rows, start:stop], expected)
+            expected = keep.scores[model][memory.rows[rows], start:stop]
+            np.testing.assert_allclose(memory.labels[rows, start:stop], expected, atol=1e-5)
             assert (memory.provenance[rows, start:stop] == when + 1).all()
 
 
