@@ -161,3 +161,33 @@ def test_refreshed_labels_are_the_models_own_and_are_not_stored(build: Any, lear
     shown = template.benchmark.train_rows.targets(memory.rows).numpy()
     np.testing.assert_array_equal(memory.labels, shown)
     assert not same_weights(template, learn(build("er", options={"current_classes": "ignore"})))
+
+
+@pytest.mark.parametrize("visible", ["task", "full"])
+def test_refreshed_labels_fill_only_what_is_unknown_with_the_models_word_at_the_epochs_start(
+    build: Any, learn: Any, monkeypatch: pytest.MonkeyPatch, visible: str
+) -> None:
+    monkeypatch.setattr("clsim.training.replay.REFRESH_THRESHOLD", 0.4)  # low enough for both answers to occur
+
+    class Watch(SupervisedPlugin):
+        def __init__(self) -> None:
+            super().__init__()
+            self.told: list[float] = []
+
+        def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+            store = strategy.benchmark.train_rows
+            self.scores = strategy.probabilities(strategy.model, store, np.arange(len(store._samples)))
+
+        def before_forward(self, strategy: Any, **kwargs: Any) -> None:
+            columns = strategy.experience.classes_in_this_experience
+            rows = strategy.mbatch[2][strategy.replayed].numpy()
+            shown = strategy.benchmark.train_rows.targets(rows).numpy()[:, columns]
+            said = self.scores[rows][:, columns] > 0.4
+            expected = np.where(shown == UNKNOWN, said, shown)
+            np.testing.assert_array_equal(strategy.mb_y[strategy.replayed][:, columns].numpy(), expected)
+            self.told += expected[shown == UNKNOWN].tolist()
+
+    watch = Watch()
+    options, overrides = {"current_classes": "refresh"}, {"labels.visible": visible}
+    learn(build("er", options=options, overrides=overrides, last=[watch]))
+    assert set(watch.told) == ({0.0, 1.0} if visible == "task" else set())
