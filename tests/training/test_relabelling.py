@@ -167,7 +167,7 @@ def test_refreshed_labels_are_the_models_own_and_are_not_stored(build: Any, lear
 def test_refreshed_labels_fill_only_what_is_unknown_with_the_models_word_at_the_epochs_start(
     build: Any, learn: Any, monkeypatch: pytest.MonkeyPatch, visible: str
 ) -> None:
-    monkeypatch.setattr("clsim.training.replay.REFRESH_THRESHOLD", 0.4)  # low enough for both answers to occur
+    monkeypatch.setattr("clsim.training.replay.REFRESH_THRESHOLD", 0.5)  # low enough for both answers to occur
 
     class Watch(SupervisedPlugin):
         def __init__(self) -> None:
@@ -182,7 +182,7 @@ def test_refreshed_labels_fill_only_what_is_unknown_with_the_models_word_at_the_
             columns = strategy.experience.classes_in_this_experience
             rows = strategy.mbatch[2][strategy.replayed].numpy()
             shown = strategy.benchmark.train_rows.targets(rows).numpy()[:, columns]
-            said = self.scores[rows][:, columns] > 0.4
+            said = self.scores[rows][:, columns] > 0.5
             expected = np.where(shown == UNKNOWN, said, shown)
             np.testing.assert_array_equal(strategy.mb_y[strategy.replayed][:, columns].numpy(), expected)
             self.told += expected[shown == UNKNOWN].tolist()
