@@ -31,6 +31,7 @@ def main() -> None:
         for replay in (False, True)
         for row in training_step.measure(name, replay)
     ]
+    rebll = [row for name in training_step.WORKLOADS for row in training_step.measure_rebll(name)]
     parts = [
         "# Speed\n",
         f"`make bench` on {datetime.date.today()}: {facts['cpu']}, one thread, {platform.platform()}, "
@@ -38,6 +39,9 @@ def main() -> None:
         "## A training step\n",
         "Ratio to the hand-written loop with a batched-fetch DataLoader; same network, loss, optimiser and schedule.\n",
         table(("network", "replay", "way", "ms a step", "ratio"), steps) + "\n",
+        "## A step of RebLL\n",
+        "One more forward pass, of the teacher, against a plain replay step; relabelling runs between tasks.\n",
+        table(("network", "step", "ms", "ratio"), rebll) + "\n",
         f"## Average precision of {ranking.IMAGES} x {ranking.CLASSES} scores\n",
         table(("way", "ms", "ratio to clsim"), ranking.measure()) + "\n",
         "## Streams of many tasks\n",

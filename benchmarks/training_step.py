@@ -1,4 +1,4 @@
-"""A training step of clsim against hand-written loops and stock Avalanche."""
+"""A training step of clsim against hand-written loops and stock Avalanche; what a teacher adds to it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 from benchmarks.timing import side_by_side
 from benchmarks.workload import RandomSource, network, scenario
 from clsim.evaluation.plugins import EpochLosses
+from clsim.scenario import Scenario
 from clsim.scenario.stream import MultiLabelBenchmark, RowStore, collate_rows
-from clsim.training.losses import masked_bce
+from clsim.training.distillation import Distillation
+from clsim.training.losses import decayed_distillation, emphasised_negatives, masked_bce
 from clsim.training.memory import Budget, Memory, RandomSelection
 from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.replay import Replay
 from clsim.training.template import MultiLabelTemplate
+from clsim.training.unknown import OldClassesOfNewRows
 
 CLASSES = 10
 MEMORY = 128
@@ -32,16 +35,20 @@ WORKLOADS = {  # network: (image size, batch size, steps an epoch, rounds)
 }
 
 
-def measure(name: str, replay: bool) -> list[tuple[str, ...]]:
-    """Rows (network, replay, way, ms a step, ratio to the hand-written DataLoader loop)."""
-    size, batch, steps, rounds = WORKLOADS[name]
-    stream = scenario(
+def _stream(size: int, batch: int, steps: int) -> Scenario:
+    return scenario(
         RandomSource(CLASSES, batch * steps, 10),
         stream__increment=CLASSES,
         training__epochs=1,
         training__batch_size=batch,
         training__model__image_size=size,
     )
+
+
+def measure(name: str, replay: bool) -> list[tuple[str, ...]]:
+    """Rows (network, replay, way, ms a step, ratio to the hand-written DataLoader loop)."""
+    size, batch, steps, rounds = WORKLOADS[name]
+    stream = _stream(size, batch, steps)
     benchmark = stream.benchmark()
     ways = {
         "hand-written, DataLoader with batched fetch": hand_written(
@@ -53,6 +60,24 @@ def measure(name: str, replay: bool) -> list[tuple[str, ...]]:
     }
     return [
         (name, "yes" if replay else "no", way, f"{1000 * timing.seconds / steps:.2f}", f"{timing.ratio:.2f}")
+        for way, timing in side_by_side(ways, rounds).items()
+    ]
+
+
+def measure_rebll(name: str) -> list[tuple[str, ...]]:
+    """Rows (network, step, ms a step, ratio to the plain replay step): what RebLL's teacher adds.
+
+    Relabelling happens between tasks and costs a step nothing.
+    """
+    size, batch, steps, rounds = WORKLOADS[name]
+    stream = _stream(size, batch, steps)
+    benchmark = stream.benchmark()
+    ways = {
+        "er": clsim_way(stream, benchmark, network(name, size), replay=True),
+        "rebll": clsim_way(stream, benchmark, network(name, size), replay=True, teacher=network(name, size)),
+    }
+    return [
+        (name, way, f"{1000 * timing.seconds / steps:.2f}", f"{timing.ratio:.2f}")
         for way, timing in side_by_side(ways, rounds).items()
     ]
 
@@ -101,16 +126,20 @@ def hand_written(stream: Any, benchmark: Any, model: Any, replay: bool, loader: 
     return epoch
 
 
-def clsim_way(stream: Any, benchmark: Any, model: Any, replay: bool) -> Callable[[], None]:
-    """The template as a run uses it, with its loss metrics."""
-    plugins = []
+def clsim_way(stream: Any, benchmark: Any, model: Any, replay: bool, teacher: Any = None) -> Callable[[], None]:
+    """The template as a run uses it, with its loss metrics; with a teacher, AKD's."""
+    plugins: list[Any] = []
     if replay:
         plugins = [_SameMemory(memory_rows(benchmark), benchmark.train_rows, "paired", "negative", "distil")]
+    if teacher is not None:
+        teacher.head.grow(CLASSES)
+        plugins += [OldClassesOfNewRows("distil"), _SameTeacher(decayed_distillation, 1.0, lambda: teacher)]
+        plugins[-1].teacher = teacher.eval().requires_grad_(False)
     template = MultiLabelTemplate(
         benchmark=benchmark,
         model=model,
         config=stream.config.training,
-        criterion=masked_bce,
+        criterion=masked_bce if teacher is None else emphasised_negatives,
         plugins=plugins,
         evaluator=EvaluationPlugin(EpochLosses(), loggers=[_Quiet()]),
         seed=0,
@@ -123,6 +152,13 @@ class _SameMemory(Replay):
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Store nothing."""
+
+
+class _SameTeacher(Distillation):
+    """Distillation from a teacher that stays the same, round after round."""
+
+    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        """Keep the teacher."""
 
 
 class _Quiet:
