@@ -24,11 +24,10 @@ from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.experiment.environment import environment
+from clsim.experiment.features import benchmark_and_model
 from clsim.experiment.folder import RunSpec, locked, open_run
 from clsim.experiment.settings import hyperparameters
 from clsim.files import write_atomically, write_json
-from clsim.models.build import build_model
-from clsim.models.network import MultiLabelNet
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.planning import oracle_memory_plan
 from clsim.training.composition import Composition
@@ -165,11 +164,7 @@ def build_template(
     """
     config = scenario.config
     composition.check(config, plan.n_classes)
-    benchmark = scenario.benchmark(plan)
-
-    def new_model() -> MultiLabelNet:
-        return build_model(config.training.model, seed)
-
+    benchmark, new_model = benchmark_and_model(scenario, plan, seed, device)
     tasks = tuple(task.classes for task in plan.tasks)
     samples = plan.row_samples if composition.control else None
     plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.data.digits import Digits
-from clsim.data.source import ImageSource
+from clsim.data.source import ImageSource, Split
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
 from clsim.scenario.document import Document, parse_assignment, read_document
 from clsim.scenario.plan import StreamPlan
@@ -68,12 +68,17 @@ class Scenario:
         source = self.source
         return stream_data(self.config, source.class_names, source.labels("train"), source.labels("test"))
 
-    def benchmark(self, plan: StreamPlan | None = None) -> MultiLabelBenchmark:
-        """The Avalanche benchmark of `plan`, by default the scenario's own; imports torch and Avalanche."""
+    def benchmark(
+        self, plan: StreamPlan | None = None, features: Mapping[Split, NDArray[np.float32]] | None = None
+    ) -> MultiLabelBenchmark:
+        """The Avalanche benchmark of `plan`, by default the scenario's own; imports torch and Avalanche.
+
+        `features`, float32 [N, d] of each split, take the place of its images.
+        """
         from clsim.scenario.stream import MultiLabelBenchmark
 
         model = self.config.training.model
-        return MultiLabelBenchmark(plan or self.plan(), self.source, model.image_size, model.mean, model.std)
+        return MultiLabelBenchmark(plan or self.plan(), self.source, model.image_size, model.mean, model.std, features)
 
 
 def shipped_scenarios() -> dict[str, Path]:

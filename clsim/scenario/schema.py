@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from clsim.data.digits import DigitsConfig
@@ -172,6 +181,9 @@ class ModelSection(Section):
     freeze: Literal["none", "batch-norm", "backbone"] = Field(
         "none", description="batch-norm: its statistics; backbone: its weights too, so that only the head learns"
     )
+    cache_features: bool = Field(
+        False, description="with `freeze: backbone`: each image goes through it once, in eval mode; heads train on that"
+    )
     image_size: int = Field(32, ge=16, le=1024, description="side of the square input in pixels")
     mean: list[float] = Field([0.5, 0.5, 0.5], min_length=3, max_length=3, description="subtracted from RGB in 0..1")
     std: list[Annotated[float, Field(gt=0)]] = Field(
@@ -186,6 +198,14 @@ class ModelSection(Section):
             hint = did_you_mean(value, BACKBONES)
             message = f"allowed: tiny-resnet or a torchvision classification model such as resnet18{hint}"
             raise ValueError(message)
+        return value
+
+    @field_validator("cache_features")
+    @classmethod
+    def _frozen_first(cls, value: bool, info: ValidationInfo) -> bool:
+        frozen = info.data.get("freeze", "backbone")  # absent: it has an error of its own
+        if value and frozen != "backbone":
+            raise ValueError(f"allowed only with freeze: backbone, here it is {frozen}")
         return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from clsim.data.source import ImageSource
+from clsim.data.source import ImageSource, Split
 from clsim.scenario.plan import UNKNOWN, StreamPlan
 
 
 class RowStore:
-    """Images and the targets that may be seen, by row id.
+    """Images, or features in their place, and the targets that may be seen, by row id.
 
     Args:
-        images: uint8 [N, 3, H, W], an array or memory map.
+        images: uint8 [N, 3, H, W], or features float32 [N, d], handed out as they are; an array or memory map.
         samples: int64 [R], image of each row.
         targets: int8 [R, C], what each row shows: 1, 0, -1.
         first_row: id of the first row.
@@ -35,7 +35,7 @@ class RowStore:
 
     def __init__(
         self,
-        images: NDArray[np.uint8],
+        images: NDArray[np.uint8] | NDArray[np.float32],
         samples: NDArray[np.int64],
         targets: NDArray[np.int8],
         first_row: int,
@@ -56,13 +56,16 @@ class RowStore:
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of one stored image."""
-        return int(np.prod(self._images.shape[1:]))
+        """Bytes of one stored image, or of its features: what a memory that keeps it has to hold."""
+        return int(np.prod(self._images.shape[1:])) * self._images.itemsize
 
     def images(self, rows: NDArray[np.int64]) -> Tensor:
-        """Images of row ids, float32 [B, 3, H, W]: RGB, normalised; -1..1 with the default mean and std."""
-        pixels = torch.from_numpy(self._images[self._samples[rows - self._first_row]])
-        return pixels.float().mul_(self._scale).sub_(self._shift)
+        """Images of row ids, float32 [B, 3, H, W]: RGB, normalised; -1..1 with the default mean and std.
+
+        Of a store of features those, float32 [B, d].
+        """
+        stored = torch.from_numpy(self._images[self._samples[rows - self._first_row]])
+        return stored if stored.dtype == torch.float32 else stored.float().mul_(self._scale).sub_(self._shift)
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
         """Targets of row ids, float32 [B, C]: 1 present, 0 absent, -1 unknown."""
@@ -166,6 +169,12 @@ class MultiLabelBenchmark(CLScenario):
     Each experience carries `classes_in_this_experience`, `classes_seen_so_far`, `previous_classes` and
     `future_classes`, lists of column indices.
 
+    Args:
+        plan: what is streamed.
+        source: images, at `image_size` pixels, normalised with `mean` and `std`.
+        features: float32 [N, d] of each split that the plan uses, in the source's order: x is then float [B, d], and no
+            image is read.
+
     Attributes:
         train_rows: the store behind the train stream; replay fetches its images there by row id.
     """
@@ -177,10 +186,13 @@ class MultiLabelBenchmark(CLScenario):
         image_size: int,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.5, 0.5, 0.5),
+        features: Mapping[Split, NDArray[np.float32]] | None = None,
     ) -> None:
         look: dict[str, Any] = {"mean": mean, "std": std}
-        train_images = source.images("train", image_size)
-        test_images = source.images(plan.test_split, image_size)
+        train_images, test_images = (
+            source.images(split, image_size) if features is None else features[split]
+            for split in ("train", plan.test_split)
+        )
         targets = _visible_targets(plan)
         self.train_rows = RowStore(
             train_images, plan.row_samples, targets, 0, memory_targets=_memory_targets(plan), **look

@@ -23,6 +23,7 @@ from clsim.scenario.stream import MultiLabelBenchmark, RowStore
 from clsim.training.batches import EpochLoader, EvaluationLoader
 from clsim.training.events import STEP_EVENTS, callbacks
 from clsim.training.optimization import build_optimizer, build_schedule
+from clsim.training.precision import forward
 from clsim.training.seeding import seed_generators
 
 
@@ -206,10 +207,7 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     def logits(self, model: torch.nn.Module, x: Tensor) -> Tensor:
         """What a module says of images [B, 3, H, W], in the scenario's precision; float32 [B, its outputs]."""
-        if self.config.model.channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return model(x).float()
+        return forward(model, x, self.config)
 
     def probabilities(self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Scores of training rows under evaluation mode, float32 [n, classes of the model's head], in 0..1."""

@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from clsim.scenario import shipped_scenarios
+from clsim.errors import ScenarioError
+from clsim.scenario import load_scenario, shipped_scenarios
 from clsim.scenario.schema import ScenarioConfig
 
 SCHEMA: dict[str, Any] = ScenarioConfig.model_json_schema()
@@ -44,3 +45,27 @@ def test_every_key_is_described() -> None:
         if not field.get("description")
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("freeze", ["none", "batch-norm"])
+def test_features_of_a_backbone_that_learns_are_not_cached(freeze: str) -> None:
+    keys = {"training.model.freeze": freeze, "training.model.cache_features": True}
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("digits-b0c2", keys)
+    assert caught.value.problems == [
+        "override training.model.cache_features: training.model.cache_features: given True, "
+        f"allowed only with freeze: backbone, here it is {freeze}"
+    ]
+
+
+def test_features_are_cached_only_on_request() -> None:
+    keys = {"training.model.freeze": "backbone"}
+    assert not load_scenario("digits-b0c2", keys).config.training.model.cache_features
+    assert load_scenario("digits-b0c2", {**keys, "training.model.cache_features": True})
+
+
+def test_a_wrong_freeze_is_told_once() -> None:
+    keys = {"training.model.freeze": "backbon", "training.model.cache_features": True}
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("digits-b0c2", keys)
+    assert len(caught.value.problems) == 1

@@ -1,0 +1,17 @@
+"""The forward pass in the precision and memory layout that a scenario asks for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from clsim.scenario.schema import TrainingSection
+
+
+def forward(network: nn.Module, x: Tensor, config: TrainingSection) -> Tensor:
+    """What a network, or a backbone alone, makes of images float [B, 3, H, W] or features float [B, d], as float32."""
+    if config.model.channels_last and x.ndim == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        output: Tensor = network(x)
+        return output.float()
