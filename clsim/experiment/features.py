@@ -48,8 +48,8 @@ from torch import nn
 
 from clsim.data.source import ImageSource, Split
 from clsim.files import written_whole
-from clsim.models.build import build_model
-from clsim.models.network import GrowingHead, MultiLabelNet
+from clsim.models.build import build_model, with_head
+from clsim.models.network import MultiLabelNet
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.schema import TrainingSection
 from clsim.scenario.stream import MultiLabelBenchmark, RowStore
@@ -69,8 +69,8 @@ def benchmark_and_model(
 ) -> tuple[MultiLabelBenchmark, Callable[[], MultiLabelNet]]:
     """The benchmark of a plan, and what makes the run's network with a head of no classes.
 
-    With `training.model.cache_features` the benchmark's x are features, and the network is the head alone, drawn as the
-    whole network's.
+    With `training.model.cache_features` the benchmark's x are features, and the network is what stands on the backbone,
+    drawn as the whole network's.
 
     Raises:
         RunError: see `build_model`.
@@ -81,11 +81,9 @@ def benchmark_and_model(
     backbone = build_model(config.model, seed).backbone
     splits: set[Split] = {"train", plan.test_split}
     features = {split: cached_features(backbone, scenario.source, split, config, device) for split in sorted(splits)}
-    return scenario.benchmark(plan, features), partial(_head_alone, features["train"].shape[1], seed)
-
-
-def _head_alone(n_features: int, seed: int) -> MultiLabelNet:
-    return MultiLabelNet(nn.Identity(), GrowingHead(n_features, seed))
+    return scenario.benchmark(plan, features), partial(
+        with_head, nn.Identity(), features["train"].shape[1], config.model, seed
+    )
 
 
 def cached_features(

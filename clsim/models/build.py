@@ -37,9 +37,22 @@ def build_model(config: ModelSection, seed: int) -> MultiLabelNet:
         _load(backbone, Path(config.weights.file), head_name)
     if config.freeze == "backbone":
         backbone.requires_grad_(False)
-    model = MultiLabelNet(backbone, GrowingHead(n_features, seed), frozen_statistics=config.freeze != "none")
+    model = with_head(backbone, n_features, config, seed)
     _try_out(model, config)
     return model.to(memory_format=torch.channels_last) if config.channels_last else model
+
+
+def with_head(backbone: nn.Module, n_features: int, config: ModelSection, seed: int) -> MultiLabelNet:
+    """The network over a backbone, or over features [B, n_features] that one has made: a head without classes on top.
+
+    DECIDED: the hidden layer is a linear map and ReLU, as the one hidden layer of the usual two-layer head.
+    """
+    hidden, width = None, n_features
+    if config.hidden is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derive_seed(seed, "hidden"))
+            hidden, width = nn.Sequential(nn.Linear(n_features, config.hidden), nn.ReLU()), config.hidden
+    return MultiLabelNet(backbone, GrowingHead(width, seed), hidden, frozen_statistics=config.freeze != "none")
 
 
 def _backbone(config: ModelSection) -> tuple[nn.Module, int, str]:

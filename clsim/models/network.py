@@ -60,19 +60,28 @@ class GrowingHead(nn.Module):
 
 
 class MultiLabelNet(nn.Module):
-    """Backbone and growing head: images float [B, 3, H, W] -> logits float [B, seen classes].
+    """Backbone, perhaps a hidden layer, and growing head: images float [B, 3, H, W] -> logits float [B, seen classes].
 
     Args:
         backbone: images -> features float [B, d].
-        head: features -> logits.
-        frozen_statistics: batch norm always uses its stored statistics and never updates them.
+        head: what the head reads, float [B, h] -> logits.
+        hidden: features -> what the head reads; None: the features themselves.
+        frozen_statistics: batch norm of the backbone always uses its stored statistics and never updates them.
     """
 
-    def __init__(self, backbone: nn.Module, head: GrowingHead, frozen_statistics: bool = False) -> None:
+    def __init__(
+        self, backbone: nn.Module, head: GrowingHead, hidden: nn.Module | None = None, frozen_statistics: bool = False
+    ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.hidden = nn.Identity() if hidden is None else hidden
         self.head = head
         self.frozen_statistics = frozen_statistics
+
+    @property
+    def trunk(self) -> nn.Module:
+        """All but the head: images -> what the head reads, float [B, h]."""
+        return nn.Sequential(self.backbone, self.hidden)
 
     def train(self, mode: bool = True) -> MultiLabelNet:
         super().train(mode)
@@ -83,4 +92,4 @@ class MultiLabelNet(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.backbone(x))
+        return self.head(self.hidden(self.backbone(x)))

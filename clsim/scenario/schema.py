@@ -184,6 +184,9 @@ class ModelSection(Section):
     cache_features: bool = Field(
         False, description="with `freeze: backbone`: each image goes through it once, in eval mode; heads train on that"
     )
+    hidden: PositiveInt | None = Field(
+        None, description="width of a trainable hidden layer with ReLU between backbone and head; default: none"
+    )
     image_size: int = Field(32, ge=16, le=1024, description="side of the square input in pixels")
     mean: list[float] = Field([0.5, 0.5, 0.5], min_length=3, max_length=3, description="subtracted from RGB in 0..1")
     std: list[Annotated[float, Field(gt=0)]] = Field(

@@ -99,7 +99,7 @@ class Replay(SupervisedPlugin):
         rows = strategy.experience.dataset.rows()
         task = strategy.experience.current_experience
         needed = self.memory.selection.needs_features
-        features = strategy.scored(strategy.model.backbone, self.store, rows) if needed else None
+        features = strategy.scored(strategy.model.trunk, self.store, rows) if needed else None
         self.memory.update(task, rows, self.store.memory_targets(rows), features)
         self._refreshed = None
         if self.after_update is not None:

@@ -101,6 +101,16 @@ def test_a_run_over_features_gives_the_metrics_of_the_run_over_images(frozen: An
     assert all(torch.equal(value, whole.model.state_dict()[key]) for key, value in weights.items())
 
 
+@pytest.mark.parametrize("spec", ["er", "rebll"])
+def test_so_it_does_with_a_hidden_layer(frozen: Any, spec: str) -> None:
+    whole, expected = trained(frozen(training__model__hidden=8), spec)
+    head, given = trained(frozen(training__model__hidden=8, training__model__cache_features=True), spec)
+    assert given == expected
+    weights = head.model.state_dict()
+    assert list(weights) == ["hidden.0.weight", "hidden.0.bias", "head.weight", "head.bias"]
+    assert all(torch.equal(value, whole.model.state_dict()[key]) for key, value in weights.items())
+
+
 def test_so_it_does_in_bfloat16_and_channels_last(frozen: Any) -> None:
     fast = {"training__precision": "bfloat16", "training__model__channels_last": True}
     _, expected = trained(frozen(**fast), "lwf+er")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clsim.models.build import build_model
-from clsim.models.network import GrowingHead
+from clsim.models.network import GrowingHead, MultiLabelNet
 from clsim.scenario.schema import ModelSection
 
 
@@ -115,3 +115,39 @@ def test_a_network_scores_each_class_of_its_head_at_any_size(name: str, size: in
 
 def test_a_network_without_classes_gives_no_scores() -> None:
     assert build_model(ModelSection(), 0).eval()(torch.zeros(2, 3, 16, 16)).shape == (2, 0)
+
+
+# --- the hidden layer
+
+
+def with_hidden(width: int | None, seed: int = 0) -> MultiLabelNet:
+    model = build_model(ModelSection(hidden=width, freeze="backbone"), seed)
+    model.head.grow(2)
+    return model
+
+
+def test_a_hidden_layer_stands_between_backbone_and_head() -> None:
+    model, x = with_hidden(7).eval(), torch.randn(3, 3, 32, 32)
+    inner = torch.relu(model.hidden[0](model.backbone(x)))
+    assert inner.shape == (3, 7)
+    assert model.head.weight.shape == (2, 7)
+    assert torch.equal(model.trunk(x), inner)
+    assert torch.equal(model(x), model.head(inner))
+
+
+def test_it_trains_where_the_backbone_is_frozen() -> None:
+    trainable = {name for name, parameter in with_hidden(7).named_parameters() if parameter.requires_grad}
+    assert trainable == {"hidden.0.weight", "hidden.0.bias", "head.weight", "head.bias"}
+
+
+def test_it_depends_on_the_seed_alone_and_leaves_the_backbone_as_it_is_without_it() -> None:
+    torch.manual_seed(5)
+    one, again, other = with_hidden(7), with_hidden(7), with_hidden(7, seed=1)
+    assert torch.equal(one.hidden[0].weight, again.hidden[0].weight)
+    assert not torch.equal(one.hidden[0].weight, other.hidden[0].weight)
+    plain = with_hidden(None).backbone.state_dict()
+    assert all(torch.equal(value, plain[key]) for key, value in one.backbone.state_dict().items())
+
+
+def test_without_it_a_state_has_no_more_keys() -> None:
+    assert not [key for key in with_hidden(None).state_dict() if key.startswith("hidden")]

@@ -80,7 +80,7 @@ def test_in_a_run_the_features_are_those_of_the_model_just_trained(build: Any, l
     memory = next(plugin for plugin in template.plugins if isinstance(plugin, Replay)).memory
     rows = template.benchmark.train_stream[0].dataset.rows()
     images = template.benchmark.train_rows.images(rows)
-    features = template.model.eval().backbone(images).detach().numpy()
+    features = template.model.eval().trunk(images).detach().numpy()
     labels = template.benchmark.train_rows.targets(rows).numpy()[:, :4]
     order = HerdingSelection().rank(labels, 0, 0, len(memory), features)
     assert len(memory)
