@@ -118,7 +118,7 @@ class VocConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     def _distinct(cls, value: str | list[str]) -> str | list[str]:
         if isinstance(value, list) and (not value or len(set(value)) < len(value)):
             raise ValueError("name at least one class, and none twice")
-        if isinstance(value, list) and not all(re.fullmatch(r"[^/\\\s](.*[^/\\\s])?", name) for name in value):
+        if isinstance(value, list) and not all(re.fullmatch(r"[^/\\\s]([^/\\]*[^/\\\s])?", name) for name in value):
             raise ValueError("a class name has no slash and no space around it")
         return value
 

@@ -146,8 +146,8 @@ def test_a_wrong_value_says_given_and_allowed(problems: Any, digits_text: str, k
         ),
         (
             "training.loss",
-            "{name: asl, gama: 2}",
-            "gama: unknown key, did you mean 'gamma_neg'?; allowed: name, gamma_neg",
+            "{name: asl, clipp: 0}",
+            "clipp: unknown key, did you mean 'clip'?; allowed: name, gamma_neg",
         ),
     ],
 )
