@@ -19,7 +19,7 @@ class ER(Strategy):
     claims: ClassVar[frozenset[str]] = frozenset({"memory"})
 
     class Options(strategy.Options):
-        selection: Literal["class-balanced", "random", "reservoir"] = Field(
+        selection: Literal["class-balanced", "herding", "random", "reservoir"] = Field(
             "class-balanced", description="which rows of a task are stored"
         )
         replay: Literal["paired", "concat"] = Field(

@@ -24,6 +24,12 @@ AT_THRESHOLD = {
 }
 """What is reported at each threshold, in percent, on the images and columns of mAP/seen."""
 
+OF_BLOCK = {"predicted": thresholds.predicted_positive_rate, "FPR": thresholds.false_positive_rate}
+BLOCKS = ("old", "new")
+"""The same for the classes of earlier tasks and of the last one apart, as `<metric>_<block>`; NaN for no old class."""
+
+REPORTED = (*AT_THRESHOLD, *(f"{name}_{block}" for name in OF_BLOCK for block in BLOCKS))
+
 
 @dataclass
 class History:
@@ -36,7 +42,7 @@ class History:
             seen, has no positive, or the task was not trained.
         thresholds: probabilities above which a class counts as predicted.
         seen_map: float64 [T], mAP over seen classes and the test images in scope, percent; NaN if not trained.
-        at_threshold: float64 [T, H, 5], the metrics of AT_THRESHOLD at each threshold, percent; NaN if not trained.
+        at_threshold: float64 [T, H, 9], the metrics of REPORTED at each threshold, percent; NaN if not trained.
         scores: float [M, S], the last task's logits, or None; not part of the state.
     """
 
@@ -49,7 +55,7 @@ class History:
         self.ap: Floats = np.full((n_tasks, n_classes), np.nan)
         self.seen_map: Floats = np.full(n_tasks, np.nan)
         self.thresholds = tuple(dict.fromkeys(self.thresholds))
-        self.at_threshold: Floats = np.full((n_tasks, len(self.thresholds), len(AT_THRESHOLD)), np.nan)
+        self.at_threshold: Floats = np.full((n_tasks, len(self.thresholds), len(REPORTED)), np.nan)
         self.scores: NDArray[Any] | None = None
         self.last = -1
 
@@ -74,7 +80,11 @@ class History:
         self.seen_map[task] = mean_ap(average_precision(scores_in_scope, truth_in_scope), self.empty_classes)
         for place, threshold in enumerate(self.thresholds):
             counts = thresholds.confusion(scores_in_scope, truth_in_scope, threshold)
-            self.at_threshold[task, place] = [100 * metric(counts) for metric in AT_THRESHOLD.values()]
+            start = self.plan.tasks[task].classes[0]
+            blocks = counts.part(0, start), counts.part(start, seen)
+            found = [metric(counts) for metric in AT_THRESHOLD.values()]
+            found += [metric(block) for metric in OF_BLOCK.values() for block in blocks]
+            self.at_threshold[task, place] = 100 * np.array(found)
         self.scores = scores
         self.last = task
         return task
@@ -136,8 +146,9 @@ class History:
         values |= {f"groups/{name}_mAP": group_map[name][task] for name in GROUPS}
         values |= {f"groups/{name}_forgetting": group_lost[name] for name in GROUPS}
         for place, threshold in enumerate(self.thresholds):
-            named = zip(AT_THRESHOLD, self.at_threshold[task, place], strict=True)
+            named = zip(REPORTED, self.at_threshold[task, place], strict=True)
             values |= {f"threshold_{threshold}/{name}": value for name, value in named}
+        values |= {f"present/{block}": share for block, share in self.present(task).items()}
         names = self.plan.class_names
         start, seen = self.plan.tasks[task].classes
         values |= {f"AP/{names[c]}": 100 * self.ap[task, c] for c in range(seen)}
@@ -146,6 +157,19 @@ class History:
             lost = self.class_forgetting()
             values |= {f"class_forgetting/{names[c]}": lost[c] for c in range(start)}
         return {name: float(value) for name, value in values.items()}
+
+    def present(self, task: int) -> dict[str, float]:
+        """Share of known entries that truly are present, in percent, of old and new classes after a task.
+
+        What `predicted_old` and `predicted_new` would be if the predictions were right.
+        """
+        start, seen = self.plan.tasks[task].classes
+        truth = self.plan.test_truth[self.plan.in_scope(seen)]
+        shares = {}
+        for block, columns in zip(BLOCKS, (slice(0, start), slice(start, seen)), strict=True):
+            known = truth[:, columns][truth[:, columns] >= 0]
+            shares[block] = 100 * float(known.mean()) if len(known) else np.nan
+        return shares
 
     def class_forgetting(self) -> Floats:
         """Forgetting of each class in percent points, float64 [C]; NaN for classes seen only in the last task."""
@@ -180,12 +204,13 @@ class History:
                 "last_mAP": {name: group_map[name][-1] for name in GROUPS},
                 "forgetting": self.group_forgetting(),
             },
+            "present": {block: [self.present(t)[block] for t in range(len(self.plan.tasks))] for block in BLOCKS},
             "thresholds": {str(threshold): self._courses(place) for place, threshold in enumerate(self.thresholds)},
         }
 
     def _courses(self, place: int) -> dict[str, Any]:
         """Each metric at one threshold after each task, and `last_<metric>` after the last."""
-        courses = dict(zip(AT_THRESHOLD, self.at_threshold[:, place].T.tolist(), strict=True))
+        courses = dict(zip(REPORTED, self.at_threshold[:, place].T.tolist(), strict=True))
         return courses | {f"last_{name}": course[-1] for name, course in courses.items()}
 
     def state_dict(self) -> dict[str, Any]:

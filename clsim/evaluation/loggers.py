@@ -1,16 +1,21 @@
-"""`metrics.jsonl`: the metric values of a run, with the tags and steps of the TensorBoard curves."""
+"""Files that grow with a run: `metrics.jsonl`, with the tags and steps of the TensorBoard curves, and `memory.csv`."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
+
+from clsim.evaluation.memory_labels import MemoryLabels
+from clsim.files import write_atomically
 
 
 def finite_or_null(value: Any) -> Any:
@@ -53,3 +58,37 @@ class MetricsFile(BaseLogger):
             file.write(json.dumps(line, allow_nan=False) + "\n")
         if self.listener is not None:
             self.listener(line)
+
+
+class MemoryFile(BaseLogger):
+    """Keeps `memory.csv`: every row of a replay memory after the last task, and where each of its labels is from.
+
+    Columns: row (id), stored_by (task), then one a class: `1` and `0` are given by the stream, `1@3` and `0.83@3` were
+    written after task 3, an empty cell is unknown.
+    """
+
+    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.path = path
+        self.class_names = class_names
+
+    def after_eval_exp(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
+        found = MemoryLabels.of(strategy)
+        if not metric_values or strategy.position.started or found is None:
+            return
+        memory = found.replay.memory
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["row", "stored_by", *self.class_names])
+        for row, task, labels, sources in zip(
+            memory.rows, memory.stored_by, memory.labels, memory.provenance, strict=True
+        ):
+            cells = [_cell(float(label), int(source)) for label, source in zip(labels, sources, strict=True)]
+            table.writerow([row, task, *cells])
+        write_atomically(self.path, text.getvalue())
+
+
+def _cell(label: float, source: int) -> str:
+    if label < 0:
+        return ""
+    return f"{label:g}" if source == 0 else f"{label:.4g}@{source - 1}"

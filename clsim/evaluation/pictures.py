@@ -26,6 +26,39 @@ def matrix_image(matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
     return (colors * 255).round().astype(np.uint8).repeat(cell, axis=0).repeat(cell, axis=1)
 
 
+LABEL_COLOURS = {"given": "#333333", "relabelled": "#E69F00", "unknown": "#e6e6e6"}
+
+
+def label_block_image(blocks: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.uint8]:
+    """The label block matrix of a memory: rows by storing task, columns by the task of the class.
+
+    The bar of a block is divided as its entries are: given, relabelled, unknown. Whether they are right is not shown.
+
+    Args:
+        blocks: int64 [T, T, 4], entries given, relabelled rightly, relabelled wrongly, unknown.
+        names: of the T tasks.
+    """
+    shares = np.stack([blocks[..., 0], blocks[..., 1] + blocks[..., 2], blocks[..., 3]], axis=-1)
+    shares = shares / np.maximum(shares.sum(axis=-1, keepdims=True), 1)
+    places = np.arange(len(names))
+    side = 1.4 + 0.5 * min(len(names), 20)
+    figure = Figure(figsize=(max(side, 3.4), side), layout="constrained")
+    axes = figure.add_subplot()
+    for column in places:
+        left = column - 0.46
+        for state, colour in enumerate(LABEL_COLOURS.values()):
+            width = 0.92 * shares[:, column, state]
+            axes.barh(places, width, left=left, height=0.84, color=colour)
+            left = left + width
+    axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), xlabel="classes of", ylabel="stored by")
+    axes.set_xticks(places, names, fontsize=7, rotation=90 if len(names) > 6 else 0)
+    axes.set_yticks(places, names, fontsize=7)
+    axes.tick_params(length=0)
+    patches = [Patch(color=colour, label=state) for state, colour in LABEL_COLOURS.items()]
+    figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), frameon=False, fontsize=8)
+    return _pixels(figure)
+
+
 def class_bars(
     names: Sequence[str], ap: NDArray[np.float64], best: NDArray[np.float64], group: NDArray[np.int8]
 ) -> NDArray[np.uint8]:
@@ -52,6 +85,10 @@ def class_bars(
     axes.set_axisbelow(True)
     patches = [Patch(color=colour, label=name) for name, colour in zip(GROUPS, GROUP_COLOURS, strict=True)]
     figure.legend(handles=patches, loc="outside upper center", ncols=len(GROUPS), frameon=False, fontsize=8)
+    return _pixels(figure)
+
+
+def _pixels(figure: Figure) -> NDArray[np.uint8]:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -16,7 +16,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
 from clsim.evaluation.history import History
-from clsim.evaluation.pictures import class_bars, matrix_image
+from clsim.evaluation.memory_labels import MemoryLabels
+from clsim.evaluation.pictures import class_bars, label_block_image, matrix_image
 
 FINAL_METRICS = ("mAP/seen", "mAP/average", "forgetting/mean", "groups/tail_mAP")
 """Curves whose last point is a column of the HParams page: last mAP, avg mAP, forgetting, tail mAP."""
@@ -27,7 +28,8 @@ PR_THRESHOLDS = 51
 class TensorBoardCurves(BaseLogger):
     """Writes the scalars of `metrics.jsonl` as TensorBoard curves, and a layout of combined charts.
 
-    After each task also R and the AP of each class as pictures, and a precision-recall curve for each seen class.
+    After each task also R, the AP of each class and the label block matrix of a memory as pictures, and a
+    precision-recall curve for each seen class.
 
     Undefined values are left out, because a NaN breaks TensorBoard's smoothing.
 
@@ -62,6 +64,10 @@ class TensorBoardCurves(BaseLogger):
         bars = class_bars(plan.class_names, 100 * history.ap[history.last], 100 * best, plan.groups.group)
         self.writer.add_image("R", matrix_image(history.matrix()), step, dataformats="HWC")
         self.writer.add_image("AP of each class", bars, step, dataformats="HWC")
+        memory_labels = MemoryLabels.of(strategy)
+        if memory_labels is not None:
+            picture = label_block_image(memory_labels.blocks, [f"task {t}" for t in range(step)])
+            self.writer.add_image("labels of the memory", picture, step, dataformats="HWC")
         self._precision_recall(step)
         if history.last == len(plan.tasks) - 1:
             self._add(self._end)
@@ -104,6 +110,16 @@ def _layout() -> dict[str, Any]:
             "CF1 at each threshold": ["Multiline", [r"threshold_[\d.e-]+/CF1$"]],
             "CF1, harmonic, at each threshold": ["Multiline", [r"threshold_[\d.e-]+/CF1_harmonic$"]],
             "OF1 at each threshold": ["Multiline", [r"threshold_[\d.e-]+/OF1$"]],
+            "old classes: predicted and truly present": [
+                "Multiline",
+                [r"threshold_[\d.e-]+/predicted_old$", "present/old$"],
+            ],
+            "new classes: predicted and truly present": [
+                "Multiline",
+                [r"threshold_[\d.e-]+/predicted_new$", "present/new$"],
+            ],
+            "labels of the memory": ["Multiline", ["memory/(coverage|precision|FPR|FNR)$"]],
+            "ones in the memory": ["Multiline", ["memory/(ones|hidden)_.*"]],
             "FPR and FNR at each threshold": ["Multiline", [r"threshold_[\d.e-]+/(FPR|FNR)$"]],
             "mAP inside the tasks": ["Multiline", [r"epoch/mAP_.*"]],
             "loss terms": ["Multiline", [r"loss/.*"]],

@@ -34,6 +34,10 @@ class Confusion:
     fn: Counts
     tn: Counts
 
+    def part(self, start: int, stop: int) -> Confusion:
+        """The counts of the classes [start, stop)."""
+        return Confusion(*(counts[start:stop] for counts in (self.tp, self.fp, self.fn, self.tn)))
+
 
 def confusion(
     scores: ArrayLike, targets: ArrayLike, threshold: float, scale: Literal["logits", "probabilities"] = "logits"

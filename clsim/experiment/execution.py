@@ -11,13 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
+from numpy.typing import NDArray
 
 from clsim.errors import RunError
 from clsim.evaluation.history import History
-from clsim.evaluation.loggers import MetricsFile, finite_or_null
+from clsim.evaluation.loggers import MemoryFile, MetricsFile, finite_or_null
+from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.experiment.environment import environment
@@ -94,13 +97,18 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
             seed=spec.seed,
             device=device,
             history=history,
-            loggers=[MetricsFile(folder / "metrics.jsonl", listener), curves, TimingFile(folder / "timing.jsonl")],
+            loggers=[
+                MetricsFile(folder / "metrics.jsonl", listener),
+                MemoryFile(folder / "memory.csv", plan.class_names),
+                curves,
+                TimingFile(folder / "timing.jsonl"),
+            ],
+            row_truth=scenario.truth()[plan.row_samples],
         )
         benchmark = template.benchmark
         template.learn(benchmark.train_stream, benchmark.evaluation_stream)
     finally:
         curves.close()
-    replay = _replay(template)
     result = finite_or_null(
         {
             "format": RESULT_FORMAT,
@@ -120,7 +128,8 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
                 for t, task in enumerate(plan.tasks)
             ],
             **history.summary(),
-            "memory": None if replay is None else {"rows": len(replay.memory), "bytes": replay.nbytes},
+            "control": composition.control or None,
+            "memory": _memory(template),
         }
     )
     write_json(folder / "result.json", result)
@@ -146,8 +155,14 @@ def build_template(
     device: str,
     history: History,
     loggers: list[BaseLogger],
+    row_truth: NDArray[np.int8] | None = None,
 ) -> MultiLabelTemplate:
-    """The training template of a run with its benchmark, model, plugins and evaluator."""
+    """The training template of a run with its benchmark, model, plugins and evaluator.
+
+    Args:
+        row_truth: int8 [R, C], true labels of the training rows, for the evaluator of a memory's labels; None: no such
+            evaluator.
+    """
     config = scenario.config
     composition.check(config, plan.n_classes)
     benchmark = scenario.benchmark(plan)
@@ -156,9 +171,13 @@ def build_template(
         return build_model(config.training.model, seed)
 
     tasks = tuple(task.classes for task in plan.tasks)
-    plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model))
+    samples = plan.row_samples if composition.control else None
+    plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples))
     metrics: list[Any] = [EpochLosses(), StreamScores(history)]
-    metrics += [MemorySize(plugin) for plugin in plugins if isinstance(plugin, Replay)]
+    for replay in (plugin for plugin in plugins if isinstance(plugin, Replay)):
+        metrics.append(MemorySize(replay))
+        if row_truth is not None:
+            metrics.append(MemoryLabels(replay, row_truth, tasks))
     return MultiLabelTemplate(
         benchmark=benchmark,
         model=new_model(),
@@ -186,8 +205,11 @@ def resolve_device(requested: str) -> str:
     return requested
 
 
-def _replay(template: MultiLabelTemplate) -> Replay | None:
-    return next((plugin for plugin in template.plugins if isinstance(plugin, Replay)), None)
+def _memory(template: MultiLabelTemplate) -> dict[str, Any] | None:
+    found = MemoryLabels.of(template)
+    if found is None:
+        return None
+    return {"rows": len(found.replay.memory), "bytes": found.replay.nbytes, "labels": found.summary()}
 
 
 class TimingFile(BaseLogger):

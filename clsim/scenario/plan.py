@@ -116,6 +116,11 @@ class StreamPlan:
         """Names of the classes a task introduces."""
         return list(self.class_names[slice(*task.classes)])
 
+    @property
+    def row_samples(self) -> NDArray[np.int64]:
+        """Image of each training row by row id, int64 [R]."""
+        return np.concatenate([task.samples for task in self.tasks])
+
     def rows(self, task: int) -> NDArray[np.int64]:
         """Row ids of a task, int64 [n]."""
         return np.arange(self.row_offsets[task], self.row_offsets[task + 1])

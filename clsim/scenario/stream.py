@@ -181,9 +181,10 @@ class MultiLabelBenchmark(CLScenario):
         look: dict[str, Any] = {"mean": mean, "std": std}
         train_images = source.images("train", image_size)
         test_images = source.images(plan.test_split, image_size)
-        samples = np.concatenate([task.samples for task in plan.tasks])
         targets = _visible_targets(plan)
-        self.train_rows = RowStore(train_images, samples, targets, 0, memory_targets=_memory_targets(plan), **look)
+        self.train_rows = RowStore(
+            train_images, plan.row_samples, targets, 0, memory_targets=_memory_targets(plan), **look
+        )
         first = plan.n_train_rows
         hidden = RowStore(test_images, plan.test_samples, np.full_like(plan.test_truth, UNKNOWN), first, **look)
         train = [MultiLabelDataset.from_rows(self.train_rows, plan.rows(t)) for t in range(len(plan.tasks))]

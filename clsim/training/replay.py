@@ -98,7 +98,9 @@ class Replay(SupervisedPlugin):
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         rows = strategy.experience.dataset.rows()
         task = strategy.experience.current_experience
-        self.memory.update(task, rows, self.store.memory_targets(rows))
+        needed = self.memory.selection.needs_features
+        features = strategy.scored(strategy.model.backbone, self.store, rows) if needed else None
+        self.memory.update(task, rows, self.store.memory_targets(rows), features)
         self._refreshed = None
         if self.after_update is not None:
             self.after_update(strategy, self)

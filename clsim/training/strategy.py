@@ -6,7 +6,7 @@ combine (`lwf+er`) when no two claim the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -43,6 +43,7 @@ class Context:
         tasks: column range [start, stop) of each task's classes.
         rows: the training rows; a memory fetches its images there by row id.
         new_model: makes a freshly initialised network of the run's architecture, with a head of no classes.
+        samples: int64 [R], which photograph each training row shows, for a named control only; None for methods.
     """
 
     config: ScenarioConfig
@@ -50,6 +51,7 @@ class Context:
     tasks: tuple[tuple[int, int], ...]
     rows: RowStore
     new_model: Callable[[], MultiLabelNet]
+    samples: NDArray[np.int64] | None = None
 
     @property
     def n_classes(self) -> int:
@@ -66,6 +68,9 @@ class Strategy:
         needs: claims that another part of the composition must make.
         made_of: names of the parts this strategy stands for (`rebll`); it then has nothing of its own.
         restarts: every task trains a freshly initialised network.
+        part_defaults: options of its parts that differ from their own defaults, as {"er.current_classes": "ignore"}.
+        control: what this part knows that a method may not, as reports name it; "" for a method. It may then read
+            `Context.samples`.
     """
 
     name: ClassVar[str] = ""
@@ -73,6 +78,8 @@ class Strategy:
     needs: ClassVar[frozenset[str]] = frozenset()
     made_of: ClassVar[tuple[str, ...]] = ()
     restarts: ClassVar[bool] = False
+    part_defaults: ClassVar[Mapping[str, Any]] = {}
+    control: ClassVar[str] = ""
 
     class Options(Options):
         """No options."""

@@ -205,15 +205,19 @@ class MultiLabelTemplate(SupervisedTemplate):
         return self.logits(self.model, self.mb_x)
 
     def logits(self, model: torch.nn.Module, x: Tensor) -> Tensor:
-        """What a model says of images [B, 3, H, W], in the scenario's precision; float32 [B, its classes]."""
+        """What a module says of images [B, 3, H, W], in the scenario's precision; float32 [B, its outputs]."""
         if self.config.model.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             return model(x).float()
 
-    @torch.no_grad()
     def probabilities(self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Scores of training rows under evaluation mode, float32 [n, classes of the model's head], in 0..1.
+        """Scores of training rows under evaluation mode, float32 [n, classes of the model's head], in 0..1."""
+        return torch.from_numpy(self.scored(model, store, rows)).sigmoid().numpy()
+
+    @torch.no_grad()
+    def scored(self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Outputs of a model, or of its backbone, for training rows under evaluation mode, float32 [n, outputs].
 
         The model's mode and the random generators are left as they were.
         """
@@ -222,7 +226,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         parts = []
         for start in range(0, len(rows), self.eval_mb_size):
             x = store.images(rows[start : start + self.eval_mb_size]).to(self.device)
-            parts.append(self.logits(model, x).sigmoid().cpu().numpy())
+            parts.append(self.logits(model, x).cpu().numpy())
         for module, training in modes.items():
             module.training = training
         return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)

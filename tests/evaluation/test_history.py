@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from clsim.evaluation.history import AT_THRESHOLD, History
+from clsim.evaluation.history import REPORTED, History
 from clsim.scenario.plan import ClassGroups, StreamPlan, TaskPlan
 
 TRUTH = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=np.int8)
@@ -104,8 +104,8 @@ def test_summary_holds_the_course_and_the_last_value_at_each_threshold(history: 
     recorded = history.summary()["thresholds"]
     assert list(recorded) == ["0.5", "0.8"]
     for threshold, table in recorded.items():
-        assert set(table) == {f"{last}{name}" for name in AT_THRESHOLD for last in ("", "last_")}
-        for name in AT_THRESHOLD:
+        assert set(table) == {f"{last}{name}" for name in REPORTED for last in ("", "last_")}
+        for name in REPORTED:
             assert table[name][-1] == table[f"last_{name}"] == history.values()[f"threshold_{threshold}/{name}"]
     assert recorded["0.5"]["FPR"][0] == 50
 

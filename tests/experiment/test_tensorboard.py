@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from clsim.evaluation.history import History
 from clsim.evaluation.loggers import finite_or_null
 from clsim.evaluation.tensorboard import FINAL_METRICS, PR_THRESHOLDS, TensorBoardCurves
 from clsim.scenario.plan import ClassGroups, StreamPlan, TaskPlan
+
+NO_MEMORY = SimpleNamespace(evaluator=SimpleNamespace(metrics=[]))  # a template whose run has none
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +161,7 @@ def small(tmp_path: Path) -> TensorBoardCurves:
 def evaluate(curves: TensorBoardCurves, width: int) -> None:
     curves.history.add(SCORES[:, :width])
     value = MetricValue(None, "mAP/seen", 50.0, width - 1)
-    curves.after_eval_exp(None, [value])
+    curves.after_eval_exp(NO_MEMORY, [value])
 
 
 def test_precision_recall_counts_known_entries_of_probabilities(small: TensorBoardCurves, tmp_path: Path) -> None:
@@ -189,8 +192,8 @@ def test_settings_of_every_type_are_written(small: TensorBoardCurves, tmp_path: 
 
 def test_a_pass_inside_a_task_or_over_another_stream_draws_nothing(small: TensorBoardCurves, tmp_path: Path) -> None:
     small.history.add(SCORES)
-    small.after_eval_exp(None, [MetricValue(None, "epoch/mAP_seen", 50.0, 1)])
-    small.after_eval_exp(None, [])
+    small.after_eval_exp(NO_MEMORY, [MetricValue(None, "epoch/mAP_seen", 50.0, 1)])
+    small.after_eval_exp(NO_MEMORY, [])
     small.close()
     events = read(tmp_path)
     assert events.Tags()["images"] == []

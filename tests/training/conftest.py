@@ -61,7 +61,14 @@ def build() -> Build:
         composition = Composition(spec, options)
         plan = training_plan(scenario, composition)
         template = build_template(
-            scenario, composition, plan, seed=seed, device="cpu", history=History(plan), loggers=[Silent()]
+            scenario,
+            composition,
+            plan,
+            seed=seed,
+            device="cpu",
+            history=History(plan),
+            loggers=[Silent()],
+            row_truth=scenario.truth()[plan.row_samples],
         )
         template.plugins = [*first, *template.plugins, *last]
         return template

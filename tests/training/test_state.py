@@ -86,6 +86,7 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("akd", {}, {}),
     ("er+or", {"threshold": "adaptive", "current_classes": "refresh"}, {}),
     ("rebll", {"threshold": "prior"}, {}),
+    ("er+identity", {"selection": "herding"}, {}),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Studies of published methods: which step helps, where, by how much. Each writes the tables of a page in docs."""

@@ -1,0 +1,161 @@
+"""RebLL step by step: defaults chosen on validation images of other streams, then the ladder on the reported ones.
+
+python -m benchmarks.studies.rebll tune     # sensitivity and policies, on validation images
+python -m benchmarks.studies.rebll ladder   # finetune .. rebll, joint, on test images
+python -m benchmarks.studies.rebll tables   # writes the tables of docs/rebll.md from what has been run
+
+Runs go to runs/studies/rebll and are kept: a study that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.studies.runs import Job, Stream, Variant, carry_out, frame, table
+from clsim.files import write_atomically
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "rebll.md"
+VOC_MINI = ROOT.parent / "shared" / "data" / "voc-mini" / "VOCdevkit"
+
+SMALL = {"dataset.train": 900, "dataset.validation": 1 / 3, "evaluation.on": "validation", "training.epochs": 6}
+TUNING = [
+    Stream("dense-overlap", "digits20-b0c2", {**SMALL, "dataset.seed": 7, "stream.increment": 5}),
+    Stream("disjoint", "digits-b0c2", {**SMALL, "dataset.seed": 7, "stream.assignment": {"disjoint": "random"}}),
+]
+LADDER_STREAMS = [Stream("digits-b0c2", "digits-b0c2"), Stream("digits20-b10c2", "digits20-b10c2")]
+
+LADDER = [
+    Variant("finetune", "finetune"),
+    Variant("er", "er"),
+    Variant("lwf+er", "lwf+er"),
+    Variant("akd+er", "akd+er"),
+    Variant("er+or", "er+or"),
+    Variant("rebll", "rebll"),
+    Variant("joint", "joint"),
+]
+CURRENT = "strategy.er.current_classes"
+BASE, WITHOUT_OR = "akd+er+or, negative", "akd+er, negative"
+AROUND_BASE = [  # RebLL with every part's own defaults, then one option changed at a time
+    Variant(BASE, "akd+er+or"),
+    Variant("gamma=0", "akd+er+or", {"strategy.akd.gamma": 0.0}),
+    Variant("gamma=2", "akd+er+or", {"strategy.akd.gamma": 2.0}),
+    Variant("decay=0", "akd+er+or", {"strategy.akd.decay": 0.0}),
+    Variant("decay_on=positive", "akd+er+or", {"strategy.akd.decay_on": "positive"}),
+    Variant("kd_weight=0.5", "akd+er+or", {"strategy.akd.kd_weight": 0.5}),
+    Variant("kd_weight=2", "akd+er+or", {"strategy.akd.kd_weight": 2.0}),
+    Variant("threshold=0.5", "akd+er+or", {"strategy.or.threshold": 0.5}),
+    Variant("threshold=adaptive", "akd+er+or", {"strategy.or.threshold": "adaptive"}),
+    Variant("threshold=prior", "akd+er+or", {"strategy.or.threshold": "prior"}),
+    Variant("soft", "akd+er+or", {"strategy.or.soft": True}),
+    Variant("ternary", "akd+er+or", {"strategy.or.ternary": True}),
+    Variant("other=negative", "akd+er+or", {"strategy.er.other_classes": "negative"}),
+    Variant("other=ignore", "akd+er+or", {"strategy.er.other_classes": "ignore"}),
+    Variant("replay=concat", "akd+er+or", {"strategy.er.replay": "concat"}),
+    Variant("selection=herding", "akd+er+or", {"strategy.er.selection": "herding"}),
+    Variant("memory=4 a class", "akd+er+or", {"memory.budget": {"per_class": 4}}),
+    Variant("memory=20 a class", "akd+er+or", {"memory.budget": {"per_class": 20}}),
+    Variant(WITHOUT_OR, "akd+er"),
+]
+POLICIES = [
+    Variant(f"{strategy}, {policy}", strategy, {CURRENT: policy})
+    for strategy in ("er", "er+or", "akd+er+or")
+    for policy in ("negative", "ignore", "refresh")
+]
+REFERENCES = [Variant("finetune", "finetune"), Variant("lwf+er", "lwf+er"), Variant("joint", "joint")]
+IDENTITY = Variant("er+identity", "er+identity")
+
+OUTCOME = {
+    "last_mAP": "last mAP",
+    "avg_mAP": "avg mAP",
+    "forgetting": "forgetting",
+    "tail_mAP": "tail mAP",
+    "CF1": "CF1@0.5",
+    "FPR": "FPR@0.5",
+    "FNR": "FNR@0.5",
+}
+MEMORY = {
+    "last_mAP": "last mAP",
+    "FPR": "FPR@0.5",
+    "FNR": "FNR@0.5",
+    "memory_precision": "memory precision",
+    "memory_FPR": "memory FPR",
+    "memory_FNR": "memory FNR",
+    "memory_KL": "memory KL",
+    "memory_ones_above": "ones above",
+    "memory_hidden_above": "true ones above",
+}
+
+
+def tuning_jobs(out: Path, seeds: Sequence[int]) -> list[Job]:
+    """Sensitivity and policies; one seed of everything before the next."""
+    jobs = []
+    for seed in seeds:
+        for stream in TUNING:
+            control = [IDENTITY] if stream.overrides.get("stream.assignment") is None else []
+            variants = {variant.name: variant for variant in (*AROUND_BASE, *POLICIES, *control, *REFERENCES)}
+            jobs += [Job(stream, variant, seed, out) for variant in variants.values()]
+    return jobs
+
+
+def ladder_jobs(out: Path, seeds: Sequence[int]) -> list[Job]:
+    """The steps from fine-tuning to RebLL and joint training."""
+    return [Job(stream, variant, seed, out) for seed in seeds for stream in LADDER_STREAMS for variant in LADDER]
+
+
+def tables(out: Path, seeds: Sequence[int]) -> dict[str, str]:
+    """Every table of the page by its name."""
+    found = {}
+    tuning, ladder = frame(tuning_jobs(out, seeds)), frame(ladder_jobs(out, seeds))
+    for stream in TUNING:
+        runs = _of(tuning, stream)
+        found[f"sensitivity {stream.name}"] = table(_named(runs, AROUND_BASE), BASE, OUTCOME)
+        found[f"policies {stream.name}"] = table(
+            _named(runs, [*POLICIES, IDENTITY, *REFERENCES]), "er, negative", MEMORY
+        )
+    for stream in LADDER_STREAMS:
+        found[f"ladder {stream.name}"] = table(_of(ladder, stream), "lwf+er", OUTCOME)
+        found[f"memory {stream.name}"] = table(_of(ladder, stream), "lwf+er", MEMORY)
+    return found
+
+
+def _of(runs: pd.DataFrame, stream: Stream) -> pd.DataFrame:
+    return runs[runs.stream == stream.name]
+
+
+def _named(runs: pd.DataFrame, variants: Sequence[Variant]) -> pd.DataFrame:
+    return runs[runs.variant.isin([variant.name for variant in variants])]
+
+
+def write_page(found: dict[str, str]) -> None:
+    """Put each table between the marks `<!-- table: name -->` and `<!-- end -->` of the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    for name, content in found.items():
+        marks = re.compile(rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = marks.sub(rf"\g<1>{content}\n\2", text)
+    write_atomically(PAGE, text)
+
+
+def main() -> None:
+    """Run a part of the study, or write its tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("part", choices=["tune", "ladder", "tables"])
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "studies" / "rebll")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds 0 .. n-1")
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    seeds = range(arguments.seeds)
+    if arguments.part == "tables":
+        write_page(tables(arguments.out, seeds))
+    else:
+        jobs = {"tune": tuning_jobs, "ladder": ladder_jobs}[arguments.part](arguments.out / arguments.part, seeds)
+        carry_out(jobs, arguments.workers)
+
+
+if __name__ == "__main__":
+    main()

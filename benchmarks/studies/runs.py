@@ -1,0 +1,143 @@
+"""Many small runs on two cores: variants x streams x seeds, each in one thread, finished ones kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy.stats import t as student
+
+import clsim
+from clsim.errors import ClsimError
+from clsim.experiment.results import NO_VALUE
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A scenario with overrides, under a name of its own."""
+
+    name: str
+    scenario: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A strategy with options, or with overrides of the scenario that leave its plan alone, under a name of its own."""
+
+    name: str
+    strategy: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    stream: Stream
+    variant: Variant
+    seed: int
+    out: Path
+
+    @property
+    def home(self) -> Path:
+        return self.out / self.stream.name / self.variant.name
+
+    def result(self) -> dict[str, Any] | None:
+        """The content of `result.json`, or None while the run is not finished."""
+        found = sorted(self.home.glob(f"**/seed{self.seed}/result.json"))
+        return json.loads(found[0].read_text(encoding="utf-8")) if found else None
+
+
+def carry_out(jobs: Sequence[Job], workers: int) -> None:
+    """Run the jobs that have no result yet; one that fails is reported and does not stop the others."""
+    waiting = [job for job in jobs if job.result() is None]
+    began = time.monotonic()
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that are about to start
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for done, (job, text) in enumerate(zip(waiting, pool.map(_run, waiting), strict=True), start=1):
+            minutes = (time.monotonic() - began) / 60
+            print(f"{done}/{len(waiting)} {minutes:.0f} min {job.stream.name} {job.variant.name} {job.seed}: {text}")
+            sys.stdout.flush()
+
+
+def _run(job: Job) -> str:
+    overrides = {"threads": 1, **job.stream.overrides, **job.variant.options}
+    try:
+        run = clsim.run(
+            job.stream.scenario,
+            job.variant.strategy,
+            seed=job.seed,
+            overrides=overrides,
+            out=job.home,
+            device="cpu",
+            overwrite=True,
+        )
+    except ClsimError as error:
+        return f"failed: {error}"
+    return f"last mAP {run.result['last_mAP']:.1f}"
+
+
+def frame(jobs: Sequence[Job]) -> pd.DataFrame:
+    """One row a finished run: stream, variant, seed, and the numbers a study looks at (percent, points, counts)."""
+    rows = [
+        {"stream": job.stream.name, "variant": job.variant.name, "seed": job.seed, **_numbers(result)}
+        for job in jobs
+        if (result := job.result()) is not None
+    ]
+    return pd.DataFrame(rows)
+
+
+def _numbers(result: dict[str, Any]) -> dict[str, Any]:
+    at = result["thresholds"]["0.5"]
+    numbers = {name: result[name] for name in ("last_mAP", "avg_mAP", "forgetting")}
+    numbers |= {"tail_mAP": result["groups"]["last_mAP"]["tail"]}
+    numbers |= {name: at[f"last_{name}"] for name in ("CF1", "FPR", "FNR", "predicted_old", "predicted_new")}
+    numbers |= {f"present_{block}": course[-1] for block, course in result["present"].items()}
+    if result["memory"] is not None:
+        labels = result["memory"]["labels"]
+        numbers |= {f"memory_{name}": labels[name][-1] for name in labels if name not in ("states", "blocks")}
+    return numbers
+
+
+def interval(values: pd.Series) -> tuple[float, float]:
+    """Mean and half width of its 95 % interval by Student's t; the half width of one value is NaN."""
+    known = values.dropna()
+    if len(known) < 2:
+        return float(known.mean()), float("nan")
+    half = student.ppf(0.975, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5
+    return float(known.mean()), float(half)
+
+
+def table(runs: pd.DataFrame, baseline: str, columns: Mapping[str, str], paired: str = "last_mAP") -> str:
+    """A Markdown table, one row a variant in order of appearance: seeds, mean ± 95 % interval of each column, and the
+    difference to `baseline` in `paired`, seed by seed.
+
+    Args:
+        runs: rows of one stream from `frame`.
+        columns: column -> heading.
+    """
+    base = runs[runs.variant == baseline].set_index("seed")[paired]
+    heads = ["variant", "seeds", *columns.values(), f"{columns[paired]} against {baseline}, paired"]
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
+    for name in dict.fromkeys(runs.variant):
+        own = runs[runs.variant == name]
+        cells = [_cell(*interval(own[column])) if column in own else NO_VALUE for column in columns]
+        difference = (own.set_index("seed")[paired] - base).dropna()
+        against = NO_VALUE if name == baseline else _cell(*interval(difference), sign=True)
+        lines.append([f"`{name}`", str(len(own)), *cells, against])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(mean: float, half: float, sign: bool = False) -> str:
+    if mean != mean:
+        return NO_VALUE
+    text = f"{mean:+.1f}" if sign else f"{mean:.1f}"
+    return text if half != half else f"{text} ± {half:.1f}"

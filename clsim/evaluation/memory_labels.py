@@ -1,0 +1,181 @@
+"""How good the labels of a replay memory are, against the truth that the learner never sees.
+
+Nothing here flows back: these functions take the memory's content and the truth and return numbers for the log.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from avalanche.evaluation.metric_definitions import PluginMetric
+from avalanche.evaluation.metric_results import MetricValue
+from numpy.typing import NDArray
+
+GIVEN, RIGHT, WRONG, UNKNOWN = range(4)
+STATES = ("given", "right", "wrong", "unknown")
+"""What an entry of a memory is, by its number: given by the stream, relabelled rightly, wrongly, or unknown."""
+
+States = NDArray[np.int8]
+Tasks = Sequence[tuple[int, int]]
+
+
+def entry_states(labels: NDArray[np.floating], provenance: NDArray[np.integer], truth: NDArray[np.integer]) -> States:
+    """The state of each entry, int8 [M, C]; see `STATES`. A soft label says present above 0.5.
+
+    DECIDED: a relabelled entry whose truth nobody knows counts as unknown.
+
+    Args:
+        labels: float [M, C]: 1, 0, -1 unknown, (0, 1) soft.
+        provenance: int [M, C]: -1 unknown, 0 given, k + 1 relabelled after task k.
+        truth: int [M, C]: 1, 0, -1 not annotated in the data set.
+    """
+    right = (labels > 0.5) == (truth == 1)
+    relabelled = np.where(truth < 0, UNKNOWN, np.where(right, RIGHT, WRONG))
+    return np.select([provenance == 0, provenance > 0], [GIVEN, relabelled], UNKNOWN).astype(np.int8)
+
+
+def label_quality(labels: NDArray[np.floating], states: States, truth: NDArray[np.integer]) -> dict[str, float]:
+    """Quality of the relabelled entries, in percent; NaN where there is nothing to divide by.
+
+    Args:
+        labels, truth: as in `entry_states`.
+        states: int8 [M, C].
+
+    Returns:
+        coverage: relabelled entries of all that the stream did not give.
+        precision, FPR, FNR: of the relabelled entries, present against absent.
+        KL: Kullback-Leibler divergence in nats from the true distribution of classes over all entries to the one that
+            the memory shows (its positives; a soft label counts by its value, an unknown entry not at all). DECIDED:
+            half a positive is added to every class of both, so that a class the memory does not show costs a finite
+            amount.
+    """
+    relabelled, says, present = (states == RIGHT) | (states == WRONG), labels > 0.5, truth == 1
+    tp, fp = np.sum(relabelled & says & present), np.sum(relabelled & says & ~present)
+    fn, tn = np.sum(relabelled & ~says & present), np.sum(relabelled & ~says & ~present)
+    return {
+        "coverage": _percent(relabelled.sum(), np.sum(states != GIVEN)),
+        "precision": _percent(tp, tp + fp),
+        "FPR": _percent(fp, fp + tn),
+        "FNR": _percent(fn, fn + tp),
+        "KL": _divergence(present.sum(axis=0), np.clip(labels, 0, None).sum(axis=0, dtype=np.float64)),
+    }
+
+
+def ones_beside(
+    labels: NDArray[np.floating], provenance: NDArray[np.integer], truth: NDArray[np.integer], above: NDArray[np.bool_]
+) -> dict[str, int]:
+    """Ones written above and below the diagonal of the label block matrix, and the true ones that lie there.
+
+    Args:
+        labels, provenance, truth: as in `entry_states`.
+        above: bool [M, C], classes newer than the task that stored the row.
+
+    Returns:
+        ones_above, ones_below: relabelled entries that say present.
+        hidden_above, hidden_below: entries there that are truly present and that the stream did not give.
+    """
+    beside, told = provenance != 0, (provenance > 0) & (labels > 0.5)
+    counts = {}
+    for name, where in (("above", above), ("below", ~above)):
+        counts[f"ones_{name}"] = int(np.sum(told & where))
+        counts[f"hidden_{name}"] = int(np.sum(beside & (truth == 1) & where))
+    return counts
+
+
+def label_blocks(states: States, stored_by: NDArray[np.integer], tasks: Tasks) -> NDArray[np.int64]:
+    """The label block matrix: entries by storing task, task of the class and state, int64 [T, T, 4].
+
+    Args:
+        states: int8 [M, S], entries of the classes of `tasks`.
+        stored_by: int [M], task that stored each row.
+        tasks: column range [start, stop) of each of the T tasks so far.
+    """
+    blocks = np.zeros((len(tasks), len(tasks), len(STATES)), dtype=np.int64)
+    for row in range(len(tasks)):
+        for column, classes in enumerate(tasks):
+            here = states[stored_by == row, slice(*classes)]
+            blocks[row, column] = np.bincount(here.ravel(), minlength=len(STATES))
+    return blocks
+
+
+class MemoryLabels(PluginMetric[float]):
+    """Emits `memory/<name>` for the labels of a replay memory after each task, over the classes seen so far.
+
+    Attributes:
+        courses: name -> its value after each task.
+        blocks: the label block matrix after the last task, int64 [T, T, 4].
+
+    Args:
+        replay: the replay plugin whose memory is looked at.
+        truth: int8 [R, C], true labels of all training rows by row id.
+        tasks: column range [start, stop) of each task.
+    """
+
+    def __init__(self, replay: Any, truth: NDArray[np.int8], tasks: Tasks) -> None:
+        super().__init__()
+        self.replay = replay
+        self.truth = truth
+        self.tasks = tasks
+        self.courses: dict[str, list[float]] = {}
+        self.blocks = np.zeros((0, 0, len(STATES)), dtype=np.int64)
+
+    @staticmethod
+    def of(strategy: Any) -> MemoryLabels | None:
+        """The one among a template's metrics, if its run has a memory."""
+        return next((metric for metric in strategy.evaluator.metrics if isinstance(metric, MemoryLabels)), None)
+
+    def result(self) -> float | None:
+        return self.courses["precision"][-1] if self.courses else None
+
+    def reset(self) -> None:
+        """The memory belongs to the strategy."""
+
+    def after_eval_exp(self, strategy: Any) -> list[MetricValue] | None:
+        if strategy.experience.origin_stream.name != "evaluation" or strategy.position.started:
+            return None
+        done = strategy.position.task
+        values = self.measure(done)
+        for name, value in values.items():
+            self.courses.setdefault(name, []).append(value)
+        return [MetricValue(self, f"memory/{name}", value, done) for name, value in values.items()]
+
+    def measure(self, done: int) -> dict[str, float]:
+        """The numbers of the memory after `done` tasks; also sets `blocks`."""
+        memory, tasks = self.replay.memory, self.tasks[:done]
+        seen = tasks[-1][1]
+        labels, provenance = memory.labels[:, :seen], memory.provenance[:, :seen]
+        truth = self.truth[memory.rows, :seen]
+        states = entry_states(labels, provenance, truth)
+        task_of_class = np.repeat(np.arange(done), [stop - start for start, stop in tasks])
+        above = task_of_class[None] > memory.stored_by[:, None]
+        self.blocks = label_blocks(states, memory.stored_by, tasks)
+        return label_quality(labels, states, truth) | ones_beside(labels, provenance, truth, above)
+
+    def summary(self) -> dict[str, Any]:
+        """What `result.json` records: the courses over the tasks, and the last block matrix with its states' names."""
+        return {**self.courses, "states": list(STATES), "blocks": self.blocks.tolist()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "courses": {name: list(values) for name, values in self.courses.items()},
+            "blocks": self.blocks.tolist(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.courses = {name: list(values) for name, values in state["courses"].items()}
+        self.blocks = np.array(state["blocks"], dtype=np.int64).reshape(
+            len(state["blocks"]), len(state["blocks"]), len(STATES)
+        )
+
+
+def _percent(part: Any, whole: Any) -> float:
+    return 100 * float(part) / float(whole) if whole else math.nan
+
+
+def _divergence(true: NDArray[Any], shown: NDArray[Any]) -> float:
+    p, q = true + 0.5, shown + 0.5
+    p, q = p / p.sum(), q / q.sum()
+    return float((p * np.log(p / q)).sum())

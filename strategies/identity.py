@@ -1,0 +1,38 @@
+"""The control `er+identity`: what a memory could know that recognises photographs. Not a method."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from clsim.errors import StrategyError
+from clsim.scenario.schema import ScenarioConfig
+from clsim.training.strategy import Context, Strategy
+
+
+class Identity(Strategy):
+    """A control, not a method: unknown labels of memory rows follow from which photographs came back in which task.
+
+    In an overlap stream an earlier image that does not come back in a task has none of its classes. A method must not
+    use that, as it is an artefact of how the benchmark is made; `er+identity` shows what it would be worth.
+    """
+
+    name = "identity"
+    claims: ClassVar[frozenset[str]] = frozenset({"relabelling"})
+    needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    control = "knows which rows show the same photograph"
+
+    def check(self, config: ScenarioConfig, n_classes: int) -> None:
+        if config.stream.assignment != "overlap":
+            raise StrategyError(
+                "identity needs stream.assignment: overlap; where an image is in one task only, that it does not come "
+                "back says nothing"
+            )
+
+    def plugins(self, context: Context) -> list[Any]:
+        from clsim.training.identity import PhotoIdentity
+
+        assert context.samples is not None  # because of `control`
+        return [PhotoIdentity(context.samples, context.tasks)]
+
+    def first_task_key(self) -> str | None:
+        return ""  # the memory is empty until the first task ends
