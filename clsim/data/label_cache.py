@@ -89,7 +89,8 @@ def _read(entry: Path, state: str) -> Arrays | None:
 
 def _write(entry: Path, state: str, arrays: Arrays) -> None:
     content = io.BytesIO()
-    np.savez(content, **{_STATE: np.frombuffer(state.encode(), dtype=np.uint8)}, **arrays)
+    named: dict[str, Any] = {_STATE: np.frombuffer(state.encode(), dtype=np.uint8), **arrays}
+    np.savez(content, **named)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(entry, content.getvalue())
