@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_texts
 from clsim.data.source import Split
-from clsim.errors import ScenarioError, did_you_mean
+from clsim.errors import Unplannable, did_you_mean
 
 PARSER_VERSION = 1  # of the cached labels
 
@@ -81,7 +81,7 @@ class Coco:
         """True labels, int8 [N, C], 1 present, 0 absent; read-only.
 
         Raises:
-            ScenarioError: an annotation file is not there or not what pycocotools reads, or an id is unknown.
+            Unplannable: an annotation file is not there or not what pycocotools reads, or an id is unknown.
         """
         return self._of(split).labels
 
@@ -95,7 +95,7 @@ class Coco:
         return [folder / file for file in self._of(split).files]
 
     def check_images(self) -> None:
-        """Raise ScenarioError, with what to download, unless there is a folder of images for both splits."""
+        """Raise Unplannable, with what to download, unless there is a folder of images for both splits."""
         missing = [self.root / name for name in (self.config.train, self.config.test)]
         problems = [
             f"{folder}: no such folder of images{_download(folder.name, f'zips/{folder.name}.zip', self.root)}"
@@ -103,7 +103,7 @@ class Coco:
             if not folder.is_dir()
         ]
         if problems:
-            raise ScenarioError(problems)
+            raise _unreadable(*problems)
 
     def _split_name(self, split: Split) -> str:
         return self.config.train if split == "train" else self.config.test
@@ -128,12 +128,11 @@ class Coco:
             file = annotation_file(self.root, self.config.test)
             lacking = [name for name in expected if name not in test.class_names]
             extra = [f"{name!r}{did_you_mean(name, lacking)}" for name in test.class_names if name not in expected]
-            raise ScenarioError(
-                [
-                    f"{file}: other categories than instances_{self.config.train}.json: "
-                    f"missing {', '.join(map(repr, lacking)) or 'none'}; not there {', '.join(extra) or 'none'}"
-                ]
+            text = (
+                f"{file}: other categories than instances_{self.config.train}.json: "
+                f"missing {', '.join(map(repr, lacking)) or 'none'}; not there {', '.join(extra) or 'none'}"
             )
+            raise Unplannable(("dataset", "test"), text)
         return test
 
 
@@ -146,11 +145,11 @@ def read_split(root: Path, split: str) -> CocoLabels:
     """Labels of the split's annotation file, through the label cache.
 
     Raises:
-        ScenarioError: the file is not there, with what to download, or it is not an annotation file.
+        Unplannable: the file is not there, with what to download, or it is not an annotation file.
     """
     file = annotation_file(root, split)
     if not file.is_file():
-        raise ScenarioError([_no_annotations(root, split)])
+        raise Unplannable(("dataset", "root"), _no_annotations(root, split))
     cached = cached_labels(["coco", PARSER_VERSION], [file], lambda: _as_arrays(parse_annotations(file)))
     names, files = (unpack_texts(cached[key]) for key in ("class_names", "files"))
     return CocoLabels(tuple(names), cached["ids"], files, cached["labels"])
@@ -162,14 +161,14 @@ def parse_annotations(file: Path) -> CocoLabels:
     Every number of categories is read, under any ids.
 
     Raises:
-        ScenarioError: not JSON, not this format, or an annotation of an image or a category the file does not have.
+        Unplannable: not JSON, not this format, or an annotation of an image or a category the file does not have.
     """
     from pycocotools.coco import COCO  # here, so that a cached plan does not load it
 
     content = _read_json(file)
     problems = _format_problems(content)
     if problems:
-        raise ScenarioError([f"{file}: {problem}" for problem in problems])
+        raise _unreadable(*(f"{file}: {problem}" for problem in problems))
     for annotation in content["annotations"]:
         annotation.setdefault("iscrowd", 0)  # many exporters leave it out; pycocotools insists on it
     coco = COCO()
@@ -185,7 +184,7 @@ def parse_annotations(file: Path) -> CocoLabels:
         labels[row[annotation["image_id"]], column[annotation["category_id"]]] = 1
     kept = np.flatnonzero(labels.any(axis=1))
     if not len(kept):
-        raise ScenarioError([f"{file}: no image has a label; crowd annotations do not count as one"])
+        raise _unreadable(f"{file}: no image has a label; crowd annotations do not count as one")
     files = [coco.imgs[image]["file_name"] for image in ids[kept].tolist()]
     return CocoLabels(tuple(names), ids[kept], files, labels[kept])
 
@@ -204,12 +203,16 @@ def _read_json(file: Path) -> Any:
         with file.open(encoding="utf-8") as opened:
             return json.load(opened)
     except OSError as error:
-        raise ScenarioError([f"{file}: cannot be read: {error.strerror or error}"]) from None
+        raise _unreadable(f"{file}: cannot be read: {error.strerror or error}") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise ScenarioError([f"{file}: not valid JSON at {where}: {error.msg}; is the file complete?"]) from None
+        raise _unreadable(f"{file}: not valid JSON at {where}: {error.msg}; is the file complete?") from None
     except (UnicodeDecodeError, RecursionError) as error:
-        raise ScenarioError([f"{file}: not valid JSON: {error}"]) from None
+        raise _unreadable(f"{file}: not valid JSON: {error}") from None
+
+
+def _unreadable(*problems: str) -> Unplannable:
+    return Unplannable(("dataset", "root"), "\n".join(problems))
 
 
 def _format_problems(content: Any) -> list[str]:
@@ -270,7 +273,8 @@ def _rows_of_ids(file: Path, ids: NDArray[np.int64], split: str) -> NDArray[np.i
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        raise ScenarioError([f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
+        text = f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise Unplannable(("dataset", "ids"), text) from None
     row = {image: position for position, image in enumerate(ids.tolist())}
     line_of: dict[int, int] = {}
     problems = []
@@ -290,7 +294,7 @@ def _rows_of_ids(file: Path, ids: NDArray[np.int64], split: str) -> NDArray[np.i
     if not problems and not line_of:
         problems.append(f"{file}: no ids in it")
     if problems:
-        raise ScenarioError(_first(iter(problems)))
+        raise Unplannable(("dataset", "ids"), "\n".join(_first(iter(problems))))
     return np.array(sorted(row[image] for image in line_of), dtype=np.int64)
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from clsim.data import coco
 from clsim.data.coco import Coco, CocoConfig, annotation_file, parse_annotations
-from clsim.errors import ScenarioError
+from clsim.errors import Unplannable
 
 # Like COCO's, the ids of categories have gaps and do not follow the alphabet.
 CATEGORIES = {18: "dog", 1: "person", 90: "toothbrush", 5: "airplane"}
@@ -76,10 +76,12 @@ def source(root: Path, **options: str) -> Coco:
     return Coco(CocoConfig(name="coco", root=str(root), **options))
 
 
-def problems(call: Callable[[], object]) -> list[str]:
-    with pytest.raises(ScenarioError) as caught:
+def problems(call: Callable[[], object], key: str = "root") -> list[str]:
+    """Lines of the error that blames `dataset.{key}`."""
+    with pytest.raises(Unplannable) as caught:
         call()
-    return caught.value.problems
+    assert caught.value.path == ("dataset", key)
+    return caught.value.text.split("\n")
 
 
 # --- labels
@@ -181,7 +183,7 @@ def test_ids_choose_training_images_only(root: Path) -> None:
 def test_wrong_ids_are_named_by_line(root: Path) -> None:
     ids = root / "ids.txt"
     ids.write_text("4\n7\nCOCO_4.jpg\n4\n-9\n")
-    assert problems(lambda: source(root, ids=str(ids)).labels("train")) == [
+    assert problems(lambda: source(root, ids=str(ids)).labels("train"), "ids") == [
         f"{ids}:2: 7 is not the id of a labelled image of train2014",
         f"{ids}:3: given 'COCO_4.jpg', allowed: the id of an image, a whole number",
         f"{ids}:4: 4 is there a second time, first in line 1",
@@ -191,11 +193,11 @@ def test_wrong_ids_are_named_by_line(root: Path) -> None:
 
 def test_a_file_without_ids_or_no_file_is_refused(root: Path) -> None:
     ids = root / "ids.txt"
-    assert problems(lambda: source(root, ids=str(ids)).labels("train")) == [
+    assert problems(lambda: source(root, ids=str(ids)).labels("train"), "ids") == [
         f"{ids}: cannot be read: No such file or directory"
     ]
     ids.write_text("# none\n")
-    assert problems(lambda: source(root, ids=str(ids)).labels("train")) == [f"{ids}: no ids in it"]
+    assert problems(lambda: source(root, ids=str(ids)).labels("train"), "ids") == [f"{ids}: no ids in it"]
 
 
 # --- files that are missing or broken
@@ -292,7 +294,7 @@ def test_splits_with_other_categories_are_refused(root: Path) -> None:
     value = content(TEST, "val2014")
     value["categories"][0]["name"] = "dogs"
     file = write(root, "val2014", value)
-    assert problems(lambda: source(root).labels("test")) == [
+    assert problems(lambda: source(root).labels("test"), "test") == [
         f"{file}: other categories than instances_train2014.json: missing 'dog'; not there 'dogs', did you mean 'dog'?"
     ]
 
