@@ -150,7 +150,7 @@ def read_split(root: Path, split: str) -> CocoLabels:
     file = annotation_file(root, split)
     if not file.is_file():
         raise Unplannable(("dataset", "root"), _no_annotations(root, split))
-    cached = cached_labels(["coco", PARSER_VERSION], [file], lambda: _as_arrays(parse_annotations(file)))
+    cached = cached_labels(("coco", PARSER_VERSION, str(file)), [file], lambda: _as_arrays(parse_annotations(file)))
     names, files = (unpack_texts(cached[key]) for key in ("class_names", "files"))
     return CocoLabels(tuple(names), cached["ids"], files, cached["labels"])
 

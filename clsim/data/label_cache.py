@@ -1,61 +1,55 @@
-"""Labels parsed once: a matrix on disk that lasts as long as the files it came from stay as they are.
+"""Labels parsed once: arrays in the cache folder that last as long as the files they came from stay as they are.
 
-COCO's annotation file takes seconds and gigabytes to parse, a plan only needs the matrix in it. An entry belongs to a
-list of files and the options they were parsed with; it carries the size and the modification time of each file, and
-is made again when one of them differs or when the entry cannot be read.
+COCO's annotation file takes seconds and gigabytes to parse, and a plan needs only the matrix in it. An entry carries
+the state of its files, and is made again when that has changed or when the entry cannot be read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
+import logging
 import os
-import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.data.cache import cache_folder, state_digest
 from clsim.files import write_atomically
 
 Arrays = dict[str, NDArray[Any]]
 
-CACHE_FORMAT = 1
+FORMAT = 1
 _STATE = "state of the files"
+log = logging.getLogger("clsim")
 
 
-def cache_folder() -> Path:
-    """Where clsim keeps what it can make again: the environment's CLSIM_CACHE, else ~/.cache/clsim."""
-    return Path(os.environ.get("CLSIM_CACHE") or "~/.cache/clsim").expanduser()
-
-
-def cached_labels(key_parts: Sequence[object], files: Sequence[Path], parse: Callable[[], Arrays]) -> Mapping[str, Any]:
+def cached_labels(identity: object, files: Sequence[Path], parse: Callable[[], Arrays]) -> Arrays:
     """The arrays `parse` makes of `files`, from the cache if they were parsed before; read-only.
 
-    An entry is replaced, not added, when its files change, so the cache does not grow by editing. A cache that cannot
-    be written costs time and a warning, nothing else.
+    An entry is replaced, not added, when its files change, so the cache does not grow by editing.
+    DECIDED: a cache that cannot be written costs time and a warning, not the run.
 
     Args:
-        key_parts: what else decides the result: the name of the source, its parser's version, its options. Their
-            `repr` must be the same in every process.
+        identity: what the labels are of: folder, split, options, version of the parser. Its `repr` names the entry and
+            must be the same in every process.
         files: every file that `parse` reads.
         parse: returns named arrays without Python objects; texts go through `pack_texts`.
 
     Raises:
-        OSError: one of the files is not there.
+        OSError: one of the files is not there; `filename` names it.
     """
-    paths = [file.resolve() for file in files]
-    key = repr((CACHE_FORMAT, list(key_parts), [str(path) for path in paths]))
-    entry = cache_folder() / "labels" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-    state = _state(paths)
+    paths = [Path(os.path.abspath(file)) for file in files]
+    entry = cache_folder() / "labels" / f"{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}.npz"
+    state = state_digest(paths, "labels", FORMAT)
     arrays = _read(entry, state)
     if arrays is None:
         arrays = parse()
-        if _state(paths) == state:  # else a file was replaced meanwhile, and nobody knows which one was parsed
+        if state_digest(paths, "labels", FORMAT) == state:  # else nobody knows which version was parsed
             _write(entry, state, arrays)
     for array in arrays.values():
         array.flags.writeable = False
@@ -72,10 +66,6 @@ def unpack_texts(packed: NDArray[np.uint8]) -> list[str]:
     return packed.tobytes().decode().split("\0")[:-1]
 
 
-def _state(paths: Sequence[Path]) -> str:
-    return json.dumps([(file.st_size, file.st_mtime_ns) for file in map(os.stat, paths)])
-
-
 def _read(entry: Path, state: str) -> Arrays | None:
     """The arrays of an entry, None if there is none, it is stale or damaged; the zip inside has checksums."""
     try:
@@ -83,7 +73,7 @@ def _read(entry: Path, state: str) -> Arrays | None:
             if content[_STATE].tobytes().decode() != state:
                 return None
             return {name: content[name] for name in content.files if name != _STATE}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):
         return None
 
 
@@ -95,4 +85,4 @@ def _write(entry: Path, state: str, arrays: Arrays) -> None:
         entry.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(entry, content.getvalue())
     except OSError as error:
-        warnings.warn(f"{entry}: labels are not cached: {error.strerror or error}", stacklevel=3)
+        log.warning("labels are not cached: %s: %s", entry, error.strerror or error)

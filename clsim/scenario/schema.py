@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from pydantic_core import PydanticCustomError
 
 from clsim.data.digits import DigitsConfig
+from clsim.data.voc import VocConfig
 from clsim.errors import did_you_mean
 from clsim.model_names import BACKBONES
 
@@ -93,15 +94,25 @@ Budget = Annotated[
 ]
 
 
-class DigitsSection(DigitsConfig):
-    """`dataset: {name: digits, ...}`: the generator's options and what every data set section offers."""
+class DataSection(BaseModel):
+    """What every data set section offers beside the data set's own options."""
 
     classes: Literal["all"] | list[str] = Field("all", description="all, or the classes to stream")
     validation: float = Field(0.0, ge=0, lt=1, description="share of the training images kept for validation")
 
-    def generator(self) -> DigitsConfig:
-        """The options that determine the images."""
-        return DigitsConfig(**{name: getattr(self, name) for name in DigitsConfig.model_fields})
+
+class DigitsSection(DataSection, DigitsConfig):
+    """`dataset: {name: digits, ...}`."""
+
+
+class VocSection(DataSection, VocConfig):
+    """`dataset: {name: voc, ...}`."""
+
+
+DatasetSection = Annotated[
+    DigitsSection | VocSection,
+    Field(discriminator="name", description="where images and true labels come from"),
+]
 
 
 class StreamSection(Section):
@@ -245,7 +256,7 @@ class ScenarioConfig(Section):
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="also the run folder's name")
     source: str = Field("own", description="own, or the paper and table it follows")
-    dataset: Annotated[DigitsSection, Field(description="where images and true labels come from")]
+    dataset: DatasetSection
     stream: StreamSection = Field(description="which classes arrive when, and who is in a task")
     labels: LabelsSection = Field(LabelsSection(), description="what is annotated")
     memory: MemorySection = Field(MemorySection(), description="what replay may keep")
@@ -258,6 +269,6 @@ class ScenarioConfig(Section):
     @classmethod
     def _known_dataset(cls, value: Any) -> Any:
         name = value.get("name") if isinstance(value, dict) else None
-        if name in ("voc", "coco", "manifest"):
-            raise PydanticCustomError("not_yet", "available: digits", {"below": ("name",)})
+        if name in ("coco", "manifest"):
+            raise PydanticCustomError("not_yet", "available: digits, voc", {"below": ("name",)})
         return value
