@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
+from clsim.data.image_cache import Resize
+from clsim.data.image_files import ImageFiles
 from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_texts
 from clsim.data.source import Split
-from clsim.errors import Unplannable, did_you_mean
+from clsim.errors import ClsimError, Unplannable, did_you_mean
 
 PARSER_VERSION = 1  # of the cached labels
 
@@ -34,8 +36,8 @@ class CocoConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     """Options of the data set `coco`."""
 
     name: Literal["coco"] = Field(description="COCO 2014 or 2017, or a folder in its layout; to be downloaded by you")
-    root: str = Field(
-        min_length=1, description="folder with annotations/, train2014/, val2014/ ...; relative to the scenario"
+    root: str | None = Field(
+        None, description="folder with annotations/, train2014/, val2014/ ...; relative to the scenario file"
     )
     train: str = Field(
         "train2014",
@@ -45,9 +47,9 @@ class CocoConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     test: str = Field("val2014", pattern=r"^[\w.-]+$", description="split to test on")
     ids: str | None = Field(
         None,
-        min_length=1,
-        description="file with the ids of the training images to use, one a line (COCO-MLT); default: all of them",
+        description="file with one image id a line: only these training images (COCO-MLT); relative to the scenario",
     )
+    resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
 
     @model_validator(mode="after")
     def _two_splits(self) -> CocoConfig:
@@ -65,12 +67,12 @@ class CocoLabels(NamedTuple):
     labels: NDArray[np.int8]  # [N, C], 1 present, 0 absent
 
 
-class Coco:
+class Coco(ImageFiles):
     """The data set `coco` as an `ImageSource`. Rows follow image ids, columns the alphabet of class names."""
 
     def __init__(self, config: CocoConfig) -> None:
+        super().__init__("coco", config.resize)
         self.config = config
-        self.root = Path(config.root).expanduser()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -89,21 +91,26 @@ class Coco:
         """COCO's ids of the images, int64 [N], ascending; read-only."""
         return self._of(split).ids
 
-    def paths(self, split: Split) -> list[Path]:
-        """Files of the images, in the order of `labels`; whether they are there is not looked at."""
-        folder = self.root / self._split_name(split)
+    def files(self, split: Split) -> list[Path]:
+        """Path of each image, in the order of `labels`; they need not exist."""
+        folder = self._root / self._split_name(split)
         return [folder / file for file in self._of(split).files]
 
-    def check_images(self) -> None:
-        """Raise Unplannable, with what to download, unless there is a folder of images for both splits."""
-        missing = [self.root / name for name in (self.config.train, self.config.test)]
-        problems = [
-            f"{folder}: no such folder of images{_download(folder.name, f'zips/{folder.name}.zip', self.root)}"
-            for folder in missing
-            if not folder.is_dir()
-        ]
-        if problems:
-            raise _unreadable(*problems)
+    def images_folder(self) -> Path:
+        """COCO's folder."""
+        return self._root
+
+    def missing_images(self, split: Split, missing: Sequence[Path], total: int) -> ClsimError:
+        """Names the first missing image, how many are, and what to download."""
+        name = self._split_name(split)
+        few = f"{len(missing)} of {total} images of {split} are missing"
+        return _problem(f"{missing[0]}: no such file ({few}){_download(name, f'zips/{name}.zip', self._root)}")
+
+    @cached_property
+    def _root(self) -> Path:
+        if self.config.root is None:
+            raise _problem("not set: where your COCO lies; give --set dataset.root=FOLDER")
+        return Path(self.config.root)
 
     def _split_name(self, split: Split) -> str:
         return self.config.train if split == "train" else self.config.test
@@ -113,19 +120,19 @@ class Coco:
 
     @cached_property
     def _train(self) -> CocoLabels:
-        whole = read_split(self.root, self.config.train)
+        whole = read_split(self._root, self.config.train)
         if self.config.ids is None:
             return whole
-        rows = _rows_of_ids(Path(self.config.ids).expanduser(), whole.ids, self.config.train)
+        rows = _rows_of_ids(Path(self.config.ids), whole.ids, self.config.train)
         labels = np.ascontiguousarray(whole.labels[rows])
         labels.flags.writeable = False
         return CocoLabels(whole.class_names, whole.ids[rows], [whole.files[row] for row in rows], labels)
 
     @cached_property
     def _test(self) -> CocoLabels:
-        test, expected = read_split(self.root, self.config.test), self.class_names
+        test, expected = read_split(self._root, self.config.test), self.class_names
         if test.class_names != expected:
-            file = annotation_file(self.root, self.config.test)
+            file = annotation_file(self._root, self.config.test)
             lacking = [name for name in expected if name not in test.class_names]
             extra = [f"{name!r}{did_you_mean(name, lacking)}" for name in test.class_names if name not in expected]
             text = (
@@ -149,7 +156,7 @@ def read_split(root: Path, split: str) -> CocoLabels:
     """
     file = annotation_file(root, split)
     if not file.is_file():
-        raise Unplannable(("dataset", "root"), _no_annotations(root, split))
+        raise _problem(_no_annotations(root, split))
     cached = cached_labels(("coco", PARSER_VERSION, str(file)), [file], lambda: _as_arrays(parse_annotations(file)))
     names, files = (unpack_texts(cached[key]) for key in ("class_names", "files"))
     return CocoLabels(tuple(names), cached["ids"], files, cached["labels"])
@@ -168,7 +175,7 @@ def parse_annotations(file: Path) -> CocoLabels:
     content = _read_json(file)
     problems = _format_problems(content)
     if problems:
-        raise _unreadable(*(f"{file}: {problem}" for problem in problems))
+        raise _problem(*(f"{file}: {problem}" for problem in problems))
     for annotation in content["annotations"]:
         annotation.setdefault("iscrowd", 0)  # many exporters leave it out; pycocotools insists on it
     coco = COCO()
@@ -184,7 +191,7 @@ def parse_annotations(file: Path) -> CocoLabels:
         labels[row[annotation["image_id"]], column[annotation["category_id"]]] = 1
     kept = np.flatnonzero(labels.any(axis=1))
     if not len(kept):
-        raise _unreadable(f"{file}: no image has a label; crowd annotations do not count as one")
+        raise _problem(f"{file}: no image has a label; crowd annotations do not count as one")
     files = [coco.imgs[image]["file_name"] for image in ids[kept].tolist()]
     return CocoLabels(tuple(names), ids[kept], files, labels[kept])
 
@@ -203,15 +210,15 @@ def _read_json(file: Path) -> Any:
         with file.open(encoding="utf-8") as opened:
             return json.load(opened)
     except OSError as error:
-        raise _unreadable(f"{file}: cannot be read: {error.strerror or error}") from None
+        raise _problem(f"{file}: cannot be read: {error.strerror or error}") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise _unreadable(f"{file}: not valid JSON at {where}: {error.msg}; is the file complete?") from None
+        raise _problem(f"{file}: not valid JSON at {where}: {error.msg}; is the file complete?") from None
     except (UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(f"{file}: not valid JSON: {error}") from None
+        raise _problem(f"{file}: not valid JSON: {error}") from None
 
 
-def _unreadable(*problems: str) -> Unplannable:
+def _problem(*problems: str) -> Unplannable:
     return Unplannable(("dataset", "root"), "\n".join(problems))
 
 
@@ -302,6 +309,9 @@ def _no_annotations(root: Path, split: str) -> str:
     file = annotation_file(root, split)
     year = split[-4:]
     there = sorted(path.stem.removeprefix("instances_") for path in file.parent.glob("instances_*.json"))
+    for other in (root / "coco", root.parent):
+        if annotation_file(other, split).is_file():
+            return f"{file}: no such file; did you mean dataset.root: {other}?"
     hint = _download(split, f"annotations/annotations_trainval{year}.zip", root)
     if there:
         hint = f"; splits there: {', '.join(there)}{did_you_mean(split, there)}{hint}"
@@ -311,4 +321,4 @@ def _no_annotations(root: Path, split: str) -> str:
 def _download(split: str, archive: str, root: Path) -> str:
     if split not in _OFFICIAL_SPLITS:
         return ""
-    return f"; download {_DOWNLOADS}/{archive} and unpack it into {root}"
+    return f"; download {_DOWNLOADS}/{archive} and unpack it into {root}; clsim downloads nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from clsim.data import coco
@@ -106,9 +108,9 @@ def test_a_crowd_is_no_label_and_an_image_without_labels_is_left_out(root: Path)
 
 
 def test_paths_are_aligned_with_labels_and_need_no_images(root: Path) -> None:
-    names = [path.name for path in source(root).paths("train")]
+    names = [path.name for path in source(root).files("train")]
     assert names == [f"COCO_train2014_{image:012d}.jpg" for image in (4, 9, 11)]
-    assert source(root).paths("test")[0] == root / "val2014" / "COCO_val2014_000000000001.jpg"
+    assert source(root).files("test")[0] == root / "val2014" / "COCO_val2014_000000000001.jpg"
 
 
 def test_labels_are_read_only(root: Path) -> None:
@@ -129,7 +131,7 @@ def test_other_splits_are_options(root: Path) -> None:
     write(root, "minival", content(TEST, "minival"))
     data = source(root, train="val2014", test="minival")
     np.testing.assert_array_equal(data.labels("train"), data.labels("test"), strict=True)
-    assert data.paths("test")[0].parent == root / "minival"
+    assert data.files("test")[0].parent == root / "minival"
 
 
 def test_annotations_without_iscrowd_are_labels(root: Path) -> None:
@@ -146,7 +148,7 @@ def test_labels_come_from_the_cache_until_the_file_changes(root: Path, monkeypat
     monkeypatch.setattr(coco, "parse_annotations", lambda file: pytest.fail("parsed again"))
     after = source(root)
     np.testing.assert_array_equal(after.labels("train"), before.labels("train"), strict=True)
-    assert (after.class_names, after.paths("train")) == (before.class_names, before.paths("train"))
+    assert (after.class_names, after.files("train")) == (before.class_names, before.files("train"))
     monkeypatch.undo()
     monkeypatch.setenv("CLSIM_CACHE", str(root.parent / "cache"))
     write(root, "train2014", content({**TRAIN, 2: [(5, 0)]}, "train2014"))
@@ -175,7 +177,7 @@ def test_ids_choose_training_images_only(root: Path) -> None:
     (root / "ids.txt").write_bytes(b"\xef\xbb\xbf# COCO-MLT\r\n000000000011\r\n\r\n4  # twelve digits or fewer\r\n")
     data = source(root, ids=str(root / "ids.txt"))
     assert data.image_ids("train").tolist() == [4, 11]
-    assert [path.name for path in data.paths("train")] == [f"COCO_train2014_{i:012d}.jpg" for i in (4, 11)]
+    assert [path.name for path in data.files("train")] == [f"COCO_train2014_{i:012d}.jpg" for i in (4, 11)]
     np.testing.assert_array_equal(data.labels("train"), source(root).labels("train")[[0, 2]], strict=True)
     np.testing.assert_array_equal(data.labels("test"), source(root).labels("test"), strict=True)
 
@@ -207,7 +209,8 @@ def test_a_missing_annotation_file_says_what_to_download(tmp_path: Path) -> None
     (text,) = problems(lambda: source(tmp_path, train="train2017").labels("train"))
     assert text == (
         f"{tmp_path}/annotations/instances_train2017.json: no such file; download "
-        f"http://images.cocodataset.org/annotations/annotations_trainval2017.zip and unpack it into {tmp_path}"
+        f"http://images.cocodataset.org/annotations/annotations_trainval2017.zip and unpack it into {tmp_path}; "
+        "clsim downloads nothing"
     )
 
 
@@ -216,14 +219,16 @@ def test_a_missing_split_names_those_that_are_there(root: Path) -> None:
     assert text.endswith("no such file; splits there: train2014, val2014, did you mean 'train2014'?")
 
 
-def test_missing_image_folders_say_what_to_download(root: Path) -> None:
-    (root / "train2014").mkdir()
-    assert problems(source(root).check_images) == [
-        f"{root}/val2014: no such folder of images; download http://images.cocodataset.org/zips/val2014.zip "
-        f"and unpack it into {root}"
+@pytest.mark.parametrize("wrong", [".", "coco/annotations"])
+def test_a_root_one_level_off_is_seen(root: Path, wrong: str) -> None:
+    (text,) = problems(lambda: source(root.parent / wrong).labels("train"))
+    assert text.endswith(f"no such file; did you mean dataset.root: {root}?")
+
+
+def test_without_a_root_it_is_asked_for() -> None:
+    assert problems(lambda: Coco(CocoConfig(name="coco")).labels("train")) == [
+        "not set: where your COCO lies; give --set dataset.root=FOLDER"
     ]
-    (root / "val2014").mkdir()
-    source(root).check_images()
 
 
 def test_a_cut_download_is_told(root: Path) -> None:
@@ -299,13 +304,56 @@ def test_splits_with_other_categories_are_refused(root: Path) -> None:
     ]
 
 
+# --- images
+
+
+def paint(data: Coco) -> None:
+    """Grey images whose brightness tells their row."""
+    for split in ("train", "test"):
+        for row, file in enumerate(data.files(split)):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (12, 10), 20 * row + 7).save(file, quality=95)
+
+
+def test_images_are_aligned_with_labels(root: Path) -> None:
+    data = source(root)
+    paint(data)
+    images = data.images("train", 16)
+    assert (images.shape, images.dtype) == ((3, 3, 16, 16), np.uint8)
+    np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), [7, 27, 47], atol=1)
+    assert len(data.images("test", 16)) == len(data.labels("test"))
+
+
+def test_missing_images_are_named_with_what_to_download(root: Path) -> None:
+    data = source(root)
+    assert problems(lambda: data.check_size(32)) == [
+        f"{root}/train2014/COCO_train2014_000000000004.jpg: no such file (3 of 3 images of train are missing); "
+        f"download http://images.cocodataset.org/zips/train2014.zip and unpack it into {root}; clsim downloads nothing"
+    ]
+    paint(data)
+    data.check_size(32)
+    data.files("test")[1].unlink()
+    (text,) = problems(lambda: data.images("test", 16))
+    assert text.startswith(f"{data.files('test')[1]}: no such file (1 of 2 images of test are missing); download")
+
+
+def test_the_fingerprint_is_of_the_images_wherever_they_are(root: Path) -> None:
+    data = source(root)
+    paint(data)
+    fingerprint = data.fingerprint()
+    copied = source(Path(shutil.copytree(root, root.parent / "copy")))
+    assert copied.fingerprint() == fingerprint
+    assert source(root, resize="crop").fingerprint() != fingerprint
+    Image.new("L", (40, 40), 200).save(data.files("test")[0])
+    assert source(root).fingerprint() != fingerprint
+
+
 # --- configuration
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"root": ""}, "root"),
         ({"train": "annotations/train2014"}, "train"),
         ({"train": "val2014"}, "train and test are both val2014"),
         ({"year": 2014}, "year"),
