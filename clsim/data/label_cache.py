@@ -1,70 +1,88 @@
-"""Label matrices that are parsed once: kept in the cache folder until one of the files they come from changes."""
+"""Labels parsed once: arrays in the cache folder that last as long as the files they came from stay as they are.
+
+COCO's annotation file takes seconds and gigabytes to parse, and a plan needs only the matrix in it. An entry carries
+the state of its files, and is made again when that has changed or when the entry cannot be read.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import logging
-from collections.abc import Callable
+import os
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clsim.data.cache import cache_folder
+from clsim.data.cache import cache_folder, state_digest
 from clsim.files import write_atomically
 
+Arrays = dict[str, NDArray[Any]]
+
 FORMAT = 1
+_STATE = "state of the files"
 log = logging.getLogger("clsim")
 
 
-def cached_labels(
-    identity: object, state: str, shape: tuple[int, int], parse: Callable[[], NDArray[np.int8]]
-) -> NDArray[np.int8]:
-    """The matrix that `parse` makes, int8 [N, C]; read-only.
+def cached_labels(identity: object, files: Sequence[Path], parse: Callable[[], Arrays]) -> Arrays:
+    """The arrays `parse` makes of `files`, from the cache if they were parsed before; read-only.
+
+    An entry is replaced, not added, when its files change, so the cache does not grow by editing.
+    DECIDED: a cache that cannot be written costs time and a warning, not the run.
 
     Args:
-        identity: what the labels are of (folder, split, classes); its `repr` names the cache file. A newer state takes
-            the place of the older one.
-        state: of the files, from `clsim.data.cache.state_digest`.
-        shape: [N, C] that is expected.
-        parse: called if nothing is cached, or if that is stale or damaged.
+        identity: what the labels are of: folder, split, options, version of the parser. Its `repr` names the entry and
+            must be the same in every process.
+        files: every file that `parse` reads.
+        parse: returns named arrays without Python objects; texts go through `pack_texts`.
+
+    Raises:
+        OSError: one of the files is not there; `filename` names it.
     """
-    name = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
-    path = cache_folder() / "labels" / f"{name}.bin"
-    labels = _read(path, state, shape)
-    if labels is None:
-        labels = np.ascontiguousarray(parse(), dtype=np.int8)
-        _write(path, state, labels)
-    labels.flags.writeable = False
-    return labels
+    paths = [Path(os.path.abspath(file)) for file in files]
+    entry = cache_folder() / "labels" / f"{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}.npz"
+    state = state_digest(paths, "labels", FORMAT)
+    arrays = _read(entry, state)
+    if arrays is None:
+        arrays = parse()
+        if state_digest(paths, "labels", FORMAT) == state:  # else nobody knows which version was parsed
+            _write(entry, state, arrays)
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
 
 
-def _read(path: Path, state: str, shape: tuple[int, int]) -> NDArray[np.int8] | None:
+def pack_texts(texts: Sequence[str]) -> NDArray[np.uint8]:
+    """Texts without a NUL as one array of UTF-8 bytes; NumPy's own texts are as wide as the longest of them."""
+    return np.frombuffer(("\0".join(texts) + "\0" * bool(texts)).encode(), dtype=np.uint8).copy()
+
+
+def unpack_texts(packed: NDArray[np.uint8]) -> list[str]:
+    """The texts `pack_texts` was given."""
+    return packed.tobytes().decode().split("\0")[:-1]
+
+
+def _read(entry: Path, state: str) -> Arrays | None:
+    """The arrays of an entry, None if there is none, it is stale or damaged; the zip inside has checksums."""
     try:
-        header, checksum, content = path.read_bytes().split(b"\n", 2)
-        if header != _header(state) or checksum != _checksum(content):
-            return None
-        labels: NDArray[np.int8] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        with np.load(entry, allow_pickle=False) as content:
+            if content[_STATE].tobytes().decode() != state:
+                return None
+            return {name: content[name] for name in content.files if name != _STATE}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):
         return None
-    return labels if labels.shape == shape and labels.dtype == np.int8 else None
 
 
-def _write(path: Path, state: str, labels: NDArray[np.int8]) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, labels)
-    content = buffer.getvalue()
+def _write(entry: Path, state: str, arrays: Arrays) -> None:
+    content = io.BytesIO()
+    named: dict[str, Any] = {_STATE: np.frombuffer(state.encode(), dtype=np.uint8), **arrays}
+    np.savez(content, **named)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, b"\n".join([_header(state), _checksum(content), content]))
-    except OSError as error:  # DECIDED: labels were read; a cache that cannot be written costs time, not the run
-        log.warning("labels are not cached: %s: %s", path, error.strerror)
-
-
-def _header(state: str) -> bytes:
-    return f"clsim labels {FORMAT} {state}".encode()
-
-
-def _checksum(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(entry, content.getvalue())
+    except OSError as error:
+        log.warning("labels are not cached: %s: %s", entry, error.strerror or error)

@@ -11,7 +11,6 @@ import torch, which a plan must not, and read one image at a time.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -23,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, Field, field_validator
 
-from clsim.data.cache import missing_files, state_digest
-from clsim.data.image_cache import Resize, cached_images
+from clsim.data.cache import missing_files
+from clsim.data.image_cache import Resize
+from clsim.data.image_files import ImageFiles
 from clsim.data.label_cache import cached_labels
 from clsim.data.source import Split
 from clsim.data.voc_annotations import read_annotations
@@ -123,12 +123,12 @@ class VocConfig(BaseModel, frozen=True, extra="forbid", strict=True):
         return value
 
 
-class Voc:
+class Voc(ImageFiles):
     """The data set `voc` as an `ImageSource`. Rows follow the image id within each listed split."""
 
     def __init__(self, config: VocConfig) -> None:
+        super().__init__("voc", config.resize)
         self.config = config
-        self._images: dict[tuple[Split, int], NDArray[np.uint8]] = {}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -144,21 +144,6 @@ class Voc:
         """
         return self._labels[split]
 
-    def images(self, split: Split, size: int) -> NDArray[np.uint8]:
-        """All images, uint8 [N, 3, size, size], RGB, 0..255; a read-only memory map of the image cache.
-
-        Raises:
-            ScenarioError: an image is missing or damaged, or the cache has no room.
-        """
-        if (split, size) not in self._images:
-            self._images[split, size] = cached_images(self._checked_files(split), size, self.config.resize)
-        return self._images[split, size]
-
-    def check_size(self, size: int) -> None:
-        """Raise ScenarioError unless every image file is there; any size will do."""
-        for split in ("train", "test"):
-            self._checked_files(split)
-
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
         return [
@@ -167,17 +152,15 @@ class Voc:
             for row in block.rows
         ]
 
-    def fingerprint(self) -> str:
-        """SHA-256 of name and size of every image file, and of the resizing.
+    def images_folder(self) -> Path:
+        """The VOCdevkit folder."""
+        return self._root
 
-        DECIDED: without modification times, which differ between two copies of one download.
-        """
-        digest = hashlib.sha256(f"voc {self.config.resize}".encode())
-        root = self._root
-        for split in ("train", "test"):
-            for file in self._checked_files(split):
-                digest.update(f"\n{file.relative_to(root).as_posix()} {file.stat().st_size}".encode())
-        return digest.hexdigest()
+    def missing_images(self, split: Split, missing: Sequence[Path], total: int) -> Unplannable:
+        """Names the first missing image, how many are, and what to download."""
+        (listed,) = {b.listed for b in self._blocks[split] if self._year(b.listed) == missing[0].parents[1]}
+        few = f"{len(missing)} of {total} images of {split} are missing"
+        return _problem("root", f"{missing[0]}: no such file ({few}); {_needed(self._root, listed, 'JPEGImages')}")
 
     # --- where things are
 
@@ -214,14 +197,6 @@ class Voc:
 
     def _is_class_file(self, stem: str) -> bool:
         return any(stem.startswith(f"{name}_") for name in self.class_names)
-
-    def _checked_files(self, split: Split) -> list[Path]:
-        files = self.files(split)
-        if missing := missing_files(files):
-            (listed,) = {b.listed for b in self._blocks[split] if self._year(b.listed) == missing[0].parents[1]}
-            few = f"{len(missing)} of {len(files)} images of {split} are missing"
-            raise _problem("root", f"{missing[0]}: no such file ({few}); {_needed(self._root, listed, 'JPEGImages')}")
-        return files
 
     # --- image ids
 
@@ -275,14 +250,15 @@ class Voc:
             files = [main / f"{name}_{listed.split}.txt" for name in self.class_names]
         else:
             files = [self._year(listed) / "Annotations" / f"{image}.xml" for image in images]
+        identity = ("voc", str(main), listed.split, kind, self.class_names)
+        parse = parse_class_files if kind == "class-files" else parse_annotations
+        inputs = [main / f"{listed.split}.txt", *files]
         try:
-            state = state_digest([main / f"{listed.split}.txt", *files], listed, kind, self.class_names)
+            arrays = cached_labels(identity, inputs, lambda: {"labels": parse(files, images, self.class_names)})
         except OSError:
             raise self._missing_labels(listed, files) from None
-        identity = (str(main), listed.split, kind, self.class_names)
-        shape = (len(images), len(self.class_names))
-        parse = parse_class_files if kind == "class-files" else parse_annotations
-        return cached_labels(identity, state, shape, lambda: parse(files, images, self.class_names))
+        labels: Labels = arrays["labels"]
+        return labels
 
     def _missing_labels(self, listed: Listed, files: list[Path]) -> Unplannable:
         missing = missing_files(files)
