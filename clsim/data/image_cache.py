@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from clsim.data.cache import cache_folder, state_digest
 from clsim.errors import ScenarioError
 from clsim.files import write_atomically
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Resize = Literal["squash", "crop"]
 Pixels = NDArray[np.uint8]
@@ -35,10 +38,9 @@ DEFAULT_LIMIT_GB = 50.0
 log = logging.getLogger("clsim")
 
 
-def decode(path: Path, size: int, resize: Resize) -> Pixels:
-    """One image file as uint8 [3, size, size], RGB.
+def read_image(path: Path) -> Image.Image:
+    """One image file, decoded, RGB.
 
-    squash scales the whole image, crop the square at its centre. Bilinear, antialiased.
     DECIDED: stored pixels as they are, without EXIF rotation, as torchvision's loaders do.
 
     Raises:
@@ -48,9 +50,22 @@ def decode(path: Path, size: int, resize: Resize) -> Pixels:
 
     try:
         with Image.open(path) as file:
-            image = file.convert("RGB")
+            return file.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ScenarioError([f"{path}: cannot be decoded as an image: {error}"]) from None
+
+
+def decode(path: Path, size: int, resize: Resize) -> Pixels:
+    """One image file as uint8 [3, size, size], RGB.
+
+    squash scales the whole image, crop the square at its centre. Bilinear, antialiased.
+
+    Raises:
+        ScenarioError: as `read_image`.
+    """
+    from PIL import Image
+
+    image = read_image(path)
     width, height = image.size
     side = min(width, height)
     centre = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)

@@ -223,7 +223,7 @@ class Voc(ImageFiles):
             return blocks
         path = Path(self.config.ids)
         if not path.is_file():
-            raise _problem("ids", f"{path}: no such file; expected is a text file with one image id a line")
+            raise _problem("ids", f"{path}: no such file; give --set dataset.ids=FILE, with one image id a line")
         wanted = _read_ids(path, "ids")
         known = {image for block in blocks for image in block.images}
         if unknown := [image for image in wanted if image not in known]:

@@ -56,12 +56,12 @@ class Scenario:
 
     @cached_property
     def _plan(self) -> StreamPlan:
-        with self._located():
+        with self.located():
             return build_plan(self.config, self._data())
 
     @contextmanager
-    def _located(self) -> Iterator[None]:
-        """Say in which file and line the key stands that the data does not suit."""
+    def located(self) -> Iterator[None]:
+        """Errors of the data leave this block with the file and line of the key they belong to."""
         try:
             yield
         except Unplannable as error:
@@ -80,12 +80,12 @@ class Scenario:
         from clsim.scenario.stream import MultiLabelBenchmark
 
         model = self.config.training.model
-        with self._located():
+        with self.located():
             return MultiLabelBenchmark(plan or self.plan(), self.source, model.image_size, model.mean, model.std)
 
     def check_images(self) -> None:
         """Raise ScenarioError unless the source has images of the model's size; reads none of them."""
-        with self._located():
+        with self.located():
             self.source.check_size(self.config.training.model.image_size)
 
 

@@ -126,15 +126,17 @@ def _allowed_keys(data: Any, path: KeyPath) -> list[str]:
             continue
         field = section.model_fields.get(str(part))
         models = _models(field.annotation) if field else []
-        named = [model for model in models if _name_fits(model, data)]
-        keyed = [model for model in models if str(part) in model.model_fields]
-        section = (named or keyed or models or [section])[0]
+        section = max(models or [section], key=lambda model: _likeness(model, data))
     return list(section.model_fields)
 
 
-def _name_fits(model: type[BaseModel], data: Any) -> bool:
+def _likeness(model: type[BaseModel], data: Any) -> tuple[bool, int]:
+    """Whether the model is the one that `data` names, and how many of its keys are there."""
+    if not isinstance(data, dict):
+        return False, 0
     field = model.model_fields.get("name")
-    return field is not None and isinstance(data, dict) and data.get("name") in get_args(field.annotation)
+    named = field is not None and str(data.get("name")) in get_args(field.annotation)
+    return named, len(model.model_fields.keys() & data.keys())
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
