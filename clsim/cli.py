@@ -6,11 +6,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clsim.errors import ClsimError
+
+if TYPE_CHECKING:
+    from clsim.data.check import SplitCheck
 
 app = typer.Typer(
     name="clsim",
@@ -19,6 +22,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+data_app = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 
 ScenarioArgument = Annotated[str, typer.Argument(help="path of a scenario file, or a shipped name", metavar="SCENARIO")]
 SetOption = Annotated[
@@ -177,6 +183,30 @@ def report(
     typer.echo(f"report: {write_report(folder, out)}")
 
 
+@data_app.command("check")
+def check_data(
+    scenario: ScenarioArgument,
+    settings: SetOption = [],  # noqa: B006
+    decode: Annotated[bool, typer.Option(help="decode every image, or only see that the files are there")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Read the labels and images of a scenario's data set and say what was found; exit code 2 if a run would fail."""
+    from clsim.data.check import check_source, first_problem
+    from clsim.scenario import load_scenario
+
+    loaded = load_scenario(scenario, _scenario_only(settings))
+    with loaded.located():
+        checks = check_source(loaded.source, decode)
+        names = loaded.source.class_names
+        if as_json:
+            content = {"scenario": loaded.name, "dataset": loaded.config.dataset.name}
+            typer.echo(json.dumps(content | {check.split: check.summary(names) for check in checks}, indent=1))
+        else:
+            _print_checks(names, checks)
+        if (problem := first_problem(loaded.source, checks)) is not None:
+            raise problem
+
+
 def _overrides(settings: list[str]) -> dict[str, Any]:
     from clsim.scenario.document import parse_assignment
 
@@ -250,6 +280,23 @@ def _print_plan(content: dict[str, Any]) -> None:
         typer.echo(f"{name}: {', '.join(groups[name])}")
     typer.echo(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
     typer.echo(f"sha256: {content['sha256']}")
+
+
+def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> None:
+    headings = [f"{check.split}: {what}" for check in checks for what in ("positive", "not annotated")]
+    counts = [count for check in checks for count in (check.positives, check.not_annotated)]
+    rows = [(name, *(str(count[column]) for count in counts)) for column, name in enumerate(class_names)]
+    _print_table(("class", *headings), rows)
+    for check in checks:
+        typer.echo(f"{check.split}: {check.images} images, {check.without_positive} of them show no class")
+        if not check.files:
+            typer.echo(f"{check.split}: images are made in memory")
+            continue
+        found = check.files - len(check.missing)
+        typer.echo(f"{check.split}: {found} of {check.files} image files found, {check.bytes / 1e6:.1f} MB")
+        if len(check.sizes):
+            (left, low), (right, high) = check.sizes.min(axis=0), check.sizes.max(axis=0)
+            typer.echo(f"{check.split}: {len(check.sizes)} decoded, {left} to {right} px wide, {low} to {high} px high")
 
 
 def main() -> None:

@@ -29,6 +29,12 @@ TINY = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing is read from, or left in, the cache of the person who runs the tests."""
+    os.environ["CLSIM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_overrides() -> dict[str, object]:
     """Overrides that make digits-b0c2 a matter of a second: three tasks of 4, 4 and 2 classes."""

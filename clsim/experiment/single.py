@@ -89,6 +89,6 @@ def plan_run(
         raise RunError(f"device: given {device!r}, allowed: {', '.join(DEVICES)}")
     if seed < 0:
         raise RunError(f"seed: given {seed}, must be 0 or more")
-    scenario.source.check_size(scenario.config.training.model.image_size)
+    scenario.check_images()
     composition.check(scenario.config, scenario.plan().n_classes)
     return RunSpec(composition.located, safe_name(composition.name), seed, device, dict(options))

@@ -13,7 +13,7 @@ from clsim.errors import RunError
 from clsim.models.network import GrowingHead, MultiLabelNet
 from clsim.models.tiny_resnet import TinyResNet
 from clsim.randomness import derive_seed
-from clsim.scenario.schema import ModelSection
+from clsim.scenario.schema import ModelSection, TorchvisionSection, WeightsSection
 
 AUXILIARY = ("aux1", "aux2", "AuxLogits")
 """Training-time classifiers of GoogLeNet and Inception v3, which their files hold and our backbones do not."""
@@ -33,8 +33,12 @@ def build_model(config: ModelSection, seed: int) -> MultiLabelNet:
             backbone, n_features, head_name = _backbone(config)
         except (ValueError, AssertionError) as error:  # a transformer is made for one size
             raise _impossible_size(config, error) from None
-    if config.weights != "none":
-        _load(backbone, Path(config.weights.file), head_name)
+    if isinstance(config.weights, WeightsSection):
+        path = Path(config.weights.file)
+        _load(backbone, _state_of_file(path), str(path), head_name)
+    elif isinstance(config.weights, TorchvisionSection):
+        which = f"torchvision's {config.name} {config.weights.torchvision}"
+        _load(backbone, _state_of_torchvision(config.name, config.weights.torchvision), which, head_name)
     if config.freeze == "backbone":
         backbone.requires_grad_(False)
     model = with_head(backbone, n_features, config, seed)
@@ -82,19 +86,47 @@ def _backbone(config: ModelSection) -> tuple[nn.Module, int, str]:
     return backbone, n_features, head_name
 
 
-def _load(backbone: nn.Module, path: Path, head_name: str) -> None:
+def _state_of_file(path: Path) -> Any:
+    if not path.is_file():
+        raise RunError(f"training.model.weights.file: no such file {path}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged or code-carrying files
+        raise _no_state_dict(str(path), error) from None
+
+
+def _state_of_torchvision(model: str, name: str) -> Any:
+    """State dict of torchvision's own weights, from its cache folder or downloaded into it."""
+    import torchvision
+
+    kind = torchvision.models.get_model_weights(model)
+    if name not in kind.__members__:
+        allowed = ", ".join(kind.__members__)
+        raise RunError(f"training.model.weights.torchvision: given {name!r}, allowed for {model}: {allowed}")
+    url = kind[name].url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    try:
+        return kind[name].get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+    except Exception as error:
+        if path.is_file():
+            raise _no_state_dict(str(path), error) from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunError(
+            f"training.model.weights.torchvision: {url} cannot be downloaded: {reason}; put it into {path.parent}, "
+            "or give weights: {file: PATH, trained_on: [imagenet-1k], source: torchvision}"
+        ) from None
+
+
+def _load(backbone: nn.Module, state: Any, where: str, head_name: str) -> None:
     """Load a plain state dict with torchvision's key names; its classifiers, if any, are left out.
 
     Files from before torch 0.4 do not count the batches of batch norm, which matters to nobody.
     """
     left_out = tuple(f"{name}." for name in (head_name, *AUXILIARY) if name)
-    if not path.is_file():
-        raise RunError(f"training.model.weights.file: no such file {path}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         state = {key: value.detach() for key, value in state.items() if not key.startswith(left_out)}
-    except Exception as error:  # torch raises many kinds for damaged or code-carrying files
-        raise RunError(f"{path}: not a plain state dict: {type(error).__name__}: {error}".splitlines()[0]) from None
+    except Exception as error:
+        raise _no_state_dict(where, error) from None
     own = backbone.state_dict()
     state = {key: value for key, value in own.items() if key.endswith(".num_batches_tracked")} | state
     missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
@@ -102,8 +134,12 @@ def _load(backbone: nn.Module, path: Path, head_name: str) -> None:
     for what, keys in (("lacks", missing), ("has the unknown", surplus), ("has another shape of", sorted(misfits))):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise RunError(f"{path}: weights of another architecture: {what} {keys[0]}{more}")
+            raise RunError(f"{where}: weights of another architecture: {what} {keys[0]}{more}")
     backbone.load_state_dict(state)
+
+
+def _no_state_dict(where: str, error: Exception) -> RunError:
+    return RunError(f"{where}: not a plain state dict: {type(error).__name__}: {error}".splitlines()[0])
 
 
 def _try_out(model: MultiLabelNet, config: ModelSection) -> None:

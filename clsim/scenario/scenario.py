@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from importlib import resources
 from os.path import isfile
@@ -12,8 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+<<<<<<< HEAD
 from clsim.data.digits import Digits
 from clsim.data.source import ImageSource, Split
+=======
+from clsim.data.source import ImageSource
+from clsim.data.sources import open_source
+>>>>>>> c439d37696807a1193cdd655553d0f843a0d8742
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
 from clsim.scenario.document import Document, parse_assignment, read_document
 from clsim.scenario.plan import StreamPlan
@@ -39,7 +45,7 @@ class Scenario:
     ) -> None:
         self.config = config
         self.document = document or Document(config.name, {})
-        self.source: ImageSource = source or Digits(config.dataset.generator())
+        self.source: ImageSource = source or open_source(config.dataset)
 
     @property
     def name(self) -> str:
@@ -55,8 +61,14 @@ class Scenario:
 
     @cached_property
     def _plan(self) -> StreamPlan:
-        try:
+        with self.located():
             return build_plan(self.config, self._data())
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """Errors of the data leave this block with the file and line of the key they belong to."""
+        try:
+            yield
         except Unplannable as error:
             raise ScenarioError([self.document.problem(error.path, error.text)]) from None
 
@@ -78,7 +90,17 @@ class Scenario:
         from clsim.scenario.stream import MultiLabelBenchmark
 
         model = self.config.training.model
+<<<<<<< HEAD
         return MultiLabelBenchmark(plan or self.plan(), self.source, model.image_size, model.mean, model.std, features)
+=======
+        with self.located():
+            return MultiLabelBenchmark(plan or self.plan(), self.source, model.image_size, model.mean, model.std)
+
+    def check_images(self) -> None:
+        """Raise ScenarioError unless the source has images of the model's size; reads none of them."""
+        with self.located():
+            self.source.check_size(self.config.training.model.image_size)
+>>>>>>> c439d37696807a1193cdd655553d0f843a0d8742
 
 
 def shipped_scenarios() -> dict[str, Path]:
@@ -110,7 +132,7 @@ def load_scenario(scenario: str | Path, overrides: Mapping[str, Any] | Iterable[
     return Scenario(validate(document), document=document)
 
 
-FILE_KEYS = (("training", "model", "weights", "file"),)
+FILE_KEYS = (("training", "model", "weights", "file"), ("dataset", "root"), ("dataset", "ids"))
 
 
 def _resolve_files(document: Document, folder: Path) -> None:
@@ -120,7 +142,7 @@ def _resolve_files(document: Document, folder: Path) -> None:
         for name in sections:
             section = section.get(name) if isinstance(section, dict) else None
         if isinstance(section, dict) and isinstance(section.get(key), str):
-            section[key] = str(folder / section[key])
+            section[key] = str(folder / Path(section[key]).expanduser())
 
 
 def _find(scenario: str | Path) -> Path:

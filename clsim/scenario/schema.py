@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,10 +14,12 @@ from pydantic import (
     Tag,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from clsim.data.digits import DigitsConfig
+from clsim.data.voc import VocConfig
 from clsim.errors import did_you_mean
 from clsim.model_names import BACKBONES
 
@@ -102,15 +104,25 @@ Budget = Annotated[
 ]
 
 
-class DigitsSection(DigitsConfig):
-    """`dataset: {name: digits, ...}`: the generator's options and what every data set section offers."""
+class DataSection(BaseModel):
+    """What every data set section offers beside the data set's own options."""
 
     classes: Literal["all"] | list[str] = Field("all", description="all, or the classes to stream")
     validation: float = Field(0.0, ge=0, lt=1, description="share of the training images kept for validation")
 
-    def generator(self) -> DigitsConfig:
-        """The options that determine the images."""
-        return DigitsConfig(**{name: getattr(self, name) for name in DigitsConfig.model_fields})
+
+class DigitsSection(DataSection, DigitsConfig):
+    """`dataset: {name: digits, ...}`."""
+
+
+class VocSection(DataSection, VocConfig):
+    """`dataset: {name: voc, ...}`."""
+
+
+DatasetSection = Annotated[
+    DigitsSection | VocSection,
+    Field(discriminator="name", description="where images and true labels come from"),
+]
 
 
 class StreamSection(Section):
@@ -167,11 +179,39 @@ class WeightsSection(Section):
     )
     trained_on: list[str] = Field(description="data sets the weights have seen, such as imagenet-1k")
     source: str = Field(min_length=1, description="where the file came from")
+    allow_test_data: bool = Field(
+        False, description="take weights that were trained on the data set that they are tested on"
+    )
+
+
+class TorchvisionSection(Section):
+    torchvision: Literal["IMAGENET1K_V1", "IMAGENET1K_V2", "IMAGENET1K_SWAG_E2E_V1", "IMAGENET1K_SWAG_LINEAR_V1"] = (
+        Field(
+            description="ImageNet weights of this name, which torchvision downloads once and keeps (folder: TORCH_HOME)"
+        )
+    )
+
+
+def _form_of_weights(value: Any) -> str | None:
+    """Tag of a form; none of the tags is a key of a form, so that errors can tell one from the other."""
+    if value == "none":
+        return "keyword"
+    keys = set(type(value).model_fields if isinstance(value, BaseModel) else value if isinstance(value, dict) else ())
+    if "torchvision" in keys:
+        return "by name"
+    return "by file" if keys & WeightsSection.model_fields.keys() else None
 
 
 Weights = Annotated[
-    Annotated[Literal["none"], Tag("keyword")] | Annotated[WeightsSection, Tag("weights")],
-    Discriminator(lambda value: "keyword" if isinstance(value, str) else "weights"),
+    Annotated[Literal["none"], Tag("keyword")]
+    | Annotated[WeightsSection, Tag("by file")]
+    | Annotated[TorchvisionSection, Tag("by name")],
+    Discriminator(
+        _form_of_weights,
+        custom_error_type="one_of",
+        custom_error_message="allowed: none | {torchvision: IMAGENET1K_V1} | {file: x, trained_on: [..], source: y}",
+        custom_error_context={},
+    ),
 ]
 
 
@@ -210,6 +250,13 @@ class ModelSection(Section):
         if value and frozen != "backbone":
             raise ValueError(f"allowed only with freeze: backbone, here it is {frozen}")
         return value
+
+    @model_validator(mode="after")
+    def _torchvision_has_weights(self) -> Self:
+        if isinstance(self.weights, TorchvisionSection) and self.name == "tiny-resnet":
+            text = "tiny-resnet is not torchvision's; allowed: none, or a file"
+            raise PydanticCustomError("no_weights", "{text}", {"below": ("weights",), "text": text})
+        return self
 
 
 class OptimizerSection(Section):
@@ -268,7 +315,7 @@ class ScenarioConfig(Section):
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="also the run folder's name")
     source: str = Field("own", description="own, or the paper and table it follows")
-    dataset: Annotated[DigitsSection, Field(description="where images and true labels come from")]
+    dataset: DatasetSection
     stream: StreamSection = Field(description="which classes arrive when, and who is in a task")
     labels: LabelsSection = Field(LabelsSection(), description="what is annotated")
     memory: MemorySection = Field(MemorySection(), description="what replay may keep")
@@ -281,6 +328,20 @@ class ScenarioConfig(Section):
     @classmethod
     def _known_dataset(cls, value: Any) -> Any:
         name = value.get("name") if isinstance(value, dict) else None
-        if name in ("voc", "coco", "manifest"):
-            raise PydanticCustomError("not_yet", "available: digits", {"below": ("name",)})
+        if name in ("coco", "manifest"):
+            raise PydanticCustomError("not_yet", "available: digits, voc", {"below": ("name",)})
         return value
+
+    @model_validator(mode="after")
+    def _no_test_data_in_weights(self) -> Self:
+        weights, name = self.training.model.weights, self.dataset.name
+        if isinstance(weights, WeightsSection) and not weights.allow_test_data and _names(weights.trained_on, name):
+            below = ("training", "model", "weights", "trained_on")
+            text = f"which names the tested data set {name}; if that is meant, add weights.allow_test_data: true"
+            raise PydanticCustomError("test_data", "{text}", {"below": below, "text": text})
+        return self
+
+
+def _names(trained_on: list[str], dataset: str) -> bool:
+    """DECIDED: by substring, so that voc finds VOC2007, pascal-voc and the like."""
+    return any(dataset in known.lower() for known in trained_on)

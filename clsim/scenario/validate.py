@@ -45,18 +45,26 @@ def _data_path(data: Any, detail: ErrorDetails) -> KeyPath:
         elif not (last and detail["type"] == "missing"):
             continue
         path.append(part)
-    return (*path, *detail.get("ctx", {}).get("below", ()))
+    context = detail.get("ctx", {})
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        path.append(context["discriminator"].strip("'"))
+    return (*path, *context.get("below", ()))
 
 
 def _describe(document: Document, path: KeyPath, details: list[ErrorDetails]) -> str:
     detail = details[0]
     kind = detail["type"]
     if kind == "extra_forbidden":
-        allowed = _allowed_keys(path[:-1])
+        allowed = _allowed_keys(document.data, path[:-1])
         return f"unknown key{did_you_mean(path[-1], allowed)}; allowed: {', '.join(allowed)}"
     if kind == "missing":
         return "required key is missing"
     given = _value(document.data, path) if path else None
+    if kind == "union_tag_not_found":
+        return "required key is missing"
+    if kind == "union_tag_invalid":
+        names = _names(detail["ctx"]["expected_tags"])
+        return f"given {_shown(given)}, allowed: {', '.join(names)}{did_you_mean(given, names)}"
     if kind == "not_yet":
         return f"not yet: {_shown(given)}; {detail['msg']}"
     if kind == "string_pattern_mismatch":
@@ -75,13 +83,20 @@ def _describe(document: Document, path: KeyPath, details: list[ErrorDetails]) ->
 
 
 def _expected(detail: ErrorDetails) -> list[str]:
-    text = detail.get("ctx", {}).get("expected", "")
+    return _names(detail.get("ctx", {}).get("expected", ""))
+
+
+def _names(text: str) -> list[str]:
     return [name.strip().strip("'") for part in text.split(" or ") for name in part.split(",") if name.strip()]
 
 
 def _plain(message: str) -> str:
     """pydantic's text without the names of its own types."""
-    text = re.sub(r"valid dictionary or instance of \w+", "mapping of keys", message.removeprefix("Value error, "))
+    text = re.sub(
+        r"valid dictionary or (instance of \w+|object to extract fields from)",
+        "mapping of keys",
+        message.removeprefix("Value error, "),
+    )
     return re.sub(r"^(Input|String|List|Tuple) should", "should", text).replace("a valid list", "a list")
 
 
@@ -102,17 +117,26 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _allowed_keys(path: KeyPath) -> list[str]:
-    """Keys of the section at `path`."""
+def _allowed_keys(data: Any, path: KeyPath) -> list[str]:
+    """Keys of the section at `path`; of a union, of the form that its `name` or its key tells."""
     section: type[BaseModel] = ScenarioConfig
     for part in path:
+        data = data[part]
         if isinstance(part, int):
             continue
         field = section.model_fields.get(str(part))
         models = _models(field.annotation) if field else []
-        named = [model for model in models if str(part) in model.model_fields]
-        section = (named or models or [section])[0]
+        section = max(models or [section], key=lambda model: _likeness(model, data))
     return list(section.model_fields)
+
+
+def _likeness(model: type[BaseModel], data: Any) -> tuple[bool, int]:
+    """Whether the model is the one that `data` names, and how many of its keys are there."""
+    if not isinstance(data, dict):
+        return False, 0
+    field = model.model_fields.get("name")
+    named = field is not None and str(data.get("name")) in get_args(field.annotation)
+    return named, len(model.model_fields.keys() & data.keys())
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -172,3 +174,20 @@ def test_a_state_taken_stays_as_it_was(history: History) -> None:
 def test_scores_of_a_wrong_width_are_refused() -> None:
     with pytest.raises(ValueError, match=r"1 columns, expected .*\[2, 3\]"):
         History(make_plan()).add(AFTER_0[:, :1])
+
+
+@pytest.mark.parametrize("score", [-9.0, 0.7, 9.0])
+def test_the_score_of_an_entry_without_truth_changes_no_number(score: float) -> None:
+    truth = TRUTH.copy()
+    truth[2, 0], truth[3, 1], truth[3, 2], truth[0, 2] = -1, -1, -1, -1
+    plan = dataclasses.replace(make_plan(), test_truth=truth)
+    scored, other = History(plan), History(plan)
+    for after in (AFTER_0, AFTER_1):
+        scored.add(after)
+        other.add(np.where(truth[:, : after.shape[1]] == -1, score, after))
+    assert np.nan_to_num(scored.at_threshold, nan=-1).any()
+    np.testing.assert_equal(other.summary(), scored.summary())
+    assert np.isnan(scored.ap[1, 2]), "the only positive of class c is not annotated, so it has no AP"
+    read_as_absent = History(make_plan())
+    read_as_absent.add(AFTER_0)
+    assert scored.ap[0, 0] != pytest.approx(read_as_absent.ap[0, 1])

@@ -265,3 +265,33 @@ def test_random_rules_keep_their_hashes_under_another_hash_seed() -> None:
         run = [sys.executable, "-c", code]
         result = subprocess.run(run, capture_output=True, text=True, env={"PYTHONHASHSEED": hash_seed}, timeout=60)
         assert result.stdout.split() == list(GOLDEN.values()), result.stderr
+
+
+@quick
+@given(truth=labels(), overrides=streams())
+def test_a_label_the_data_set_does_not_have_is_neither_positive_nor_negative(
+    configure: Any, truth: Labels, overrides: dict
+) -> None:
+    """As 0 it decides nothing about who is where; but it is never shown, never flipped, never counted as hidden."""
+    noise = {"labels.noise": {"false_negative": 0.5, "false_positive": 0.5}}
+    try:
+        plan = plan_of(configure, truth, **overrides, **noise)
+    except Unplannable:
+        return
+    read_as_absent = plan_of(configure, np.maximum(truth, 0), **overrides, **noise)
+    np.testing.assert_array_equal(plan.groups.positives, (truth == 1).sum(axis=0))
+    for task, other in zip(plan.tasks, read_as_absent.tasks, strict=True):
+        np.testing.assert_array_equal(task.samples, other.samples)
+        not_annotated = truth[np.ix_(task.samples, task.columns)] == -1
+        assert (task.values[not_annotated] == -1).all()
+        np.testing.assert_array_equal(task.values[~not_annotated], other.values[~not_annotated])
+    for content, task in zip(describe(plan, truth)["tasks"], plan.tasks, strict=True):
+        shown = np.full((len(task), plan.n_classes), -1)
+        shown[:, task.columns] = task.values
+        assert content["hidden_labels"] == (truth[task.samples] != -1).sum() - (shown != -1).sum()
+    for derived in (joint_plan(plan, truth), oracle_memory_plan(plan, truth)):
+        last = derived.tasks[-1]
+        values = last.values if last.memory_values is None else last.memory_values
+        np.testing.assert_array_equal(values, truth[last.samples])
+    np.testing.assert_array_equal(plan.test_truth, truth)
+    np.testing.assert_array_equal(plan.in_scope(2), (truth[:, :2] == 1).any(axis=1))

@@ -96,6 +96,12 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("training.schedule", "onecycle", "given 'onecycle', allowed: one-cycle, constant, did you mean 'one-cycle'?"),
         ("training", "3", "given 3, should be a mapping of keys"),
         ("dataset", "digits", "given 'digits', should be a mapping of keys"),
+        ("dataset.name", "digit", "given 'digit', allowed: digits, voc, did you mean 'digits'?"),
+        ("dataset.name", "", "given None, allowed: digits, voc"),
+        ("dataset.name", "[voc]", "given ['voc'], allowed: digits, voc"),
+        ("training.loss", "3", "given 3, should be a mapping of keys"),
+        ("training.loss", "{gamma: 2}", "training.loss.name: required key is missing"),
+        ("training.loss", "{name: bec}", "training.loss.name: given 'bec', allowed: bce, focal, asl, did you mean"),
         ("dataset.categories", "30", "given 30, allowed: 10, 20, 40, 80"),
         ("dataset.labels_per_scene", "[4, 1]", "given [4, 1], allowed is [min, max] with 1 <= min <= max <= 5"),
         ("evaluation.thresholds", "0.5", "given 0.5, should be a list"),
@@ -130,6 +136,28 @@ def test_a_wrong_value_says_given_and_allowed(problems: Any, digits_text: str, k
     assert text in problem
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        (
+            "dataset",
+            "{name: voc, rot: x}",
+            "dataset.rot: unknown key, did you mean 'root'?; allowed: name, root, train",
+        ),
+        (
+            "training.loss",
+            "{name: asl, clipp: 0}",
+            "clipp: unknown key, did you mean 'clip'?; allowed: name, gamma_neg",
+        ),
+    ],
+)
+def test_allowed_keys_are_those_of_the_named_form(
+    problems: Any, digits_text: str, key: str, value: str, text: str
+) -> None:
+    (problem,) = problems(digits_text, [f"{key}={value}"])
+    assert text in problem
+
+
 def test_a_wrong_item_of_a_list_is_named_alone(problems: Any, digits_text: str) -> None:
     assert problems(_swap(digits_text, "order: alphabetical", "order: ['0', 1]")) == [
         "s.yaml:8: stream.order.1: given 1, should be a valid string"
@@ -146,9 +174,8 @@ def test_numbers_follow_yaml_1_2(digits_text: str, text: str, value: float) -> N
     [
         ("labels.long_tail", "{imbalance: 50}", "none"),
         ("labels.long_tail", "{ids: file.txt}", "none"),
-        ("dataset.name", "voc", "digits"),
-        ("dataset.name", "coco", "digits"),
-        ("dataset.name", "manifest", "digits"),
+        ("dataset.name", "coco", "digits, voc"),
+        ("dataset.name", "manifest", "digits, voc"),
     ],
 )
 def test_what_this_version_cannot_do_yet_is_refused_by_name(
@@ -163,8 +190,8 @@ def test_what_this_version_cannot_do_yet_is_refused_by_name(
 
 
 def test_options_of_a_data_set_to_come_are_not_called_unknown(problems: Any, digits_text: str) -> None:
-    text = _swap(digits_text, "name: digits,", "name: voc, root: /data, year: 2007,")
-    assert problems(text) == ["s.yaml:4: dataset.name: not yet: 'voc'; available: digits"]
+    text = _swap(digits_text, "name: digits,", "name: coco, root: /data, year: 2007,")
+    assert problems(text) == ["s.yaml:4: dataset.name: not yet: 'coco'; available: digits, voc"]
 
 
 def test_a_key_that_cannot_be_printed_is_escaped(problems: Any, digits_text: str) -> None:

@@ -1,0 +1,125 @@
+"""What lies on the disk of a data set: labels by class and split, image files that are missing or cannot be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clsim.data.cache import missing_files
+from clsim.data.image_cache import read_image
+from clsim.data.image_files import ImageFiles
+from clsim.data.source import ImageSource, Split
+from clsim.errors import ClsimError, ScenarioError
+
+SPLITS: tuple[Split, ...] = ("train", "test")
+MOST_SHOWN = 20
+"""Unreadable images that an error names one by one."""
+
+
+@dataclass(frozen=True, eq=False)
+class SplitCheck:
+    """One split of a data set.
+
+    Attributes:
+        split: train or test.
+        images: N, images that have labels.
+        positives: int64 [C], images that show each class.
+        not_annotated: int64 [C], images whose label of the class is not known.
+        without_positive: images that show no class.
+        files: image files that were looked for; 0 for images made in memory.
+        missing: those that are not there.
+        unreadable: those that cannot be decoded, and why.
+        sizes: int64 [R, 2], width and height of each image that was decoded.
+        bytes: of all image files together.
+    """
+
+    split: Split
+    images: int
+    positives: NDArray[np.int64]
+    not_annotated: NDArray[np.int64]
+    without_positive: int
+    files: int = 0
+    missing: tuple[Path, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    bytes: int = 0
+
+    def summary(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """JSON-ready; `width` and `height` are [smallest, largest] in pixels, null if nothing was decoded."""
+        columns = zip(class_names, self.positives.tolist(), self.not_annotated.tolist(), strict=True)
+        ranges = [None, None] if not len(self.sizes) else [[int(s.min()), int(s.max())] for s in self.sizes.T]
+        return {
+            "images": self.images,
+            "without_positive": self.without_positive,
+            "classes": {name: {"positive": shown, "not_annotated": unknown} for name, shown, unknown in columns},
+            "files": self.files,
+            "missing": [str(file) for file in self.missing],
+            "unreadable": list(self.unreadable),
+            "decoded": len(self.sizes),
+            "width": ranges[0],
+            "height": ranges[1],
+            "bytes": self.bytes,
+        }
+
+
+def check_source(source: ImageSource, decode: bool = True) -> list[SplitCheck]:
+    """Read all labels and, with `decode`, every image file.
+
+    Missing and unreadable images are part of the answer; `first_problem` makes an error of them.
+
+    Raises:
+        ClsimError: labels that are missing or malformed; with the exact path.
+    """
+    return [_check_split(source, split, decode) for split in SPLITS]
+
+
+def _check_split(source: ImageSource, split: Split, decode: bool) -> SplitCheck:
+    labels = source.labels(split)
+    files = source.files(split) if isinstance(source, ImageFiles) else []
+    missing = missing_files(files)
+    gone = set(missing)
+    there = [file for file in files if file not in gone]
+    sizes, unreadable = _read_all(there) if decode else ([], [])
+    return SplitCheck(
+        split=split,
+        images=len(labels),
+        positives=(labels == 1).sum(axis=0, dtype=np.int64),
+        not_annotated=(labels == -1).sum(axis=0, dtype=np.int64),
+        without_positive=int((~(labels == 1).any(axis=1)).sum()),
+        files=len(files),
+        missing=tuple(missing),
+        unreadable=tuple(unreadable),
+        sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
+        bytes=sum(file.stat().st_size for file in there),
+    )
+
+
+def _read_all(files: Sequence[Path]) -> tuple[list[tuple[int, int]], list[str]]:
+    """Width and height of each image that can be decoded, and what is wrong with the others."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        found = list(pool.map(_size_or_problem, files))
+    return [one for one in found if not isinstance(one, str)], [one for one in found if isinstance(one, str)]
+
+
+def _size_or_problem(file: Path) -> tuple[int, int] | str:
+    try:
+        return read_image(file).size
+    except ScenarioError as error:
+        return error.problems[0]
+
+
+def first_problem(source: ImageSource, checks: Sequence[SplitCheck]) -> ClsimError | None:
+    """The error that a run would meet: images that are missing (and what to download), or that cannot be decoded."""
+    for check in checks:
+        if check.missing and isinstance(source, ImageFiles):
+            return source.missing_images(check.split, check.missing, check.files)
+    unreadable = [problem for check in checks for problem in check.unreadable]
+    more = [f"and {len(unreadable) - MOST_SHOWN} more images"] if len(unreadable) > MOST_SHOWN else []
+    return ScenarioError(unreadable[:MOST_SHOWN] + more) if unreadable else None

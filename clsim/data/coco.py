@@ -1,0 +1,324 @@
+"""COCO 2014 and 2017, and every folder laid out like them (Lin et al., ECCV 2014; https://cocodataset.org).
+
+Labels come from `annotations/instances_{split}.json` through pycocotools: a class is present in an image when at
+least one annotation that is no crowd region says so. Images without a label are left out, as in the published
+multi-label protocols. Images are not needed for labels, and nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, model_validator
+
+from clsim.data.image_cache import Resize
+from clsim.data.image_files import ImageFiles
+from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_texts
+from clsim.data.source import Split
+from clsim.errors import ClsimError, Unplannable, did_you_mean
+
+PARSER_VERSION = 1  # of the cached labels
+
+_DOWNLOADS = "http://images.cocodataset.org"
+_OFFICIAL_SPLITS = ("train2014", "val2014", "train2017", "val2017")
+_MOST_PROBLEMS = 10
+
+
+class CocoConfig(BaseModel, frozen=True, extra="forbid", strict=True):
+    """Options of the data set `coco`."""
+
+    name: Literal["coco"] = Field(description="COCO 2014 or 2017, or a folder in its layout; to be downloaded by you")
+    root: str | None = Field(
+        None, description="folder with annotations/, train2014/, val2014/ ...; relative to the scenario file"
+    )
+    train: str = Field(
+        "train2014",
+        pattern=r"^[\w.-]+$",
+        description="split to train on: annotations/instances_{split}.json and the folder of its images",
+    )
+    test: str = Field("val2014", pattern=r"^[\w.-]+$", description="split to test on")
+    ids: str | None = Field(
+        None,
+        description="file with one image id a line: only these training images (COCO-MLT); relative to the scenario",
+    )
+    resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
+
+    @model_validator(mode="after")
+    def _two_splits(self) -> CocoConfig:
+        if self.train == self.test:
+            raise ValueError(f"train and test are both {self.train}; allowed: two different splits")
+        return self
+
+
+class CocoLabels(NamedTuple):
+    """The labelled images of one annotation file, by ascending image id."""
+
+    class_names: tuple[str, ...]  # the C classes, alphabetical: the order of the published protocols
+    ids: NDArray[np.int64]  # [N] image ids
+    files: list[str]  # file name of each image, relative to the folder of its split
+    labels: NDArray[np.int8]  # [N, C], 1 present, 0 absent
+
+
+class Coco(ImageFiles):
+    """The data set `coco` as an `ImageSource`. Rows follow image ids, columns the alphabet of class names."""
+
+    def __init__(self, config: CocoConfig) -> None:
+        super().__init__("coco", config.resize)
+        self.config = config
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the categories, alphabetical; COCO has 80."""
+        return self._train.class_names
+
+    def labels(self, split: Split) -> NDArray[np.int8]:
+        """True labels, int8 [N, C], 1 present, 0 absent; read-only.
+
+        Raises:
+            Unplannable: an annotation file is not there or not what pycocotools reads, or an id is unknown.
+        """
+        return self._of(split).labels
+
+    def image_ids(self, split: Split) -> NDArray[np.int64]:
+        """COCO's ids of the images, int64 [N], ascending; read-only."""
+        return self._of(split).ids
+
+    def files(self, split: Split) -> list[Path]:
+        """Path of each image, in the order of `labels`; they need not exist."""
+        folder = self._root / self._split_name(split)
+        return [folder / file for file in self._of(split).files]
+
+    def images_folder(self) -> Path:
+        """COCO's folder."""
+        return self._root
+
+    def missing_images(self, split: Split, missing: Sequence[Path], total: int) -> ClsimError:
+        """Names the first missing image, how many are, and what to download."""
+        name = self._split_name(split)
+        few = f"{len(missing)} of {total} images of {split} are missing"
+        return _problem(f"{missing[0]}: no such file ({few}){_download(name, f'zips/{name}.zip', self._root)}")
+
+    @cached_property
+    def _root(self) -> Path:
+        if self.config.root is None:
+            raise _problem("not set: where your COCO lies; give --set dataset.root=FOLDER")
+        return Path(self.config.root)
+
+    def _split_name(self, split: Split) -> str:
+        return self.config.train if split == "train" else self.config.test
+
+    def _of(self, split: Split) -> CocoLabels:
+        return self._train if split == "train" else self._test
+
+    @cached_property
+    def _train(self) -> CocoLabels:
+        whole = read_split(self._root, self.config.train)
+        if self.config.ids is None:
+            return whole
+        rows = _rows_of_ids(Path(self.config.ids), whole.ids, self.config.train)
+        labels = np.ascontiguousarray(whole.labels[rows])
+        labels.flags.writeable = False
+        return CocoLabels(whole.class_names, whole.ids[rows], [whole.files[row] for row in rows], labels)
+
+    @cached_property
+    def _test(self) -> CocoLabels:
+        test, expected = read_split(self._root, self.config.test), self.class_names
+        if test.class_names != expected:
+            file = annotation_file(self._root, self.config.test)
+            lacking = [name for name in expected if name not in test.class_names]
+            extra = [f"{name!r}{did_you_mean(name, lacking)}" for name in test.class_names if name not in expected]
+            text = (
+                f"{file}: other categories than instances_{self.config.train}.json: "
+                f"missing {', '.join(map(repr, lacking)) or 'none'}; not there {', '.join(extra) or 'none'}"
+            )
+            raise Unplannable(("dataset", "test"), text)
+        return test
+
+
+def annotation_file(root: Path, split: str) -> Path:
+    """Where COCO keeps the object annotations of a split."""
+    return root / "annotations" / f"instances_{split}.json"
+
+
+def read_split(root: Path, split: str) -> CocoLabels:
+    """Labels of the split's annotation file, through the label cache.
+
+    Raises:
+        Unplannable: the file is not there, with what to download, or it is not an annotation file.
+    """
+    file = annotation_file(root, split)
+    if not file.is_file():
+        raise _problem(_no_annotations(root, split))
+    cached = cached_labels(("coco", PARSER_VERSION, str(file)), [file], lambda: _as_arrays(parse_annotations(file)))
+    names, files = (unpack_texts(cached[key]) for key in ("class_names", "files"))
+    return CocoLabels(tuple(names), cached["ids"], files, cached["labels"])
+
+
+def parse_annotations(file: Path) -> CocoLabels:
+    """Read an annotation file in COCO's `instances` format.
+
+    Every number of categories is read, under any ids.
+
+    Raises:
+        Unplannable: not JSON, not this format, or an annotation of an image or a category the file does not have.
+    """
+    from pycocotools.coco import COCO  # here, so that a cached plan does not load it
+
+    content = _read_json(file)
+    problems = _format_problems(content)
+    if problems:
+        raise _problem(*(f"{file}: {problem}" for problem in problems))
+    for annotation in content["annotations"]:
+        annotation.setdefault("iscrowd", 0)  # many exporters leave it out; pycocotools insists on it
+    coco = COCO()
+    coco.dataset = content
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress, where `clsim plan --json` prints JSON
+        coco.createIndex()
+    names = sorted(category["name"] for category in coco.cats.values())
+    column = {category: names.index(coco.cats[category]["name"]) for category in coco.cats}
+    ids = np.array(sorted(coco.imgs), dtype=np.int64)
+    row = {image: position for position, image in enumerate(ids.tolist())}
+    labels = np.zeros((len(ids), len(names)), dtype=np.int8)
+    for annotation in coco.loadAnns(coco.getAnnIds(iscrowd=False)):
+        labels[row[annotation["image_id"]], column[annotation["category_id"]]] = 1
+    kept = np.flatnonzero(labels.any(axis=1))
+    if not len(kept):
+        raise _problem(f"{file}: no image has a label; crowd annotations do not count as one")
+    files = [coco.imgs[image]["file_name"] for image in ids[kept].tolist()]
+    return CocoLabels(tuple(names), ids[kept], files, labels[kept])
+
+
+def _as_arrays(labels: CocoLabels) -> Arrays:
+    return {
+        "class_names": pack_texts(labels.class_names),
+        "ids": labels.ids,
+        "files": pack_texts(labels.files),
+        "labels": labels.labels,
+    }
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        with file.open(encoding="utf-8") as opened:
+            return json.load(opened)
+    except OSError as error:
+        raise _problem(f"{file}: cannot be read: {error.strerror or error}") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise _problem(f"{file}: not valid JSON at {where}: {error.msg}; is the file complete?") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _problem(f"{file}: not valid JSON: {error}") from None
+
+
+def _problem(*problems: str) -> Unplannable:
+    return Unplannable(("dataset", "root"), "\n".join(problems))
+
+
+def _format_problems(content: Any) -> list[str]:
+    """What keeps parsed JSON from being an annotation file, in words; the first few problems."""
+    keys = {
+        "images": ("id", "file_name"),
+        "categories": ("id", "name"),
+        "annotations": ("id", "image_id", "category_id"),
+    }
+    lacking = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    if lacking:
+        return [f"no list {key!r}; is this COCO's instances_*.json?" for key in lacking]
+
+    def problems() -> Iterator[str]:
+        for section, fields in keys.items():
+            for position, entry in enumerate(content[section]):
+                for field in fields:
+                    given = entry.get(field) if isinstance(entry, dict) else None
+                    kind: type = str if field in ("file_name", "name") else int
+                    if type(given) is not kind:
+                        yield f"{section}[{position}].{field}: given {given!r}, allowed: {_KINDS[kind]}"
+
+    found = _first(problems())
+    return found or _first(_reference_problems(content))
+
+
+_KINDS: dict[type, str] = {str: "a text", int: "a whole number"}
+
+
+def _reference_problems(content: Any) -> Iterator[str]:
+    unique = {"images": ("id", "file_name"), "categories": ("id", "name"), "annotations": ("id",)}
+    for section, field in [(section, field) for section, fields in unique.items() for field in fields]:
+        seen = set()
+        for position, entry in enumerate(content[section]):
+            if entry[field] in seen:
+                yield f"{section}[{position}].{field}: {entry[field]!r} is there a second time"
+            seen.add(entry[field])
+    images = {image["id"] for image in content["images"]}
+    categories = {category["id"] for category in content["categories"]}
+    for position, annotation in enumerate(content["annotations"]):
+        if annotation["image_id"] not in images:
+            yield f"annotations[{position}].image_id: {annotation['image_id']} is no id of an image"
+        if annotation["category_id"] not in categories:
+            yield f"annotations[{position}].category_id: {annotation['category_id']} is no id of a category"
+
+
+def _first(problems: Iterator[str]) -> list[str]:
+    found: list[str] = []
+    for problem in problems:
+        if len(found) == _MOST_PROBLEMS:
+            return [*found, "and more"]
+        found.append(problem)
+    return found
+
+
+def _rows_of_ids(file: Path, ids: NDArray[np.int64], split: str) -> NDArray[np.int64]:
+    """Rows of `ids` [N] that the file names, int64, ascending; one id a line, empty lines and # comments apart."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        text = f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise Unplannable(("dataset", "ids"), text) from None
+    row = {image: position for position, image in enumerate(ids.tolist())}
+    line_of: dict[int, int] = {}
+    problems = []
+    for number, line in enumerate(lines, start=1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        image = int(text) if text.isdecimal() and text.isascii() else None
+        if image is None:
+            problems.append(f"{file}:{number}: given {text!r}, allowed: the id of an image, a whole number")
+        elif image in line_of:
+            problems.append(f"{file}:{number}: {image} is there a second time, first in line {line_of[image]}")
+        elif image not in row:
+            problems.append(f"{file}:{number}: {image} is not the id of a labelled image of {split}")
+        else:
+            line_of[image] = number
+    if not problems and not line_of:
+        problems.append(f"{file}: no ids in it")
+    if problems:
+        raise Unplannable(("dataset", "ids"), "\n".join(_first(iter(problems))))
+    return np.array(sorted(row[image] for image in line_of), dtype=np.int64)
+
+
+def _no_annotations(root: Path, split: str) -> str:
+    file = annotation_file(root, split)
+    year = split[-4:]
+    there = sorted(path.stem.removeprefix("instances_") for path in file.parent.glob("instances_*.json"))
+    for other in (root / "coco", root.parent):
+        if annotation_file(other, split).is_file():
+            return f"{file}: no such file; did you mean dataset.root: {other}?"
+    hint = _download(split, f"annotations/annotations_trainval{year}.zip", root)
+    if there:
+        hint = f"; splits there: {', '.join(there)}{did_you_mean(split, there)}{hint}"
+    return f"{file}: no such file{hint}"
+
+
+def _download(split: str, archive: str, root: Path) -> str:
+    if split not in _OFFICIAL_SPLITS:
+        return ""
+    return f"; download {_DOWNLOADS}/{archive} and unpack it into {root}; clsim downloads nothing"

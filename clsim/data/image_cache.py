@@ -1,0 +1,203 @@
+"""Images decoded once: a memory map of uint8 pixels for each list of files, size and way of resizing.
+
+The cache file is addressed by path, size and modification time of every image, so a changed image is decoded again. It
+grows chunk by chunk with a checksum each, so a killed build goes on where it stopped; a second process waits for the
+first; the finished file appears whole, by renaming.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clsim.data.cache import cache_folder, state_digest
+from clsim.errors import ScenarioError
+from clsim.files import write_atomically
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Resize = Literal["squash", "crop"]
+Pixels = NDArray[np.uint8]
+
+FORMAT = 1  # a change of decode() that changes pixels bumps it
+CHUNK = 128  # images between two entries of the progress file
+DEFAULT_LIMIT_GB = 50.0
+log = logging.getLogger("clsim")
+
+
+def read_image(path: Path) -> Image.Image:
+    """One image file, decoded, RGB.
+
+    DECIDED: stored pixels as they are, without EXIF rotation, as torchvision's loaders do.
+
+    Raises:
+        ScenarioError: not an image, truncated, or too large to be one; with the path.
+    """
+    from PIL import Image  # here, because plans need labels only and must stay cheap
+
+    try:
+        with Image.open(path) as file:
+            return file.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ScenarioError([f"{path}: cannot be decoded as an image: {error}"]) from None
+
+
+def decode(path: Path, size: int, resize: Resize) -> Pixels:
+    """One image file as uint8 [3, size, size], RGB.
+
+    squash scales the whole image, crop the square at its centre. Bilinear, antialiased.
+
+    Raises:
+        ScenarioError: as `read_image`.
+    """
+    from PIL import Image
+
+    image = read_image(path)
+    width, height = image.size
+    side = min(width, height)
+    centre = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    box = centre if resize == "crop" else (0, 0, width, height)
+    scaled = image.resize((size, size), Image.Resampling.BILINEAR, box)
+    return np.ascontiguousarray(np.asarray(scaled, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def cached_images(files: Sequence[Path], size: int, resize: Resize = "squash") -> Pixels:
+    """All images, uint8 [N, 3, size, size], RGB; a read-only memory map of a file in the cache folder.
+
+    DECIDED: one bad image is an error, not left out: a plan depends on labels alone, and must not change with what can
+    be decoded.
+
+    Raises:
+        ScenarioError: a file is missing or cannot be decoded; the cache folder cannot be written, or the images do not
+            fit under $CLSIM_CACHE_GB (default 50) or on the disk.
+    """
+    try:
+        key = state_digest(files, "images", FORMAT, size, resize)
+    except OSError as error:
+        raise ScenarioError([f"{error.filename}: cannot be read: {error.strerror}"]) from None
+    shape = (len(files), 3, size, size)
+    path = cache_folder() / "images" / f"{key}.npy"
+    pixels = _open(path, shape)
+    if pixels is not None:
+        return pixels
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _building(path) as part:
+            pixels = _open(path, shape)  # another process has built it while this one waited
+            if pixels is None:
+                _build(part, path, files, size, resize)
+                pixels = _open(path, shape)
+    except OSError as error:
+        raise ScenarioError([f"{path}: the image cache cannot be written: {error.strerror or error}"]) from None
+    assert pixels is not None
+    return pixels
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> Pixels | None:
+    """The finished file, or None if there is none of that shape; a damaged one counts as none and is replaced."""
+    try:
+        pixels: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
+
+
+@contextmanager
+def _building(path: Path) -> Iterator[IO[bytes]]:
+    """The unfinished file, locked against a second process; the lock goes with the process that holds it."""
+    part = path.with_suffix(".part")
+    with open(os.open(part, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for another process that decodes the same images")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+        if path.is_file() and os.fstat(file.fileno()).st_size == 0:
+            part.unlink(missing_ok=True)
+
+
+def _build(part: IO[bytes], path: Path, files: Sequence[Path], size: int, resize: Resize) -> None:
+    shape = (len(files), 3, size, size)
+    bytes_a_chunk = CHUNK * 3 * size * size
+    progress = path.with_suffix(".progress")
+    part.seek(0)
+    np.lib.format.write_array_header_1_0(part, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    start = part.tell()
+    _check_room(path.parent, start + int(np.prod(shape)) - os.fstat(part.fileno()).st_size)
+    checksums = _intact(part, progress, bytes_a_chunk)
+    part.seek(start + len(checksums) * bytes_a_chunk)
+    part.truncate()
+    cores = len(os.sched_getaffinity(0))
+    log.info("decoding %d images to %d px, once, in %s", len(files), size, path)
+    with ThreadPoolExecutor(cores) as pool:  # Pillow decodes outside the interpreter lock
+        for first in range(len(checksums) * CHUNK, len(files), CHUNK):
+            images = pool.map(lambda file: decode(file, size, resize), files[first : first + CHUNK])
+            chunk = np.stack(list(images)).tobytes()
+            part.write(chunk)
+            part.flush()
+            checksums.append(zlib.crc32(chunk))
+            write_atomically(progress, json.dumps(checksums))
+    os.fsync(part.fileno())
+    os.replace(path.with_suffix(".part"), path)
+    progress.unlink(missing_ok=True)
+
+
+def _intact(part: IO[bytes], progress: Path, bytes_a_chunk: int) -> list[int]:
+    """Checksums of the leading chunks that an earlier build has left whole; `part` stands behind the header."""
+    try:
+        recorded = json.loads(progress.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    intact: list[int] = []
+    for checksum in recorded if isinstance(recorded, list) else []:
+        chunk = part.read(bytes_a_chunk)
+        if len(chunk) < bytes_a_chunk or zlib.crc32(chunk) != checksum:
+            break
+        intact.append(checksum)
+    return intact
+
+
+def _check_room(folder: Path, wanted: int) -> None:
+    """Raise ScenarioError if the images do not fit under the limit or on the disk."""
+    limit = _limit()
+    used = sum(_size(file) for file in folder.iterdir() if file.suffix in (".npy", ".part"))
+    advice = f"remove files in {folder}, raise CLSIM_CACHE_GB, or take a smaller training.model.image_size"
+    if used + wanted > limit * 1e9:
+        text = f"image cache: {wanted / 1e9:.2f} GB more would make {(used + wanted) / 1e9:.2f} GB"
+        raise ScenarioError([f"{text}, above the limit of {limit:g} GB; {advice}"])
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        text = f"image cache: {wanted / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free in {folder}"
+        raise ScenarioError([f"{text}; set CLSIM_CACHE to a folder on a larger disk"])
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # renamed by another process
+        return 0
+
+
+def _limit() -> float:
+    given = os.environ.get("CLSIM_CACHE_GB", "")
+    try:
+        limit = float(given) if given else DEFAULT_LIMIT_GB
+    except ValueError:
+        limit = -1.0
+    if not limit > 0:
+        raise ScenarioError([f"CLSIM_CACHE_GB: given {given!r}, allowed: a number of gigabytes above 0"])
+    return limit

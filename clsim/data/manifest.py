@@ -1,0 +1,164 @@
+"""Own images without code: a table of image paths and labels, in CSV, TSV, JSON Lines or Parquet.
+
+    path,split,cat,dog          path,split,tags             {"path": "a.jpg", "split": "train", "tags": ["cat", "dog"]}
+    a.jpg,train,1,0             a.jpg,train,cat|dog         {"path": "b.jpg", "split": "test", "tags": []}
+    b.jpg,test,,1               b.jpg,test,
+
+With a column for each class a cell is 1 present, 0 absent or empty = unknown. With one column of lists a class is
+present or absent, because a list has no place for what is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from clsim.data.image_cache import Resize
+from clsim.data.image_files import ImageFiles
+from clsim.data.label_cache import Arrays, cached_labels, unpack_texts
+from clsim.data.manifest_parser import PARSER_VERSION, parse_manifest, tables_of
+from clsim.data.source import Split
+from clsim.errors import ClsimError, Unplannable, did_you_mean
+
+
+class ManifestConfig(BaseModel, frozen=True, extra="forbid", strict=True):
+    """Options of the data set `manifest`."""
+
+    name: Literal["manifest"] = Field(description="your own images, listed in a table: CSV, TSV, JSON Lines or Parquet")
+    file: str | None = Field(
+        None, description="table of all images, with a column that names the split; relative to the scenario"
+    )
+    train_file: str | None = Field(
+        None, description="table of the training images, instead of `file`; relative to the scenario"
+    )
+    test_file: str | None = Field(None, description="table of the test images, instead of `file`")
+    path_column: str = Field(
+        "path", min_length=1, description="column of the image files; relative paths start at the table's folder"
+    )
+    split_column: str = Field("split", min_length=1, description="column of `file` that names the split of an image")
+    train_splits: list[str] = Field(["train"], min_length=1, description="names of the split to train on")
+    test_splits: list[str] = Field(["test"], min_length=1, description="names of the split to test on")
+    other_splits: list[str] = Field([], description="names of splits whose images are left out")
+    label_columns: Literal["rest"] | list[str] | None = Field(
+        None,
+        description="one column for each class, with 1, 0 or nothing = unknown: these; rest: all but path and split",
+    )
+    label_list: str | None = Field(
+        None,
+        min_length=1,
+        description="instead of label_columns: one column with a list of the classes an image shows, as a JSON list or "
+        "joined with `separator`",
+    )
+    separator: str = Field("|", min_length=1, description="between the classes in label_list")
+    empty_list: Literal["absent", "unknown"] = Field(
+        "absent", description="what an empty label_list says: no class is present, or nobody looked"
+    )
+    vocabulary: list[str] | None = Field(
+        None, min_length=1, description="the classes that may stand in label_list; default: those that do"
+    )
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="between the cells of a CSV file; default: a comma, in .tsv a tab"
+    )
+    resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ManifestConfig:
+        if self.file is None and (self.train_file is None or self.test_file is None):
+            raise _misplaced((), "no table is named; allowed: file, or train_file and test_file")
+        if self.label_columns is None and self.label_list is None:
+            raise _misplaced((), "no labels are named; allowed: label_columns or label_list")
+        excluded = {
+            "file": (self.file, ["train_file", "test_file"]),
+            "label_list": (self.label_list, ["label_columns"]),
+            "train_file and test_file": (
+                self.train_file,
+                ["split_column", "train_splits", "test_splits", "other_splits"],
+            ),
+            "label_columns": (self.label_columns, ["separator", "empty_list", "vocabulary"]),
+        }
+        for chosen, (value, others) in excluded.items():
+            for other in others:
+                if value is not None and getattr(self, other) != type(self).model_fields[other].default:
+                    raise _misplaced((other,), f"not together with {chosen}")
+        for key in ("label_columns", "vocabulary"):
+            names = getattr(self, key)
+            if isinstance(names, list) and (not names or len(set(names)) < len(names)):
+                raise _misplaced((key,), "name at least one class, and none twice")
+        splits = [*self.train_splits, *self.test_splits, *self.other_splits]
+        if len(set(splits)) < len(splits):
+            raise _misplaced(("test_splits",), "a split is named twice in train_splits, test_splits and other_splits")
+        columns = [self.path_column, self.split_column, self.label_list, *self._listed_columns()]
+        if twice := [column for column in columns if column and columns.count(column) > 1]:
+            raise _misplaced((), f"column {twice[0]!r} has two meanings")
+        return self
+
+    def _listed_columns(self) -> list[str]:
+        return self.label_columns if isinstance(self.label_columns, list) else []
+
+
+def _misplaced(below: tuple[str, ...], text: str) -> PydanticCustomError:
+    return PydanticCustomError("misplaced", "{text}", {"text": text, "below": below})
+
+
+class Manifest(ImageFiles):
+    """The data set `manifest` as an `ImageSource`. Rows follow the table, columns the alphabet of class names."""
+
+    def __init__(self, config: ManifestConfig) -> None:
+        super().__init__("manifest", config.resize)
+        self.config = config
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, alphabetical."""
+        return tuple(unpack_texts(self._parsed["class_names"]))
+
+    def labels(self, split: Split) -> NDArray[np.int8]:
+        """True labels, int8 [N, C]: 1 present, 0 absent, -1 unknown; read-only.
+
+        Raises:
+            Unplannable: a table is not there, cannot be read or says something that cannot be; with file and line.
+        """
+        labels: NDArray[np.int8] = self._parsed[split]
+        return labels
+
+    def files(self, split: Split) -> list[Path]:
+        """Path of each image, in the order of `labels`; they need not exist."""
+        return [Path(file) for file in unpack_texts(self._parsed[f"{split}_files"])]
+
+    def images_folder(self) -> Path:
+        """Where relative paths of the (training) table start."""
+        return tables_of(self.config)[0].file.parent
+
+    def missing_images(self, split: Split, missing: Sequence[Path], total: int) -> ClsimError:
+        """Names the first missing image, how many are, and the table that lists them."""
+        (given,) = [one for one in tables_of(self.config) if one.split in (split, None)]
+        few = f"{len(missing)} of {total} images of {split} are missing"
+        text = f"{missing[0]}: no such file ({few}); {given.file} lists it, and relative paths start at its folder"
+        return Unplannable(("dataset", given.key), text)
+
+    @cached_property
+    def _parsed(self) -> Arrays:
+        given = tables_of(self.config)
+        for one in given:
+            if not one.file.is_file():
+                raise Unplannable(("dataset", one.key), f"{one.file}: no such file{_near(one.file)}")
+        options = self.config.model_dump_json(exclude={"resize"})
+        identity = ("manifest", PARSER_VERSION, options)
+        return cached_labels(identity, [one.file for one in given], lambda: parse_manifest(self.config))
+
+
+def _near(file: Path) -> str:
+    """The file in the same folder that was perhaps meant."""
+
+    def names() -> Iterator[str]:
+        if file.parent.is_dir():
+            yield from sorted(path.name for path in file.parent.iterdir() if path.is_file())
+
+    return did_you_mean(file.name, names())

@@ -1,0 +1,383 @@
+"""What the tables of a manifest say, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clsim.data.label_cache import Arrays, pack_texts
+from clsim.data.source import Split
+from clsim.data.tables import BadTable, Table, open_table
+from clsim.errors import Unplannable, did_you_mean
+
+if TYPE_CHECKING:
+    from clsim.data.manifest import ManifestConfig
+
+PARSER_VERSION = 1  # of the cached labels
+
+_MOST_PROBLEMS = 10
+_SPLITS: tuple[Split, ...] = ("train", "test")
+_UNKNOWN = 255  # -1 as an unsigned byte
+_CODES: dict[object, int] = {1: 1, 0: 0, None: _UNKNOWN, "": _UNKNOWN}  # True and 1.0 are the key 1
+_CODES.update(dict.fromkeys(["1", "1.0", "true", "True", "TRUE"], 1))
+_CODES.update(dict.fromkeys(["0", "0.0", "false", "False", "FALSE"], 0))
+
+Labels = NDArray[np.int8]
+
+
+class TableOf(NamedTuple):
+    """A table, the key that names it, and the split of all its rows; None: a column says which."""
+
+    key: str
+    file: Path
+    split: Split | None
+
+
+class Images(NamedTuple):
+    """The images of a split as they are found: file, place in the table, and what the row says of the labels."""
+
+    files: list[str]
+    where: list[str]
+    labels: list[Any]
+
+
+class _Wrong(Exception):
+    """What is wrong with a row, one text a problem."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = problems
+
+
+def tables_of(config: ManifestConfig) -> list[TableOf]:
+    """The tables a configuration names, train before test."""
+    if config.file is not None:
+        return [TableOf("file", Path(os.path.abspath(config.file)), None)]
+    named: dict[Split, str | None] = {"train": config.train_file, "test": config.test_file}
+    return [TableOf(f"{split}_file", Path(os.path.abspath(file or "")), split) for split, file in named.items()]
+
+
+def parse_manifest(config: ManifestConfig) -> Arrays:
+    """Read the tables of a manifest.
+
+    Returns:
+        `train` and `test`, int8 [N, C], 1 present, 0 absent, -1 unknown, rows as in the tables and columns by class
+        name; `class_names`, `train_files` and `test_files` (absolute), packed texts.
+
+    Raises:
+        Unplannable: the first problems, each with file, line, column, what was given and what is allowed.
+    """
+    kind: _LabelForm = _Lists(config) if config.label_list is not None else _Columns(config)
+    images: dict[Split, Images] = {split: Images([], [], []) for split in _SPLITS}
+    places: dict[str, str] = {}
+    for given in tables_of(config):
+        try:
+            _read(config, kind, given, images, places)
+        except BadTable as error:
+            raise Unplannable(("dataset", given.key), str(error)) from None
+    names = kind.class_names(images)
+    arrays: Arrays = {"class_names": pack_texts(names)}
+    for split in _SPLITS:
+        labels = kind.matrix(images[split].labels, names)
+        if not (labels == 1).any():
+            text = f"no class is present in any of the {len(labels)} images of the {split} split"
+            raise Unplannable(("dataset", kind.key), text)
+        arrays |= {split: labels, f"{split}_files": pack_texts(images[split].files)}
+    return arrays
+
+
+def _read(
+    config: ManifestConfig, kind: _LabelForm, given: TableOf, images: dict[Split, Images], places: dict[str, str]
+) -> None:
+    """Add the images of one table. `places`: image file -> where it is listed, over all tables."""
+    folder, problems = str(given.file.parent), []
+    others = [config.path_column] if given.split else [config.path_column, config.split_column]
+    wanted = kind.columns()
+    with open_table(given.file, wanted and [*others, *wanted], config.delimiter) as table:
+        path_at, *split_at = (_position(given.file, table, column) for column in others)
+        labels_of = kind.reader(given.file, table)
+        split_of = _split_reader(config)
+        for row in table.rows:
+            try:
+                split = split_of(row.cells[split_at[0]]) if split_at else given.split
+                if split is None:
+                    continue
+                file = _image_file(config.path_column, folder, row.cells[path_at])
+                if (first := places.setdefault(file, row.where)) is not row.where:
+                    text = f"given {row.cells[path_at]!r} a second time, first in {first}"
+                    raise _Wrong([f"column {config.path_column!r}: {text}"])
+                labels = labels_of(row.cells)
+            except _Wrong as wrong:
+                problems += [f"{row.where}: {problem}" for problem in wrong.problems]
+                if len(problems) > _MOST_PROBLEMS:
+                    break
+                continue
+            for column, value in zip(images[split], (file, row.where, labels), strict=True):
+                column.append(value)
+    _refuse(given.key, problems)
+    for split in _SPLITS:
+        if given.split in (split, None) and not images[split].files:
+            named = "" if given.split else f"; allowed in {config.split_column!r}: {', '.join(_split_names(config))}"
+            raise Unplannable(("dataset", given.key), f"{given.file}: no image of the {split} split{named}")
+
+
+def _refuse(key: str, problems: Sequence[str]) -> None:
+    if problems:
+        more = ["and more"] if len(problems) > _MOST_PROBLEMS else []
+        raise Unplannable(("dataset", key), "\n".join([*problems[:_MOST_PROBLEMS], *more]))
+
+
+def _position(file: Path, table: Table, column: str) -> int:
+    if column not in table.columns:
+        hint = did_you_mean(column, table.columns)
+        raise BadTable(f"{file}: no column {column!r}{hint}; columns: {', '.join(table.columns)}")
+    return table.columns.index(column)
+
+
+# --- splits and paths
+
+
+def _split_names(config: ManifestConfig) -> dict[str, Split | None]:
+    return {
+        **dict.fromkeys(config.train_splits, "train"),
+        **dict.fromkeys(config.test_splits, "test"),
+        **dict.fromkeys(config.other_splits, None),
+    }
+
+
+def _split_reader(config: ManifestConfig) -> Callable[[Any], Split | None]:
+    """What turns a cell of the split column into the split; None: to be left out."""
+    names = _split_names(config)
+
+    def split_of(cell: Any) -> Split | None:
+        name = "" if cell is None else str(cell).strip()
+        if name not in names:
+            hint = did_you_mean(name, names) or "; dataset.other_splits names those to leave out"
+            raise _Wrong([f"column {config.split_column!r}: given {name!r}, allowed: {', '.join(names)}{hint}"])
+        return names[name]
+
+    return split_of
+
+
+def _image_file(column: str, folder: str, cell: Any) -> str:
+    if problem := _path_problem(cell):
+        raise _Wrong([f"column {column!r}: given {cell!r}, {problem}"])
+    return os.path.normpath(os.path.join(folder, cell.strip()))
+
+
+def _path_problem(cell: Any) -> str:
+    if not isinstance(cell, str) or not cell.strip():
+        return "allowed: the path of an image"
+    if "://" in cell:
+        return "allowed: a file that is here; clsim downloads nothing"
+    if "\\" in cell and "/" not in cell and os.sep == "/":
+        return "allowed: folders joined with /"
+    if "\0" in cell or not _encodable(cell):
+        return "which no file can be called"
+    return ""
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell
+        return False
+    return True
+
+
+# --- labels
+
+
+class _LabelForm(Protocol):
+    """One of the two forms labels come in."""
+
+    key: str
+    """The option that names the form's columns."""
+
+    def columns(self) -> list[str] | None:
+        """Columns that hold labels; None: the table decides."""
+
+    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], Any]:
+        """What takes the labels out of the cells of a row, or raises _Wrong; BadTable when the columns do not do."""
+
+    def class_names(self, images: dict[Split, Images]) -> list[str]:
+        """The classes, alphabetical, when all tables are read."""
+
+    def matrix(self, labels: Sequence[Any], names: Sequence[str]) -> Labels:
+        """What `reader` took out of N rows, as int8 [N, C]."""
+
+
+class _Columns:
+    """A column for each class: 1, 0 or nothing = unknown. A row's labels are one byte a class."""
+
+    key = "label_columns"
+
+    def __init__(self, config: ManifestConfig) -> None:
+        self.rest = config.label_columns == "rest"
+        self.names = sorted(config.label_columns) if isinstance(config.label_columns, list) else []
+        self.not_classes = {config.path_column, config.split_column}
+
+    def columns(self) -> list[str] | None:
+        return None if self.rest else self.names
+
+    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], bytes]:
+        if self.rest:
+            self._take_rest(file, table)
+        positions = [table.columns.index(name) for name in self.names]
+        # One call for all cells of a row: there may be a million rows of eighty.
+        pick = itemgetter(*positions) if len(positions) > 1 else lambda cells: (cells[positions[0]],)
+        code = _CODES.__getitem__
+
+        def labels_of(cells: Sequence[Any]) -> bytes:
+            try:
+                return bytes(map(code, pick(cells)))
+            except (KeyError, TypeError):
+                return self._with_care(pick(cells))
+
+        return labels_of
+
+    def class_names(self, images: dict[Split, Images]) -> list[str]:
+        return self.names
+
+    def matrix(self, labels: Sequence[bytes], names: Sequence[str]) -> Labels:
+        return np.frombuffer(b"".join(labels), dtype=np.int8).reshape(len(labels), len(names)).copy()
+
+    def _take_rest(self, file: Path, table: Table) -> None:
+        names = sorted(set(table.columns) - self.not_classes)
+        if not names:
+            raise BadTable(f"{file}: no column is left to be a class; columns: {', '.join(table.columns)}")
+        if self.names and names != self.names:
+            lacking = [name for name in self.names if name not in names]
+            extra = [f"{name!r}{did_you_mean(name, lacking)}" for name in names if name not in self.names]
+            difference = f"missing {_quoted(lacking)}; not there {', '.join(extra) or 'none'}"
+            raise BadTable(f"{file}: other classes than in the training table: {difference}")
+        self.names = names
+
+    def _with_care(self, cells: Sequence[Any]) -> bytes:
+        """The labels of a row with spaces, NaN or something wrong in it."""
+        codes = [_code(cell) for cell in cells]
+        wrong = [position for position, code in enumerate(codes) if code is None]
+        if wrong:
+            raise _Wrong(
+                [f"column {self.names[at]!r}: given {cells[at]!r}, {self._allowed(cells[at])}" for at in wrong]
+            )
+        return bytes(code or 0 for code in codes)
+
+    def _allowed(self, cell: Any) -> str:
+        allowed = "allowed: 1 present, 0 absent, empty unknown"
+        if cell in (-1, "-1"):  # DECIDED: refused, because taking it either way would be wrong for somebody
+            return f"{allowed}; -1 is absent in some files and unknown in others"
+        if self.rest:
+            return f"{allowed}; if the column is no class, list the classes under dataset.label_columns"
+        return allowed
+
+
+def _code(cell: Any) -> int | None:
+    if isinstance(cell, float) and np.isnan(cell):
+        return _UNKNOWN
+    if isinstance(cell, str):
+        return _CODES.get(cell.strip())
+    return _CODES.get(cell) if cell is None or isinstance(cell, int | float) else None
+
+
+class _Lists:
+    """One column that lists the classes an image shows. A row's labels are their names."""
+
+    key = "label_list"
+
+    def __init__(self, config: ManifestConfig) -> None:
+        self.column = config.label_list or ""
+        self.separator = config.separator
+        self.empty = -1 if config.empty_list == "unknown" else 0
+        self.vocabulary = frozenset(config.vocabulary or ())
+
+    def columns(self) -> list[str]:
+        return [self.column]
+
+    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], tuple[str, ...]]:
+        position = table.columns.index(self.column)
+
+        def labels_of(cells: Sequence[Any]) -> tuple[str, ...]:
+            cell = cells[position]
+            names, problem = _names_in(cell, self.separator)
+            problem = problem or next(filter(None, (self._problem(name, cell) for name in names)), "")
+            if problem:
+                raise _Wrong([f"column {self.column!r}: {problem}"])
+            return names
+
+        return labels_of
+
+    def class_names(self, images: dict[Split, Images]) -> list[str]:
+        if self.vocabulary:
+            return sorted(self.vocabulary)
+        first: dict[Split, dict[str, str]] = {"train": {}, "test": {}}
+        for split, found in images.items():
+            for names, where in zip(found.labels, found.where, strict=True):
+                for name in names:
+                    first[split].setdefault(name, where)
+        problems = [
+            *self._untrained(first["train"], first["test"]),
+            *self._capitals({**first["test"], **first["train"]}),
+        ]
+        _refuse(self.key, problems)
+        return sorted(first["train"])
+
+    def matrix(self, labels: Sequence[tuple[str, ...]], names: Sequence[str]) -> Labels:
+        column = {name: position for position, name in enumerate(names)}
+        lengths = np.array([len(shown) for shown in labels], dtype=np.int64)
+        matrix = np.zeros((len(labels), len(names)), dtype=np.int8)
+        matrix[np.repeat(np.arange(len(labels)), lengths), [column[name] for shown in labels for name in shown]] = 1
+        matrix[lengths == 0] = self.empty
+        return matrix
+
+    def _problem(self, name: str, cell: Any) -> str:
+        if not name:
+            return f"given {cell!r}, a list with an empty name"
+        if self.vocabulary:
+            if name in self.vocabulary:
+                return ""
+            return f"given {name!r}, which is not in dataset.vocabulary{did_you_mean(name, sorted(self.vocabulary))}"
+        if others := [other for other in ",;|\t" if isinstance(cell, str) and cell[:1] != "[" and other in name]:
+            between = f"if {others[0]!r} stands between classes, set dataset.separator"
+            return f"given {name!r} as one class; {between}; if not, list the classes under dataset.vocabulary"
+        return ""
+
+    def _untrained(self, train: dict[str, str], test: dict[str, str]) -> Iterable[str]:
+        for name in sorted(test.keys() - train.keys()):
+            hint = f"{did_you_mean(name, train)}; dataset.vocabulary may list it"
+            yield f"{test[name]}: column {self.column!r}: given {name!r}, which no training image shows{hint}"
+
+    def _capitals(self, where: dict[str, str]) -> Iterable[str]:
+        spelling: dict[str, str] = {}
+        for name in sorted(where):
+            other = spelling.setdefault(name.casefold(), name)
+            if other != name:
+                advice = "if these are two classes, list them under dataset.vocabulary"
+                yield f"{where[name]}: column {self.column!r}: given {name!r}, elsewhere {other!r}; {advice}"
+
+
+def _names_in(cell: Any, separator: str) -> tuple[tuple[str, ...], str]:
+    """The names in the cell of a list, or what is wrong with it."""
+    names = cell
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return (), ""
+    if isinstance(cell, str) and not cell.lstrip().startswith("["):
+        names = cell.split(separator)
+    elif isinstance(cell, str):
+        try:
+            names = json.loads(cell)
+        except (ValueError, RecursionError):  # also Python's ['cat', 'dog'], and NumPy's, which drops the commas
+            return (), f'given {cell!r}, allowed: a JSON list such as ["cat", "dog"]'
+    if not isinstance(names, list) or not all(type(name) in (str, int) for name in names):
+        return (), f"given {cell!r}, allowed: a list of class names"
+    return tuple(str(name).strip() for name in names), ""
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

@@ -1,0 +1,25 @@
+"""The data sets by the type of their options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+
+from clsim.data.digits import Digits, DigitsConfig
+from clsim.data.source import ImageSource
+from clsim.data.voc import Voc, VocConfig
+
+SOURCES: dict[type[BaseModel], Callable[[Any], ImageSource]] = {
+    DigitsConfig: Digits,
+    VocConfig: Voc,
+}
+
+
+def open_source(options: BaseModel) -> ImageSource:
+    """The source of a data set's options, or of a scenario section that extends them; reads no file yet."""
+    for kind, source in SOURCES.items():
+        if isinstance(options, kind):
+            return source(kind(**{name: getattr(options, name) for name in kind.model_fields}))
+    raise TypeError(f"no data set has options of type {type(options).__name__}")

@@ -1,0 +1,370 @@
+"""PASCAL VOC 2007 to 2012 in the official layout, as people have it on disk; nothing is downloaded.
+
+    ROOT/VOC2007/ImageSets/Main/trainval.txt              one image id a line
+    ROOT/VOC2007/ImageSets/Main/aeroplane_trainval.txt    id and 1 present, -1 absent, 0 only difficult objects
+    ROOT/VOC2007/Annotations/000005.xml
+    ROOT/VOC2007/JPEGImages/000005.jpg
+
+Labels need either the class files or the annotations, never the images. torchvision's VOC classes are not used: they
+import torch, which a plan must not, and read one image at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, Field, field_validator
+
+from clsim.data.cache import missing_files
+from clsim.data.image_cache import Resize
+from clsim.data.image_files import ImageFiles
+from clsim.data.label_cache import cached_labels
+from clsim.data.source import Split
+from clsim.data.voc_annotations import read_annotations
+from clsim.errors import Unplannable, did_you_mean
+
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+
+ARCHIVES = {
+    "2007 trainval": "VOCtrainval_06-Nov-2007.tar",
+    "2007 test": "VOCtest_06-Nov-2007.tar",
+    "2008 trainval": "VOCtrainval_14-Jul-2008.tar",
+    "2009 trainval": "VOCtrainval_11-May-2009.tar",
+    "2010 trainval": "VOCtrainval_03-May-2010.tar",
+    "2011 trainval": "VOCtrainval_25-May-2011.tar",
+    "2012 trainval": "VOCtrainval_11-May-2012.tar",
+}
+"""What to download from host.robots.ox.ac.uk/pascal/VOC; test labels are public for 2007 only."""
+
+ABSENT, PRESENT, DIFFICULT = 0, 1, 2
+"""Entries of a parsed matrix, before `difficult` decides what the third means."""
+DIFFICULT_MEANS = {"negative": 0, "ignore": -1, "positive": 1}
+CLASS_FILE_FLAGS = {"1": PRESENT, "-1": ABSENT, "0": DIFFICULT}
+
+Labels = NDArray[np.int8]
+
+
+class Listed(NamedTuple):
+    """A split of a year, such as 2007 trainval."""
+
+    year: str
+    split: str
+
+    @property
+    def archive(self) -> str:
+        """Name of the archive that holds it; an empty string when there is no public one."""
+        known = "trainval" if self.split in ("train", "val", "trainval") else self.split
+        return ARCHIVES.get(f"{self.year} {known}", "")
+
+
+def _listed(value: str) -> str:
+    if not re.fullmatch(r"20(07|08|09|10|11|12) [A-Za-z0-9][A-Za-z0-9_-]*", value):
+        raise ValueError("allowed: a year from 2007 to 2012 and a split of ImageSets/Main, such as '2007 trainval'")
+    return value
+
+
+ListedSplit = Annotated[str, AfterValidator(_listed)]
+
+
+class Block(NamedTuple):
+    """The images of a listed split."""
+
+    listed: Listed
+    images: list[str]  # the ids of the whole split, ascending
+    rows: NDArray[np.int64]  # the images in use, ascending
+
+
+class VocConfig(BaseModel, frozen=True, extra="forbid", strict=True):
+    """Options of the data set `voc`."""
+
+    name: Literal["voc"] = Field(description="PASCAL VOC in the official layout, from your disk")
+    root: str | None = Field(
+        None, description="the VOCdevkit folder, which holds VOC2007 and the like; relative to the scenario file"
+    )
+    train: list[ListedSplit] = Field(
+        ["2007 trainval"], min_length=1, description="[year and split] of the training images; several are joined"
+    )
+    test: list[ListedSplit] = Field(
+        ["2007 test"], min_length=1, description="[year and split] of the test images; several are joined"
+    )
+    labels: Literal["annotations", "class-files"] = Field(
+        "annotations", description="where labels are read: Annotations/*.xml, or ImageSets/Main/{class}_{split}.txt"
+    )
+    difficult: Literal["negative", "ignore", "positive"] = Field(
+        "negative",
+        description="what a class is whose objects in an image are all difficult: absent (as KRT), not annotated (as "
+        "the devkit), or present",
+    )
+    ids: str | None = Field(
+        None, description="file with one image id a line: only these training images; relative to the scenario file"
+    )
+    class_names: Literal["voc"] | list[str] = Field(
+        "voc", description="voc: its twenty classes; or the names in your own files of this layout, as columns"
+    )
+    resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
+
+    @field_validator("class_names")
+    @classmethod
+    def _distinct(cls, value: str | list[str]) -> str | list[str]:
+        if isinstance(value, list) and (not value or len(set(value)) < len(value)):
+            raise ValueError("name at least one class, and none twice")
+        if isinstance(value, list) and not all(re.fullmatch(r"[^/\\\s]([^/\\]*[^/\\\s])?", name) for name in value):
+            raise ValueError("a class name has no slash and no space around it")
+        return value
+
+
+class Voc(ImageFiles):
+    """The data set `voc` as an `ImageSource`. Rows follow the image id within each listed split."""
+
+    def __init__(self, config: VocConfig) -> None:
+        super().__init__("voc", config.resize)
+        self.config = config
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The twenty classes in alphabetical order, or `class_names` as configured."""
+        names = self.config.class_names
+        return VOC_CLASSES if isinstance(names, str) else tuple(names)
+
+    def labels(self, split: Split) -> Labels:
+        """True labels, int8 [N, C]: 1 present, 0 absent, -1 only difficult objects (with `difficult: ignore`).
+
+        Raises:
+            Unplannable: files are missing, damaged, or contradict each other; with the exact path.
+        """
+        return self._labels[split]
+
+    def files(self, split: Split) -> list[Path]:
+        """Path of each image, in the order of `labels`; they need not exist."""
+        return [
+            self._year(block.listed) / "JPEGImages" / f"{block.images[row]}.jpg"
+            for block in self._blocks[split]
+            for row in block.rows
+        ]
+
+    def images_folder(self) -> Path:
+        """The VOCdevkit folder."""
+        return self._root
+
+    def missing_images(self, split: Split, missing: Sequence[Path], total: int) -> Unplannable:
+        """Names the first missing image, how many are, and what to download."""
+        (listed,) = {b.listed for b in self._blocks[split] if self._year(b.listed) == missing[0].parents[1]}
+        few = f"{len(missing)} of {total} images of {split} are missing"
+        return _problem("root", f"{missing[0]}: no such file ({few}); {_needed(self._root, listed, 'JPEGImages')}")
+
+    # --- where things are
+
+    @cached_property
+    def _root(self) -> Path:
+        if self.config.root is None:
+            raise _problem("root", "not set: where your VOCdevkit lies; give --set dataset.root=FOLDER")
+        root = Path(self.config.root)
+        for listed in map(_parse, dict.fromkeys(self.config.train + self.config.test)):
+            self._check_layout(root, listed)
+        return root
+
+    def _year(self, listed: Listed) -> Path:
+        return self._root / f"VOC{listed.year}"
+
+    def _main(self, listed: Listed) -> Path:
+        return self._year(listed) / "ImageSets" / "Main"
+
+    def _check_layout(self, root: Path, listed: Listed) -> None:
+        """Say what is missing and what to download, and see a root that is one level off."""
+        year = f"VOC{listed.year}"
+        main = root / year / "ImageSets" / "Main"
+        if (main / f"{listed.split}.txt").is_file():
+            return
+        if main.is_dir():
+            splits = sorted(path.stem for path in main.glob("*.txt") if not self._is_class_file(path.stem))
+            hint = f"{did_you_mean(listed.split, splits)}; splits there: {', '.join(splits) or 'none'}"
+            raise _problem("root", f"{main / f'{listed.split}.txt'}: no such file{hint}; {_needed(root, listed)}")
+        for other in (root / "VOCdevkit", root.parent):
+            if (other / year / "ImageSets" / "Main").is_dir():
+                raise _problem("root", f"{main}: no such folder; did you mean dataset.root: {other}?")
+        absent = root if not root.is_dir() else root / year if not (root / year).is_dir() else main
+        raise _problem("root", f"{absent}: no such folder; {_needed(root, listed)}")
+
+    def _is_class_file(self, stem: str) -> bool:
+        return any(stem.startswith(f"{name}_") for name in self.class_names)
+
+    # --- image ids
+
+    @cached_property
+    def _blocks(self) -> dict[Split, list[Block]]:
+        blocks: dict[Split, list[Block]] = {"train": [], "test": []}
+        used: dict[tuple[str, str], str] = {}
+        for split, names in (("train", self.config.train), ("test", self.config.test)):
+            for name in names:
+                listed = _parse(name)
+                images = _read_ids(self._main(listed) / f"{listed.split}.txt", "root")
+                # DECIDED: an error, because an image trained and tested on makes every number of the run meaningless.
+                if again := [image for image in images if (listed.year, image) in used]:
+                    where = used[listed.year, again[0]]
+                    text = f"{name} shares {len(again)} images with {where}, the first is {again[0]}"
+                    raise _problem(split, text)
+                used |= {(listed.year, image): f"{name} of {split}" for image in images}
+                blocks[split].append(Block(listed, images, np.arange(len(images))))  # type: ignore[index]
+        return {"train": self._chosen(blocks["train"]), "test": blocks["test"]}
+
+    def _chosen(self, blocks: list[Block]) -> list[Block]:
+        """The blocks with the images that `ids` lists."""
+        if self.config.ids is None:
+            return blocks
+        path = Path(self.config.ids)
+        if not path.is_file():
+            raise _problem("ids", f"{path}: no such file; give --set dataset.ids=FILE, with one image id a line")
+        wanted = _read_ids(path, "ids")
+        known = {image for block in blocks for image in block.images}
+        if unknown := [image for image in wanted if image not in known]:
+            splits = " + ".join(self.config.train)
+            raise _problem("ids", f"{path}: {len(unknown)} ids are not in {splits}, the first is {unknown[0]}")
+        return [block._replace(rows=np.flatnonzero(np.isin(block.images, wanted))) for block in blocks]
+
+    # --- labels
+
+    @cached_property
+    def _labels(self) -> dict[Split, Labels]:
+        return {split: self._read_labels(blocks) for split, blocks in self._blocks.items()}
+
+    def _read_labels(self, blocks: list[Block]) -> Labels:
+        means = np.array([0, 1, DIFFICULT_MEANS[self.config.difficult]], dtype=np.int8)
+        labels: Labels = np.concatenate([means[self._parsed(b.listed, b.images)[b.rows]] for b in blocks])
+        labels.flags.writeable = False
+        return labels
+
+    def _parsed(self, listed: Listed, images: list[str]) -> Labels:
+        """The matrix of a whole listed split, int8 [N, C]: ABSENT, PRESENT or DIFFICULT."""
+        main, kind = self._main(listed), self.config.labels
+        if kind == "class-files":
+            files = [main / f"{name}_{listed.split}.txt" for name in self.class_names]
+        else:
+            files = [self._year(listed) / "Annotations" / f"{image}.xml" for image in images]
+        identity = ("voc", str(main), listed.split, kind, self.class_names)
+        parse = parse_class_files if kind == "class-files" else parse_annotations
+        inputs = [main / f"{listed.split}.txt", *files]
+        try:
+            arrays = cached_labels(identity, inputs, lambda: {"labels": parse(files, images, self.class_names)})
+        except OSError:
+            raise self._missing_labels(listed, files) from None
+        labels: Labels = arrays["labels"]
+        return labels
+
+    def _missing_labels(self, listed: Listed, files: list[Path]) -> Unplannable:
+        missing = missing_files(files)
+        count = f"{len(missing)} of {len(files)} are missing"
+        folder = "ImageSets/Main" if self.config.labels == "class-files" else "Annotations"
+        text = f"{missing[0]}: no such file ({count}); {_needed(self._root, listed, folder)}"
+        if self.config.labels == "annotations" and len(missing) == len(files):
+            first = self._main(listed) / f"{self.class_names[0]}_{listed.split}.txt"
+            text += "; with dataset.labels: class-files no annotations are needed" if first.is_file() else ""
+        return _problem("root", text)
+
+
+def parse_class_files(files: Sequence[Path], images: Sequence[str], class_names: Sequence[str]) -> Labels:
+    """Class presence from one file a class, int8 [N, C]: ABSENT, PRESENT or DIFFICULT.
+
+    Args:
+        files: one for each class; lines `id flag` with flag 1, -1 or 0 (only difficult objects).
+        images: the N ids of the split, ascending; every file must hold exactly these.
+
+    Raises:
+        Unplannable: a malformed line, or other ids than `images`.
+    """
+    labels = np.empty((len(images), len(class_names)), dtype=np.int8)
+    expected = set(images)
+    for column, path in enumerate(files):
+        text = _text(path, "root")
+        flags: dict[str, int] = {}
+        for number, line in enumerate(text.splitlines(), start=1):
+            match line.split():
+                case [image, flag] if flag in CLASS_FILE_FLAGS:
+                    if image in flags:
+                        raise _problem("root", f"{path}:{number}: image {image} is listed more than once")
+                    flags[image] = CLASS_FILE_FLAGS[flag]
+                case []:
+                    continue
+                case _:
+                    shown = repr(line[:60])
+                    raise _problem("root", f"{path}:{number}: given {shown}, expected an image id and 1, -1 or 0")
+        if flags.keys() != expected:
+            lacks, surplus = sorted(expected - flags.keys()), sorted(flags.keys() - expected)
+            fault = f"lacks image {lacks[0]}" if lacks else f"has image {surplus[0]}, which is not in the split"
+            more = len(lacks or surplus) - 1
+            raise _problem("root", f"{path}: {fault}{f' ({more} more like it)' if more else ''}")
+        labels[:, column] = [flags[image] for image in images]
+    return labels
+
+
+def parse_annotations(files: Sequence[Path], images: Sequence[str], class_names: Sequence[str]) -> Labels:
+    """Class presence from annotation files, int8 [N, C]: ABSENT, PRESENT or DIFFICULT (all its objects are).
+
+    Args:
+        files: XML file of each of the N images.
+
+    Raises:
+        Unplannable: a file is missing or malformed, or names a class that is none of `class_names`.
+    """
+    columns = {name: column for column, name in enumerate(class_names)}
+    labels = np.full((len(images), len(class_names)), ABSENT, dtype=np.int8)
+    for row, objects in enumerate(read_annotations([str(path) for path in files])):
+        for name, plain in objects.items():
+            if name not in columns:
+                hint = did_you_mean(name, class_names)
+                allowed = ", ".join(class_names[:25])
+                text = f"{files[row]}: object of the unknown class {name!r}{hint}; known: {allowed}"
+                raise _problem("class_names", text)
+            labels[row, columns[name]] = PRESENT if plain else DIFFICULT
+    return labels
+
+
+def _parse(text: str) -> Listed:
+    year, _, split = text.partition(" ")
+    return Listed(year, split)
+
+
+def _read_ids(path: Path, key: str) -> list[str]:
+    """Image ids of a text file, ascending, so that the order of its lines decides nothing."""
+    ids = []
+    for number, line in enumerate(_text(path, key).splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) > 1 or not re.fullmatch(r"[\w-][\w.-]*", words[0]):
+            raise _problem(key, f"{path}:{number}: given {line[:60]!r}, expected one image id")
+        ids.append(words[0])
+    if not ids:
+        raise _problem(key, f"{path}: names no image")
+    ids.sort()
+    if twice := [one for one, next_one in pairwise(ids) if one == next_one]:
+        raise _problem(key, f"{path}: image {twice[0]} is listed more than once")
+    return ids
+
+
+def _text(path: Path, key: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise _problem(key, f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _needed(root: Path, listed: Listed, folder: str = "ImageSets/Main") -> str:
+    """What to download and how to unpack it."""
+    where = f"unpacked so that {root / f'VOC{listed.year}' / folder} exists; clsim downloads nothing"
+    if listed.archive:
+        return f"needed is {listed.archive} from host.robots.ox.ac.uk/pascal/VOC/voc{listed.year}, {where}"
+    return f"no public archive holds the labels of {listed.year} {listed.split}; your own files must be there: {where}"
+
+
+def _problem(key: str, text: str) -> Unplannable:
+    return Unplannable(("dataset", key), text)

@@ -1,0 +1,369 @@
+"""COCO folders: which annotations make a label, which images are left out, and what is said about broken files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from clsim.data import coco
+from clsim.data.coco import Coco, CocoConfig, annotation_file, parse_annotations
+from clsim.errors import Unplannable
+
+# Like COCO's, the ids of categories have gaps and do not follow the alphabet.
+CATEGORIES = {18: "dog", 1: "person", 90: "toothbrush", 5: "airplane"}
+Images = dict[int, Sequence[tuple[int, int]]]  # image id -> (category id, iscrowd) of each of its annotations
+TRAIN: Images = {
+    9: [(18, 0), (18, 0), (1, 0)],
+    4: [(90, 0)],
+    7: [(1, 1)],  # a crowd only
+    2: [],  # no annotation
+    11: [(1, 1), (5, 0)],
+}
+TEST: Images = {3: [(1, 0)], 1: [(5, 0), (90, 0)]}
+
+
+def content(images: Images, split: str) -> dict[str, Any]:
+    """An annotation file with the fields that COCO's have."""
+    annotations = [
+        {
+            "id": 100 * image + position,
+            "image_id": image,
+            "category_id": category,
+            "iscrowd": crowd,
+            "bbox": [0.0, 0.0, 4.0, 4.0],
+            "area": 16.0,
+            "segmentation": [[0.0, 0.0, 4.0, 0.0, 4.0, 4.0]],
+        }
+        for image, objects in images.items()
+        for position, (category, crowd) in enumerate(objects)
+    ]
+    return {
+        "info": {"year": 2014},
+        "licenses": [],
+        "images": [
+            {"id": image, "file_name": f"COCO_{split}_{image:012d}.jpg", "width": 8, "height": 8} for image in images
+        ],
+        "categories": [{"id": id, "name": name, "supercategory": "thing"} for id, name in CATEGORIES.items()],
+        "annotations": annotations,
+    }
+
+
+def write(root: Path, split: str, value: dict[str, Any]) -> Path:
+    file = annotation_file(root, split)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(value), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in COCO's layout, without images."""
+    monkeypatch.setenv("CLSIM_CACHE", str(tmp_path / "cache"))
+    for split, images in (("train2014", TRAIN), ("val2014", TEST)):
+        write(tmp_path / "coco", split, content(images, split))
+    return tmp_path / "coco"
+
+
+def source(root: Path, **options: str) -> Coco:
+    return Coco(CocoConfig(name="coco", root=str(root), **options))
+
+
+def problems(call: Callable[[], object], key: str = "root") -> list[str]:
+    """Lines of the error that blames `dataset.{key}`."""
+    with pytest.raises(Unplannable) as caught:
+        call()
+    assert caught.value.path == ("dataset", key)
+    return caught.value.text.split("\n")
+
+
+# --- labels
+
+
+def test_columns_follow_the_alphabet_and_rows_the_image_ids(root: Path) -> None:
+    data = source(root)
+    assert data.class_names == ("airplane", "dog", "person", "toothbrush")
+    assert data.image_ids("train").tolist() == [4, 9, 11]
+    expected = np.array([[0, 0, 0, 1], [0, 1, 1, 0], [1, 0, 0, 0]], dtype=np.int8)
+    np.testing.assert_array_equal(data.labels("train"), expected, strict=True)
+    np.testing.assert_array_equal(
+        data.labels("test"), np.array([[1, 0, 0, 1], [0, 0, 1, 0]], dtype=np.int8), strict=True
+    )
+
+
+def test_a_crowd_is_no_label_and_an_image_without_labels_is_left_out(root: Path) -> None:
+    data = source(root)
+    person = data.class_names.index("person")
+    assert data.labels("train")[data.image_ids("train") == 11, person] == 0
+    assert not np.isin([7, 2], data.image_ids("train")).any()
+
+
+def test_paths_are_aligned_with_labels_and_need_no_images(root: Path) -> None:
+    names = [path.name for path in source(root).files("train")]
+    assert names == [f"COCO_train2014_{image:012d}.jpg" for image in (4, 9, 11)]
+    assert source(root).files("test")[0] == root / "val2014" / "COCO_val2014_000000000001.jpg"
+
+
+def test_labels_are_read_only(root: Path) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        source(root).labels("train")[0, 0] = 1
+
+
+def test_the_order_of_the_file_does_not_matter(root: Path) -> None:
+    before = source(root).labels("train")
+    shuffled = content(TRAIN, "train2014")
+    for section in ("images", "categories", "annotations"):
+        shuffled[section].reverse()
+    write(root, "train2014", shuffled)
+    np.testing.assert_array_equal(source(root).labels("train"), before, strict=True)
+
+
+def test_other_splits_are_options(root: Path) -> None:
+    write(root, "minival", content(TEST, "minival"))
+    data = source(root, train="val2014", test="minival")
+    np.testing.assert_array_equal(data.labels("train"), data.labels("test"), strict=True)
+    assert data.files("test")[0].parent == root / "minival"
+
+
+def test_annotations_without_iscrowd_are_labels(root: Path) -> None:
+    value = content(TRAIN, "train2014")
+    for annotation in value["annotations"]:
+        del annotation["iscrowd"]
+    write(root, "train2014", value)
+    assert source(root).image_ids("train").tolist() == [4, 7, 9, 11]
+
+
+def test_labels_come_from_the_cache_until_the_file_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = source(root)
+    before.labels("train")
+    monkeypatch.setattr(coco, "parse_annotations", lambda file: pytest.fail("parsed again"))
+    after = source(root)
+    np.testing.assert_array_equal(after.labels("train"), before.labels("train"), strict=True)
+    assert (after.class_names, after.files("train")) == (before.class_names, before.files("train"))
+    monkeypatch.undo()
+    monkeypatch.setenv("CLSIM_CACHE", str(root.parent / "cache"))
+    write(root, "train2014", content({**TRAIN, 2: [(5, 0)]}, "train2014"))
+    assert source(root).image_ids("train").tolist() == [2, 4, 9, 11]
+
+
+def test_nothing_is_printed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source(root).labels("train")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_labels_need_neither_torch_nor_when_cached_pycocotools(root: Path) -> None:
+    script = (
+        "import sys; from clsim.data.coco import Coco, CocoConfig;"
+        f"Coco(CocoConfig(name='coco', root={str(root)!r})).labels('train');"
+        "print('torch' in sys.modules, 'pycocotools' in sys.modules)"
+    )
+    runs = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in "ab"]
+    assert [run.stdout for run in runs] == ["False True\n", "False False\n"]
+
+
+# --- ids
+
+
+def test_ids_choose_training_images_only(root: Path) -> None:
+    (root / "ids.txt").write_bytes(b"\xef\xbb\xbf# COCO-MLT\r\n000000000011\r\n\r\n4  # twelve digits or fewer\r\n")
+    data = source(root, ids=str(root / "ids.txt"))
+    assert data.image_ids("train").tolist() == [4, 11]
+    assert [path.name for path in data.files("train")] == [f"COCO_train2014_{i:012d}.jpg" for i in (4, 11)]
+    np.testing.assert_array_equal(data.labels("train"), source(root).labels("train")[[0, 2]], strict=True)
+    np.testing.assert_array_equal(data.labels("test"), source(root).labels("test"), strict=True)
+
+
+def test_wrong_ids_are_named_by_line(root: Path) -> None:
+    ids = root / "ids.txt"
+    ids.write_text("4\n7\nCOCO_4.jpg\n4\n-9\n")
+    assert problems(lambda: source(root, ids=str(ids)).labels("train"), "ids") == [
+        f"{ids}:2: 7 is not the id of a labelled image of train2014",
+        f"{ids}:3: given 'COCO_4.jpg', allowed: the id of an image, a whole number",
+        f"{ids}:4: 4 is there a second time, first in line 1",
+        f"{ids}:5: given '-9', allowed: the id of an image, a whole number",
+    ]
+
+
+def test_a_file_without_ids_or_no_file_is_refused(root: Path) -> None:
+    ids = root / "ids.txt"
+    assert problems(lambda: source(root, ids=str(ids)).labels("train"), "ids") == [
+        f"{ids}: cannot be read: No such file or directory"
+    ]
+    ids.write_text("# none\n")
+    assert problems(lambda: source(root, ids=str(ids)).labels("train"), "ids") == [f"{ids}: no ids in it"]
+
+
+# --- files that are missing or broken
+
+
+def test_a_missing_annotation_file_says_what_to_download(tmp_path: Path) -> None:
+    (text,) = problems(lambda: source(tmp_path, train="train2017").labels("train"))
+    assert text == (
+        f"{tmp_path}/annotations/instances_train2017.json: no such file; download "
+        f"http://images.cocodataset.org/annotations/annotations_trainval2017.zip and unpack it into {tmp_path}; "
+        "clsim downloads nothing"
+    )
+
+
+def test_a_missing_split_names_those_that_are_there(root: Path) -> None:
+    (text,) = problems(lambda: source(root, train="tain2014").labels("train"))
+    assert text.endswith("no such file; splits there: train2014, val2014, did you mean 'train2014'?")
+
+
+@pytest.mark.parametrize("wrong", [".", "coco/annotations"])
+def test_a_root_one_level_off_is_seen(root: Path, wrong: str) -> None:
+    (text,) = problems(lambda: source(root.parent / wrong).labels("train"))
+    assert text.endswith(f"no such file; did you mean dataset.root: {root}?")
+
+
+def test_without_a_root_it_is_asked_for() -> None:
+    assert problems(lambda: Coco(CocoConfig(name="coco")).labels("train")) == [
+        "not set: where your COCO lies; give --set dataset.root=FOLDER"
+    ]
+
+
+def test_a_cut_download_is_told(root: Path) -> None:
+    file = annotation_file(root, "train2014")
+    file.write_bytes(file.read_bytes()[:200])
+    (text,) = problems(lambda: source(root).labels("train"))
+    assert text.startswith(f"{file}: not valid JSON at line 1, column ")
+    assert text.endswith("is the file complete?")
+
+
+def test_bytes_that_are_no_text_are_told(root: Path) -> None:
+    file = annotation_file(root, "train2014")
+    file.write_bytes(b'{"images": "\xff"}')
+    (text,) = problems(lambda: source(root).labels("train"))
+    assert text.startswith(f"{file}: not valid JSON: 'utf-8' codec")
+
+
+def change(section: str, position: int, **fields: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda value: value[section][position].update(fields)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "expected"),
+    [
+        (lambda value: value.pop("categories"), "no list 'categories'; is this COCO's instances_*.json?"),
+        (lambda value: value.update(images={}), "no list 'images'; is this COCO's instances_*.json?"),
+        (change("images", 0, id="9"), "images[0].id: given '9', allowed: a whole number"),
+        (change("images", 1, id=True), "images[1].id: given True, allowed: a whole number"),
+        (change("images", 3, id=9), "images[3].id: 9 is there a second time"),
+        (
+            change("images", 1, file_name="COCO_train2014_000000000009.jpg"),
+            "images[1].file_name: 'COCO_train2014_000000000009.jpg' is there a second time",
+        ),
+        (change("categories", 2, name=None), "categories[2].name: given None, allowed: a text"),
+        (change("categories", 1, name="dog"), "categories[1].name: 'dog' is there a second time"),
+        (change("annotations", 3, id=900), "annotations[3].id: 900 is there a second time"),
+        (change("annotations", 0, image_id=10), "annotations[0].image_id: 10 is no id of an image"),
+        (change("annotations", 0, category_id=2), "annotations[0].category_id: 2 is no id of a category"),
+        (lambda value: value.update(annotations=[]), "no image has a label; crowd annotations do not count as one"),
+    ],
+)
+def test_a_file_in_another_format_is_explained(
+    root: Path, break_it: Callable[[dict[str, Any]], None], expected: str
+) -> None:
+    value = content(TRAIN, "train2014")
+    break_it(value)
+    file = write(root, "train2014", value)
+    assert problems(lambda: parse_annotations(file)) == [f"{file}: {expected}"]
+
+
+def test_a_list_is_no_annotation_file(root: Path) -> None:
+    file = annotation_file(root, "train2014")
+    file.write_text("[]")
+    assert len(problems(lambda: parse_annotations(file))) == 3
+
+
+def test_many_problems_are_cut_short(root: Path) -> None:
+    value = content({image: [(1, 0)] for image in range(1, 30)}, "train2014")
+    for annotation in value["annotations"]:
+        annotation["category_id"] = 2
+    file = write(root, "train2014", value)
+    found = problems(lambda: parse_annotations(file))
+    assert len(found) == 11
+    assert found[-1].endswith("and more")
+
+
+def test_splits_with_other_categories_are_refused(root: Path) -> None:
+    value = content(TEST, "val2014")
+    value["categories"][0]["name"] = "dogs"
+    file = write(root, "val2014", value)
+    assert problems(lambda: source(root).labels("test"), "test") == [
+        f"{file}: other categories than instances_train2014.json: missing 'dog'; not there 'dogs', did you mean 'dog'?"
+    ]
+
+
+# --- images
+
+
+def paint(data: Coco) -> None:
+    """Grey images whose brightness tells their row."""
+    for split in ("train", "test"):
+        for row, file in enumerate(data.files(split)):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (12, 10), 20 * row + 7).save(file, quality=95)
+
+
+def test_images_are_aligned_with_labels(root: Path) -> None:
+    data = source(root)
+    paint(data)
+    images = data.images("train", 16)
+    assert (images.shape, images.dtype) == ((3, 3, 16, 16), np.uint8)
+    np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), [7, 27, 47], atol=1)
+    assert len(data.images("test", 16)) == len(data.labels("test"))
+
+
+def test_missing_images_are_named_with_what_to_download(root: Path) -> None:
+    data = source(root)
+    assert problems(lambda: data.check_size(32)) == [
+        f"{root}/train2014/COCO_train2014_000000000004.jpg: no such file (3 of 3 images of train are missing); "
+        f"download http://images.cocodataset.org/zips/train2014.zip and unpack it into {root}; clsim downloads nothing"
+    ]
+    paint(data)
+    data.check_size(32)
+    data.files("test")[1].unlink()
+    (text,) = problems(lambda: data.images("test", 16))
+    assert text.startswith(f"{data.files('test')[1]}: no such file (1 of 2 images of test are missing); download")
+
+
+def test_the_fingerprint_is_of_the_images_wherever_they_are(root: Path) -> None:
+    data = source(root)
+    paint(data)
+    fingerprint = data.fingerprint()
+    copied = source(Path(shutil.copytree(root, root.parent / "copy")))
+    assert copied.fingerprint() == fingerprint
+    assert source(root, resize="crop").fingerprint() != fingerprint
+    Image.new("L", (40, 40), 200).save(data.files("test")[0])
+    assert source(root).fingerprint() != fingerprint
+
+
+# --- configuration
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"train": "annotations/train2014"}, "train"),
+        ({"train": "val2014"}, "train and test are both val2014"),
+        ({"year": 2014}, "year"),
+        ({"root": 3}, "root"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        CocoConfig(**{"name": "coco", "root": "coco", **options})
+
+
+def test_every_option_is_described() -> None:
+    assert [name for name, field in CocoConfig.model_fields.items() if not field.description] == []

@@ -1,0 +1,288 @@
+"""The image cache: pixels, what makes a new entry, killed and concurrent builds, bad images, the limit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from clsim.data import image_cache
+from clsim.data.image_cache import CHUNK, cached_images, decode
+from clsim.errors import ScenarioError
+
+
+def picture(path: Path, width: int, height: int, mode: str = "RGB", seed: int = 0) -> Path:
+    """A smooth random picture as a lossless file."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).convert(mode).save(path)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    return [picture(tmp_path / f"{n:03d}.png", 12, 10, seed=n) for n in range(CHUNK + 20)]
+
+
+def expected(files: list[Path], size: int) -> NDArray[np.uint8]:
+    return np.stack([decode(file, size, "squash") for file in files])
+
+
+def entries(cache: Path) -> list[Path]:
+    return sorted((cache / "images").iterdir())
+
+
+# --- decoding
+
+
+def halves(path: Path, width: int, height: int) -> Path:
+    """Left third red, middle third green, right third blue (thirds of the longer side)."""
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    along = np.arange(max(width, height)) * 3 // max(width, height)
+    colours = np.eye(3, dtype=np.uint8)[along] * 255
+    pixels[:] = colours[None] if width > height else colours[:, None]
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize(("width", "height"), [(90, 30), (30, 90)])
+def test_crop_keeps_the_centre_and_squash_keeps_all(tmp_path: Path, width: int, height: int) -> None:
+    file = halves(tmp_path / "a.png", width, height)
+    cropped, squashed = decode(file, 30, "crop"), decode(file, 30, "squash")
+    green = np.array([0, 255, 0])
+    assert (cropped == green[:, None, None]).all()
+    middle = squashed[:, 15, :] if width > height else squashed[:, :, 15]
+    assert middle[:, [2, 15, 27]].T.tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+
+
+def test_a_square_image_of_the_right_size_is_left_alone(tmp_path: Path) -> None:
+    file = picture(tmp_path / "a.png", 24, 24)
+    stored = np.asarray(Image.open(file)).transpose(2, 0, 1)
+    for resize in ("squash", "crop"):
+        np.testing.assert_array_equal(decode(file, 24, resize), stored)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1"])
+def test_any_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    image = decode(picture(tmp_path / "a.png", 20, 16, mode), 8, "crop")
+    assert image.shape == (3, 8, 8)
+    assert image.dtype == np.uint8
+    if mode == "L":
+        assert (image[0] == image[1]).all()
+
+
+@pytest.mark.parametrize("kind", ["truncated", "text", "empty", "folder"])
+def test_a_file_that_is_no_image_is_named(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "bad.jpg"
+    if kind == "folder":
+        file.mkdir()
+    else:
+        picture(file, 64, 64)
+        content = file.read_bytes()
+        file.write_bytes({"truncated": content[: len(content) // 2], "text": b"GIF? no", "empty": b""}[kind])
+    with pytest.raises(ScenarioError, match=rf"^{file}: cannot be decoded as an image: "):
+        decode(file, 16, "squash")
+
+
+# --- the cache
+
+
+def test_images_come_from_a_read_only_map(files: list[Path], own_cache: Path) -> None:
+    images = cached_images(files, 8)
+    assert isinstance(images, np.memmap)
+    assert not images.flags.writeable
+    np.testing.assert_array_equal(images, expected(files, 8))
+    assert [path.suffix for path in entries(own_cache)] == [".npy"]
+
+
+def test_a_second_call_decodes_nothing(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = np.array(cached_images(files, 8))
+    monkeypatch.setattr(image_cache, "decode", lambda *arguments: pytest.fail("decoded again"))
+    np.testing.assert_array_equal(cached_images(files, 8), first)
+
+
+def test_size_resizing_order_and_content_make_another_entry(files: list[Path], own_cache: Path) -> None:
+    few = files[:3]
+    calls: list[tuple[list[Path], int, Any]] = [(few, 8, "squash"), (few, 9, "squash"), (few, 8, "crop")]
+    for number, (given, size, resize) in enumerate([*calls, (few[::-1], 8, "squash")], start=1):
+        cached_images(given, size, resize)
+        assert len(entries(own_cache)) == number
+    picture(few[1], 12, 10, seed=99)
+    np.testing.assert_array_equal(cached_images(few, 8), expected(few, 8))
+    assert len(entries(own_cache)) == 5
+
+
+def test_a_truncated_entry_is_built_again(files: list[Path], own_cache: Path) -> None:
+    before = np.array(cached_images(files, 8))
+    (path,) = entries(own_cache)
+    path.write_bytes(path.read_bytes()[:-1])
+    np.testing.assert_array_equal(cached_images(files, 8), before)
+    path.write_bytes(b"")
+    np.testing.assert_array_equal(cached_images(files, 8), before)
+    assert len(entries(own_cache)) == 1
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupted(files: list[Path], after: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Build until `after` images are decoded; then build on. Names of the files decoded by the second build."""
+    decoded: list[str] = []
+
+    def stopping(path: Path, *options: Any) -> Any:
+        if len(decoded) == after:
+            raise Interrupted
+        decoded.append(path.name)
+        return decode(path, *options)
+
+    monkeypatch.setattr(image_cache, "decode", stopping)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    with pytest.raises(Interrupted):
+        cached_images(files, 8)
+    decoded.clear()
+    after = -1
+    cached_images(files, 8)
+    return decoded
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(
+    files: list[Path], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = interrupted(files, CHUNK + 5, monkeypatch)
+    assert again == [file.name for file in files[CHUNK:]]
+    np.testing.assert_array_equal(cached_images(files, 8), expected(files, 8))
+    assert [path.suffix for path in entries(own_cache)] == [".npy"]
+
+
+@pytest.mark.parametrize("damage", ["chunk", "progress", "length"])
+def test_a_damaged_unfinished_build_is_not_trusted(
+    files: list[Path], own_cache: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    def failing(path: Path, *options: Any) -> Any:
+        if path == files[CHUNK]:
+            raise Interrupted
+        return decode(path, *options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_cache, "decode", failing)
+        with pytest.raises(Interrupted):
+            cached_images(files, 8)
+    part, progress = entries(own_cache)
+    assert (part.suffix, progress.suffix) == (".part", ".progress")
+    if damage == "chunk":
+        content = bytearray(part.read_bytes())
+        content[500] ^= 1
+        part.write_bytes(content)
+    elif damage == "length":
+        part.write_bytes(part.read_bytes()[:-1])
+    else:
+        progress.write_text("[1, 2, ")
+    np.testing.assert_array_equal(cached_images(files, 8), expected(files, 8))
+
+
+BUILD = """
+import sys, time
+from pathlib import Path
+from clsim.data import image_cache
+slow, folder = float(sys.argv[1]), Path(sys.argv[2])
+decode = image_cache.decode
+def counted(path, *options):
+    print(path.name, flush=True)
+    time.sleep(slow)
+    return decode(path, *options)
+image_cache.decode = counted
+files = sorted(folder.glob("*.png"))
+print("sum", int(image_cache.cached_images(files, 8).sum()), flush=True)
+"""
+
+
+def builder(slow: float, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", BUILD, str(slow), str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_share_the_work_of_one(files: list[Path], own_cache: Path) -> None:
+    both = [builder(0.002, files[0].parent) for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0].splitlines() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    sums = {line for output in outputs for line in output if line.startswith("sum")}
+    assert sums == {f"sum {int(expected(files, 8).sum())}"}
+    assert sorted(len(output) - 1 for output in outputs) == [0, len(files)]
+    assert [path.suffix for path in entries(own_cache)] == [".npy"]
+
+
+def test_a_killed_process_leaves_no_lock_and_no_lie(files: list[Path], own_cache: Path) -> None:
+    first = builder(0.01, files[0].parent)
+    deadline = time.monotonic() + 30
+    while not list(own_cache.glob("images/*.progress")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.communicate(timeout=10)
+    second = builder(0, files[0].parent)
+    lines = second.communicate(timeout=30)[0].splitlines()
+    assert lines[-1] == f"sum {int(expected(files, 8).sum())}"
+    assert len(lines) - 1 == len(files) - CHUNK
+
+
+# --- what can go wrong
+
+
+def test_a_bad_image_is_an_error_that_names_it(files: list[Path]) -> None:
+    files[7].write_bytes(files[7].read_bytes()[:40])
+    with pytest.raises(ScenarioError, match=rf"^{files[7]}: cannot be decoded"):
+        cached_images(files, 8)
+    picture(files[7], 12, 10, seed=7)
+    assert cached_images(files, 8).shape == (len(files), 3, 8, 8)
+
+
+def test_a_missing_image_is_an_error_that_names_it(files: list[Path]) -> None:
+    files[7].unlink()
+    with pytest.raises(ScenarioError, match=rf"^{files[7]}: cannot be read: No such file"):
+        cached_images(files, 8)
+
+
+def test_the_limit_is_told_before_anything_is_decoded(
+    files: list[Path], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached_images(files[:100], 8)  # 19,200 bytes and a header
+    monkeypatch.setattr(image_cache, "decode", lambda *arguments: pytest.fail("decoded"))
+    monkeypatch.setenv("CLSIM_CACHE_GB", "3e-5")
+    with pytest.raises(ScenarioError, match=r"above the limit of 3e-05 GB; remove files in .*raise CLSIM_CACHE_GB, or"):
+        cached_images(files, 8)
+    assert cached_images(files[:100], 8).shape[0] == 100, "what is there already may be used"
+    monkeypatch.undo()
+    monkeypatch.setenv("CLSIM_CACHE", str(own_cache))
+    monkeypatch.setenv("CLSIM_CACHE_GB", "6e-5")
+    assert len(cached_images(files, 8)) == len(files)
+
+
+@pytest.mark.parametrize("given", ["lots", "0", "-1", "nan"])
+def test_a_limit_that_is_no_number_is_refused(
+    files: list[Path], own_cache: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("CLSIM_CACHE_GB", given)
+    with pytest.raises(ScenarioError, match=rf"^CLSIM_CACHE_GB: given '{given}', allowed: a number of gigabytes"):
+        cached_images(files, 8)
+
+
+def test_a_full_disk_is_told(files: list[Path], own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(".")._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(ScenarioError, match=r"0\.00 GB are free .*set CLSIM_CACHE to a folder on a larger disk"):
+        cached_images(files, 8)
+
+
+def test_a_cache_that_cannot_be_written_is_told(files: list[Path], own_cache: Path) -> None:
+    own_cache.write_text("a file where the folder should be")
+    with pytest.raises(ScenarioError, match=rf"^{own_cache}.*the image cache cannot be written: "):
+        cached_images(files, 8)

@@ -1,0 +1,522 @@
+"""PASCAL VOC: labels from both kinds of files, what difficult means, which images, every way a folder can be wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from clsim.data import voc as voc_module
+from clsim.data.digits import Digits
+from clsim.data.image_cache import decode
+from clsim.data.voc import VOC_CLASSES, Voc, VocConfig
+from clsim.data.voc_annotations import read_annotation, read_annotations
+from clsim.errors import ClsimError, ScenarioError, Unplannable
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+LABEL_FILES = SHARED / "voc2007-labels" / "VOCdevkit"
+MINI = SHARED / "voc-mini" / "VOCdevkit"
+MLT = SHARED / "voc-mlt"
+needs_label_files = pytest.mark.skipif(not LABEL_FILES.is_dir(), reason="no ../shared/data/voc2007-labels")
+needs_mini = pytest.mark.skipif(not MINI.is_dir(), reason="no ../shared/data/voc-mini")
+needs_mlt = pytest.mark.skipif(not MLT.is_dir(), reason="no ../shared/data/voc-mlt")
+
+Make = Callable[..., Voc]
+MAIN = "VOC2007/ImageSets/Main"
+
+
+def problem(source: Voc) -> Unplannable:
+    with pytest.raises(Unplannable) as caught:
+        source.labels("train")
+    assert len(caught.value.problems) == 1
+    assert "\n" not in caught.value.text
+    return caught.value
+
+
+# --- labels
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("labels", ["annotations", "class-files"])
+def test_labels_are_those_that_were_written(written: Path, scenes: Digits, voc: Make, labels: str, split: Any) -> None:
+    source = voc(written, labels=labels, difficult="ignore")
+    read = source.labels(split)
+    np.testing.assert_array_equal(read, scenes.labels(split))
+    assert set(np.unique(read)) == {-1, 0, 1}
+    assert read.dtype == np.int8
+    assert not read.flags.writeable
+    assert source.class_names == scenes.class_names
+
+
+@pytest.mark.parametrize("labels", ["annotations", "class-files"])
+@pytest.mark.parametrize(("difficult", "value"), [("negative", 0), ("ignore", -1), ("positive", 1)])
+def test_difficult_only_means_what_is_asked(
+    written: Path, scenes: Digits, voc: Make, labels: str, difficult: str, value: int
+) -> None:
+    truth = scenes.labels("train")
+    read = voc(written, labels=labels, difficult=difficult).labels("train")
+    np.testing.assert_array_equal(read, np.where(truth == -1, value, truth))
+
+
+def write_annotation(path: Path, *objects: tuple[str, str]) -> Path:
+    body = "".join(f"<object><name>{name}</name>{flag}</object>" for name, flag in objects)
+    path.write_text(f"<annotation>{body}</annotation>")
+    return path
+
+
+def test_an_annotation_is_its_top_level_objects(tmp_path: Path) -> None:
+    yes, no = "<difficult>1</difficult>", "<difficult>0</difficult>"
+    path = write_annotation(
+        tmp_path / "a.xml",
+        ("dog", yes),
+        ("dog", no),
+        ("cat", yes),
+        ("cat", yes),
+        ("person", f"{no}<part><name>head</name></part>"),
+        ("sofa", ""),
+    )
+    assert read_annotation(str(path)) == {"dog": True, "cat": False, "person": True, "sofa": True}
+
+
+def test_many_annotations_are_parsed_by_several_processes_as_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(write_annotation(tmp_path / f"{n}.xml", (VOC_CLASSES[n % 20], ""))) for n in range(41)]
+    expected = [{VOC_CLASSES[n % 20]: True} for n in range(41)]
+    started: list[Any] = []
+    popen = subprocess.Popen
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        started.append(arguments)
+        return popen(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", counted)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    assert read_annotations(paths) == expected
+    assert not started, "a small folder is not worth a process"
+    assert read_annotations(paths, workers=9) == expected
+    assert len(started) == 2, "more workers than cores"
+    Path(paths[30]).write_text("<annotation>")
+    with pytest.raises(Unplannable, match=r"30\.xml:1: not valid XML: no element found"):
+        read_annotations(paths, workers=2)
+
+
+def test_labels_need_no_images_no_torch_and_no_pillow(written: Path) -> None:
+    program = f"""
+import sys
+from clsim.data.voc import Voc, VocConfig
+source = Voc(VocConfig(name="voc", root={str(written)!r}, class_names=list("0123456789")))
+print(source.labels("train").sum(), sorted({{"torch", "torchvision", "PIL", "sklearn"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    total, _, heavy = done.stdout.strip().partition(" ")
+    assert int(total) > 0
+    assert heavy == "[]"
+
+
+@pytest.mark.parametrize(("labels", "folder"), [("annotations", "ImageSets/Main/0_"), ("class-files", "Annotations")])
+def test_the_other_kind_of_label_files_is_not_needed(devkit: Path, voc: Make, labels: str, folder: str) -> None:
+    for path in (devkit / "VOC2007").rglob("*"):
+        if str(path.relative_to(devkit / "VOC2007")).startswith((folder, "JPEGImages")) and path.is_file():
+            path.unlink()
+    assert len(voc(devkit, labels=labels).labels("train")) == 24
+
+
+# --- which images
+
+
+def test_rows_follow_the_ids_whatever_the_order_of_the_lines(devkit: Path, written: Path, voc: Make) -> None:
+    for name in ("trainval.txt", "3_trainval.txt"):
+        path = devkit / MAIN / name
+        path.write_text("".join(sorted(path.read_text().splitlines(keepends=True), reverse=True)) + "\n")
+    for labels in ("annotations", "class-files"):
+        shuffled = voc(devkit, labels=labels)
+        np.testing.assert_array_equal(shuffled.labels("train"), voc(written, labels=labels).labels("train"))
+        assert [path.stem for path in shuffled.files("train")] == [f"{n:06d}" for n in range(1, 25)]
+
+
+def test_ids_restrict_the_training_images_alone(written: Path, tmp_path: Path, voc: Make) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("000020\n000003\n\n000004\n")
+    every, few = voc(written), voc(written, ids=str(ids))
+    np.testing.assert_array_equal(few.labels("train"), every.labels("train")[[2, 3, 19]])
+    assert [path.stem for path in few.files("train")] == ["000003", "000004", "000020"]
+    np.testing.assert_array_equal(few.labels("test"), every.labels("test"))
+    np.testing.assert_array_equal(few.images("train", 16), every.images("train", 16)[[2, 3, 19]])
+
+
+@pytest.mark.parametrize("labels", ["annotations", "class-files"])
+def test_several_splits_are_joined_in_their_order(devkit: Path, written: Path, voc: Make, labels: str) -> None:
+    (devkit / "VOC2007").rename(devkit / "VOC2012")
+    (devkit / "VOC2007").symlink_to(written / "VOC2007")
+    both = voc(devkit, train=["2012 test", "2007 trainval"], test=["2007 test"], labels=labels)
+    alone = voc(written, labels=labels)
+    expected = np.concatenate([alone.labels("test"), alone.labels("train")])
+    np.testing.assert_array_equal(both.labels("train"), expected)
+    assert both.files("train")[0] == devkit / "VOC2012" / "JPEGImages" / "000025.jpg"
+    assert both.files("train")[12] == devkit / "VOC2007" / "JPEGImages" / "000001.jpg"
+
+
+@pytest.mark.parametrize("again", [{"test": ["2007 trainval"]}, {"train": ["2007 trainval", "2007 trainval"]}])
+def test_an_image_is_used_once(written: Path, voc: Make, again: dict[str, Any]) -> None:
+    error = problem(voc(written, **again))
+    assert error.path == ("dataset", next(iter(again)))
+    assert error.text == "2007 trainval shares 24 images with 2007 trainval of train, the first is 000001"
+
+
+# --- what a folder may lack
+
+
+def test_no_root_says_how_to_give_it(voc: Make) -> None:
+    assert problem(voc(None)).text == "not set: where your VOCdevkit lies; give --set dataset.root=FOLDER"
+
+
+def remove(*names: str) -> Callable[[Path], None]:
+    def act(root: Path) -> None:
+        for name in names:
+            for path in root.glob(name):
+                path.unlink()
+
+    return act
+
+
+TRAINVAL = "needed is VOCtrainval_06-Nov-2007.tar from host.robots.ox.ac.uk/pascal/VOC/voc2007, unpacked so that "
+TEST = TRAINVAL.replace("trainval", "test")
+
+
+@pytest.mark.parametrize(
+    ("damage", "options", "text"),
+    [
+        (lambda root: root.rename(root.parent / "x"), {}, "{root}: no such folder; " + TRAINVAL + "{main} exists"),
+        (
+            lambda root: (root / "VOC2007").rename(root / "x"),
+            {},
+            "{root}/VOC2007: no such folder; " + TRAINVAL + "{main} exists",
+        ),
+        (
+            lambda root: (root / "VOC2007" / "ImageSets").rename(root / "x"),
+            {},
+            "{main}: no such folder; " + TRAINVAL + "{main} exists",
+        ),
+        (
+            remove(f"{MAIN}/trainval.txt"),
+            {},
+            "{main}/trainval.txt: no such file; splits there: test; " + TRAINVAL + "{main} exists",
+        ),
+        (
+            remove(),
+            {"train": ["2007 trainvl"]},
+            "{main}/trainvl.txt: no such file, did you mean 'trainval'?; splits there: test, trainval; "
+            "no public archive holds the labels of 2007 trainvl; your own files must be there",
+        ),
+        (
+            remove(),
+            {"train": ["2012 trainval"]},
+            "{root}/VOC2012: no such folder; needed is VOCtrainval_11-May-2012.tar from "
+            "host.robots.ox.ac.uk/pascal/VOC/voc2012",
+        ),
+        (
+            remove(f"{MAIN}/4_test.txt", f"{MAIN}/7_test.txt"),
+            {"labels": "class-files"},
+            "{main}/4_test.txt: no such file (2 of 10 are missing); " + TEST + "{main} exists",
+        ),
+        (
+            remove("VOC2007/Annotations/000002.xml"),
+            {},
+            "{root}/VOC2007/Annotations/000002.xml: no such file (1 of 24 are missing); " + TRAINVAL,
+        ),
+        (
+            remove("VOC2007/Annotations/*"),
+            {},
+            "{root}/VOC2007/Annotations/000001.xml: no such file (24 of 24 are missing); "
+            + TRAINVAL
+            + "{root}/VOC2007/Annotations exists; clsim downloads nothing; "
+            "with dataset.labels: class-files no annotations are needed",
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, dict | str) else None,
+)
+def test_what_is_missing_is_named_with_what_to_download(
+    devkit: Path, voc: Make, damage: Callable[[Path], None], options: dict[str, Any], text: str
+) -> None:
+    damage(devkit)
+    error = problem(voc(devkit, **options))
+    assert error.path == ("dataset", "root")
+    assert error.text.startswith(text.format(root=devkit, main=devkit / MAIN))
+    assert "clsim downloads nothing" in error.text
+
+
+@pytest.mark.parametrize("given", ["..", "VOC2007"])
+def test_a_root_that_is_one_level_off_is_recognised(devkit: Path, voc: Make, given: str) -> None:
+    error = problem(voc(devkit.parent if given == ".." else devkit / given))
+    assert error.text.endswith(f"no such folder; did you mean dataset.root: {devkit}?")
+
+
+def test_missing_images_are_no_matter_for_labels_and_found_before_a_run(devkit: Path, voc: Make) -> None:
+    remove("VOC2007/JPEGImages/00002[1-9].jpg")(devkit)
+    source = voc(devkit)
+    assert len(source.labels("train")) == 24
+    with pytest.raises(Unplannable) as caught:
+        source.check_size(32)
+    image = devkit / "VOC2007" / "JPEGImages" / "000021.jpg"
+    few = "(4 of 24 images of train are missing)"
+    assert caught.value.text.startswith(f"{image}: no such file {few}; {TRAINVAL}{image.parent} exists")
+    with pytest.raises(Unplannable, match=r"000025\.jpg: no such file \(5 of 12 images of test .*VOCtest_06-Nov"):
+        source.images("test", 32)
+
+
+def test_a_missing_ids_file_is_named(written: Path, tmp_path: Path, voc: Make) -> None:
+    error = problem(voc(written, ids=str(tmp_path / "gone.txt")))
+    assert error.path == ("dataset", "ids")
+    assert error.text.startswith(f"{tmp_path / 'gone.txt'}: no such file")
+
+
+# --- malformed files
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "text"),
+    [
+        ("trainval.txt", "000001\n000002 1\n", ":2: given '000002 1', expected one image id"),
+        ("trainval.txt", "../etc/passwd\n", ":1: given '../etc/passwd', expected one image id"),
+        ("trainval.txt", "\n\n", ": names no image"),
+        ("trainval.txt", "000001\n000002\n000001\n", ": image 000001 is listed more than once"),
+        ("trainval.txt", b"\xff\xfe", ": cannot be read: "),
+    ],
+)
+@pytest.mark.parametrize("of", ["split", "ids"])
+def test_a_malformed_list_of_ids(
+    devkit: Path, tmp_path: Path, voc: Make, of: str, file: str, content: str | bytes, text: str
+) -> None:
+    path = devkit / MAIN / file if of == "split" else tmp_path / "ids.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    error = problem(voc(devkit, ids=None if of == "split" else str(path)))
+    assert error.path == ("dataset", "root" if of == "split" else "ids")
+    assert error.text.startswith(f"{path}{text}")
+
+
+def test_ids_beyond_the_splits_are_refused(written: Path, tmp_path: Path, voc: Make) -> None:
+    path = tmp_path / "ids.txt"
+    path.write_text("000003\n000030\n000031\n")  # the last two are test images
+    error = problem(voc(written, ids=str(path)))
+    assert error.text == f"{path}: 2 ids are not in 2007 trainval, the first is 000030"
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda lines: [*lines[:4], "000005 2\n", *lines[5:]], ":5: given '000005 2', expected an image id and 1, -1"),
+        (lambda lines: [*lines[:4], "000005\n", *lines[5:]], ":5: given '000005', expected an image id and 1, -1 or 0"),
+        (lambda lines: [*lines[:4], "000005 1 1\n", *lines[5:]], ":5: given '000005 1 1', expected"),
+        (lambda lines: [*lines, lines[3]], ":25: image 000004 is listed more than once"),
+        (lambda lines: [*lines[:3], *lines[5:]], ": lacks image 000004 (1 more like it)"),
+        (lambda lines: [*lines, "000099 1\n"], ": has image 000099, which is not in the split"),
+    ],
+)
+def test_a_malformed_class_file(devkit: Path, voc: Make, change: Callable[[list[str]], list[str]], text: str) -> None:
+    path = devkit / MAIN / "6_trainval.txt"
+    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+    assert problem(voc(devkit, labels="class-files")).text.startswith(f"{path}{text}")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<annotation>\n<object>", ":2: not valid XML: no element found"),
+        ("", ":1: not valid XML: no element found"),
+        ("<annotation>\n<object></annotation>", ":2: not valid XML: mismatched tag"),
+        ("<html/>", ": is no VOC annotation: its first element is <html>, not <annotation>"),
+        ("<annotation><object/></annotation>", ": object 1 has no <name>"),
+        (
+            "<annotation><object><name>3</name><difficult>yes</difficult></object></annotation>",
+            ": object 1 <difficult> is 'yes', allowed: 0, 1",
+        ),
+        ('<?xml version="1.0" encoding="klingon"?><annotation/>', ": not valid XML: unknown encoding"),
+    ],
+)
+def test_a_malformed_annotation(devkit: Path, voc: Make, content: str, text: str) -> None:
+    path = devkit / "VOC2007" / "Annotations" / "000007.xml"
+    path.write_text(content)
+    assert problem(voc(devkit)).text.startswith(f"{path}{text}")
+
+
+def test_an_unknown_class_is_named_with_its_file(devkit: Path, voc: Make) -> None:
+    path = write_annotation(devkit / "VOC2007" / "Annotations" / "000007.xml", ("11", ""))
+    error = problem(voc(devkit))
+    assert error.path == ("dataset", "class_names")
+    assert error.text.startswith(f"{path}: object of the unknown class '11', did you mean '1'?; known: 0, 1, 2")
+
+
+# --- the cache of labels
+
+
+@pytest.mark.parametrize("labels", ["annotations", "class-files"])
+def test_labels_are_parsed_once(written: Path, voc: Make, labels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = voc(written, labels=labels).labels("train")
+
+    def fail(*arguments: object) -> None:
+        raise AssertionError("parsed again")
+
+    monkeypatch.setattr(voc_module, "parse_annotations", fail)
+    monkeypatch.setattr(voc_module, "parse_class_files", fail)
+    np.testing.assert_array_equal(voc(written, labels=labels).labels("train"), first)
+    voc(written, labels=labels, difficult="ignore").labels("train")  # the policy is no matter of the files
+
+
+@pytest.mark.parametrize("labels", ["annotations", "class-files"])
+def test_a_changed_file_is_parsed_again(devkit: Path, voc: Make, labels: str) -> None:
+    before = voc(devkit, labels=labels).labels("train").copy()
+    row = int(np.flatnonzero(before[:, 0] == 0)[0])
+    image = f"{row + 1:06d}"
+    if labels == "annotations":
+        write_annotation(devkit / "VOC2007" / "Annotations" / f"{image}.xml", ("0", ""))
+    else:
+        path = devkit / MAIN / "0_trainval.txt"
+        path.write_text("".join(f"{image}  1\n" if image in line else line for line in path.open()))
+    after = voc(devkit, labels=labels).labels("train")
+    assert before[row, 0] == 0
+    assert after[row, 0] == 1
+    np.testing.assert_array_equal(np.delete(after, row, axis=0), np.delete(before, row, axis=0))
+
+
+# --- images
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_images_are_the_files_in_the_order_of_the_labels(written: Path, voc: Make, resize: Any) -> None:
+    source = voc(written, resize=resize)
+    images = source.images("test", 20)
+    assert images.shape == (12, 3, 20, 20)
+    for image, file in zip(images, source.files("test"), strict=True):
+        np.testing.assert_array_equal(image, decode(file, 20, resize))
+    assert source.images("test", 20) is images
+
+
+def test_written_images_look_like_the_scenes(written: Path, scenes: Digits, voc: Make) -> None:
+    difference = voc(written).images("train", 32).astype(int) - scenes.images("train", 32)
+    assert np.abs(difference).mean() < 4  # JPEG of quality 95
+
+
+def test_the_fingerprint_is_that_of_the_image_files(devkit: Path, written: Path, voc: Make) -> None:
+    first = voc(devkit).fingerprint()
+    assert voc(written).fingerprint() == first, "a copy of the same files elsewhere"
+    assert voc(devkit, resize="crop").fingerprint() != first
+    image = devkit / "VOC2007" / "JPEGImages" / "000030.jpg"
+    image.write_bytes(image.read_bytes() + b"\0")
+    assert voc(devkit).fingerprint() != first
+
+
+# --- options
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"train": ["2006 trainval"]},
+        {"train": ["2007"]},
+        {"train": ["2007 ../x"]},
+        {"train": "2007 trainval"},
+        {"train": []},
+        {"test": ["2007  test"]},
+        {"class_names": []},
+        {"class_names": ["a", "a"]},
+        {"class_names": ["a/b"]},
+        {"class_names": [" a"]},
+        {"difficult": "drop"},
+        {"labels": "xml"},
+        {"resize": "pad"},
+        {"year": 2007},
+    ],
+    ids=str,
+)
+def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(options))):
+        VocConfig(name="voc", **options)
+
+
+def test_every_option_is_described() -> None:
+    assert [name for name, field in VocConfig.model_fields.items() if not field.description] == []
+
+
+def test_the_twenty_classes_are_alphabetical() -> None:
+    assert len(VOC_CLASSES) == 20
+    assert list(VOC_CLASSES) == sorted(VOC_CLASSES)
+
+
+def test_every_error_is_one_the_command_line_prints() -> None:
+    assert issubclass(Unplannable, ScenarioError)
+    assert issubclass(ScenarioError, ClsimError)
+
+
+# --- real files
+
+
+@needs_label_files
+def test_the_official_label_files_of_2007() -> None:
+    config = VocConfig(name="voc", root=str(LABEL_FILES), labels="class-files", difficult="ignore")
+    source = Voc(config)
+    train, test = source.labels("train"), source.labels("test")
+    assert train.shape == (5011, 20)
+    assert test.shape == (4952, 20)
+    # Counts of the official tables: with an object that is not difficult, and with any object.
+    assert (train == 1).sum(axis=0)[[0, 14]].tolist() == [238, 2008]
+    assert (train == 1).any(axis=1).all()
+    listed = [np.loadtxt(LABEL_FILES / MAIN / f"{name}_trainval.txt", dtype=int)[:, 1] for name in VOC_CLASSES]
+    flags = np.stack(listed, axis=1)
+    np.testing.assert_array_equal(train, np.select([flags == 1, flags == 0], [1, -1], 0))
+
+
+@needs_mini
+def test_annotations_and_class_files_of_real_photographs_agree() -> None:
+    both = [
+        Voc(VocConfig(name="voc", root=str(MINI), train=["2012 trainval"], test=["2012 test"], labels=labels))
+        for labels in ("annotations", "class-files")
+    ]
+    for split, n in (("train", 2742), ("test", 866)):
+        first, second = (source.labels(split) for source in both)
+        assert first.shape == (n, 20)
+        np.testing.assert_array_equal(first, second)
+    total = both[0].labels("train").sum(axis=0, dtype=int) + both[0].labels("test").sum(axis=0, dtype=int)
+    counts = dict(zip(VOC_CLASSES, total.tolist(), strict=True))
+    assert (counts["dog"], counts["cat"], counts["person"], counts["tvmonitor"]) == (1329, 1124, 661, 39)
+
+
+@needs_mini
+def test_real_photographs_are_decoded(tmp_path: Path) -> None:
+    ids = tmp_path / "ids.txt"
+    listed = (MINI / "VOC2012/ImageSets/Main/trainval.txt").read_text().split()
+    ids.write_text("\n".join(listed[:150]))
+    config = VocConfig(name="voc", root=str(MINI), train=["2012 trainval"], test=["2012 test"], ids=str(ids))
+    images = Voc(config).images("train", 64)
+    assert images.shape == (150, 3, 64, 64)
+    assert images.std(axis=(1, 2, 3)).min() > 5
+
+
+@needs_mlt
+def test_voc_mlt_counts_any_object(tmp_path: Path) -> None:
+    """The published counts of VOC-MLT come out only if difficult objects count as present."""
+    rows = [line.split(",") for line in (MLT / "voc2012_trainval_labels.csv").read_text().split()]
+    main = tmp_path / "VOC2012" / "ImageSets" / "Main"
+    main.mkdir(parents=True)
+    images = [row[0] for row in rows[1:]]
+    (main / "trainval.txt").write_text("\n".join(images))
+    for column, name in enumerate(rows[0][1:], start=1):
+        (main / f"{name}_trainval.txt").write_text("".join(f"{row[0]} {row[column]}\n" for row in rows[1:]))
+    (main / "test.txt").write_text("2099_000001\n")
+    for name in VOC_CLASSES:
+        (main / f"{name}_test.txt").write_text("2099_000001 1\n")
+    options: dict[str, Any] = {"train": ["2012 trainval"], "test": ["2012 test"], "labels": "class-files"}
+    options |= {"root": str(tmp_path), "ids": str(MLT / "train_ids.txt")}
+    source = Voc(VocConfig(name="voc", difficult="positive", **options))
+    assert source.labels("train").shape == (1142, 20)
+    published = [6, 34, 8, 14, 154, 17, 249, 29, 479, 4, 240, 48, 11, 20, 775, 100, 5, 82, 7, 64]
+    assert source.labels("train").sum(axis=0, dtype=int).tolist() == published
+    negative = Voc(VocConfig(name="voc", difficult="negative", **options)).labels("train").sum(axis=0, dtype=int)
+    assert negative.tolist() != published

@@ -1,0 +1,134 @@
+"""A data set on disk as part of a scenario: paths, file and line of what is missing, the same plan as from memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import clsim
+from clsim.data.digits import Digits, DigitsConfig
+from clsim.data.export import write_voc
+from clsim.data.source import Split
+from clsim.data.voc import Voc
+from clsim.errors import ScenarioError
+from clsim.scenario import Scenario, load_scenario
+
+SCENES = {"train": 60, "test": 40}
+SCENARIO = """
+name: mine
+dataset:
+  name: voc
+  root: data/VOCdevkit
+  class_names: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+stream: {increment: 5}
+training:
+  model: {image_size: 32}
+  epochs: 1
+  optimizer: {lr: 1e-3}
+threads: 1
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with mine.yaml and its data, to be read only."""
+    home = tmp_path_factory.mktemp("home")
+    write_voc(Digits(DigitsConfig(name="digits", **SCENES)), home / "data" / "VOCdevkit", 32)
+    (home / "mine.yaml").write_text(SCENARIO)
+    return home
+
+
+@pytest.fixture
+def scenario(folder: Path) -> Scenario:
+    return load_scenario(folder / "mine.yaml")
+
+
+def test_the_name_makes_the_source(scenario: Scenario) -> None:
+    assert isinstance(scenario.source, Voc)
+    assert isinstance(load_scenario("digits-b0c2").source, Digits)
+
+
+@pytest.mark.parametrize("labels", ["annotations", "class-files"])
+def test_the_plan_is_that_of_the_same_labels_in_memory(folder: Path, labels: str) -> None:
+    from_files = load_scenario(folder / "mine.yaml", {"dataset.labels": labels}).plan()
+    keys = {"stream.increment": 5, **{f"dataset.{split}": count for split, count in SCENES.items()}}
+    assert from_files.sha256 == load_scenario("digits-b0c2", keys).plan().sha256
+
+
+def test_classes_and_validation_are_offered(folder: Path) -> None:
+    overrides = {"dataset.classes": ["3", "1", "4"], "dataset.validation": 0.2, "stream.increment": 3}
+    plan = load_scenario(folder / "mine.yaml", {**overrides, "evaluation.on": "validation"}).plan()
+    assert plan.class_names == ("1", "3", "4")
+    assert plan.test_split == "train"
+    assert not set(plan.test_samples) & set(plan.tasks[0].samples)
+
+
+def test_relative_paths_are_relative_to_the_scenario_or_to_where_set_is_given(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ids.txt").write_text("000001\n000002\n000003\n000004\n000005\n")
+    plan = load_scenario(folder / "mine.yaml", ["dataset.ids=ids.txt", "stream.increment=10"]).plan()
+    assert len(plan.tasks[0]) == 5
+    (tmp_path / "devkit").symlink_to(folder / "data" / "VOCdevkit")
+    config = load_scenario(folder / "mine.yaml", ["dataset.root=devkit"]).config
+    assert getattr(config.dataset, "root", None) == str(tmp_path / "devkit")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = load_scenario(folder / "mine.yaml", ["dataset.root=~/devkit"]).config
+    assert getattr(config.dataset, "root", None) == str(tmp_path / "devkit")
+
+
+def test_a_resolved_configuration_finds_its_files_again(folder: Path, tmp_path: Path) -> None:
+    result = clsim.run(folder / "mine.yaml", "finetune", out=tmp_path)
+    assert (
+        load_scenario(result.folder / "config.yaml").plan().sha256 == load_scenario(folder / "mine.yaml").plan().sha256
+    )
+    assert result.result["data_fingerprint"] == load_scenario(folder / "mine.yaml").source.fingerprint()
+    assert all(value is not None for value in result.result["mAP"])
+
+
+def test_what_is_missing_is_told_with_file_line_and_key(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(SCENARIO)
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path).plan()
+    (problem,) = caught.value.problems
+    root = tmp_path / "data" / "VOCdevkit"
+    assert problem.startswith(f"{path}:5: dataset.root: {root}: no such folder; needed is VOCtrainval_06-Nov-2007.tar")
+    ids = ["dataset.ids=nope.txt", f"dataset.root={folder / 'data' / 'VOCdevkit'}"]
+    with pytest.raises(ScenarioError, match=r"^--set dataset\.ids=nope\.txt: dataset\.ids: .*nope\.txt: no such file"):
+        load_scenario(path, ids).plan()
+
+
+def test_missing_images_stop_a_run_before_it_leaves_a_trace(folder: Path, tmp_path: Path) -> None:
+    devkit = tmp_path / "VOCdevkit" / "VOC2007"
+    devkit.mkdir(parents=True)
+    for name in ("ImageSets", "Annotations"):
+        (devkit / name).symlink_to(folder / "data" / "VOCdevkit" / "VOC2007" / name)
+    overrides = {"dataset.root": str(devkit.parent)}
+    assert load_scenario(folder / "mine.yaml", overrides).plan().n_classes == 10
+    with pytest.raises(ScenarioError, match=r"^override dataset\.root: dataset\.root: .*000001\.jpg: no such file"):
+        clsim.run(folder / "mine.yaml", "finetune", overrides=overrides, out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+class PartlyAnnotated(Digits):
+    """Digit scenes in which nobody looked for the absence of class 2."""
+
+    def labels(self, split: Split) -> NDArray[np.int8]:
+        labels = super().labels(split).copy()
+        labels[labels[:, 2] == 0, 2] = -1
+        return labels
+
+
+def test_a_label_the_data_set_does_not_have_stays_unknown_in_every_stream() -> None:
+    source = PartlyAnnotated(DigitsConfig(name="digits", **SCENES))
+    benchmark = Scenario(load_scenario("digits-b0c2", {"stream.increment": 5}).config, source).benchmark()
+    for stream in (benchmark.train_stream, benchmark.test_stream):
+        dataset = stream[0].dataset
+        targets = dataset.__getitems__(range(len(dataset))).batch[1]
+        assert set(targets[:, 2].tolist()) == {-1.0, 1.0}
+        assert set(targets[:, 3].tolist()) == {0.0, 1.0}
