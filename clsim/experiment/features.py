@@ -80,7 +80,10 @@ def benchmark_and_model(
         return scenario.benchmark(plan), partial(build_model, config.model, seed)
     backbone = build_model(config.model, seed).backbone
     splits: set[Split] = {"train", plan.test_split}
-    features = {split: cached_features(backbone, scenario.source, split, config, device) for split in sorted(splits)}
+    with scenario.located():
+        features = {
+            split: cached_features(backbone, scenario.source, split, config, device) for split in sorted(splits)
+        }
     return scenario.benchmark(plan, features), partial(
         with_head, nn.Identity(), features["train"].shape[1], config.model, seed
     )

@@ -13,13 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-<<<<<<< HEAD
-from clsim.data.digits import Digits
 from clsim.data.source import ImageSource, Split
-=======
-from clsim.data.source import ImageSource
 from clsim.data.sources import open_source
->>>>>>> c439d37696807a1193cdd655553d0f843a0d8742
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
 from clsim.scenario.document import Document, parse_assignment, read_document
 from clsim.scenario.plan import StreamPlan
@@ -90,17 +85,15 @@ class Scenario:
         from clsim.scenario.stream import MultiLabelBenchmark
 
         model = self.config.training.model
-<<<<<<< HEAD
-        return MultiLabelBenchmark(plan or self.plan(), self.source, model.image_size, model.mean, model.std, features)
-=======
         with self.located():
-            return MultiLabelBenchmark(plan or self.plan(), self.source, model.image_size, model.mean, model.std)
+            return MultiLabelBenchmark(
+                plan or self.plan(), self.source, model.image_size, model.mean, model.std, features
+            )
 
     def check_images(self) -> None:
         """Raise ScenarioError unless the source has images of the model's size; reads none of them."""
         with self.located():
             self.source.check_size(self.config.training.model.image_size)
->>>>>>> c439d37696807a1193cdd655553d0f843a0d8742
 
 
 def shipped_scenarios() -> dict[str, Path]:
