@@ -21,14 +21,20 @@ from clsim.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "rebll.md"
-VOC_MINI = ROOT.parent / "shared" / "data" / "voc-mini" / "VOCdevkit"
+VOC_MINI = str(Path(__file__).with_name("voc-mini.yaml"))
+VOC_THERE = (ROOT.parent / "shared" / "data" / "voc-mini").is_dir()
 
 SMALL = {"dataset.train": 900, "dataset.validation": 1 / 3, "evaluation.on": "validation", "training.epochs": 6}
+VALIDATED = {"dataset.validation": 0.25, "evaluation.on": "validation"}
 TUNING = [
     Stream("dense-overlap", "digits20-b0c2", {**SMALL, "dataset.seed": 7, "stream.increment": 5}),
     Stream("disjoint", "digits-b0c2", {**SMALL, "dataset.seed": 7, "stream.assignment": {"disjoint": "random"}}),
 ]
 LADDER_STREAMS = [Stream("digits-b0c2", "digits-b0c2"), Stream("digits20-b10c2", "digits20-b10c2")]
+if VOC_THERE:
+    TUNING.insert(0, Stream("voc-mini-b4c2", VOC_MINI, {**VALIDATED, "stream.base": 4}))
+    LADDER_STREAMS.insert(0, Stream("voc-mini-b0c2", VOC_MINI))
+    LADDER_STREAMS.insert(1, Stream("voc-mini-b0c4", VOC_MINI, {"stream.increment": 4}))
 
 LADDER = [
     Variant("finetune", "finetune"),
@@ -93,18 +99,19 @@ MEMORY = {
 
 
 def tuning_jobs(out: Path, seeds: Sequence[int]) -> list[Job]:
-    """Sensitivity and policies; one seed of everything before the next."""
+    """Sensitivity and policies, below `out/tune`; one seed of everything before the next."""
     jobs = []
     for seed in seeds:
         for stream in TUNING:
             control = [IDENTITY] if stream.overrides.get("stream.assignment") is None else []
             variants = {variant.name: variant for variant in (*AROUND_BASE, *POLICIES, *control, *REFERENCES)}
-            jobs += [Job(stream, variant, seed, out) for variant in variants.values()]
+            jobs += [Job(stream, variant, seed, out / "tune") for variant in variants.values()]
     return jobs
 
 
 def ladder_jobs(out: Path, seeds: Sequence[int]) -> list[Job]:
-    """The steps from fine-tuning to RebLL and joint training."""
+    """The steps from fine-tuning to RebLL and joint training, below `out/ladder`."""
+    out = out / "ladder"
     return [Job(stream, variant, seed, out) for seed in seeds for stream in LADDER_STREAMS for variant in LADDER]
 
 
@@ -148,13 +155,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "studies" / "rebll")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 .. n-1")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--streams", nargs="*", help="only these streams")
     arguments = parser.parse_args()
     seeds = range(arguments.seeds)
+    if not VOC_THERE:
+        print("voc-mini is left out: ../shared/data/voc-mini is not here")
     if arguments.part == "tables":
         write_page(tables(arguments.out, seeds))
     else:
-        jobs = {"tune": tuning_jobs, "ladder": ladder_jobs}[arguments.part](arguments.out / arguments.part, seeds)
-        carry_out(jobs, arguments.workers)
+        jobs = {"tune": tuning_jobs, "ladder": ladder_jobs}[arguments.part](arguments.out, seeds)
+        carry_out(
+            [job for job in jobs if job.stream.name in (arguments.streams or [job.stream.name])], arguments.workers
+        )
 
 
 if __name__ == "__main__":
