@@ -1,4 +1,4 @@
-# make demo: install, compare five strategies on the embedded data set, say where report and curves are
+# make demo: install, compare six strategies on the embedded data set, say where report and curves are
 # make test: install, lint, type check, all tests
 # make bench: time steps, metrics and long streams against other ways; writes benchmarks/results.md
 PYTHON ?= python3

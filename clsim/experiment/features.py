@@ -33,7 +33,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -46,6 +45,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from clsim.data.cache import cache_folder
 from clsim.data.source import ImageSource, Split
 from clsim.files import written_whole
 from clsim.models.build import build_model, with_head
@@ -98,7 +98,8 @@ def cached_features(
     Two processes that miss the same file both compute it, which on cores of their own takes no longer than waiting. A
     cache that cannot be written is a warning in the log, not the end of a run.
     """
-    path = _cache_folder() / f"{config.model.name}-{split}-{_address(backbone, source, split, config, device)}.npy"
+    address = _address(backbone, source, split, config, device)
+    path = cache_folder() / "features" / f"{config.model.name}-{split}-{address}.npy"
     if (known := _read(path, len(source.labels(split)))) is not None:
         log.info("features of %s: from %s", split, path)
         return known
@@ -130,11 +131,6 @@ def compute_features(
         for rows in np.array_split(everything, -(-len(images) // BATCH))  # of even size, so that no row is alone
     ]
     return np.concatenate(parts)
-
-
-def _cache_folder() -> Path:
-    root = os.environ.get("CLSIM_CACHE") or "~/.cache/clsim"
-    return Path(root).expanduser() / "features"
 
 
 def _read(path: Path, n_images: int) -> NDArray[np.float32] | None:

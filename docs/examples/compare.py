@@ -1,7 +1,7 @@
-"""Compare five strategies on the embedded digit scenes.
+"""Compare six strategies, the steps to RebLL and the upper reference, on the embedded digit scenes.
 
 The same from the command line:
-    clsim compare digits-b0c2 --strategies finetune,er,lwf,lwf+er,joint --out runs/demo
+    clsim compare digits-b0c2 --strategies finetune,er,lwf+er,akd+er,rebll,joint --out runs/demo
 """
 
 import argparse
@@ -17,7 +17,7 @@ arguments = parser.parse_args()
 
 comparison = clsim.compare(
     "digits-b0c2",
-    ["finetune", "er", "lwf", "lwf+er", "joint"],
+    ["finetune", "er", "lwf+er", "akd+er", "rebll", "joint"],
     seeds=[0],
     overrides={"training.epochs": arguments.epochs} if arguments.epochs else {},
     out=arguments.out,
