@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from clsim.experiment import report_figures
+from clsim.experiment import report_figures, report_imbalance, report_memory
 from clsim.experiment.report_classes import class_panels
 from clsim.experiment.results import AT_THRESHOLD, GROUPS, JOINT, NO_VALUE, Results, load_results, markdown_table
 from clsim.experiment.results import number as mean_and_std
@@ -20,6 +20,7 @@ from clsim.files import write_atomically
 
 UPPER_REFERENCE = ("upper reference", "trains on all data so far")
 DERIVED_PLAN = ("derived plan", "sees labels that the stream hides")
+CONTROL = "control, not a method"
 
 
 def write_report(directory: str | Path, out: str | Path | None = None, order: Sequence[str] | None = None) -> Path:
@@ -83,6 +84,13 @@ def render_html(results: Results) -> str:
         threshold_names=[name.replace("_", " ") for name in AT_THRESHOLD],
         threshold_tables=threshold_tables(results),
         class_panels=class_panels(results),
+        memory_table=report_memory.memory_table(results),
+        label_figures=report_memory.label_figures(results),
+        wide_labels=len(run.result["tasks"]) > report_memory.MOST_BESIDE,
+        label_legend=report_memory.LEGEND,
+        imbalance_headings=report_imbalance.HEADINGS,
+        imbalance_tables=report_imbalance.imbalance_tables(results),
+        ratio_figures=report_imbalance.ratio_figures(results),
         expected=_expected(results),
         warnings=_warnings(results),
         options=[(name, json.dumps(results.of(name)[0].result.get("options") or {})) for name in results.strategies],
@@ -119,12 +127,19 @@ def _source(results: Results) -> str:
 
 
 def _strategy_notes(results: Results) -> dict[str, tuple[str, str]]:
+    """Label and explanation of the strategies that are no methods among others; of two, both."""
     notes = {}
     for name in results.strategies:
+        found = []
         if name == JOINT:
-            notes[name] = UPPER_REFERENCE
+            found.append(UPPER_REFERENCE)
         elif any(run.result.get("derived_from") for run in results.of(name)):
-            notes[name] = DERIVED_PLAN
+            found.append(DERIVED_PLAN)
+        knows = dict.fromkeys(run.result["control"] for run in results.of(name) if run.result.get("control"))
+        found += [(CONTROL, text) for text in knows]
+        if found:
+            labels, texts = zip(*found, strict=True)
+            notes[name] = ("; ".join(dict.fromkeys(labels)), "; ".join(texts))
     return notes
 
 

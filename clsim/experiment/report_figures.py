@@ -89,7 +89,7 @@ def curves(results: Results) -> Markup:
     ends = []
     for name in results.strategies:
         values = np.array([run.result["mAP"] for run in results.of(name)], dtype=float)  # [seed, task]
-        _line_with_band(axes, learnt, values, looks[name])
+        line_with_band(axes, learnt, values, looks[name])
         mean = values.mean(axis=0)
         defined = np.flatnonzero(~np.isnan(mean))
         if len(defined):
@@ -101,7 +101,7 @@ def curves(results: Results) -> Markup:
     right = learnt[-1] + margin
     axes.set(xlim=(learnt[0] - margin, right), ylim=(low, high))
     axes.set(xlabel="classes learnt (one marker per task)", ylabel="mAP over seen classes (%)")
-    axes.set_xticks(_thinned(learnt))
+    axes.set_xticks(thinned(learnt))
     axes.grid(axis="y", color=FAINT, lw=0.6)
     heights = _apart([end for _, _, end in ends], gap=0.055 * (high - low) * 3.6 / figure.get_figheight())
     for (name, x, end), height in zip(ends, heights, strict=True):
@@ -110,7 +110,7 @@ def curves(results: Results) -> Markup:
         axes.plot(path, [end, height, height], color=look.colour, lw=0.8, clip_on=False)
         axes.plot(path[-1:], [height], look.marker, color=look.colour, markersize=5, clip_on=False)
         axes.text(right + 0.10 * span, height, name if len(name) <= 24 else f"{name[:23]}…", va="center")
-    return _svg(figure, "curves", "mAP over the seen classes against the number of classes learnt, per strategy")
+    return as_svg(figure, "curves", "mAP over the seen classes against the number of classes learnt, per strategy")
 
 
 def matrix(results: Results, strategy: str) -> Markup:
@@ -122,7 +122,7 @@ def matrix(results: Results, strategy: str) -> Markup:
     axes.pcolormesh(np.ma.masked_invalid(mean), cmap=MAP_COLOURS, vmin=0, vmax=100, edgecolors="white", lw=0.8)
     axes.set(xlabel="tested on classes of task k", ylabel="after training task t", aspect="equal", ylim=(tasks, 0))
     names = [task["index"] for task in results.reference.result["tasks"]]
-    ticks = _thinned(list(range(tasks)))
+    ticks = thinned(list(range(tasks)))
     axes.set_xticks([tick + 0.5 for tick in ticks], [names[tick] for tick in ticks])
     axes.set_yticks([tick + 0.5 for tick in ticks], [names[tick] for tick in ticks])
     axes.tick_params(length=0)
@@ -132,7 +132,7 @@ def matrix(results: Results, strategy: str) -> Markup:
             ink = "white" if mean[t, k] > 55 else INK
             size = min(10.0, 64 / tasks)
             axes.text(k + 0.5, t + 0.5, f"{mean[t, k]:.0f}", ha="center", va="center", color=ink, size=size)
-    return _svg(figure, f"matrix-{results.strategies.index(strategy)}", f"Matrix R of {strategy}")
+    return as_svg(figure, f"matrix-{results.strategies.index(strategy)}", f"Matrix R of {strategy}")
 
 
 def colour_scale() -> Markup:
@@ -142,7 +142,7 @@ def colour_scale() -> Markup:
     axes.pcolormesh(np.arange(0, 101, 2), [0, 1], np.arange(1, 100, 2)[None], cmap=MAP_COLOURS, edgecolors="face")
     axes.set(yticks=[], xlabel="mean AP (%)")
     axes.spines[:].set_visible(False)
-    return _svg(figure, "scale", "Colour scale of the matrices from 0 to 100 percent")
+    return as_svg(figure, "scale", "Colour scale of the matrices from 0 to 100 percent")
 
 
 def forgetting(results: Results) -> Markup | None:
@@ -153,7 +153,7 @@ def forgetting(results: Results) -> Markup | None:
         return None
     names = [str(task["index"]) for task in results.reference.result["tasks"][:-1]]
     figure = _points(results, values, names, "task k", "forgetting (points)")
-    return _svg(figure, "forgetting", "Forgetting per task and strategy")
+    return as_svg(figure, "forgetting", "Forgetting per task and strategy")
 
 
 def groups(results: Results) -> Markup | None:
@@ -167,7 +167,7 @@ def groups(results: Results) -> Markup | None:
     if not values:
         return None
     figure = _points(results, values, list(GROUPS), "", "mAP after the last task (%)")
-    return _svg(figure, "groups", "mAP after the last task of head, medium and tail classes per strategy")
+    return as_svg(figure, "groups", "mAP after the last task of head, medium and tail classes per strategy")
 
 
 def _points(results: Results, values: dict[str, np.ndarray], names: Sequence[str], xlabel: str, ylabel: str) -> Figure:
@@ -184,7 +184,7 @@ def _points(results: Results, values: dict[str, np.ndarray], names: Sequence[str
     for rank, (name, table) in enumerate(values.items()):  # table: [seed, place]
         look, mean = looks[name], table.mean(axis=0)
         if crowded:
-            _line_with_band(axes, places, table, look)
+            line_with_band(axes, places, table, look)
             continue
         x = places + (rank - (len(values) - 1) / 2) * step
         axes.vlines(x, 0, mean, color=look.colour, lw=min(9.0, 300 * step / len(names)), alpha=0.25)
@@ -195,7 +195,7 @@ def _points(results: Results, values: dict[str, np.ndarray], names: Sequence[str
     axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.55, len(names) - 0.45))
     if min(np.nanmin(table) for table in values.values()) >= 0:
         axes.set_ylim(bottom=0)
-    ticks = _thinned(list(range(len(names))))
+    ticks = thinned(list(range(len(names))))
     axes.set_xticks(ticks, [names[tick] for tick in ticks])
     axes.tick_params(axis="x", length=0)
     axes.spines["bottom"].set_visible(False)
@@ -203,14 +203,15 @@ def _points(results: Results, values: dict[str, np.ndarray], names: Sequence[str
     return figure
 
 
-def _line_with_band(axes: Axes, x: Sequence[float] | np.ndarray, table: np.ndarray, look: Style) -> None:
+def line_with_band(axes: Axes, x: Sequence[float] | np.ndarray, table: np.ndarray, look: Style) -> None:
     """Mean over seeds of `table` [seed, x] as a line; several seeds add a band from the lowest to the highest."""
     if len(table) > 1:
         axes.fill_between(x, table.min(axis=0), table.max(axis=0), color=look.colour, alpha=0.16, lw=0)
     axes.plot(x, table.mean(axis=0), look.dashes, color=look.colour, marker=look.marker, markersize=5, lw=1.7)
 
 
-def _thinned(ticks: Sequence[int], most: int = 12) -> list[int]:
+def thinned(ticks: Sequence[int], most: int = 12) -> list[int]:
+    """Every tick, or so many of them, evenly taken, that at most `most` remain."""
     return list(ticks)[:: -(-len(ticks) // most)]
 
 
@@ -228,7 +229,7 @@ def _apart(heights: Sequence[float], gap: float) -> list[float]:
     return [moved[i] + gap * order.index(i) for i in range(len(heights))]
 
 
-def _svg(figure: Figure, name: str, label: str) -> Markup:
+def as_svg(figure: Figure, name: str, label: str) -> Markup:
     """The figure as an <svg> element for an HTML page, its ids made unique by `name`."""
     text = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

@@ -19,14 +19,26 @@ from clsim.errors import RunError
 FORMAT = 1
 JOINT = "joint"
 GROUPS = ("head", "medium", "tail")
+MEMORY_LABELS = (
+    *("coverage", "precision", "FPR", "FNR", "KL"),  # percent of the relabelled entries; KL in nats
+    *("ones_above", "hidden_above", "ones_below", "hidden_below"),  # numbers of entries
+)
+"""What a memory says after the last task, named `memory_<name>`; see clsim.evaluation.memory_labels."""
+BLOCKS = ("old", "new")
 METRICS = (
     *("last_mAP", "avg_mAP", "forgetting", "backward_transfer"),  # percent, percent points
     *(f"{group}_last_mAP" for group in GROUPS),
     *(f"{group}_forgetting" for group in GROUPS),
     *("memory_rows", "memory_bytes", "train_seconds", "peak_memory_bytes"),
+    *(f"memory_{name}" for name in MEMORY_LABELS),
+    *(f"present_{block}" for block in BLOCKS),  # percent of the entries of old and new classes, after the last task
 )
 AT_THRESHOLD = ("CF1", "CF1_harmonic", "OF1", "FPR", "FNR")
-"""After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8."""
+OF_BLOCK = tuple(f"{name}_{block}" for name in ("predicted", "FPR") for block in BLOCKS)
+"""After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8.
+
+Those of OF_BLOCK hold for the classes of earlier tasks (old) and of the last one (new) apart.
+"""
 NO_VALUE = "\u2013"
 HEADINGS: tuple[str, ...] = (  # a no-break space keeps each arrow with its word
     *("Strategy", "Seeds", "Last mAP\u00a0↑", "Avg mAP\u00a0↑", "Forgetting\u00a0↓", "Backward transfer\u00a0↑"),
@@ -68,6 +80,16 @@ class RunResult:
         """What `result.json` records at each threshold, by the threshold as text; empty for runs that recorded none."""
         return self.result.get("thresholds") or {}
 
+    @property
+    def memory_labels(self) -> dict[str, Any]:
+        """What `result.json` records about the labels of the memory; empty for runs that recorded nothing."""
+        return (self.result.get("memory") or {}).get("labels") or {}
+
+    @property
+    def present(self) -> dict[str, list[float | None]]:
+        """Course over the tasks of the truly present share of old and new classes, percent; empty if not recorded."""
+        return self.result.get("present") or {}
+
     def row(self) -> dict[str, Any]:
         """The run as one row of `Results.frame`, thresholds that it did not record left out."""
         groups, memory = self.result.get("groups") or {}, self.result.get("memory") or {}
@@ -77,11 +99,13 @@ class RunResult:
             for metric in ("last_mAP", "forgetting"):
                 measured[f"{group}_{metric}"] = (groups.get(metric) or {}).get(group)
         measured |= {"memory_rows": memory.get("rows"), "memory_bytes": memory.get("bytes")}
+        measured |= {f"memory_{name}": _last(self.memory_labels.get(name)) for name in MEMORY_LABELS}
+        measured |= {f"present_{block}": _last(self.present.get(block)) for block in BLOCKS}
         peaks = [line["peak_memory_bytes"] for line in self.timing if line.get("peak_memory_bytes") is not None]
         measured["train_seconds"] = sum(train_seconds.values()) if train_seconds else None
         measured["peak_memory_bytes"] = max(peaks, default=None)
         for threshold, values_there in self.thresholds.items():
-            measured |= {f"{name}@{threshold}": values_there.get(f"last_{name}") for name in AT_THRESHOLD}
+            measured |= {f"{name}@{threshold}": values_there.get(f"last_{name}") for name in (*AT_THRESHOLD, *OF_BLOCK)}
         values = {name: math.nan if value is None else float(value) for name, value in measured.items()}
         plans = {"plan_sha256": self.result["plan_sha256"], "derived_from": self.result.get("derived_from")}
         order = self.result.get("order_seed")
@@ -126,8 +150,9 @@ class Results:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics in `frame` and `summary`: METRICS, and AT_THRESHOLD at each threshold."""
-        return [*METRICS, *(f"{name}@{threshold}" for threshold in self.thresholds for name in AT_THRESHOLD)]
+        """Names of the metrics in `frame` and `summary`: METRICS, and AT_THRESHOLD and OF_BLOCK at each threshold."""
+        names = (*AT_THRESHOLD, *OF_BLOCK)
+        return [*METRICS, *(f"{name}@{threshold}" for threshold in self.thresholds for name in names)]
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -229,6 +254,7 @@ def read_run(folder: Path) -> RunResult:
     ap = result.get("AP")
     if ap is not None and [len(row) for row in ap] != [len(result["class_names"])] * len(result["tasks"]):
         raise RunError(f"{path}: AP is not one row a task with one value a class")
+    _check_blocks(path, result)
     path = folder / "timing.jsonl"
     timing = [_parse_json(line, f"{path}, line {i}") for i, line in enumerate(_read(path).splitlines(), start=1)]
     path = folder / "environment.json"
@@ -240,6 +266,19 @@ def read_run(folder: Path) -> RunResult:
     except YAMLError as error:
         raise RunError(f"{path}: not readable as YAML: {error}") from error
     return RunResult(folder, result, timing, environment, config, config_text)
+
+
+def _check_blocks(path: Path, result: dict[str, Any]) -> None:
+    """RunError unless the label block matrix, where there is one, has a row and a column a task and four states."""
+    blocks = ((result.get("memory") or {}).get("labels") or {}).get("blocks")
+    tasks = len(result["tasks"])
+    if blocks is not None and [[len(block) for block in row] for row in blocks] != [[4] * tasks] * tasks:
+        raise RunError(f"{path}: memory.labels.blocks is not one row and one column a task with four counts each")
+
+
+def _last(course: Sequence[float | None] | None) -> float | None:
+    """The value after the last task; None where there is no course."""
+    return course[-1] if course else None
 
 
 def _read(path: Path) -> bytes:

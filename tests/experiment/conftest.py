@@ -21,6 +21,31 @@ GROUPS = {
 }
 AT_HALF = {"last_CF1": 30.0, "last_CF1_harmonic": 40.0, "last_OF1": 50.0, "last_FPR": 5.0, "last_FNR": 60.0}
 THRESHOLDS = {"0.5": AT_HALF, "0.8": dict.fromkeys(AT_HALF, 10.0) | {"last_CF1": None}}
+MEMORY_LABELS = {
+    "coverage": [1.0, 2.0, 70.0],
+    "precision": [None, 3.0, 60.0],
+    "FPR": [4.0, 6.0, 5.0],
+    "FNR": [7.0, 8.0, 40.0],
+    "KL": [0.5, 0.75, 0.25],
+    "ones_above": [1, 2, 11],
+    "hidden_above": [3, 4, 13],
+    "ones_below": [5, 6, 17],
+    "hidden_below": [7, 8, 19],
+    "states": ["given", "right", "wrong", "unknown"],
+    "blocks": [  # given, right, wrong, unknown by storing task and task of the class
+        [[4, 0, 0, 0], [0, 1, 2, 1], [0, 0, 0, 4]],
+        [[0, 2, 1, 1], [4, 0, 0, 0], [0, 3, 1, 0]],
+        [[0, 0, 4, 0], [0, 0, 0, 0], [4, 0, 0, 0]],
+    ],
+}
+OLD_AND_NEW = {
+    "predicted_old": [None, 20.0, 30.0],
+    "predicted_new": [11.0, 12.0, 13.0],
+    "FPR_old": [None, 14.0, 15.0],
+    "FPR_new": [16.0, 17.0, 18.0],
+}
+PRESENT = {"old": [None, 10.0, 24.0], "new": [25.0, 26.0, 27.0]}
+KNOWS = "knows which rows show the same photograph"
 CONFIG = """\
 name: toy
 source: KRT, table 2
@@ -91,4 +116,28 @@ def runs(make_run: Callable[..., Path], tmp_path: Path) -> Path:
     failed = tmp_path / "lwf" / "seed3"
     failed.mkdir(parents=True)
     (failed / "error.txt").write_text("StrategyError: weight <0\nTraceback")
+    return tmp_path
+
+
+@pytest.fixture
+def labelled(make_run: Callable[..., Path], tmp_path: Path) -> Path:
+    """rebll with two seeds and er+identity, a control, have memory labels; finetune has none.
+
+    They are MEMORY_LABELS, but rebll's second seed has 13 ones above, 21 below, and only right labels in block (0, 1);
+    er+identity has no wrong label.
+    """
+    courses = OLD_AND_NEW | {f"last_{name}": course[-1] for name, course in OLD_AND_NEW.items()}
+    seen = {"present": PRESENT, "thresholds": {"0.5": AT_HALF | courses}}
+
+    def memory(**changes: object) -> dict[str, object]:
+        return {"rows": 40, "bytes": 1000, "labels": MEMORY_LABELS | changes}
+
+    first, *others = MEMORY_LABELS["blocks"]
+    second = [[first[0], [0, 4, 0, 0], first[2]], *others]
+    knowing = [[[g, r + w, 0, u] for g, r, w, u in row] for row in MEMORY_LABELS["blocks"]]
+    make_run(tmp_path, "rebll", seed=0, memory=memory(), **seen)
+    changed = memory(blocks=second, ones_above=[1, 2, 13], ones_below=[5, 6, 21])
+    make_run(tmp_path, "rebll", seed=1, memory=changed, **seen)
+    make_run(tmp_path, "er+identity", memory=memory(blocks=knowing), control=KNOWS, **seen)
+    make_run(tmp_path, "finetune", memory=None, **seen)
     return tmp_path

@@ -101,6 +101,44 @@ def test_runs_older_than_the_thresholds_have_no_such_table(make_run: MakeRun, tm
     assert not {"#thresholds", "#classes"} & set(page.loads)
 
 
+def test_page_shows_the_memory_and_the_two_imbalances(labelled: Path) -> None:
+    page = Page(write_report(labelled))
+    new = {"memory", "table-memory", "figure-labels", "imbalances", "table-imbalances", "figure-ratios"}
+    assert new <= set(page.ids)
+    assert {"#memory", "#imbalances"} <= set(page.loads)
+    assert len(page.ids) == len(set(page.ids))
+    assert not page.unlabelled
+    assert "Coverage Precision ↑ FPR ↓ FNR ↓ KL ↓ Ones above True ones above Ones below True ones below" in page.text
+    assert (
+        "rebll 70.0 ± 0.0 60.0 ± 0.0 5.0 ± 0.0 40.0 ± 0.0 0.250 ± 0.000 12.0 ± 1.4 13.0 ± 0.0 19.0 ± 2.8" in page.text
+    )
+    assert "Without a memory, or not recorded: finetune." in page.text
+    assert "FPR old ↓ FPR new ↓ predicted where p > 0.5" in page.text
+    assert "finetune 30.0 24.0 13.0 27.0 15.0 18.0" in page.text
+
+
+def test_runs_older_than_the_memory_labels_have_no_such_sections(runs: Path) -> None:
+    page = Page(write_report(runs))
+    assert not {"memory", "table-memory", "figure-labels", "imbalances", "figure-ratios"} & set(page.ids)
+    assert not {"#memory", "#imbalances"} & set(page.loads)
+
+
+def test_a_control_is_marked_in_page_and_markdown(labelled: Path) -> None:
+    """In the final table, the two that say what it gained by its knowledge, and at its figure."""
+    text = Page(write_report(labelled)).text
+    assert text.count("er+identity control, not a method") == 4
+    assert text.count("er+identity: control, not a method, knows which rows show the same photograph.") == 3
+    assert "`er+identity`: control, not a method, knows which" in (labelled / "results.md").read_text(encoding="utf-8")
+    assert text.count("control, not a method") == 4 + 3
+
+
+def test_a_control_on_a_derived_plan_has_both_notes(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run(tmp_path, "er")
+    make_run(tmp_path, "er+identity", plan_sha256=JOINT_PLAN, derived_from=PLAN, control="knows it")
+    expected = "er+identity: derived plan; control, not a method, sees labels that the stream hides; knows it."
+    assert expected in Page(write_report(tmp_path)).text
+
+
 def test_page_escapes_names(make_run: MakeRun, tmp_path: Path) -> None:
     make_run(tmp_path, "a<i>&$x$")
     path = write_report(tmp_path)
@@ -158,7 +196,11 @@ def test_a_joint_run_that_trained_the_last_task_only_is_shown(make_run: MakeRun,
     assert "figure-forgetting" in page.ids
 
 
-def test_equal_results_give_equal_bytes(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.parametrize("which", ["runs", "labelled"])
+def test_equal_results_give_equal_bytes(
+    which: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    runs: Path = request.getfixturevalue(which)
     names = ("report.html", "results.csv", "results.md")
     write_report(runs)
     first = [(runs / name).read_bytes() for name in names]

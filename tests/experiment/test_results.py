@@ -35,11 +35,47 @@ def test_frame_holds_one_row_per_finished_run(runs: Path) -> None:
 def test_frame_has_a_column_for_each_metric_at_each_threshold(runs: Path) -> None:
     frame = load_results(runs).frame
     assert [name for name in frame.columns if name.endswith("@0.5")] == [
-        *("CF1@0.5", "CF1_harmonic@0.5", "OF1@0.5", "FPR@0.5", "FNR@0.5")
+        *("CF1@0.5", "CF1_harmonic@0.5", "OF1@0.5", "FPR@0.5", "FNR@0.5"),
+        *("predicted_old@0.5", "predicted_new@0.5", "FPR_old@0.5", "FPR_new@0.5"),
     ]
     assert frame["CF1@0.5"].tolist() == [30, 32, 30]
     assert frame["OF1@0.8"].tolist() == [10, 10, 10]
     assert frame["CF1@0.8"].isna().all()  # null there
+
+
+def test_frame_holds_what_the_memory_says_after_the_last_task(labelled: Path) -> None:
+    frame = load_results(labelled).frame.set_index(["strategy", "seed"])
+    names = [name for name in frame.columns if name.startswith("memory_")]
+    expected = dict(zip(names, [40, 1000, 70, 60, 5, 40, 0.25, 11, 13, 17, 19], strict=True))
+    assert names[2:] == [
+        *("memory_coverage", "memory_precision", "memory_FPR", "memory_FNR", "memory_KL"),
+        *("memory_ones_above", "memory_hidden_above", "memory_ones_below", "memory_hidden_below"),
+    ]
+    assert frame.loc[("rebll", 0), names].to_dict() == expected
+    assert frame.loc[("rebll", 1), names].to_dict() == expected | {"memory_ones_above": 13, "memory_ones_below": 21}
+    assert frame.loc[("finetune", 0), names].isna().all()
+
+
+def test_frame_holds_old_and_new_classes_after_the_last_task(labelled: Path) -> None:
+    row = load_results(labelled).frame.set_index("strategy").loc["finetune"]
+    assert (row["predicted_old@0.5"], row["predicted_new@0.5"]) == (30, 13)
+    assert (row["FPR_old@0.5"], row["FPR_new@0.5"]) == (15, 18)
+    assert (row["present_old"], row["present_new"]) == (24, 27)
+
+
+def test_older_runs_have_neither_memory_labels_nor_old_and_new_classes(runs: Path) -> None:
+    frame = load_results(runs).frame
+    for name in ("memory_coverage", "memory_ones_above", "present_old", "predicted_old@0.5", "FPR_new@0.8"):
+        assert frame[name].isna().all()
+
+
+@pytest.mark.parametrize("blocks", [[[[1, 0, 0, 0]]], [[[1, 0, 0]] * 3] * 3, [[[1, 0, 0, 0]] * 2] * 3])
+def test_a_label_block_matrix_that_does_not_fit_the_stream_is_refused(
+    make_run: MakeRun, tmp_path: Path, blocks: list
+) -> None:
+    make_run(tmp_path, "er", memory={"rows": 1, "bytes": 1, "labels": {"blocks": blocks}})
+    with pytest.raises(RunError, match=r"result\.json: memory\.labels\.blocks is not one row and one column a task"):
+        load_results(tmp_path)
 
 
 def test_summary_has_mean_and_deviation_at_each_threshold(runs: Path) -> None:
