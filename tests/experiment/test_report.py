@@ -124,12 +124,12 @@ def test_runs_older_than_the_memory_labels_have_no_such_sections(runs: Path) -> 
 
 
 def test_a_control_is_marked_in_page_and_markdown(labelled: Path) -> None:
-    """In the final table, the two that say what it gained by its knowledge, and at its figure."""
+    """At its rows of three tables and at its figure, and explained below the four tables that compare strategies."""
     text = Page(write_report(labelled)).text
     assert text.count("er+identity control, not a method") == 4
-    assert text.count("er+identity: control, not a method, knows which rows show the same photograph.") == 3
+    assert text.count("er+identity: control, not a method, knows which rows show the same photograph.") == 4
     assert "`er+identity`: control, not a method, knows which" in (labelled / "results.md").read_text(encoding="utf-8")
-    assert text.count("control, not a method") == 4 + 3
+    assert text.count("control, not a method") == 4 + 4
 
 
 def test_a_control_on_a_derived_plan_has_both_notes(make_run: MakeRun, tmp_path: Path) -> None:
