@@ -7,12 +7,17 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in every process the tests start
 os.environ["MPLBACKEND"] = "Agg"
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import clsim
+from clsim.data.digits import Digits, DigitsConfig
+from clsim.data.export import write_voc
+from clsim.data.voc import VOC_CLASSES
 from clsim.scenario import Scenario, load_scenario
 
 torch.set_num_threads(1)
@@ -57,3 +62,41 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> clsim.Comparison:
     """A finished tiny comparison of joint and finetune with two seeds, to be read only."""
     out = tmp_path_factory.mktemp("comparison")
     return clsim.compare("digits-b0c2", ["joint", "finetune"], seeds=[0, 1], overrides=TINY, out=out, workers=2)
+
+
+class VocScenes(Digits):
+    """Digits in two inks that pretend to be the twenty classes of PASCAL VOC."""
+
+    class_names = VOC_CLASSES
+
+
+@pytest.fixture(scope="session")
+def voc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with VOCdevkit, small stand-ins for VOC2007 and VOC2012, and ids.txt for the latter; to be read only."""
+    home = tmp_path_factory.mktemp("voc")
+    options: dict[str, Any] = {"categories": 20, "frequency": "uniform", "test": 60}
+    for year, train in ((2007, 100), (2012, 90)):
+        config = DigitsConfig(name="digits", train=train, seed=year, **options)
+        write_voc(VocScenes(config), home / "VOCdevkit", 32, year)
+    (home / "ids.txt").write_text("".join(f"{number:06d}\n" for number in range(1, 81)))
+    return home
+
+
+@pytest.fixture(scope="session")
+def shipped_in_small(voc_folder: Path) -> Callable[[str], dict[str, Any]]:
+    """Name of a shipped scenario -> overrides with which it plans and runs in a second or two, from generated data."""
+
+    def overrides(name: str) -> dict[str, Any]:
+        dataset = load_scenario(name).config.dataset
+        if dataset.name == "digits":
+            return {"dataset.train": 120, "dataset.test": 60}
+        assert dataset.name == "voc"
+        ids = {} if dataset.ids is None else {"dataset.ids": str(voc_folder / "ids.txt")}
+        return {
+            "dataset.root": str(voc_folder / "VOCdevkit"),
+            "training.model": {"name": "tiny-resnet", "image_size": 32},
+            "training.precision": "float32",
+            **ids,
+        }
+
+    return overrides

@@ -92,9 +92,50 @@ def test_compare_prints_table_report_and_curves(clsim_command, tiny_overrides: d
     assert "er/seed5: finished" in err
 
 
+def test_data_check_says_what_is_there(clsim_command, voc_folder: Path) -> None:
+    root = ("--set", f"dataset.root={voc_folder / 'VOCdevkit'}")
+    code, out, _ = clsim_command("data", "check", "voc2007-b10c2", *root)
+    assert code == 0
+    assert "aeroplane" in out
+    assert "train: 100 of 100 image files found" in out
+    assert "test: 60 decoded, 32 to 32 px wide, 32 to 32 px high" in out
+    code, out, _ = clsim_command("data", "check", "voc2007-b10c2", *root, "--json", "--no-decode")
+    content = json.loads(out)
+    assert (code, content["dataset"], content["train"]["files"], content["test"]["decoded"]) == (0, "voc", 100, 0)
+    assert "images are made in memory" in clsim_command("data", "check", "digits-b0c2")[1]
+
+
+def test_data_check_of_a_folder_without_images_counts_and_ends_with_2(
+    clsim_command, voc_folder: Path, tmp_path: Path
+) -> None:
+    devkit = tmp_path / "VOC2007"
+    devkit.mkdir()
+    for name in ("ImageSets", "Annotations"):
+        (devkit / name).symlink_to(voc_folder / "VOCdevkit" / "VOC2007" / name)
+    root = f"dataset.root={tmp_path}"
+    code, out, err = clsim_command("data", "check", "voc2007-b10c2", "--set", root)
+    assert code == 2
+    assert "train: 0 of 100 image files found, 0.0 MB" in out
+    assert err.startswith(
+        f"--set {root}: dataset.root: {devkit}/JPEGImages/000001.jpg: no such file (100 of 100 images"
+    )
+    assert "needed is VOCtrainval_06-Nov-2007.tar" in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["plan", "voc2007-b10c2"],
+            "voc2007-b10c2.yaml:17: dataset.root: not set: where your VOCdevkit lies; give --set",
+        ),
+        (["data", "check", "voc-mlt"], "dataset.root: not set"),
+        (
+            ["data", "check", "voc2007-b5c3", "--set", "dataset.root=x"],
+            "x: no such folder; needed is VOCtrainval_06-Nov",
+        ),
+        (["run", "voc2007-b5c3", "--strategy", "er"], "dataset.root: not set"),
         (["plan", "digits-b0c3"], "did you mean 'digits-b0c2'"),
         (["plan", "nowhere.yaml"], "nowhere.yaml: cannot be read: No such file"),
         (["plan", "digits-b0c2", "--set", "stream.increment=0"], "--set stream.increment=0: stream.increment: given 0"),

@@ -100,8 +100,8 @@ def _state_of_torchvision(model: str, name: str) -> Any:
     import torchvision
 
     kind = torchvision.models.get_model_weights(model)
-    if name not in kind.__members__:
-        allowed = ", ".join(kind.__members__)
+    if name not in (known := [weights.name for weights in kind]):
+        allowed = ", ".join(known)
         raise RunError(f"training.model.weights.torchvision: given {name!r}, allowed for {model}: {allowed}")
     url = kind[name].url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]

@@ -55,7 +55,7 @@ def _describe(document: Document, path: KeyPath, details: list[ErrorDetails]) ->
     detail = details[0]
     kind = detail["type"]
     if kind == "extra_forbidden":
-        allowed = _allowed_keys(document.data, path[:-1])
+        allowed = _allowed_keys(document.data, path)
         return f"unknown key{did_you_mean(path[-1], allowed)}; allowed: {', '.join(allowed)}"
     if kind == "missing":
         return "required key is missing"
@@ -118,15 +118,17 @@ def _shown(value: Any) -> str:
 
 
 def _allowed_keys(data: Any, path: KeyPath) -> list[str]:
-    """Keys of the section at `path`; of a union, of the form that its `name` or its key tells."""
+    """Keys of the section that holds the unknown key at `path`; of a union, those of the form that was meant."""
     section: type[BaseModel] = ScenarioConfig
-    for part in path:
+    *sections, unknown = path
+    for part in sections:
         data = data[part]
         if isinstance(part, int):
             continue
         field = section.model_fields.get(str(part))
         models = _models(field.annotation) if field else []
-        section = max(models or [section], key=lambda model: _likeness(model, data))
+        models = [model for model in models if unknown not in model.model_fields] or models or [section]
+        section = max(models, key=lambda model: _likeness(model, data))
     return list(section.model_fields)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import urllib.error
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ import torchvision
 from torch import Tensor, nn
 
 from clsim.errors import RunError
+from clsim.model_names import TORCHVISION
 from clsim.models.build import build_model
 from clsim.models.network import MultiLabelNet
-from clsim.scenario.schema import ModelSection, WeightsSection
+from clsim.scenario.schema import ModelSection, TorchvisionSection, WeightsSection
 
 IMAGENET = Path(__file__).parents[2].parent / "shared" / "weights" / "mobilenet_v2_imagenet.pt"
 CLASSIFIER = {"resnet18": "fc", "mobilenet_v2": "classifier", "vit_b_16": "heads", "googlenet": "fc"}
@@ -162,3 +164,66 @@ def test_weights_of_another_architecture_are_one_clear_error(
 def test_the_class_count_that_marks_a_classifier_is_torchvisions_default() -> None:
     for builder in (torchvision.models.ResNet, torchvision.models.MobileNetV2, torchvision.models.VisionTransformer):
         assert inspect.signature(builder).parameters["num_classes"].default == 1000
+
+
+# --- torchvision's own weights, by name
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder where torchvision keeps what it has downloaded, and no network."""
+
+    def offline(url: str, *arguments: Any, **options: Any) -> None:
+        raise urllib.error.URLError("Temporary failure in name resolution")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def named(weights: str, model: str = "resnet18") -> MultiLabelNet:
+    config = ModelSection(name=model, image_size=32, weights=TorchvisionSection(torchvision=weights))
+    return build_model(config, seed=0)
+
+
+def test_weights_by_name_are_those_torchvision_keeps(hub: Path) -> None:
+    state = original("resnet18").state_dict()
+    torch.save(state, hub / "resnet18-f37072fd.pth")
+    backbone = named("IMAGENET1K_V1").backbone
+    assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
+    assert set(state) - set(backbone.state_dict()) == {"fc.weight", "fc.bias"}
+
+
+def test_weights_that_cannot_be_downloaded_say_where_to_put_them(hub: Path) -> None:
+    with pytest.raises(RunError) as caught:
+        named("IMAGENET1K_V1")
+    assert str(caught.value) == (
+        "training.model.weights.torchvision: https://download.pytorch.org/models/resnet18-f37072fd.pth cannot be "
+        f"downloaded: <urlopen error Temporary failure in name resolution>; put it into {hub}, "
+        "or give weights: {file: PATH, trained_on: [imagenet-1k], source: torchvision}"
+    )
+
+
+def test_a_name_that_the_model_does_not_have_is_refused(hub: Path) -> None:
+    with pytest.raises(RunError, match=r"given 'IMAGENET1K_V2', allowed for resnet18: IMAGENET1K_V1$"):
+        named("IMAGENET1K_V2")
+
+
+@pytest.mark.parametrize("content", ["text", "code"])
+def test_a_damaged_download_is_named_and_not_run(hub: Path, tmp_path: Path, content: str) -> None:
+    file = hub / "resnet18-f37072fd.pth"
+    if content == "text":
+        file.write_text("not weights")
+    else:
+        torch.save({"conv1.weight": Code(tmp_path / "trace")}, file)
+    with pytest.raises(RunError, match=rf"^{file}: not a plain state dict: [^\n]+$"):
+        named("IMAGENET1K_V1")
+    assert not (tmp_path / "trace").exists(), "the file's code was run"
+
+
+def test_every_name_in_the_schema_exists_for_some_backbone() -> None:
+    (field,) = TorchvisionSection.model_fields.values()
+    offered = {weights.name for name in TORCHVISION for weights in torchvision.models.get_model_weights(name)}
+    assert set(get_args(field.annotation)) == offered - {"IMAGENET1K_FEATURES"}  # of VGG16, without its classifier

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from clsim.errors import ScenarioError
 from clsim.scenario import load_scenario, shipped_scenarios
+from clsim.scenario.schema import WeightsSection
 
 SHIPPED = shipped_scenarios()
 
@@ -19,9 +23,29 @@ def test_all_files_of_the_folder_are_shipped() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_it_loads_by_name_and_by_path_and_plans(name: str) -> None:
-    plan = load_scenario(name).plan()
-    assert load_scenario(SHIPPED[name]).plan().sha256 == plan.sha256
+def test_it_loads_by_name_and_by_path_and_plans(name: str, shipped_in_small: Callable[[str], dict[str, Any]]) -> None:
+    plan = load_scenario(name, shipped_in_small(name)).plan()
+    assert load_scenario(SHIPPED[name], shipped_in_small(name)).plan().sha256 == plan.sha256
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_it_names_no_file_of_somebodys_disk(name: str) -> None:
+    """Data on disk is for the reader to place; loading needs none of it, and the plan says how to give it."""
+    config = load_scenario(name).config
+    assert not isinstance(config.training.model.weights, WeightsSection)
+    if config.dataset.name != "digits":
+        assert config.dataset.root is None
+        with pytest.raises(ScenarioError, match=r"dataset\.root: not set: .*--set dataset\.root=FOLDER"):
+            load_scenario(name).plan()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_it_expects_is_measured_or_marked_as_published(name: str) -> None:
+    for row in load_scenario(name).config.expected:
+        assert row.source.split()[0] in ("measured", "published:")
+        assert 0 <= row.value <= 100
+        if row.source.startswith("published"):
+            assert row.tolerance is None, "another network and other weights: nobody can say how far off is right"
 
 
 @pytest.mark.parametrize("name", SHIPPED)

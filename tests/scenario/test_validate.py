@@ -145,6 +145,16 @@ def test_a_wrong_value_says_given_and_allowed(problems: Any, digits_text: str, k
             "dataset.rot: unknown key, did you mean 'root'?; allowed: name, root, train",
         ),
         (
+            "training.model.weights",
+            "{fil: x, trained_on: [], source: y}",
+            "weights.fil: unknown key, did you mean 'file'?; allowed: file, trained_on, source, allow_test_data",
+        ),
+        (
+            "training.model",
+            "{name: resnet18, weights: {torchvision: IMAGENET1K_V1, file: x}}",
+            "weights.file: unknown key; allowed: torchvision",
+        ),
+        (
             "training.loss",
             "{name: asl, clipp: 0}",
             "clipp: unknown key, did you mean 'clip'?; allowed: name, gamma_neg",
@@ -154,8 +164,41 @@ def test_a_wrong_value_says_given_and_allowed(problems: Any, digits_text: str, k
 def test_allowed_keys_are_those_of_the_named_form(
     problems: Any, digits_text: str, key: str, value: str, text: str
 ) -> None:
-    (problem,) = problems(digits_text, [f"{key}={value}"])
+    assert any(text in problem for problem in problems(digits_text, [f"{key}={value}"]))
+
+
+WEIGHTS = "none | {torchvision: IMAGENET1K_V1} | {file: x, trained_on: [..], source: y}"
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("{name: resnet18, weights: imagenet}", f"weights: given 'imagenet', allowed: {WEIGHTS}"),
+        ("{name: resnet18, weights: {}}", f"weights: given {{}}, allowed: {WEIGHTS}"),
+        ("{name: resnet18, weights: {torchvison: V1}}", f"allowed: {WEIGHTS}, did you mean 'torchvision'?"),
+        ("{name: resnet18, weights: {torchvision: V9}}", "weights.torchvision: given 'V9', allowed: IMAGENET1K_V1, "),
+        (
+            "{weights: {torchvision: IMAGENET1K_V1}}",
+            "given {'torchvision': 'IMAGENET1K_V1'}, tiny-resnet is not torchvision's; allowed: none, or a file",
+        ),
+    ],
+)
+def test_wrong_weights_are_told_by_their_form(problems: Any, digits_text: str, model: str, text: str) -> None:
+    (problem,) = problems(digits_text, [f"training.model={model}"])
     assert text in problem
+
+
+@pytest.mark.parametrize("known", ["[Digits]", "[imagenet-1k, uci-digits]", "[digits]"])
+def test_weights_that_know_the_test_data_are_refused_unless_asked_for(
+    problems: Any, digits_text: str, known: str
+) -> None:
+    model = f"training.model.weights={{file: x.pt, trained_on: {known}, source: y}}"
+    (problem,) = problems(digits_text, [model])
+    listed = YAML(typ="safe", pure=True).load(known)
+    text = f"training.model.weights.trained_on: given {listed}, which names the tested data set digits; "
+    assert problem == f"--set {model}: {text}if that is meant, add weights.allow_test_data: true"
+    assert problems(digits_text, [model, "training.model.weights.allow_test_data=true"]) == []
+    assert problems(digits_text, [model, "training.model.weights.trained_on=[imagenet-1k]"]) == []
 
 
 def test_a_wrong_item_of_a_list_is_named_alone(problems: Any, digits_text: str) -> None:
