@@ -45,7 +45,7 @@ LADDER = [
     Variant("rebll", "rebll"),
     Variant("joint", "joint"),
 ]
-CURRENT = "strategy.er.current_classes"
+CURRENT, SOFT, PRIOR = "strategy.er.current_classes", {"strategy.or.soft": True}, {"strategy.or.threshold": "prior"}
 BASE, WITHOUT_OR = "akd+er+or, negative", "akd+er, negative"
 AROUND_BASE = [  # RebLL with every part's own defaults, then one option changed at a time
     Variant(BASE, "akd+er+or"),
@@ -57,8 +57,8 @@ AROUND_BASE = [  # RebLL with every part's own defaults, then one option changed
     Variant("kd_weight=2", "akd+er+or", {"strategy.akd.kd_weight": 2.0}),
     Variant("threshold=0.5", "akd+er+or", {"strategy.or.threshold": 0.5}),
     Variant("threshold=adaptive", "akd+er+or", {"strategy.or.threshold": "adaptive"}),
-    Variant("threshold=prior", "akd+er+or", {"strategy.or.threshold": "prior"}),
-    Variant("soft", "akd+er+or", {"strategy.or.soft": True}),
+    Variant("threshold=prior", "akd+er+or", PRIOR),
+    Variant("soft", "akd+er+or", SOFT),
     Variant("ternary", "akd+er+or", {"strategy.or.ternary": True}),
     Variant("other=negative", "akd+er+or", {"strategy.er.other_classes": "negative"}),
     Variant("other=ignore", "akd+er+or", {"strategy.er.other_classes": "ignore"}),
@@ -67,6 +67,16 @@ AROUND_BASE = [  # RebLL with every part's own defaults, then one option changed
     Variant("memory=4 a class", "akd+er+or", {"memory.budget": {"per_class": 4}}),
     Variant("memory=20 a class", "akd+er+or", {"memory.budget": {"per_class": 20}}),
     Variant(WITHOUT_OR, "akd+er"),
+]
+COMBINED = [  # a second round, around what helped in the first
+    Variant("er+or, soft", "er+or", SOFT),
+    Variant("er+or, prior", "er+or", PRIOR),
+    Variant("soft, gamma=0", "akd+er+or", {**SOFT, "strategy.akd.gamma": 0.0}),
+    Variant("soft, decay=0", "akd+er+or", {**SOFT, "strategy.akd.decay": 0.0}),
+    Variant("soft, decay_on=positive", "akd+er+or", {**SOFT, "strategy.akd.decay_on": "positive"}),
+    Variant("soft, current=ignore", "akd+er+or", {**SOFT, CURRENT: "ignore"}),
+    Variant("soft, replay=concat", "akd+er+or", {**SOFT, "strategy.er.replay": "concat"}),
+    Variant("prior, gamma=0", "akd+er+or", {**PRIOR, "strategy.akd.gamma": 0.0}),
 ]
 POLICIES = [
     Variant(f"{strategy}, {policy}", strategy, {CURRENT: policy})
@@ -104,7 +114,9 @@ def tuning_jobs(out: Path, seeds: Sequence[int]) -> list[Job]:
     for seed in seeds:
         for stream in TUNING:
             control = [IDENTITY] if stream.overrides.get("stream.assignment") is None else []
-            variants = {variant.name: variant for variant in (*AROUND_BASE, *POLICIES, *control, *REFERENCES)}
+            variants = {
+                variant.name: variant for variant in (*AROUND_BASE, *COMBINED, *POLICIES, *control, *REFERENCES)
+            }
             jobs += [Job(stream, variant, seed, out / "tune") for variant in variants.values()]
     return jobs
 
@@ -121,7 +133,7 @@ def tables(out: Path, seeds: Sequence[int]) -> dict[str, str]:
     tuning, ladder = frame(tuning_jobs(out, seeds)), frame(ladder_jobs(out, seeds))
     for stream in TUNING:
         runs = _of(tuning, stream)
-        found[f"sensitivity {stream.name}"] = table(_named(runs, AROUND_BASE), BASE, OUTCOME)
+        found[f"sensitivity {stream.name}"] = table(_named(runs, [*AROUND_BASE, *COMBINED]), BASE, OUTCOME)
         found[f"policies {stream.name}"] = table(
             _named(runs, [*POLICIES, IDENTITY, *REFERENCES]), "er, negative", MEMORY
         )
