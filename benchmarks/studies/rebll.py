@@ -46,6 +46,7 @@ LADDER = [
     Variant("joint", "joint"),
 ]
 CURRENT, SOFT, PRIOR = "strategy.er.current_classes", {"strategy.or.soft": True}, {"strategy.or.threshold": "prior"}
+CONCAT = {"strategy.er.replay": "concat"}
 BASE, WITHOUT_OR = "akd+er+or, negative", "akd+er, negative"
 AROUND_BASE = [  # RebLL with every part's own defaults, then one option changed at a time
     Variant(BASE, "akd+er+or"),
@@ -62,7 +63,7 @@ AROUND_BASE = [  # RebLL with every part's own defaults, then one option changed
     Variant("ternary", "akd+er+or", {"strategy.or.ternary": True}),
     Variant("other=negative", "akd+er+or", {"strategy.er.other_classes": "negative"}),
     Variant("other=ignore", "akd+er+or", {"strategy.er.other_classes": "ignore"}),
-    Variant("replay=concat", "akd+er+or", {"strategy.er.replay": "concat"}),
+    Variant("replay=concat", "akd+er+or", CONCAT),
     Variant("selection=herding", "akd+er+or", {"strategy.er.selection": "herding"}),
     Variant("memory=4 a class", "akd+er+or", {"memory.budget": {"per_class": 4}}),
     Variant("memory=20 a class", "akd+er+or", {"memory.budget": {"per_class": 20}}),
@@ -75,8 +76,12 @@ COMBINED = [  # a second round, around what helped in the first
     Variant("soft, decay=0", "akd+er+or", {**SOFT, "strategy.akd.decay": 0.0}),
     Variant("soft, decay_on=positive", "akd+er+or", {**SOFT, "strategy.akd.decay_on": "positive"}),
     Variant("soft, current=ignore", "akd+er+or", {**SOFT, CURRENT: "ignore"}),
-    Variant("soft, replay=concat", "akd+er+or", {**SOFT, "strategy.er.replay": "concat"}),
+    Variant("soft, replay=concat", "akd+er+or", {**SOFT, **CONCAT}),
     Variant("prior, gamma=0", "akd+er+or", {**PRIOR, "strategy.akd.gamma": 0.0}),
+    Variant("er, concat", "er", CONCAT),
+    Variant("lwf+er, concat", "lwf+er", CONCAT),
+    Variant("akd+er, concat", "akd+er", CONCAT),
+    Variant("er+or, soft, concat", "er+or", {**SOFT, **CONCAT}),
 ]
 POLICIES = [
     Variant(f"{strategy}, {policy}", strategy, {CURRENT: policy})
