@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clsim.training import strategy
 from clsim.training.strategy import Context, Strategy
 
 
 class OnlineRelabelling(Strategy):
-    """After each task, predictions fill the unknown labels of the memory. Combine it with a memory: `er+or`."""
+    """After each task, predictions fill the unknown labels of the memory. Combine it with a memory: `er+or`.
+
+    DECIDED: soft labels by default. The paper writes hard ones; with the fixed threshold 0.8 of a study after it hardly
+    a positive is written, and nearly every unknown label becomes a confident absence (docs/rebll.md).
+    """
 
     name = "or"
     claims: ClassVar[frozenset[str]] = frozenset({"relabelling"})
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
 
     class Options(strategy.Options):
-        threshold: Annotated[float, Field(gt=0)] | Literal["adaptive", "prior"] = Field(
-            0.8,
-            description="probability above which a label is 1 (above 1: all are 0); adaptive: break-even of a class on "
-            "a held-out tenth of its task; prior: the quantile at the class's share of the images seen",
+        threshold: Annotated[float, Field(gt=0)] | Literal["none", "adaptive", "prior"] = Field(
+            "none",
+            description="none: the label is the probability itself; otherwise a label is 1 above it and 0 below: a "
+            "number (above 1: all are 0); adaptive: break-even of a class on a held-out tenth of its task; prior: the "
+            "quantile at the class's share of the images seen",
         )
         fallback: float = Field(0.8, gt=0, description="threshold of classes that adaptive cannot judge")
-        soft: bool = Field(False, description="keep the probability as the label")
         ternary: bool = Field(False, description="leave probabilities between 1 - threshold and threshold unknown")
+
+        @model_validator(mode="after")
+        def _needs_a_threshold(self) -> Self:
+            if self.ternary and self.threshold == "none":
+                raise ValueError("ternary needs a threshold, such as 0.8")
+            return self
 
     def plugins(self, context: Context) -> list[Any]:
         from clsim.training.relabelling import OnlineRelabelling as Plugin
@@ -35,7 +45,6 @@ class OnlineRelabelling(Strategy):
             Plugin(
                 options.threshold,
                 options.fallback,
-                options.soft,
                 options.ternary,
                 context.tasks,
                 context.new_model,

@@ -45,10 +45,10 @@ LADDER = [
     Variant("rebll", "rebll"),
     Variant("joint", "joint"),
 ]
-CURRENT, SOFT, PRIOR = "strategy.er.current_classes", {"strategy.or.soft": True}, {"strategy.or.threshold": "prior"}
-CONCAT = {"strategy.er.replay": "concat"}
+CURRENT, THRESHOLD = "strategy.er.current_classes", "strategy.or.threshold"
+PAIRED = {"strategy.er.replay": "paired"}
 BASE, WITHOUT_OR = "akd+er+or, negative", "akd+er, negative"
-AROUND_BASE = [  # RebLL with every part's own defaults, then one option changed at a time
+AROUND_BASE = [  # RebLL with its defaults, then one option changed at a time
     Variant(BASE, "akd+er+or"),
     Variant("gamma=0", "akd+er+or", {"strategy.akd.gamma": 0.0}),
     Variant("gamma=2", "akd+er+or", {"strategy.akd.gamma": 2.0}),
@@ -56,37 +56,32 @@ AROUND_BASE = [  # RebLL with every part's own defaults, then one option changed
     Variant("decay_on=positive", "akd+er+or", {"strategy.akd.decay_on": "positive"}),
     Variant("kd_weight=0.5", "akd+er+or", {"strategy.akd.kd_weight": 0.5}),
     Variant("kd_weight=2", "akd+er+or", {"strategy.akd.kd_weight": 2.0}),
-    Variant("threshold=0.5", "akd+er+or", {"strategy.or.threshold": 0.5}),
-    Variant("threshold=adaptive", "akd+er+or", {"strategy.or.threshold": "adaptive"}),
-    Variant("threshold=prior", "akd+er+or", PRIOR),
-    Variant("soft", "akd+er+or", SOFT),
-    Variant("ternary", "akd+er+or", {"strategy.or.ternary": True}),
+    Variant("threshold=0.5", "akd+er+or", {THRESHOLD: 0.5}),
+    Variant("threshold=0.8", "akd+er+or", {THRESHOLD: 0.8}),
+    Variant("threshold=0.8, ternary", "akd+er+or", {THRESHOLD: 0.8, "strategy.or.ternary": True}),
+    Variant("threshold=adaptive", "akd+er+or", {THRESHOLD: "adaptive"}),
+    Variant("threshold=prior", "akd+er+or", {THRESHOLD: "prior"}),
     Variant("other=negative", "akd+er+or", {"strategy.er.other_classes": "negative"}),
     Variant("other=ignore", "akd+er+or", {"strategy.er.other_classes": "ignore"}),
-    Variant("replay=concat", "akd+er+or", CONCAT),
+    Variant("replay=paired", "akd+er+or", PAIRED),
     Variant("selection=herding", "akd+er+or", {"strategy.er.selection": "herding"}),
     Variant("memory=4 a class", "akd+er+or", {"memory.budget": {"per_class": 4}}),
     Variant("memory=20 a class", "akd+er+or", {"memory.budget": {"per_class": 20}}),
     Variant(WITHOUT_OR, "akd+er"),
 ]
-COMBINED = [  # a second round, around what helped in the first
-    Variant("er+or, soft", "er+or", SOFT),
-    Variant("er+or, prior", "er+or", PRIOR),
-    Variant("soft, gamma=0", "akd+er+or", {**SOFT, "strategy.akd.gamma": 0.0}),
-    Variant("soft, decay=0", "akd+er+or", {**SOFT, "strategy.akd.decay": 0.0}),
-    Variant("soft, decay_on=positive", "akd+er+or", {**SOFT, "strategy.akd.decay_on": "positive"}),
-    Variant("soft, current=ignore", "akd+er+or", {**SOFT, CURRENT: "ignore"}),
-    Variant("soft, replay=concat", "akd+er+or", {**SOFT, **CONCAT}),
-    Variant("prior, gamma=0", "akd+er+or", {**PRIOR, "strategy.akd.gamma": 0.0}),
-    Variant("er, concat", "er", CONCAT),
-    Variant("lwf+er, concat", "lwf+er", CONCAT),
-    Variant("akd+er, concat", "akd+er", CONCAT),
-    Variant("er+or, soft, concat", "er+or", {**SOFT, **CONCAT}),
-]
 POLICIES = [
     Variant(f"{strategy}, {policy}", strategy, {CURRENT: policy})
     for strategy in ("er", "er+or", "akd+er+or")
     for policy in ("negative", "ignore", "refresh")
+]
+REPLAY_MODES = [
+    Variant("er, paired", "er", PAIRED),
+    Variant("lwf+er, paired", "lwf+er", PAIRED),
+    Variant("akd+er, paired", "akd+er", PAIRED),
+]
+HARD = [
+    Variant("er+or, threshold=0.8", "er+or", {THRESHOLD: 0.8}),
+    Variant("er+or, prior", "er+or", {THRESHOLD: "prior"}),
 ]
 REFERENCES = [Variant("finetune", "finetune"), Variant("lwf+er", "lwf+er"), Variant("joint", "joint")]
 IDENTITY = Variant("er+identity", "er+identity")
@@ -120,7 +115,8 @@ def tuning_jobs(out: Path, seeds: Sequence[int]) -> list[Job]:
         for stream in TUNING:
             control = [IDENTITY] if stream.overrides.get("stream.assignment") is None else []
             variants = {
-                variant.name: variant for variant in (*AROUND_BASE, *COMBINED, *POLICIES, *control, *REFERENCES)
+                variant.name: variant
+                for variant in (*AROUND_BASE, *REPLAY_MODES, *POLICIES, *HARD, *control, *REFERENCES)
             }
             jobs += [Job(stream, variant, seed, out / "tune") for variant in variants.values()]
     return jobs
@@ -138,9 +134,11 @@ def tables(out: Path, seeds: Sequence[int]) -> dict[str, str]:
     tuning, ladder = frame(tuning_jobs(out, seeds)), frame(ladder_jobs(out, seeds))
     for stream in TUNING:
         runs = _of(tuning, stream)
-        found[f"sensitivity {stream.name}"] = table(_named(runs, [*AROUND_BASE, *COMBINED]), BASE, OUTCOME)
+        found[f"sensitivity {stream.name}"] = table(
+            _named(runs, [*AROUND_BASE, *REPLAY_MODES, *REFERENCES]), BASE, OUTCOME
+        )
         found[f"policies {stream.name}"] = table(
-            _named(runs, [*POLICIES, IDENTITY, *REFERENCES]), "er, negative", MEMORY
+            _named(runs, [*POLICIES, *HARD, IDENTITY, *REFERENCES]), "er, negative", MEMORY
         )
     for stream in LADDER_STREAMS:
         found[f"ladder {stream.name}"] = table(_of(ladder, stream), "lwf+er", OUTCOME)

@@ -96,7 +96,7 @@ class Composition:
         self.spec = spec
         self.given = dict(options or {})
         classes = _parts(spec)
-        self.parts = _with_options(classes, self.given, _part_defaults(spec))
+        self.parts = _with_options(classes, self.given)
         self.name = "+".join(_name(strategy_class(part)) for part in _split(spec))
         names = [_name(kind) for kind in classes]
         if len(set(names)) < len(names):
@@ -200,11 +200,6 @@ def _parts(spec: str) -> list[type[Strategy]]:
     return [part for kind in named for part in (map(strategy_class, kind.made_of) if kind.made_of else (kind,))]
 
 
-def _part_defaults(spec: str) -> dict[str, Any]:
-    """Defaults that the named strategies set for the parts they are made of."""
-    return {key: value for part in _split(spec) for key, value in strategy_class(part).part_defaults.items()}
-
-
 def _located(part: str) -> str:
     path, colon, name = part.rpartition(":")
     return f"{Path(path).resolve()}{colon}{name}" if ".py" in part else part
@@ -219,16 +214,13 @@ def _accepts(kind: type[Strategy], key: str) -> bool:
     return option in kind.Options.model_fields and part in ("", _name(kind))
 
 
-def _with_options(
-    classes: Sequence[type[Strategy]], options: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> list[Strategy]:
-    """The parts with their options; those for one part win over those for every part, which win over `defaults`."""
+def _with_options(classes: Sequence[type[Strategy]], options: dict[str, Any]) -> list[Strategy]:
     for key in options:
         if not any(_accepts(kind, key) for kind in classes):
             raise StrategyError(_unknown_option(key, classes))
     parts = []
     for kind in classes:
-        general_first = [*defaults.items(), *sorted(options.items(), key=lambda item: "." in item[0])]
+        general_first = sorted(options.items(), key=lambda item: "." in item[0])
         own = {key.rpartition(".")[2]: value for key, value in general_first if _accepts(kind, key)}
         try:
             parts.append(kind(kind.Options(**own)))

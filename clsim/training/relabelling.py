@@ -19,20 +19,17 @@ from clsim.training.replay import Replay
 Floats = NDArray[np.float32]
 
 
-def relabel(scores: Floats, thresholds: Floats, soft: bool = False, ternary: bool = False) -> Floats:
+def relabel(scores: Floats, thresholds: Floats, ternary: bool = False) -> Floats:
     """Labels from scores: 1 where the score is above the threshold, else 0.
 
     Args:
         scores: probabilities, float32 [n, k].
         thresholds: float32 [k], one a class; above 1 every label is 0.
-        soft: keep the score itself as the label.
         ternary: leave scores between 1 - threshold and threshold unknown (-1).
 
     Returns:
         float32 [n, k].
     """
-    if soft:
-        return scores.astype(np.float32)
     labels = (scores > thresholds).astype(np.float32)
     if ternary:
         labels[(scores <= thresholds) & (scores >= 1 - thresholds)] = UNKNOWN
@@ -71,11 +68,12 @@ class OnlineRelabelling(SupervisedPlugin):
     is from.
 
     Args:
-        threshold: a probability; "adaptive": per class the break-even threshold on a tenth of the task's images that is
-            held out from training; "prior": the score above which a share n_c / images seen so far lies. Thresholds
-            stay with their class. DECIDED, all three: the paper only says that confident predictions become labels.
+        threshold: "none" keeps the probability as the label; a probability; "adaptive": per class the break-even
+            threshold on a tenth of the task's images that is held out from training; "prior": the score above which a
+            share n_c / images seen so far lies. Thresholds stay with their class. DECIDED, all four: the paper only
+            says that confident predictions become labels.
         fallback: threshold of classes for which "adaptive" has no positive held out.
-        soft, ternary: see `relabel`.
+        ternary: see `relabel`.
         tasks: column range [start, stop) of each task.
         new_model: makes a network of the run's architecture, to load a saved one into.
         seed: the run's seed.
@@ -83,9 +81,8 @@ class OnlineRelabelling(SupervisedPlugin):
 
     def __init__(
         self,
-        threshold: float | Literal["adaptive", "prior"],
+        threshold: float | Literal["none", "adaptive", "prior"],
         fallback: float,
-        soft: bool,
         ternary: bool,
         tasks: tuple[tuple[int, int], ...],
         new_model: Callable[[], MultiLabelNet],
@@ -94,7 +91,6 @@ class OnlineRelabelling(SupervisedPlugin):
         super().__init__()
         self.threshold = threshold
         self.fallback = fallback
-        self.soft = soft
         self.ternary = ternary
         self.tasks = tasks
         self.new_model = new_model
@@ -145,12 +141,14 @@ class OnlineRelabelling(SupervisedPlugin):
             self.thresholds[start:seen] = break_even(scores, held_out, self.fallback)
 
     def _labels(self, scores: Floats, columns: tuple[int, int]) -> Floats:
+        if self.threshold == "none":
+            return scores.astype(np.float32)
         thresholds = self.thresholds[slice(*columns)]
         if self.threshold == "prior":
             share = np.clip(self.positives[slice(*columns)] / max(1, self.rows_seen), 0, 1)
             quantiles = [np.quantile(column, 1 - part) for column, part in zip(scores.T, share, strict=True)]
             thresholds = np.array(quantiles, dtype=np.float32)
-        return relabel(scores, thresholds, self.soft, self.ternary)
+        return relabel(scores, thresholds, self.ternary)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -6,7 +6,7 @@ combine (`lwf+er`) when no two claim the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,7 +68,6 @@ class Strategy:
         needs: claims that another part of the composition must make.
         made_of: names of the parts this strategy stands for (`rebll`); it then has nothing of its own.
         restarts: every task trains a freshly initialised network.
-        part_defaults: options of its parts that differ from their own defaults, as {"er.current_classes": "ignore"}.
         control: what this part knows that a method may not, as reports name it; "" for a method. It may then read
             `Context.samples`.
     """
@@ -78,7 +77,6 @@ class Strategy:
     needs: ClassVar[frozenset[str]] = frozenset()
     made_of: ClassVar[tuple[str, ...]] = ()
     restarts: ClassVar[bool] = False
-    part_defaults: ClassVar[Mapping[str, Any]] = {}
     control: ClassVar[str] = ""
 
     class Options(Options):
