@@ -63,7 +63,7 @@ def test_scenarios_and_strategies_are_listed(clsim_command) -> None:
     for name in ("er", "finetune", "joint", "lwf"):
         assert f"\n{name} " in listed
     assert "strategy.er.replay" in clsim_command("strategies", "er")[1]
-    assert "paired | concat" in clsim_command("strategies", "er")[1]
+    assert "concat | paired" in clsim_command("strategies", "er")[1]
 
 
 def test_run_and_report(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:

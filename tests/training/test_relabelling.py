@@ -31,9 +31,8 @@ def test_scores_above_the_threshold_become_one_and_the_rest_zero() -> None:
     np.testing.assert_array_equal(relabel(scores, thresholds), [[1, 0], [0, 1]])
 
 
-def test_soft_labels_are_the_scores_and_ternary_ones_leave_the_middle_unknown() -> None:
+def test_ternary_labels_leave_the_middle_unknown() -> None:
     scores, thresholds = np.array([[0.9], [0.5], [0.1]], dtype=np.float32), np.array([0.8], dtype=np.float32)
-    np.testing.assert_array_equal(relabel(scores, thresholds, soft=True), scores)
     np.testing.assert_array_equal(relabel(scores, thresholds, ternary=True), [[1], [UNKNOWN], [0]])
 
 
@@ -73,7 +72,7 @@ def test_given_labels_never_change_and_classes_to_come_are_never_touched(
 
 def test_labels_given_beside_the_diagonal_are_kept_too(build: Any, learn: Any) -> None:
     """Where the stream shows all classes nothing is left to relabel."""
-    template = learn(build("er+or", options={"soft": True}, overrides={"labels.visible": "full"}))
+    template = learn(build("er+or", overrides={"labels.visible": "full"}))
     memory = memory_of(template)
     np.testing.assert_array_equal(memory.labels, template.benchmark.train_rows.targets(memory.rows).numpy())
     assert (memory.provenance == GIVEN).all()
@@ -92,7 +91,7 @@ def test_each_block_is_told_by_the_model_of_its_task(build: Any, learn: Any) -> 
             self.scores.append(strategy.probabilities(strategy.model, strategy.benchmark.train_rows, rows))
 
     keep = Keep()
-    memory = memory_of(learn(build("er+or", options={"soft": True}, last=[keep])))
+    memory = memory_of(learn(build("er+or", last=[keep])))
     for stored in range(3):
         rows = memory.stored_by == stored
         for task, (start, stop) in enumerate(TASKS):
@@ -148,6 +147,24 @@ def test_relabelling_leaves_mode_and_generators_alone(build: Any, learn: Any, sa
     template = learn(build("er+or", options={"threshold": 0.999, "ternary": True, **ignored}))
     assert (memory_of(template).labels == UNKNOWN).any()
     assert same_weights(template, learn(build("er", options=ignored)))
+
+
+@pytest.mark.parametrize("threshold", ["none", 0.8, "adaptive", "prior"])
+def test_a_class_without_an_exemplar_is_relabelled_like_the_others(build: Any, learn: Any, threshold: Any) -> None:
+    """One random row a class: some class has no positive in the memory."""
+    options, overrides = {"threshold": threshold, "selection": "random"}, {"memory.budget.per_class": 1}
+    template = learn(build("rebll", options=options, overrides=overrides))
+    memory = memory_of(template)
+    positives = [(memory.labels[memory.stored_by == t, slice(*TASKS[t])] == 1).sum(axis=0) for t in range(3)]
+    assert (np.concatenate(positives) == 0).any(), positives
+    assert (memory.labels != UNKNOWN).all()
+    assert all(bool(value.isfinite().all()) for value in template.model.state_dict().values())
+
+
+def test_ternary_labels_need_a_threshold() -> None:
+    with pytest.raises(StrategyError, match=r"ternary needs a threshold, such as 0\.8"):
+        Composition("er+or", {"ternary": True})
+    assert Composition("er+or", {"ternary": True, "threshold": 0.8}).options()["or"]["ternary"]
 
 
 def test_or_alone_is_refused_by_name() -> None:

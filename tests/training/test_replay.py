@@ -70,7 +70,7 @@ def test_paired_adds_as_many_memory_rows_as_there_are_new_ones(batches_of: Any) 
 
 
 def test_paired_draws_other_rows_at_each_step(batches_of: Any) -> None:
-    drawn = [tuple(b["rows"][b["replayed"]].tolist()) for b in batches_of() if b["task"]]
+    drawn = [tuple(b["rows"][b["replayed"]].tolist()) for b in batches_of(replay="paired") if b["task"]]
     assert len(set(drawn)) == len(drawn)
 
 
