@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clsim.errors import ClsimError
+from clsim.errors import ClsimError, did_you_mean
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
@@ -181,6 +181,38 @@ def report(
     from clsim.experiment.report import write_report
 
     typer.echo(f"report: {write_report(folder, out)}")
+
+
+@app.command("make-dataset")
+def make_dataset(
+    name: Annotated[str, typer.Argument(help="digits, or a data set you have: voc, coco, manifest", metavar="NAME")],
+    format: Annotated[str, typer.Option("--format", help="layout of the folder: voc, coco or manifest")],
+    out: Annotated[Path, typer.Option("--out", help="folder to write; it must be empty or new")],
+    size: Annotated[int, typer.Option("--size", help="side of the images in pixels")] = 32,
+    settings: Annotated[
+        list[str], typer.Option("--set", help="option of the data set: dataset.train=200", metavar="KEY=VALUE")
+    ] = [],  # noqa: B006
+) -> None:
+    """Write a data set as a folder of JPEG files and annotations, for clsim and for other tools."""
+    from clsim.data.export import WRITERS
+    from clsim.scenario import open_dataset
+
+    if format not in WRITERS:
+        hint = did_you_mean(format, WRITERS)
+        raise ClsimError(f"--format: given {format!r}, allowed: {', '.join(WRITERS)}{hint}")
+    if out.is_dir() and any(out.iterdir()):
+        raise ClsimError(f"{out}: there already and not empty; name another folder")
+    source = open_dataset(name, settings)
+    written = WRITERS[format](source, out, size)
+    typer.echo(f"written: {written}; in a scenario:")
+    typer.echo(f"dataset: {json.dumps(_as_dataset(format, written, source.class_names))}")
+
+
+def _as_dataset(format: str, written: Path, class_names: Sequence[str]) -> dict[str, Any]:
+    if format == "manifest":
+        return {"name": format, "file": str(written.absolute()), "label_columns": "rest"}
+    own = {"class_names": list(class_names)} if format == "voc" else {}
+    return {"name": format, "root": str(written.absolute()), **own}
 
 
 @data_app.command("check")

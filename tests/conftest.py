@@ -16,7 +16,7 @@ import torch
 
 import clsim
 from clsim.data.digits import Digits, DigitsConfig
-from clsim.data.export import write_voc
+from clsim.data.export import write_coco, write_voc
 from clsim.data.voc import VOC_CLASSES
 from clsim.scenario import Scenario, load_scenario
 
@@ -83,20 +83,36 @@ def voc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shipped_in_small(voc_folder: Path) -> Callable[[str], dict[str, Any]]:
+def coco_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 2014 and 2017, small stand-ins for COCO of eighty classes, and ids.txt; to be read only."""
+    home = tmp_path_factory.mktemp("coco")
+    for year in (2014, 2017):
+        options: dict[str, Any] = {"categories": 80, "frequency": "uniform", "labels_per_scene": (4, 5)}
+        write_coco(
+            Digits(DigitsConfig(name="digits", train=120, test=80, seed=year, **options)), home / str(year), 32, year
+        )
+    (home / "ids.txt").write_text("".join(f"{number}\n" for number in range(1, 111)))
+    return home
+
+
+@pytest.fixture(scope="session")
+def shipped_in_small(voc_folder: Path, coco_folder: Path) -> Callable[[str], dict[str, Any]]:
     """Name of a shipped scenario -> overrides with which it plans and runs in a second or two, from generated data."""
 
     def overrides(name: str) -> dict[str, Any]:
         dataset = load_scenario(name).config.dataset
         if dataset.name == "digits":
             return {"dataset.train": 120, "dataset.test": 60}
-        assert dataset.name == "voc"
-        ids = {} if dataset.ids is None else {"dataset.ids": str(voc_folder / "ids.txt")}
+        if dataset.name == "voc":
+            root, ids = voc_folder / "VOCdevkit", voc_folder / "ids.txt"
+        else:
+            assert dataset.name == "coco"
+            root, ids = coco_folder / dataset.train.removeprefix("train"), coco_folder / "ids.txt"
         return {
-            "dataset.root": str(voc_folder / "VOCdevkit"),
+            "dataset.root": str(root),
             "training.model": {"name": "tiny-resnet", "image_size": 32},
             "training.precision": "float32",
-            **ids,
+            **({} if dataset.ids is None else {"dataset.ids": str(ids)}),
         }
 
     return overrides

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from clsim import cli
-from clsim.scenario import StreamPlan, load_scenario
+from clsim.scenario import StreamPlan, load_scenario, shipped_scenarios
+
+MAKE = ["make-dataset", "--out", "out", "--format"]
 
 
 @pytest.fixture
@@ -149,6 +151,12 @@ def test_data_check_of_a_folder_without_images_counts_and_ends_with_2(
         (["compare", "digits-b0c2", "--strategies", "er", "--seeds", "1,x"], "--seeds 1,x: expected whole numbers"),
         (["strategies", "nope"], "unknown strategy 'nope'"),
         (["report", "nowhere"], "nowhere"),
+        ([*MAKE, "cocoo", "digits"], "--format: given 'cocoo', allowed: voc, coco, manifest, did you mean 'coco'?"),
+        ([*MAKE, "voc", "digit"], "dataset.name: given 'digit', allowed: digits, voc, coco, manifest, did you"),
+        ([*MAKE, "voc", "digits", "--size", "8"], "image size 8 is not allowed, only 28..64"),
+        ([*MAKE, "voc", "digits", "--set", "dataset.trian=8"], "--set dataset.trian=8: dataset.trian: unknown key"),
+        ([*MAKE, "voc", "digits", "--set", "dataset.classes=[a]"], "dataset.classes: says what is streamed"),
+        ([*MAKE, "voc", "digits", "--set", "training.epochs=2"], "training.epochs: says what is streamed"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(
@@ -172,6 +180,23 @@ def test_all_problems_of_a_file_come_at_once_with_their_lines(clsim_command, tmp
     assert f"{path}:3: memory.budgt: unknown key, did you mean 'budget'" in err
     assert "dataset: required key is missing" in err
     assert "training: required key is missing" in err
+
+
+def test_a_written_data_set_is_never_overwritten_and_pastes_into_a_scenario(clsim_command, tmp_path: Path) -> None:
+    digits_text = shipped_scenarios()["digits-b0c2"].read_text(encoding="utf-8")
+    few = ("--set", "dataset.train=40", "--set", "dataset.test=20")
+    plans = set()
+    for format in ("voc", "coco", "manifest"):
+        arguments = ("make-dataset", "digits", "--format", format, "--out", tmp_path / format, *few)
+        code, out, err = clsim_command(*arguments)
+        assert (code, err) == (0, "")
+        (line,) = [line for line in digits_text.splitlines() if line.startswith("dataset:")]
+        (tmp_path / "mine.yaml").write_text(digits_text.replace(line, out.splitlines()[-1]))
+        plans.add(json.loads(clsim_command("plan", tmp_path / "mine.yaml", "--json")[1])["sha256"])
+        code, _, err = clsim_command(*arguments)
+        assert (code, err) == (2, f"{tmp_path / format}: there already and not empty; name another folder\n")
+    plans.add(json.loads(clsim_command("plan", "digits-b0c2", "--json", *few)[1])["sha256"])
+    assert len(plans) == 1
 
 
 def python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

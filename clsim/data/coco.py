@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from clsim.data.image_cache import Resize
 from clsim.data.image_files import ImageFiles
@@ -29,6 +30,7 @@ PARSER_VERSION = 1  # of the cached labels
 
 _DOWNLOADS = "http://images.cocodataset.org"
 _OFFICIAL_SPLITS = ("train2014", "val2014", "train2017", "val2017")
+_SPLIT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _MOST_PROBLEMS = 10
 
 
@@ -41,10 +43,10 @@ class CocoConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     )
     train: str = Field(
         "train2014",
-        pattern=r"^[\w.-]+$",
+        pattern=_SPLIT,
         description="split to train on: annotations/instances_{split}.json and the folder of its images",
     )
-    test: str = Field("val2014", pattern=r"^[\w.-]+$", description="split to test on")
+    test: str = Field("val2014", pattern=_SPLIT, description="split to test on")
     ids: str | None = Field(
         None,
         description="file with one image id a line: only these training images (COCO-MLT); relative to the scenario",
@@ -54,7 +56,7 @@ class CocoConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     @model_validator(mode="after")
     def _two_splits(self) -> CocoConfig:
         if self.train == self.test:
-            raise ValueError(f"train and test are both {self.train}; allowed: two different splits")
+            raise PydanticCustomError("same_split", "allowed: another split than train", {"below": ("test",)})
         return self
 
 
@@ -277,6 +279,10 @@ def _first(problems: Iterator[str]) -> list[str]:
 
 def _rows_of_ids(file: Path, ids: NDArray[np.int64], split: str) -> NDArray[np.int64]:
     """Rows of `ids` [N] that the file names, int64, ascending; one id a line, empty lines and # comments apart."""
+    if not file.is_file():
+        raise Unplannable(
+            ("dataset", "ids"), f"{file}: no such file; give --set dataset.ids=FILE, with one image id a line"
+        )
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:

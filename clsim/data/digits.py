@@ -85,6 +85,14 @@ class Digits:
         """True labels, int8 [N, C], 1 present, 0 absent; read-only."""
         return _labels(self.config, split)
 
+    def boxes(self, split: Split) -> NDArray[np.float64]:
+        """Left, top, width and height in 0..1 of each class's digit, float64 [N, C, 4]; NaN where it is absent."""
+        scenes = draw_scenes(self.config, split)
+        boxes = np.full((*self.labels(split).shape, 4), np.nan)
+        scene, slot = np.nonzero(scenes.classes >= 0)
+        boxes[scene, scenes.classes[scene, slot]] = scenes.boxes[scene, slot][:, [0, 1, 2, 2]]
+        return boxes
+
     def images(self, split: Split, size: int) -> NDArray[np.uint8]:
         """All scenes, uint8 [N, 3, size, size], RGB, 0..255; read-only. `size` is within 28..64."""
         self.check_size(size)

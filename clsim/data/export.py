@@ -1,28 +1,41 @@
-"""Any image source written as a folder of a well-known layout, to be read back by clsim or by other tools."""
+"""Any image source written as a folder of a well-known layout, to be read back by clsim or by other tools.
+
+Training images are numbered from 1 and test images on from there, in the order of the source's rows. What is written
+appears whole, by renaming, and never over something that is there.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import math
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clsim.data.source import ImageSource, Split
+from clsim.data.source import BoxedSource, ImageSource, Split
 from clsim.errors import ScenarioError
 
 FLAGS = {1: " 1", 0: "-1", -1: " 0"}
 """Class files: present, absent, only difficult objects; which is how VOC says that nobody is asked to know."""
-SPLIT_NAMES: dict[Split, str] = {"train": "trainval", "test": "test"}
+CELLS = {1: "1", 0: "0", -1: ""}
+VOC_SPLITS: dict[Split, str] = {"train": "trainval", "test": "test"}
+COCO_SPLITS: dict[Split, str] = {"train": "train", "test": "val"}
 
 
 def write_voc(source: ImageSource, folder: Path, size: int, year: int = 2007) -> Path:
     """Write `folder/VOC<year>` in the layout of PASCAL VOC: JPEGImages, Annotations, ImageSets/Main.
 
-    The training images become the split trainval, numbered from 000001, and the test images the split test, numbered
-    on. A label 1 is one object, a label -1 (not annotated) one difficult object; boxes are the whole image, because a
-    source knows none. The year's folder appears whole, by renaming.
+    The splits are trainval and test. A label 1 is one object, a label -1 (not annotated) one difficult object; a box
+    is the whole image where the source knows none.
 
     Args:
         source: images and labels; its class names must be usable as file names.
@@ -33,60 +46,192 @@ def write_voc(source: ImageSource, folder: Path, size: int, year: int = 2007) ->
         `folder`, to be given as `dataset.root` together with `dataset.class_names`.
 
     Raises:
-        ScenarioError: the year's folder is there already, or cannot be written.
+        ScenarioError: the year's folder is there already, or cannot be written; a class name that no file can have.
     """
-    target = folder / f"VOC{year}"
-    if target.exists():
-        raise ScenarioError([f"{target}: there already; name another folder"])
+    if unfit := [name for name in source.class_names if "/" in name or name != name.strip()]:
+        raise ScenarioError([f"class {unfit[0]!r}: VOC's files are called after classes; no slash, no space around it"])
+    with _appearing(source, folder / f"VOC{year}", size) as home:
+        main = home / "ImageSets" / "Main"
+        for path in (home / "JPEGImages", home / "Annotations", main):
+            path.mkdir(parents=True)
+        for split, first in _first_numbers(source).items():
+            labels, boxes = source.labels(split), _boxes(source, split)
+            ids = [f"{number:06d}" for number in range(first, first + len(labels))]
+            _save_images([home / "JPEGImages" / f"{image}.jpg" for image in ids], source.images(split, size))
+            for image, row, places in zip(ids, labels, boxes, strict=True):
+                text = _voc_annotation(image, source.class_names, row, places, size, year)
+                (home / "Annotations" / f"{image}.xml").write_text(text, encoding="utf-8")
+            listed = VOC_SPLITS[split]
+            (main / f"{listed}.txt").write_text("".join(f"{image}\n" for image in ids), encoding="utf-8")
+            for name, column in zip(source.class_names, labels.T, strict=True):
+                lines = [f"{image} {FLAGS[int(label)]}\n" for image, label in zip(ids, column, strict=True)]
+                (main / f"{name}_{listed}.txt").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def write_coco(source: ImageSource, folder: Path, size: int, year: int = 2014) -> Path:
+    """Write a folder in the layout of COCO: annotations/instances_{split}.json and the splits train<year>, val<year>.
+
+    A label 1 is one annotation with box, area and a rectangle as polygon; a box is the whole image where the source
+    knows none. Ids of categories are 1 to C in the source's order.
+
+    Args:
+        source: images and labels; every label must be known, because COCO has no place for what is not.
+        folder: becomes COCO's folder; an empty one may be there.
+        size: side of the images in pixels.
+
+    Returns:
+        `folder`, to be given as `dataset.root`.
+
+    Raises:
+        ScenarioError: the folder is not empty or cannot be written; there are labels -1.
+    """
+    if unknown := sum(int((source.labels(split) == -1).sum()) for split in COCO_SPLITS):
+        raise ScenarioError([f"{unknown} labels are unknown, which COCO's annotations cannot say; write a manifest"])
+    categories = [
+        {"supercategory": "thing", "id": number, "name": name}
+        for number, name in enumerate(source.class_names, start=1)
+    ]
+    with _appearing(source, folder, size) as home:
+        (home / "annotations").mkdir(parents=True)
+        for split, first in _first_numbers(source).items():
+            listed = f"{COCO_SPLITS[split]}{year}"
+            (home / listed).mkdir()
+            images = [_coco_image(number, listed, size) for number in range(first, first + len(source.labels(split)))]
+            _save_images([home / listed / image["file_name"] for image in images], source.images(split, size))
+            content = {
+                "info": {"description": "written by clsim", "version": "1.0", "year": year, "contributor": ""},
+                "licenses": [{"id": 1, "name": "unknown", "url": ""}],
+                "images": images,
+                "annotations": _coco_annotations(source, split, first, size),
+                "categories": categories,
+            }
+            text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+            (home / "annotations" / f"instances_{listed}.json").write_text(text, encoding="utf-8")
+    return folder
+
+
+def write_manifest(source: ImageSource, folder: Path, size: int) -> Path:
+    """Write `folder/manifest.csv`, with one column for each class, and the images beside it.
+
+    Args:
+        source: images and labels; 1, 0 and -1 become 1, 0 and an empty cell.
+        folder: an empty one may be there.
+        size: side of the images in pixels.
+
+    Returns:
+        The table, to be given as `dataset.file` together with `dataset.label_columns: rest`.
+
+    Raises:
+        ScenarioError: the folder is not empty or cannot be written; a class is called like another column.
+    """
+    columns = ("path", "split")
+    if taken := [name for name in source.class_names if name in columns]:
+        raise ScenarioError([f"class {taken[0]!r}: a manifest has a column of that name already"])
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow([*columns, *source.class_names])
+    with _appearing(source, folder, size) as home:
+        for split, first in _first_numbers(source).items():
+            labels = source.labels(split)
+            (home / "images" / split).mkdir(parents=True)
+            names = [f"images/{split}/{number:06d}.jpg" for number in range(first, first + len(labels))]
+            _save_images([home / name for name in names], source.images(split, size))
+            for name, row in zip(names, labels, strict=True):
+                writer.writerow([name, split, *(CELLS[int(label)] for label in row)])
+        (home / "manifest.csv").write_text(table.getvalue(), encoding="utf-8")
+    return folder / "manifest.csv"
+
+
+WRITERS = {"voc": write_voc, "coco": write_coco, "manifest": write_manifest}
+
+
+@contextmanager
+def _appearing(source: ImageSource, target: Path, size: int) -> Iterator[Path]:
+    """A folder to write into, which becomes `target` at the end, or nothing."""
     source.check_size(size)
-    part = folder / f".VOC{year}.{os.getpid()}.part"
+    target = Path(os.path.abspath(target))  # "." has no name to put a suffix to
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ScenarioError([f"{target}: there already and not empty; name another folder"])
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        _write(source, part, size, year)
+        part.mkdir(parents=True)
+        yield part
         os.replace(part, target)
     except OSError as error:
         raise ScenarioError([f"{target}: cannot be written: {error.strerror or error}"]) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return folder
 
 
-def _write(source: ImageSource, home: Path, size: int, year: int) -> None:
+def _first_numbers(source: ImageSource) -> dict[Split, int]:
+    return {"train": 1, "test": 1 + len(source.labels("train"))}
+
+
+def _save_images(paths: list[Path], images: NDArray[np.uint8]) -> None:
     from PIL import Image
 
-    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (home / name).mkdir(parents=True)
-    names, first = source.class_names, 1
-    for split, split_name in SPLIT_NAMES.items():
-        labels, images = source.labels(split), source.images(split, size)
-        ids = [f"{number:06d}" for number in range(first, first + len(labels))]
-        first += len(labels)
-        for image, row, pixels in zip(ids, labels, images, strict=True):
-            # Full chroma: most of what tells an 8-pixel digit by its ink is colour.
-            picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-            picture.save(home / "JPEGImages" / f"{image}.jpg", quality=95, subsampling=0)
-            objects = [(name, int(label)) for name, label in zip(names, row, strict=True) if label != 0]
-            text = _annotation(image, objects, size, year)
-            (home / "Annotations" / f"{image}.xml").write_text(text, encoding="utf-8")
-        main = home / "ImageSets" / "Main"
-        (main / f"{split_name}.txt").write_text("".join(f"{image}\n" for image in ids), encoding="utf-8")
-        for column, name in enumerate(names):
-            lines = [f"{image} {FLAGS[int(label)]}\n" for image, label in zip(ids, labels[:, column], strict=True)]
-            (main / f"{name}_{split_name}.txt").write_text("".join(lines), encoding="utf-8")
+    for path, pixels in zip(paths, images, strict=True):
+        # Full chroma: most of what tells an 8-pixel digit by its ink is colour.
+        picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+        picture.save(path, "JPEG", quality=95, subsampling=0)
 
 
-def _annotation(image: str, objects: list[tuple[str, int]], size: int, year: int) -> str:
-    box = f"<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{size}</xmax><ymax>{size}</ymax></bndbox>"
+def _boxes(source: ImageSource, split: Split) -> NDArray[np.float64]:
+    """Left, top, width and height of every class in every image, in 0..1, float64 [N, C, 4]."""
+    whole = np.array([0.0, 0.0, 1.0, 1.0])
+    known = (
+        source.boxes(split) if isinstance(source, BoxedSource) else np.full((*source.labels(split).shape, 4), np.nan)
+    )
+    return np.where(np.isnan(known), whole, known)
+
+
+def _voc_annotation(
+    image: str, names: tuple[str, ...], labels: NDArray[np.int8], boxes: NDArray[np.float64], size: int, year: int
+) -> str:
     lines = [
         "<annotation>",
         f"\t<folder>VOC{year}</folder>",
         f"\t<filename>{image}.jpg</filename>",
         f"\t<size><width>{size}</width><height>{size}</height><depth>3</depth></size>",
         "\t<segmented>0</segmented>",
-        *(
-            f"\t<object><name>{escape(name)}</name><pose>Unspecified</pose><truncated>0</truncated>"
-            f"<difficult>{int(label < 0)}</difficult>{box}</object>"
-            for name, label in objects
-        ),
-        "</annotation>",
     ]
-    return "\n".join(lines) + "\n"
+    for column in np.flatnonzero(labels):
+        left, top, width, height = boxes[column]
+        sides = {  # pixels are counted from 1, and the last one is inside
+            "xmin": math.floor(left * size) + 1,
+            "ymin": math.floor(top * size) + 1,
+            "xmax": math.ceil((left + width) * size),
+            "ymax": math.ceil((top + height) * size),
+        }
+        box = "".join(f"<{side}>{pixel}</{side}>" for side, pixel in sides.items())
+        lines.append(
+            f"\t<object><name>{escape(names[column])}</name><pose>Unspecified</pose><truncated>0</truncated>"
+            f"<difficult>{int(labels[column] < 0)}</difficult><bndbox>{box}</bndbox></object>"
+        )
+    return "\n".join([*lines, "</annotation>"]) + "\n"
+
+
+def _coco_image(number: int, split: str, size: int) -> dict[str, Any]:
+    file = f"COCO_{split}_{number:012d}.jpg" if split.endswith("2014") else f"{number:012d}.jpg"
+    return {"license": 1, "file_name": file, "height": size, "width": size, "id": number, "date_captured": ""}
+
+
+def _coco_annotations(source: ImageSource, split: Split, first: int, size: int) -> list[dict[str, Any]]:
+    boxes = _boxes(source, split) * size
+    annotations = []
+    for row, column in zip(*np.nonzero(source.labels(split) == 1), strict=True):
+        left, top, width, height = (round(float(side), 2) for side in boxes[row, column])
+        right, bottom = round(left + width, 2), round(top + height, 2)
+        annotations.append(
+            {
+                "id": len(source.class_names) * (first + int(row)) + int(column),  # of no other split
+                "image_id": first + int(row),
+                "category_id": int(column) + 1,
+                "bbox": [left, top, width, height],
+                "area": round(width * height, 4),
+                "segmentation": [[left, top, right, top, right, bottom, left, bottom]],
+                "iscrowd": 0,
+            }
+        )
+    return annotations

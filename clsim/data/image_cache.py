@@ -140,7 +140,6 @@ def _build(part: IO[bytes], path: Path, files: Sequence[Path], size: int, resize
     _check_room(path.parent, start + int(np.prod(shape)) - os.fstat(part.fileno()).st_size)
     checksums = _intact(part, progress, bytes_a_chunk)
     part.seek(start + len(checksums) * bytes_a_chunk)
-    part.truncate()
     cores = len(os.sched_getaffinity(0))
     log.info("decoding %d images to %d px, once, in %s", len(files), size, path)
     with ThreadPoolExecutor(cores) as pool:  # Pillow decodes outside the interpreter lock

@@ -49,8 +49,7 @@ def cached_labels(identity: object, files: Sequence[Path], parse: Callable[[], A
     arrays = _read(entry, state)
     if arrays is None:
         arrays = parse()
-        if state_digest(paths, "labels", FORMAT) == state:  # else nobody knows which version was parsed
-            _write(entry, state, arrays)
+        _write(entry, state, arrays)  # under the state before parsing: stale at once if a file changed meanwhile
     for array in arrays.values():
         array.flags.writeable = False
     return arrays

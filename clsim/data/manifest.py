@@ -10,7 +10,7 @@ present or absent, because a list has no place for what is not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -69,24 +69,25 @@ class ManifestConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
 
     @model_validator(mode="after")
-    def _consistent(self) -> ManifestConfig:
+    def _one_form(self) -> ManifestConfig:
         if self.file is None and (self.train_file is None or self.test_file is None):
             raise _misplaced((), "no table is named; allowed: file, or train_file and test_file")
         if self.label_columns is None and self.label_list is None:
             raise _misplaced((), "no labels are named; allowed: label_columns or label_list")
         excluded = {
-            "file": (self.file, ["train_file", "test_file"]),
-            "label_list": (self.label_list, ["label_columns"]),
-            "train_file and test_file": (
-                self.train_file,
-                ["split_column", "train_splits", "test_splits", "other_splits"],
-            ),
-            "label_columns": (self.label_columns, ["separator", "empty_list", "vocabulary"]),
+            "file": ["train_file", "test_file"],
+            "train_file": ["split_column", "train_splits", "test_splits", "other_splits"],
+            "label_list": ["label_columns"],
+            "label_columns": ["separator", "empty_list", "vocabulary"],
         }
-        for chosen, (value, others) in excluded.items():
+        for chosen, others in excluded.items():
             for other in others:
-                if value is not None and getattr(self, other) != type(self).model_fields[other].default:
+                if getattr(self, chosen) is not None and getattr(self, other) != type(self).model_fields[other].default:
                     raise _misplaced((other,), f"not together with {chosen}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> ManifestConfig:
         for key in ("label_columns", "vocabulary"):
             names = getattr(self, key)
             if isinstance(names, list) and (not names or len(set(names)) < len(names)):
@@ -156,9 +157,5 @@ class Manifest(ImageFiles):
 
 def _near(file: Path) -> str:
     """The file in the same folder that was perhaps meant."""
-
-    def names() -> Iterator[str]:
-        if file.parent.is_dir():
-            yield from sorted(path.name for path in file.parent.iterdir() if path.is_file())
-
-    return did_you_mean(file.name, names())
+    folder = file.parent
+    return did_you_mean(file.name, sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ())

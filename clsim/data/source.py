@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,4 +35,13 @@ class ImageSource(Protocol):
 
     def fingerprint(self) -> str:
         """A hash of what determines the images: generator version and parameters, or the state of the files."""
+        ...
+
+
+@runtime_checkable
+class BoxedSource(Protocol):
+    """A source that also knows where in an image a class is."""
+
+    def boxes(self, split: Split) -> NDArray[np.float64]:
+        """Left, top, width and height in 0..1 of the one object of each class, float64 [N, C, 4]; NaN: not known."""
         ...

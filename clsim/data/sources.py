@@ -7,13 +7,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from clsim.data.coco import Coco, CocoConfig
 from clsim.data.digits import Digits, DigitsConfig
+from clsim.data.manifest import Manifest, ManifestConfig
 from clsim.data.source import ImageSource
 from clsim.data.voc import Voc, VocConfig
 
 SOURCES: dict[type[BaseModel], Callable[[Any], ImageSource]] = {
     DigitsConfig: Digits,
     VocConfig: Voc,
+    CocoConfig: Coco,
+    ManifestConfig: Manifest,
 }
 
 

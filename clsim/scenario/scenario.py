@@ -19,7 +19,7 @@ from clsim.errors import ScenarioError, Unplannable, did_you_mean
 from clsim.scenario.document import Document, parse_assignment, read_document
 from clsim.scenario.plan import StreamPlan
 from clsim.scenario.planning import StreamData, build_plan, stream_data
-from clsim.scenario.schema import ScenarioConfig
+from clsim.scenario.schema import DataSection, ScenarioConfig
 from clsim.scenario.validate import validate
 
 if TYPE_CHECKING:
@@ -115,6 +115,33 @@ def load_scenario(scenario: str | Path, overrides: Mapping[str, Any] | Iterable[
     path = _find(scenario)
     document = read_document(path)
     _resolve_files(document, path.resolve().parent)
+    _override(document, overrides)
+    return Scenario(validate(document), document=document)
+
+
+def open_dataset(name: str, overrides: Mapping[str, Any] | Iterable[str] = ()) -> ImageSource:
+    """The source of a data set, without a stream.
+
+    Args:
+        name: digits, voc, coco or manifest.
+        overrides: its options, as for `load_scenario`: `{"dataset.train": 100}` or "dataset.train=100".
+
+    Raises:
+        ScenarioError: no such data set, or problems with its options.
+    """
+    training = {"epochs": 1, "optimizer": {"lr": 1.0}}
+    content = {"name": "dataset", "dataset": {"name": name}, "stream": {"increment": 1}, "training": training}
+    document = Document("data set", content)
+    _override(document, overrides)
+    streamed = [path for path in document.origins if path[0] != "dataset" or path[-1] in DataSection.model_fields]
+    if streamed:
+        raise ScenarioError(
+            [document.problem(path, "says what is streamed, which is not asked here") for path in streamed]
+        )
+    return open_source(validate(document).dataset)
+
+
+def _override(document: Document, overrides: Mapping[str, Any] | Iterable[str]) -> None:
     if isinstance(overrides, Mapping):
         for dotted, value in overrides.items():
             document.override(dotted, value, f"override {dotted}")
@@ -122,10 +149,12 @@ def load_scenario(scenario: str | Path, overrides: Mapping[str, Any] | Iterable[
         for text in overrides:
             document.override(*parse_assignment(text), f"--set {text}")
     _resolve_files(document, Path.cwd())
-    return Scenario(validate(document), document=document)
 
 
-FILE_KEYS = (("training", "model", "weights", "file"), ("dataset", "root"), ("dataset", "ids"))
+FILE_KEYS = (
+    ("training", "model", "weights", "file"),
+    *(("dataset", key) for key in ("root", "ids", "file", "train_file", "test_file")),
+)
 
 
 def _resolve_files(document: Document, folder: Path) -> None:

@@ -18,7 +18,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from clsim.data.coco import CocoConfig
 from clsim.data.digits import DigitsConfig
+from clsim.data.manifest import ManifestConfig
 from clsim.data.voc import VocConfig
 from clsim.errors import did_you_mean
 from clsim.model_names import BACKBONES
@@ -119,8 +121,16 @@ class VocSection(DataSection, VocConfig):
     """`dataset: {name: voc, ...}`."""
 
 
+class CocoSection(DataSection, CocoConfig):
+    """`dataset: {name: coco, ...}`."""
+
+
+class ManifestSection(DataSection, ManifestConfig):
+    """`dataset: {name: manifest, ...}`."""
+
+
 DatasetSection = Annotated[
-    DigitsSection | VocSection,
+    DigitsSection | VocSection | CocoSection | ManifestSection,
     Field(discriminator="name", description="where images and true labels come from"),
 ]
 
@@ -323,14 +333,6 @@ class ScenarioConfig(Section):
     training: TrainingSection = Field(description="network and optimisation, the same for every strategy")
     threads: Literal["auto"] | PositiveInt = Field("auto", description="CPU threads of a run, part of its identity")
     expected: list[ExpectedRow] = Field([], description="results to compare with, measured or published")
-
-    @field_validator("dataset", mode="before")
-    @classmethod
-    def _known_dataset(cls, value: Any) -> Any:
-        name = value.get("name") if isinstance(value, dict) else None
-        if name in ("coco", "manifest"):
-            raise PydanticCustomError("not_yet", "available: digits, voc", {"below": ("name",)})
-        return value
 
     @model_validator(mode="after")
     def _no_test_data_in_weights(self) -> Self:

@@ -115,7 +115,7 @@ def test_an_entry_with_python_objects_is_never_loaded(file: Path) -> None:
     assert parse.calls == 2
 
 
-def test_a_file_replaced_while_it_is_parsed_is_not_cached(file: Path) -> None:
+def test_a_file_replaced_while_it_is_parsed_is_parsed_again(file: Path) -> None:
     parse = Parser(file)
 
     def parse_while_it_changes() -> Arrays:

@@ -81,6 +81,7 @@ def test_an_annotation_is_its_top_level_objects(tmp_path: Path) -> None:
         ("cat", yes),
         ("person", f"{no}<part><name>head</name></part>"),
         ("sofa", ""),
+        ("sofa", yes),
     )
     assert read_annotation(str(path)) == {"dog": True, "cat": False, "person": True, "sofa": True}
 

@@ -16,8 +16,11 @@ from clsim.scenario import shipped_scenarios
 def test_a_shipped_scenario_dry_runs(
     name: str, shipped_in_small: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
+    """One epoch of each of the first three tasks."""
     small = {**shipped_in_small(name), "training.epochs": 1, "threads": 1}
+    plan = clsim.load_scenario(name, small).plan()
+    last = plan.tasks[:3][-1].classes[1]
+    small["dataset.classes"] = list(plan.class_names[:last])
     result = clsim.run(name, "lwf+er", overrides=small, out=tmp_path).result
-    tasks = len(clsim.load_scenario(name, shipped_in_small(name)).plan().tasks)
-    assert len(result["mAP"]) == tasks
+    assert len(result["mAP"]) == 3
     assert all(value is not None for value in result["mAP"])

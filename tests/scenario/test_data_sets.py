@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import clsim
 from clsim.data.digits import Digits, DigitsConfig
-from clsim.data.export import write_voc
+from clsim.data.export import write_coco, write_manifest, write_voc
 from clsim.data.source import Split
 from clsim.data.voc import Voc
 from clsim.errors import ScenarioError
@@ -132,3 +132,71 @@ def test_a_label_the_data_set_does_not_have_stays_unknown_in_every_stream() -> N
         targets = dataset.__getitems__(range(len(dataset))).batch[1]
         assert set(targets[:, 2].tolist()) == {-1.0, 1.0}
         assert set(targets[:, 3].tolist()) == {0.0, 1.0}
+
+
+# --- the other data sets on disk
+
+
+def as_written(scenario: str, dataset: str) -> str:
+    """The scenario with another data set in one line."""
+    before, _, after = scenario.partition("dataset:")
+    return f"{before}dataset: {dataset}\nstream:{after.partition('stream:')[2]}"
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with manifest.yaml and coco.yaml and their data, to be read only."""
+    home = tmp_path_factory.mktemp("tables")
+    config = DigitsConfig(name="digits", **SCENES)
+    write_manifest(PartlyAnnotated(config), home / "own", 32)
+    write_coco(Digits(config), home / "data" / "coco", 32)
+    manifest = "{name: manifest, file: own/manifest.csv, label_columns: rest}"
+    (home / "manifest.yaml").write_text(as_written(SCENARIO, manifest))
+    (home / "coco.yaml").write_text(as_written(SCENARIO, "{name: coco, root: data/coco}"))
+    return home
+
+
+@pytest.mark.parametrize("name", ["manifest", "coco"])
+def test_a_run_from_files_ends_with_numbers_and_a_fingerprint(tables: Path, tmp_path: Path, name: str) -> None:
+    scenario = load_scenario(tables / f"{name}.yaml")
+    result = clsim.run(tables / f"{name}.yaml", "er", overrides={"memory.budget": {"total": 20}}, out=tmp_path)
+    assert all(value is not None for value in result.result["mAP"])
+    assert result.result["data_fingerprint"] == scenario.source.fingerprint()
+    unknown = any((task.values == -1).any() for task in scenario.plan().tasks)
+    assert unknown == (name == "manifest")
+    assert load_scenario(result.folder / "config.yaml").plan().sha256 == scenario.plan().sha256
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "given"), [("manifest", "file", "own/manifest.csv"), ("coco", "root", "data/coco")]
+)
+def test_other_paths_are_resolved_alike(
+    tables: Path, monkeypatch: pytest.MonkeyPatch, name: str, option: str, given: str
+) -> None:
+    monkeypatch.chdir(tables / "data")
+    expected = str(tables / given)
+    configs = [
+        load_scenario(tables / f"{name}.yaml").config,
+        load_scenario(tables / f"{name}.yaml", [f"dataset.{option}=../{given}"]).config,
+    ]
+    assert [str(Path(getattr(config.dataset, option)).resolve()) for config in configs] == [expected] * 2
+
+
+@pytest.mark.parametrize("option", ["train_file", "test_file"])
+def test_tables_of_the_splits_are_resolved_too(tmp_path: Path, option: str) -> None:
+    text = as_written(SCENARIO, "{name: manifest, train_file: a.csv, test_file: b.csv, label_columns: rest}")
+    (tmp_path / "mine.yaml").write_text(text)
+    file = "a.csv" if option == "train_file" else "b.csv"
+    assert getattr(load_scenario(tmp_path / "mine.yaml").config.dataset, option) == str(tmp_path / file)
+
+
+def test_a_wrong_cell_is_told_with_the_line_of_the_table_and_of_the_scenario(tmp_path: Path) -> None:
+    text = as_written(SCENARIO, "{name: manifest, file: m.csv, label_columns: rest}")
+    (tmp_path / "mine.yaml").write_text(text)
+    (tmp_path / "m.csv").write_text("path,split,cat\na.jpg,train,1\nb.jpg,trian,1\n")
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(tmp_path / "mine.yaml").plan()
+    assert caught.value.problems == [
+        f"{tmp_path}/mine.yaml:3: dataset.file: {tmp_path}/m.csv:3: column 'split': given 'trian', "
+        "allowed: train, test, did you mean 'train'?"
+    ]

@@ -96,12 +96,24 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("training.schedule", "onecycle", "given 'onecycle', allowed: one-cycle, constant, did you mean 'one-cycle'?"),
         ("training", "3", "given 3, should be a mapping of keys"),
         ("dataset", "digits", "given 'digits', should be a mapping of keys"),
-        ("dataset.name", "digit", "given 'digit', allowed: digits, voc, did you mean 'digits'?"),
-        ("dataset.name", "", "given None, allowed: digits, voc"),
-        ("dataset.name", "[voc]", "given ['voc'], allowed: digits, voc"),
+        ("dataset.name", "digit", "given 'digit', allowed: digits, voc, coco, manifest, did you mean 'digits'?"),
+        ("dataset.name", "", "given None, allowed: digits, voc, coco, manifest"),
+        ("dataset.name", "[voc]", "given ['voc'], allowed: digits, voc, coco, manifest"),
         ("training.loss", "3", "given 3, should be a mapping of keys"),
         ("training.loss", "{gamma: 2}", "training.loss.name: required key is missing"),
         ("training.loss", "{name: bec}", "training.loss.name: given 'bec', allowed: bce, focal, asl, did you mean"),
+        (
+            "dataset",
+            "{name: coco, test: train2014}",
+            "dataset.test: given 'train2014', allowed: another split than train",
+        ),
+        ("dataset", "{name: coco, test: a/b}", "dataset.test: given 'a/b', allowed: letters, digits and . _ -"),
+        ("dataset", "{name: manifest}", "no table is named; allowed: file, or train_file and test_file"),
+        (
+            "dataset",
+            "{name: manifest, file: m.csv, label_columns: rest, separator: ','}",
+            "dataset.separator: given ',', not together with label_columns",
+        ),
         ("dataset.categories", "30", "given 30, allowed: 10, 20, 40, 80"),
         ("dataset.labels_per_scene", "[4, 1]", "given [4, 1], allowed is [min, max] with 1 <= min <= max <= 5"),
         ("evaluation.thresholds", "0.5", "given 0.5, should be a list"),
@@ -143,6 +155,16 @@ def test_a_wrong_value_says_given_and_allowed(problems: Any, digits_text: str, k
             "dataset",
             "{name: voc, rot: x}",
             "dataset.rot: unknown key, did you mean 'root'?; allowed: name, root, train",
+        ),
+        (
+            "dataset",
+            "{name: coco, resise: crop}",
+            "dataset.resise: unknown key, did you mean 'resize'?; allowed: name, root, train, test, ids",
+        ),
+        (
+            "dataset",
+            "{name: manifest, label_colums: rest}",
+            "dataset.label_colums: unknown key, did you mean 'label_columns'?; allowed: name, file, train_file",
         ),
         (
             "training.model.weights",
@@ -217,8 +239,6 @@ def test_numbers_follow_yaml_1_2(digits_text: str, text: str, value: float) -> N
     [
         ("labels.long_tail", "{imbalance: 50}", "none"),
         ("labels.long_tail", "{ids: file.txt}", "none"),
-        ("dataset.name", "coco", "digits, voc"),
-        ("dataset.name", "manifest", "digits, voc"),
     ],
 )
 def test_what_this_version_cannot_do_yet_is_refused_by_name(
@@ -230,11 +250,6 @@ def test_what_this_version_cannot_do_yet_is_refused_by_name(
     assert problems(digits_text, [origin.removeprefix("--set ")]) == [
         f"{origin}: {key}: not yet: {shown}; available: {available}"
     ]
-
-
-def test_options_of_a_data_set_to_come_are_not_called_unknown(problems: Any, digits_text: str) -> None:
-    text = _swap(digits_text, "name: digits,", "name: coco, root: /data, year: 2007,")
-    assert problems(text) == ["s.yaml:4: dataset.name: not yet: 'coco'; available: digits, voc"]
 
 
 def test_a_key_that_cannot_be_printed_is_escaped(problems: Any, digits_text: str) -> None:
