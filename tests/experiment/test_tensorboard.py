@@ -89,6 +89,12 @@ def test_the_bars_of_the_classes_are_an_image_after_each_task(events: EventAccum
     assert len({image.encoded_image_string for image in images}) == 3
 
 
+def test_the_labels_of_the_memory_are_an_image_after_each_task(events: EventAccumulator) -> None:
+    images = events.Images("labels of the memory")
+    assert [image.step for image in images] == [1, 2, 3]
+    assert len({image.encoded_image_string for image in images}) == 3
+
+
 def test_a_layout_combines_curves(events: EventAccumulator) -> None:
     """Each chart finds a curve of this run, but for the one of passes inside a task, of which it has none."""
     tensor = events.Tensors("custom_scalars__config__")[0].tensor_proto
