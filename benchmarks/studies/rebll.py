@@ -134,6 +134,8 @@ def tables(out: Path, seeds: Sequence[int]) -> dict[str, str]:
     tuning, ladder = frame(tuning_jobs(out, seeds)), frame(ladder_jobs(out, seeds))
     for stream in TUNING:
         runs = _of(tuning, stream)
+        if not len(runs):
+            continue
         found[f"sensitivity {stream.name}"] = table(
             _named(runs, [*AROUND_BASE, *REPLAY_MODES, *REFERENCES]), BASE, OUTCOME
         )
@@ -141,13 +143,15 @@ def tables(out: Path, seeds: Sequence[int]) -> dict[str, str]:
             _named(runs, [*POLICIES, *HARD, IDENTITY, *REFERENCES]), "er, negative", MEMORY
         )
     for stream in LADDER_STREAMS:
+        if not len(_of(ladder, stream)):
+            continue
         found[f"ladder {stream.name}"] = table(_of(ladder, stream), "lwf+er", OUTCOME)
         found[f"memory {stream.name}"] = table(_of(ladder, stream), "lwf+er", MEMORY)
     return found
 
 
 def _of(runs: pd.DataFrame, stream: Stream) -> pd.DataFrame:
-    return runs[runs.stream == stream.name]
+    return runs[runs.stream == stream.name] if len(runs) else runs
 
 
 def _named(runs: pd.DataFrame, variants: Sequence[Variant]) -> pd.DataFrame:

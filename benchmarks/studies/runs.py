@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -107,6 +108,10 @@ def _numbers(result: dict[str, Any]) -> dict[str, Any]:
     return numbers
 
 
+DIGITS = {"memory_KL": 3}
+"""Decimals of a column, where one is not enough."""
+
+
 def interval(values: pd.Series) -> tuple[float, float]:
     """Mean and half width of its 95 % interval by Student's t; the half width of one value is NaN."""
     known = values.dropna()
@@ -129,15 +134,18 @@ def table(runs: pd.DataFrame, baseline: str, columns: Mapping[str, str], paired:
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for name in dict.fromkeys(runs.variant):
         own = runs[runs.variant == name]
-        cells = [_cell(*interval(own[column])) if column in own else NO_VALUE for column in columns]
+        cells = [
+            _cell(*interval(own[column]), digits=DIGITS.get(column, 1)) if column in own else NO_VALUE
+            for column in columns
+        ]
         difference = (own.set_index("seed")[paired] - base).dropna()
         against = NO_VALUE if name == baseline else _cell(*interval(difference), sign=True)
         lines.append([f"`{name}`", str(len(own)), *cells, against])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _cell(mean: float, half: float, sign: bool = False) -> str:
-    if mean != mean:
+def _cell(mean: float, half: float, digits: int = 1, sign: bool = False) -> str:
+    if math.isnan(mean):
         return NO_VALUE
-    text = f"{mean:+.1f}" if sign else f"{mean:.1f}"
-    return text if half != half else f"{text} ± {half:.1f}"
+    text = f"{mean:{'+' if sign else ''}.{digits}f}"
+    return text if math.isnan(half) else f"{text} ± {half:.{digits}f}"
