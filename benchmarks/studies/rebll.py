@@ -146,7 +146,8 @@ def tables(out: Path, seeds: Sequence[int]) -> dict[str, str]:
         if not len(_of(ladder, stream)):
             continue
         found[f"ladder {stream.name}"] = table(_of(ladder, stream), "lwf+er", OUTCOME)
-        found[f"memory {stream.name}"] = table(_of(ladder, stream), "lwf+er", MEMORY)
+        with_memory = [variant for variant in LADDER if variant.name in ("er", "er+or", "rebll")]
+        found[f"memory {stream.name}"] = table(_named(_of(ladder, stream), with_memory), "er", MEMORY)
     return found
 
 
