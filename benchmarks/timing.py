@@ -16,7 +16,9 @@ class Timing:
     ratio: float
 
 
-def side_by_side(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
+def side_by_side(
+    ways: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Timing]:
     """Run all ways in turn, `rounds` times after one warm-up.
 
     The ratio of each round compares neighbours in time, so that a machine that drifts or is shared distorts it little.
@@ -24,10 +26,10 @@ def side_by_side(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, work in ways.items():
-            began = time.perf_counter()
+            began = clock()
             work()
             if turn:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
     first = seconds[next(iter(ways))]
     return {
         name: Timing(statistics.median(times), statistics.median(t / f for t, f in zip(times, first, strict=True)))

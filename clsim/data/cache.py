@@ -13,7 +13,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CLSIM_CACHE") or Path.home() / ".cache" / "clsim").absolute()
 
 
-def state_digest(files: Iterable[Path], *what: object) -> str:
+def state_digest(files: Iterable[Path | str], *what: object) -> str:
     """SHA-256 over path, size and modification time of files, in their order, and over `what` is made of them.
 
     Raises:

@@ -249,7 +249,8 @@ class Voc(ImageFiles):
         if kind == "class-files":
             files = [main / f"{name}_{listed.split}.txt" for name in self.class_names]
         else:
-            files = [self._year(listed) / "Annotations" / f"{image}.xml" for image in images]
+            folder = self._year(listed) / "Annotations"
+            files = [folder / f"{image}.xml" for image in images]
         identity = ("voc", str(main), listed.split, kind, self.class_names)
         parse = parse_class_files if kind == "class-files" else parse_annotations
         inputs = [main / f"{listed.split}.txt", *files]

@@ -297,10 +297,71 @@ class AslSection(Section):
 LossSection = Annotated[BceSection | FocalSection | AslSection, Field(discriminator="name")]
 
 
+def _ascending(value: list[float]) -> list[float]:
+    if value[0] > value[1]:
+        raise ValueError("allowed: the smaller number first")
+    return value
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Magnitude = Annotated[float, Field(ge=0, le=30)]
+Pair = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+Areas = Annotated[
+    list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)
+]
+Magnitudes = Annotated[list[Magnitude], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+
+
+class RandomResizedCropSection(Section):
+    """Random crops, scaled to the input's size (Szegedy et al., CVPR 2015).
+
+    DECIDED: areas from 0.7 by default, not from 0.08 as for single-label ImageNet: a small crop loses objects that its
+    labels still name.
+    """
+
+    scale: Areas = Field([0.7, 1.0], description="area of the crop as a share of the image: least, most")
+    ratio: Pair = Field([0.75, 1.333], description="width / height of the crop: least, most")
+
+
+class ColourSection(Section):
+    """Colours changed at random, as torchvision's ColorJitter does; 0 leaves out."""
+
+    brightness: float = Field(0.0, ge=0, description="b: factor from 1 - b to 1 + b, not below 0")
+    contrast: float = Field(0.0, ge=0, description="likewise, away from the image's mean grey")
+    saturation: float = Field(0.0, ge=0, description="likewise, away from the grey image")
+    hue: float = Field(0.0, ge=0, le=0.5, description="h: turned by -h to h of the colour circle")
+
+
+class RandAugmentSection(Section):
+    """RandAugment (Cubuk et al., NeurIPS 2020); defaults are torchvision's, the paper's for a ResNet-50 on ImageNet."""
+
+    operations: PositiveInt = Field(2, description="operations in a row, each drawn anew")
+    magnitude: Magnitude | Magnitudes = Field(
+        9.0, description="strength of the operations, 0..30; or [least, most], drawn for each"
+    )
+    probability: Share = Field(1.0, description="of an operation to be carried out once drawn")
+    pool: Literal["paper", "krt"] = Field(
+        "paper", description="operations to draw from: the paper's 14, or the 15 of the code that KRT and ASL use"
+    )
+
+
+class AugmentationSection(Section):
+    """Random changes of training images, in this order; never of images that are scored."""
+
+    random_resized_crop: RandomResizedCropSection | None = Field(None, description="random crops; default: none")
+    flip: Share = Field(0.0, description="probability of a horizontal flip")
+    colour: ColourSection | None = Field(None, description="random brightness, contrast, saturation, hue")
+    cutout: Share = Field(0.0, description="side of a square of random colour, as a share of the image's; 0: none")
+    randaugment: RandAugmentSection | None = Field(None, description="RandAugment; default: none")
+
+
 class TrainingSection(Section):
     model: ModelSection = Field(ModelSection(), description="network")
     loss: LossSection = Field(
         BceSection(name="bce"), description="classification loss, unless a strategy brings its own"
+    )
+    augmentation: Literal["none"] | AugmentationSection = Field(
+        "none", description="random changes of training images; the same for every strategy"
     )
     epochs: PositiveInt = Field(description="passes over each task's images")
     batch_size: PositiveInt = Field(64, description="new images in a step; replay adds its own")
@@ -310,6 +371,13 @@ class TrainingSection(Section):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the forward pass; bfloat16 by autocast, losses and weights stay float32"
     )
+
+    @model_validator(mode="after")
+    def _features_are_of_images_as_they_are(self) -> Self:
+        if self.augmentation != "none" and self.model.cache_features:
+            text = "allowed: none, because training.model.cache_features computes each image's features only once"
+            raise PydanticCustomError("no_images", "{text}", {"below": ("augmentation",), "text": text})
+        return self
 
 
 class ExpectedRow(Section):

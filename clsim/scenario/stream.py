@@ -20,6 +20,27 @@ from clsim.data.source import ImageSource, Split
 from clsim.scenario.plan import UNKNOWN, StreamPlan
 
 
+class Normalisation:
+    """Between 8-bit values, RGB 0..255, and what a network sees: (value / 255 - mean) / std, channel by channel.
+
+    Args:
+        mean, std: three numbers each.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | str | None = None) -> None:
+        spread = torch.tensor(std, dtype=torch.float32).view(3, 1, 1)
+        self._scale = (1 / (255 * spread)).to(device)
+        self._shift = (torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) / spread).to(device)
+
+    def apply_(self, values: Tensor) -> Tensor:
+        """Normalise float32 [..., 3, H, W] in place."""
+        return values.mul_(self._scale).sub_(self._shift)
+
+    def undo_(self, x: Tensor) -> Tensor:
+        """The 8-bit values that were normalised, as float32, in place; exact, because rounding ends far from halves."""
+        return x.add_(self._shift).div_(self._scale).round_()
+
+
 class RowStore:
     """Images, or features in their place, and the targets that may be seen, by row id.
 
@@ -50,9 +71,7 @@ class RowStore:
         self._first_row = first_row
         self._seen = targets.shape[1] if seen is None else seen
         self._memory_targets = targets if memory_targets is None else memory_targets
-        spread = torch.tensor(std, dtype=torch.float32).view(3, 1, 1)
-        self._scale = 1 / (255 * spread)
-        self._shift = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) / spread
+        self._normalisation = Normalisation(mean, std)
 
     @property
     def image_bytes(self) -> int:
@@ -65,7 +84,7 @@ class RowStore:
         Of a store of features those, float32 [B, d].
         """
         stored = torch.from_numpy(self._images[self._samples[rows - self._first_row]])
-        return stored if stored.dtype == torch.float32 else stored.float().mul_(self._scale).sub_(self._shift)
+        return stored if stored.dtype == torch.float32 else self._normalisation.apply_(stored.float())
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
         """Targets of row ids, float32 [B, C]: 1 present, 0 absent, -1 unknown."""

@@ -20,6 +20,7 @@ from clsim.errors import RunError
 from clsim.models.network import MultiLabelNet
 from clsim.scenario.schema import TrainingSection
 from clsim.scenario.stream import MultiLabelBenchmark, RowStore
+from clsim.training.augmentation import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader
 from clsim.training.events import STEP_EVENTS, callbacks
 from clsim.training.optimization import build_optimizer, build_schedule
@@ -92,6 +93,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.seed = seed
         self.restarts = restarts
         self.score_epochs = score_epochs
+        self.augmentation = Augmentation(config, seed, self.device)
         self.position = Position()
         self.loss_sums: dict[str, Tensor] = {}
         self.learning_rate = 0.0
@@ -177,7 +179,9 @@ class MultiLabelTemplate(SupervisedTemplate):
             self._unpack_minibatch()
             self.replayed = torch.zeros(len(self.mb_x), dtype=torch.bool, device=self.device)
             self.distillable = ~self.replayed
+            own = len(self.mb_x)
             self._notify("before_training_iteration")
+            self.mbatch = [self.augmentation(self.mb_x, own, *_where(self.position)), *self.mbatch[1:]]
 
             self.optimizer.zero_grad()
             self.loss = self._make_empty_loss()

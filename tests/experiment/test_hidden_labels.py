@@ -57,6 +57,7 @@ STREAMS: dict[str, dict[str, Any]] = {
         "training.precision": "bfloat16",
         "training.clip_norm": 1.0,
         "training.model.freeze": "batch-norm",
+        "training.augmentation": {"random_resized_crop": {}, "flip": 0.5, "randaugment": {}},
     },
 }
 

@@ -80,6 +80,7 @@ def test_the_recipe_is_that_of_the_krt_family() -> None:
         assert (training.epochs, training.batch_size, training.schedule) == (20, 64, "one-cycle")
         assert (optimizer.name, optimizer.lr, optimizer.later_lr, optimizer.weight_decay) == ("adam", 4e-5, 1e-4, 1e-4)
         assert training.loss.model_dump() == {"name": "asl", "gamma_neg": 4, "gamma_pos": 0, "clip": 0.05}
+        assert training.augmentation == load_scenario("voc2007-b0c4").config.training.augmentation
         assert config.memory.model_dump() == {"budget": {"per_class": 20}, "labels": "as_seen"}
 
 

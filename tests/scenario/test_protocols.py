@@ -105,6 +105,11 @@ def test_the_recipe_is_that_of_the_krt_family() -> None:
         loss = training.loss
         assert loss.name == "asl"
         assert (loss.gamma_neg, loss.gamma_pos, loss.clip) == (4, 0, 0.05)
+        assert not isinstance(training.augmentation, str)
+        assert training.augmentation.model_dump(exclude_defaults=True) == {
+            "cutout": 0.5,
+            "randaugment": {"magnitude": [3, 30], "probability": 0.5, "pool": "krt"},
+        }
 
 
 def test_the_documented_sizes_are_these() -> None:

@@ -69,3 +69,84 @@ def test_a_wrong_freeze_is_told_once() -> None:
     with pytest.raises(ScenarioError) as caught:
         load_scenario("digits-b0c2", keys)
     assert len(caught.value.problems) == 1
+
+
+def augmented(section: object, **more: object) -> list[str]:
+    """What is wrong with a scenario of that augmentation."""
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("digits-b0c2", {"training.augmentation": section, **more})
+    return [
+        problem.replace("override training.augmentation: training.augmentation", "")
+        for problem in caught.value.problems
+    ]
+
+
+def test_no_image_is_changed_unless_asked_for() -> None:
+    assert load_scenario("digits-b0c2").config.training.augmentation == "none"
+
+
+def test_options_of_augmentation_are_optional_and_have_defaults() -> None:
+    section = load_scenario(
+        "digits-b0c2", {"training.augmentation.randaugment.operations": 1}
+    ).config.training.augmentation
+    assert not isinstance(section, str)
+    assert (section.random_resized_crop, section.flip, section.colour, section.cutout) == (None, 0.0, None, 0.0)
+    assert section.randaugment is not None
+    assert section.randaugment.model_dump() == {"operations": 1, "magnitude": 9.0, "probability": 1.0, "pool": "paper"}
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("all", ": given 'all', allowed: none, a mapping of keys"),
+        (
+            {"flipp": 0.5},
+            ".flipp: unknown key, did you mean 'flip'?; "
+            "allowed: random_resized_crop, flip, colour, cutout, randaugment",
+        ),
+        ({"flip": 1.5}, ".flip: given 1.5, should be less than or equal to 1"),
+        ({"colour": {"hue": 0.6}}, ".colour.hue: given 0.6, should be less than or equal to 0.5"),
+        (
+            {"colour": {"hu": 0.6}},
+            ".colour.hu: unknown key, did you mean 'hue'?; allowed: brightness, contrast, saturation, hue",
+        ),
+        (
+            {"random_resized_crop": {"scale": [0.9, 0.3]}},
+            ".random_resized_crop.scale: given [0.9, 0.3], allowed: the smaller number first",
+        ),
+        (
+            {"random_resized_crop": {"ratio": [1.0]}},
+            ".random_resized_crop.ratio: given [1.0], should have at least 2 items after validation, not 1",
+        ),
+        (
+            {"randaugment": {"pool": "paperr"}},
+            ".randaugment.pool: given 'paperr', allowed: paper, krt, did you mean 'paper'?",
+        ),
+        (
+            {"randaugment": {"magnitude": 31}},
+            ".randaugment.magnitude: given 31, should be less than or equal to 30 or should be a list",
+        ),
+    ],
+)
+def test_a_wrong_augmentation_is_told_once_with_what_is_allowed(section: object, problem: str) -> None:
+    assert augmented(section) == [problem]
+
+
+def test_features_that_are_computed_once_are_of_images_as_they_are() -> None:
+    keys = {"training.model.freeze": "backbone", "training.model.cache_features": True}
+    assert augmented({"flip": 0.5}, **keys) == [
+        ": given {'flip': 0.5}, allowed: none, because training.model.cache_features computes each image's features "
+        "only once"
+    ]
+    assert load_scenario("digits-b0c2", {"training.augmentation": "none", **keys})
+
+
+def test_it_is_refused_where_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = shipped_scenarios()["digits-b0c2"].read_text(encoding="utf-8")
+    extra = "training:\n  augmentation: {flip: 0.5}\n"
+    path.write_text(text.replace("training:\n", extra), encoding="utf-8")
+    line = path.read_text(encoding="utf-8").splitlines().index("  augmentation: {flip: 0.5}") + 1
+    keys = {"training.model.freeze": "backbone", "training.model.cache_features": True}
+    with pytest.raises(ScenarioError, match=rf"^{path}:{line}: training\.augmentation: given "):
+        load_scenario(path, keys)

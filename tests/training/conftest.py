@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -40,8 +41,9 @@ Build = Callable[..., MultiLabelTemplate]
 
 
 @cache
-def _scenario(*overrides: tuple[str, Any]) -> Scenario:
-    return load_scenario("digits-b0c2", {**OVERRIDES, **dict(overrides)})
+def _scenario(overrides: str) -> Scenario:
+    """The scenario under overrides given as JSON, which unlike a dict can be remembered."""
+    return load_scenario("digits-b0c2", OVERRIDES | json.loads(overrides))
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def build() -> Build:
         first: Sequence[Any] = (),
         last: Sequence[Any] = (),
     ) -> MultiLabelTemplate:
-        scenario = _scenario(*(overrides or {}).items())
+        scenario = _scenario(json.dumps(dict(overrides or {})))
         composition = Composition(spec, options)
         plan = training_plan(scenario, composition)
         template = build_template(

@@ -16,6 +16,9 @@ from clsim.training.template import MultiLabelTemplate
 
 AFTER_A_STEP = [(0, 0, 1), (1, 0, 2), (1, 1, 1), (2, 1, 1)]
 FAST = {"training.precision": "bfloat16", "training.model.channels_last": True, "training.clip_norm": 1.0}
+AUGMENTED = {
+    "training.augmentation": {"random_resized_crop": {}, "flip": 0.5, "colour": {"hue": 0.2}, "randaugment": {}}
+}
 
 
 class Stateless(SupervisedPlugin):
@@ -87,6 +90,8 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("er+or", {"threshold": "adaptive", "current_classes": "refresh"}, {}),
     ("rebll", {"threshold": "prior"}, {}),
     ("er+identity", {"selection": "herding"}, {}),
+    ("lwf+er", {}, AUGMENTED),
+    ("er", {"replay": "concat"}, AUGMENTED),
 ]
 
 
