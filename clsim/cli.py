@@ -315,6 +315,8 @@ def _print_plan(content: dict[str, Any]) -> None:
 
 
 def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> None:
+    from clsim.data.check import MOST_SHOWN
+
     headings = [f"{check.split}: {what}" for check in checks for what in ("positive", "not annotated")]
     counts = [count for check in checks for count in (check.positives, check.not_annotated)]
     rows = [(name, *(str(count[column]) for count in counts)) for column, name in enumerate(class_names)]
@@ -329,6 +331,10 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
         if len(check.sizes):
             (left, low), (right, high) = check.sizes.min(axis=0), check.sizes.max(axis=0)
             typer.echo(f"{check.split}: {len(check.sizes)} decoded, {left} to {right} px wide, {low} to {high} px high")
+        if check.skipped:
+            typer.echo(f"{check.split}: {len(check.skipped)} cannot be decoded and are left out of the stream:")
+            shown, rest = check.skipped[:MOST_SHOWN], len(check.skipped) - MOST_SHOWN
+            typer.echo("\n".join([*(f"  {problem}" for problem in shown), *[f"  and {rest} more images"] * (rest > 0)]))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,20 @@ def test_data_check_says_what_is_there(clsim_command, voc_folder: Path) -> None:
     content = json.loads(out)
     assert (code, content["dataset"], content["train"]["files"], content["test"]["decoded"]) == (0, "voc", 100, 0)
     assert "images are made in memory" in clsim_command("data", "check", "digits-b0c2")[1]
+
+
+def test_data_check_names_the_images_that_are_left_out(clsim_command, voc_folder: Path, tmp_path: Path) -> None:
+    devkit = shutil.copytree(voc_folder / "VOCdevkit", tmp_path / "VOCdevkit")
+    bad = devkit / "VOC2007" / "JPEGImages" / "000007.jpg"
+    bad.write_bytes(b"")
+    root = ("--set", f"dataset.root={devkit}")
+    code, out, _ = clsim_command("data", "check", "voc2007-b10c2", *root, "--set", "dataset.on_bad_image=skip")
+    assert code == 0
+    assert f"train: 1 cannot be decoded and are left out of the stream:\n  {bad}: cannot be decoded as an image" in out
+    assert "test: 60 decoded" in out
+    code, _, err = clsim_command("data", "check", "voc2007-b10c2", *root)
+    assert code == 2
+    assert err.startswith(f"{bad}: cannot be decoded as an image")
 
 
 def test_data_check_of_a_folder_without_images_counts_and_ends_with_2(

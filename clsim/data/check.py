@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.data.cache import missing_files
-from clsim.data.image_cache import read_image
-from clsim.data.image_files import ImageFiles
+from clsim.data.image_cache import BadImage, read_image, usable_cores
+from clsim.data.image_files import SPLITS, ImageFiles, none_decoded, without
 from clsim.data.source import ImageSource, Split
 from clsim.errors import ClsimError, ScenarioError
 
-SPLITS: tuple[Split, ...] = ("train", "test")
 MOST_SHOWN = 20
 """Unreadable images that an error names one by one."""
 
@@ -35,7 +33,8 @@ class SplitCheck:
         without_positive: images that show no class.
         files: image files that were looked for; 0 for images made in memory.
         missing: those that are not there.
-        unreadable: those that cannot be decoded, and why.
+        unreadable: those that cannot be decoded, and why; a run would fail on them.
+        skipped: those that cannot be decoded, and why, with `on_bad_image: skip`: their labels count as not annotated.
         sizes: int64 [R, 2], width and height of each image that was decoded.
         bytes: of all image files together.
     """
@@ -48,6 +47,7 @@ class SplitCheck:
     files: int = 0
     missing: tuple[Path, ...] = ()
     unreadable: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     bytes: int = 0
 
@@ -62,6 +62,7 @@ class SplitCheck:
             "files": self.files,
             "missing": [str(file) for file in self.missing],
             "unreadable": list(self.unreadable),
+            "skipped": list(self.skipped),
             "decoded": len(self.sizes),
             "width": ranges[0],
             "height": ranges[1],
@@ -81,12 +82,16 @@ def check_source(source: ImageSource, decode: bool = True) -> list[SplitCheck]:
 
 
 def _check_split(source: ImageSource, split: Split, decode: bool) -> SplitCheck:
-    labels = source.labels(split)
-    files = source.files(split) if isinstance(source, ImageFiles) else []
+    disk = source if isinstance(source, ImageFiles) else None
+    labels = disk.annotations(split) if disk else source.labels(split)
+    files = disk.files(split) if disk else []
     missing = missing_files(files)
     gone = set(missing)
-    there = [file for file in files if file not in gone]
-    sizes, unreadable = _read_all(there) if decode else ([], [])
+    there = [row for row, file in enumerate(files) if file not in gone]
+    found = dict(zip(there, _read_all([files[row] for row in there]), strict=True)) if decode else {}
+    skips = disk is not None and disk.skips_bad_images
+    skipped = {row: str(one) for row, one in found.items() if skips and isinstance(one, BadImage)}
+    labels = without(labels, np.array(list(skipped), dtype=np.int64))
     return SplitCheck(
         split=split,
         images=len(labels),
@@ -95,24 +100,24 @@ def _check_split(source: ImageSource, split: Split, decode: bool) -> SplitCheck:
         without_positive=int((~(labels == 1).any(axis=1)).sum()),
         files=len(files),
         missing=tuple(missing),
-        unreadable=tuple(unreadable),
-        sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
-        bytes=sum(file.stat().st_size for file in there),
+        unreadable=tuple(str(e) for row, e in found.items() if isinstance(e, ScenarioError) and row not in skipped),
+        skipped=tuple(skipped.values()),
+        sizes=np.array([one for one in found.values() if isinstance(one, tuple)], dtype=np.int64).reshape(-1, 2),
+        bytes=sum(files[row].stat().st_size for row in there),
     )
 
 
-def _read_all(files: Sequence[Path]) -> tuple[list[tuple[int, int]], list[str]]:
-    """Width and height of each image that can be decoded, and what is wrong with the others."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        found = list(pool.map(_size_or_problem, files))
-    return [one for one in found if not isinstance(one, str)], [one for one in found if isinstance(one, str)]
+def _read_all(files: Sequence[Path]) -> list[tuple[int, int] | ScenarioError]:
+    """Width and height of each image, or what is wrong with it."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return list(pool.map(_size_or_problem, files))
 
 
-def _size_or_problem(file: Path) -> tuple[int, int] | str:
+def _size_or_problem(file: Path) -> tuple[int, int] | ScenarioError:
     try:
         return read_image(file).size
     except ScenarioError as error:
-        return error.problems[0]
+        return error
 
 
 def first_problem(source: ImageSource, checks: Sequence[SplitCheck]) -> ClsimError | None:
@@ -120,6 +125,8 @@ def first_problem(source: ImageSource, checks: Sequence[SplitCheck]) -> ClsimErr
     for check in checks:
         if check.missing and isinstance(source, ImageFiles):
             return source.missing_images(check.split, check.missing, check.files)
+        if check.files and len(check.skipped) == check.files:
+            return none_decoded(check.split, check.skipped)
     unreadable = [problem for check in checks for problem in check.unreadable]
     more = [f"and {len(unreadable) - MOST_SHOWN} more images"] if len(unreadable) > MOST_SHOWN else []
     return ScenarioError(unreadable[:MOST_SHOWN] + more) if unreadable else None

@@ -17,11 +17,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from clsim.data.image_cache import Resize
-from clsim.data.image_files import ImageFiles
+from clsim.data.image_files import ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_texts
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
@@ -34,7 +33,7 @@ _SPLIT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _MOST_PROBLEMS = 10
 
 
-class CocoConfig(BaseModel, frozen=True, extra="forbid", strict=True):
+class CocoConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `coco`."""
 
     name: Literal["coco"] = Field(description="COCO 2014 or 2017, or a folder in its layout; to be downloaded by you")
@@ -51,7 +50,6 @@ class CocoConfig(BaseModel, frozen=True, extra="forbid", strict=True):
         None,
         description="file with one image id a line: only these training images (COCO-MLT); relative to the scenario",
     )
-    resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
 
     @model_validator(mode="after")
     def _two_splits(self) -> CocoConfig:
@@ -73,7 +71,7 @@ class Coco(ImageFiles):
     """The data set `coco` as an `ImageSource`. Rows follow image ids, columns the alphabet of class names."""
 
     def __init__(self, config: CocoConfig) -> None:
-        super().__init__("coco", config.resize)
+        super().__init__(config)
         self.config = config
 
     @property
@@ -81,7 +79,7 @@ class Coco(ImageFiles):
         """Names of the categories, alphabetical; COCO has 80."""
         return self._train.class_names
 
-    def labels(self, split: Split) -> NDArray[np.int8]:
+    def annotations(self, split: Split) -> NDArray[np.int8]:
         """True labels, int8 [N, C], 1 present, 0 absent; read-only.
 
         Raises:

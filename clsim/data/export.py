@@ -21,7 +21,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from clsim.data.source import BoxedSource, ImageSource, Split
+from clsim.data.image_files import skipped_images
+from clsim.data.source import BoxedSource, ImageArray, ImageSource, Split
 from clsim.errors import ScenarioError
 
 FLAGS = {1: " 1", 0: "-1", -1: " 0"}
@@ -150,6 +151,9 @@ WRITERS = {"voc": write_voc, "coco": write_coco, "manifest": write_manifest}
 def _appearing(source: ImageSource, target: Path, size: int) -> Iterator[Path]:
     """A folder to write into, which becomes `target` at the end, or nothing."""
     source.check_size(size)
+    if bad := [file for files in skipped_images(source).values() for file in files]:
+        text = f"{len(bad)} images cannot be decoded, the first is {bad[0]}"
+        raise ScenarioError([f"{text}; a data set that is written needs all of its images"])
     target = Path(os.path.abspath(target))  # "." has no name to put a suffix to
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ScenarioError([f"{target}: there already and not empty; name another folder"])
@@ -168,12 +172,12 @@ def _first_numbers(source: ImageSource) -> dict[Split, int]:
     return {"train": 1, "test": 1 + len(source.labels("train"))}
 
 
-def _save_images(paths: list[Path], images: NDArray[np.uint8]) -> None:
+def _save_images(paths: list[Path], images: ImageArray) -> None:
     from PIL import Image
 
-    for path, pixels in zip(paths, images, strict=True):
+    for row, path in enumerate(paths):
         # Full chroma: most of what tells an 8-pixel digit by its ink is colour.
-        picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+        picture = Image.fromarray(np.ascontiguousarray(images[row].transpose(1, 2, 0)))
         picture.save(path, "JPEG", quality=95, subsampling=0)
 
 

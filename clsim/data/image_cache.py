@@ -1,8 +1,9 @@
 """Images decoded once: a memory map of uint8 pixels for each list of files, size and way of resizing.
 
-The cache file is addressed by path, size and modification time of every image, so a changed image is decoded again. It
-grows chunk by chunk with a checksum each, so a killed build goes on where it stopped; a second process waits for the
-first; the finished file appears whole, by renaming.
+How a file becomes pixels is decided here too, for the cache and for `StreamedImages`. The cache file is addressed by
+path, size and modification time of every image, so a changed image is decoded again. It grows chunk by chunk with a
+checksum each, so a killed build goes on where it stopped; a second process waits for the first; the finished file
+appears whole, by renaming.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,21 +39,33 @@ DEFAULT_LIMIT_GB = 50.0
 log = logging.getLogger("clsim")
 
 
+class BadImage(ScenarioError):
+    """A file whose bytes were read and are no image, or not a whole one."""
+
+
 def read_image(path: Path) -> Image.Image:
     """One image file, decoded, RGB.
 
     DECIDED: stored pixels as they are, without EXIF rotation, as torchvision's loaders do.
 
     Raises:
-        ScenarioError: not an image, truncated, or too large to be one; with the path.
+        BadImage: not an image, truncated, or too large to be one; with the path.
+        ScenarioError: the file cannot be read: it is not there, or the disk fails.
     """
     from PIL import Image  # here, because plans need labels only and must stay cheap
 
     try:
         with Image.open(path) as file:
-            return file.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ScenarioError([f"{path}: cannot be decoded as an image: {error}"]) from None
+            image = file.convert("RGB")
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders answer damaged bytes with almost any kind
+        if isinstance(error, OSError) and error.errno is not None:  # says nothing about the image
+            raise ScenarioError([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise BadImage([f"{path}: cannot be decoded as an image: {error}"]) from None
+    if 0 in image.size:
+        raise BadImage([f"{path}: cannot be decoded as an image: it has no pixels"])
+    return image
 
 
 def decode(path: Path, size: int, resize: Resize) -> Pixels:
@@ -61,7 +74,7 @@ def decode(path: Path, size: int, resize: Resize) -> Pixels:
     squash scales the whole image, crop the square at its centre. Bilinear, antialiased.
 
     Raises:
-        ScenarioError: as `read_image`.
+        BadImage, ScenarioError: as `read_image`.
     """
     from PIL import Image
 
@@ -74,18 +87,51 @@ def decode(path: Path, size: int, resize: Resize) -> Pixels:
     return np.ascontiguousarray(np.asarray(scaled, dtype=np.uint8).transpose(2, 0, 1))
 
 
-def cached_images(files: Sequence[Path], size: int, resize: Resize = "squash") -> Pixels:
+def decode_row(files: Sequence[Path], row: int, size: int, resize: Resize, blank: Collection[int]) -> Pixels:
+    """The image of a row, uint8 [3, size, size]: zeros for a row of `blank`, whose file is not looked at.
+
+    Raises:
+        ScenarioError: the image is missing or cannot be decoded; with its path.
+    """
+    if row in blank:
+        return np.zeros((3, size, size), dtype=np.uint8)
+    try:
+        return decode(files[row], size, resize)
+    except BadImage as error:
+        raise ScenarioError([f"{error}; dataset.on_bad_image: skip leaves such images out"]) from None
+
+
+def usable_cores() -> int:
+    """Cores this process may run on: threads that decode, unless told otherwise."""
+    return len(os.sched_getaffinity(0))
+
+
+def cached_images(
+    files: Sequence[Path],
+    size: int,
+    resize: Resize = "squash",
+    blank: Collection[int] = frozenset(),
+    workers: int | None = None,
+) -> Pixels:
     """All images, uint8 [N, 3, size, size], RGB; a read-only memory map of a file in the cache folder.
 
-    DECIDED: one bad image is an error, not left out: a plan depends on labels alone, and must not change with what can
-    be decoded.
+    DECIDED: one bad image that is not in `blank` is an error, not left out: a plan depends on labels alone, and must
+    not change with what can be decoded.
+
+    Args:
+        files: of the N images.
+        size: side in pixels.
+        resize: how images become squares.
+        blank: rows of images that are known to be bad; zeros take their place.
+        workers: threads that decode; None: one a core.
 
     Raises:
         ScenarioError: a file is missing or cannot be decoded; the cache folder cannot be written, or the images do not
             fit under $CLSIM_CACHE_GB (default 50) or on the disk.
     """
+    left_out = [sorted(blank)] if blank else []
     try:
-        key = state_digest(files, "images", FORMAT, size, resize)
+        key = state_digest(files, "images", FORMAT, size, resize, *left_out)
     except OSError as error:
         raise ScenarioError([f"{error.filename}: cannot be read: {error.strerror}"]) from None
     shape = (len(files), 3, size, size)
@@ -98,7 +144,7 @@ def cached_images(files: Sequence[Path], size: int, resize: Resize = "squash") -
         with _building(path) as part:
             pixels = _open(path, shape)  # another process has built it while this one waited
             if pixels is None:
-                _build(part, path, files, size, resize)
+                _build(part, path, shape, lambda row: decode_row(files, row, size, resize, blank), workers)
                 pixels = _open(path, shape)
     except OSError as error:
         raise ScenarioError([f"{path}: the image cache cannot be written: {error.strerror or error}"]) from None
@@ -130,8 +176,11 @@ def _building(path: Path) -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
 
 
-def _build(part: IO[bytes], path: Path, files: Sequence[Path], size: int, resize: Resize) -> None:
-    shape = (len(files), 3, size, size)
+def _build(
+    part: IO[bytes], path: Path, shape: tuple[int, ...], decoded: Callable[[int], Pixels], workers: int | None
+) -> None:
+    """Fill the unfinished file with the image of each row, and make it the finished one."""
+    n, size = shape[0], shape[-1]
     bytes_a_chunk = CHUNK * 3 * size * size
     progress = path.with_suffix(".progress")
     part.seek(0)
@@ -140,11 +189,10 @@ def _build(part: IO[bytes], path: Path, files: Sequence[Path], size: int, resize
     _check_room(path.parent, start + int(np.prod(shape)) - os.fstat(part.fileno()).st_size)
     checksums = _intact(part, progress, bytes_a_chunk)
     part.seek(start + len(checksums) * bytes_a_chunk)
-    cores = len(os.sched_getaffinity(0))
-    log.info("decoding %d images to %d px, once, in %s", len(files), size, path)
-    with ThreadPoolExecutor(cores) as pool:  # Pillow decodes outside the interpreter lock
-        for first in range(len(checksums) * CHUNK, len(files), CHUNK):
-            images = pool.map(lambda file: decode(file, size, resize), files[first : first + CHUNK])
+    log.info("decoding %d images to %d px, once, in %s", n, size, path)
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:  # Pillow decodes outside the interpreter lock
+        for first in range(len(checksums) * CHUNK, n, CHUNK):
+            images = pool.map(decoded, range(first, min(first + CHUNK, n)))
             chunk = np.stack(list(images)).tobytes()
             part.write(chunk)
             part.flush()
@@ -174,14 +222,15 @@ def _check_room(folder: Path, wanted: int) -> None:
     """Raise ScenarioError if the images do not fit under the limit or on the disk."""
     limit = _limit()
     used = sum(_size(file) for file in folder.iterdir() if file.suffix in (".npy", ".part"))
-    advice = f"remove files in {folder}, raise CLSIM_CACHE_GB, or take a smaller training.model.image_size"
+    instead = "set dataset.images: stream, which decodes as it goes and keeps nothing"
+    advice = f"remove files in {folder}, take a smaller training.model.image_size, raise CLSIM_CACHE_GB, or {instead}"
     if used + wanted > limit * 1e9:
         text = f"image cache: {wanted / 1e9:.2f} GB more would make {(used + wanted) / 1e9:.2f} GB"
         raise ScenarioError([f"{text}, above the limit of {limit:g} GB; {advice}"])
     free = shutil.disk_usage(folder).free
     if wanted > free:
         text = f"image cache: {wanted / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free in {folder}"
-        raise ScenarioError([f"{text}; set CLSIM_CACHE to a folder on a larger disk"])
+        raise ScenarioError([f"{text}; set CLSIM_CACHE to a folder on a larger disk, or {instead}"])
 
 
 def _size(file: Path) -> int:

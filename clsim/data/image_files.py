@@ -3,31 +3,63 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from clsim.data.cache import missing_files
-from clsim.data.image_cache import Resize, cached_images
-from clsim.data.source import Split
-from clsim.errors import ClsimError
+from clsim.data.image_cache import BadImage, Resize, cached_images, read_image, usable_cores
+from clsim.data.image_stream import StreamedImages
+from clsim.data.label_cache import cached_labels
+from clsim.data.source import ImageArray, ImageSource, Split
+from clsim.errors import ClsimError, ScenarioError
+
+SPLITS: tuple[Split, ...] = ("train", "test")
+READING = 1
+"""Part of the identity of a cached reading; a change of `bad_rows` that changes its answer bumps it."""
+
+log = logging.getLogger("clsim")
+
+
+class ImageFilesConfig(BaseModel, frozen=True, extra="forbid", strict=True):
+    """Options of every data set whose images are files."""
+
+    name: str
+    resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
+    on_bad_image: Literal["error", "skip"] = Field(
+        "error",
+        description="an image that cannot be decoded ends the run, or counts as not annotated in any class; skip reads "
+        "all images before the first plan",
+    )
+    images: Literal["cache", "stream"] = Field(
+        "cache",
+        description="cache: decoded once into $CLSIM_CACHE; stream: decoded whenever they are needed, for data whose "
+        "cache would not fit",
+    )
+    workers: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="threads that decode images; auto: one a core"
+    )
 
 
 class ImageFiles(ABC):
-    """The half of an `ImageSource` that is about images, for sources that know the file of each.
+    """The half of an `ImageSource` that is about images, for sources that know the file of each."""
 
-    Args:
-        name: of the data set, part of its fingerprint.
-        resize: how images become squares.
-    """
+    def __init__(self, options: ImageFilesConfig) -> None:
+        self._options = options
+        self._images: dict[tuple[Split, int], ImageArray] = {}
+        self._labels: dict[Split, NDArray[np.int8]] = {}
+        self._bad: dict[Split, NDArray[np.int64]] = {}
 
-    def __init__(self, name: str, resize: Resize) -> None:
-        self._name = name
-        self._resize = resize
-        self._images: dict[tuple[Split, int], NDArray[np.uint8]] = {}
+    @abstractmethod
+    def annotations(self, split: Split) -> NDArray[np.int8]:
+        """True labels as annotated, whatever the images are, int8 [N, C]: 1 present, 0 absent, -1 not annotated."""
 
     @abstractmethod
     def files(self, split: Split) -> list[Path]:
@@ -41,36 +73,131 @@ class ImageFiles(ABC):
     def missing_images(self, split: Split, missing: Sequence[Path], total: int) -> ClsimError:
         """What to say when some of the images of a split are not there."""
 
-    def images(self, split: Split, size: int) -> NDArray[np.uint8]:
-        """All images, uint8 [N, 3, size, size], RGB, 0..255; a read-only memory map of the image cache.
+    @property
+    def skips_bad_images(self) -> bool:
+        """Whether an image that cannot be decoded is left out; otherwise it is an error."""
+        return self._options.on_bad_image == "skip"
+
+    def labels(self, split: Split) -> NDArray[np.int8]:
+        """True labels, int8 [N, C]: 1 present, 0 absent, -1 not annotated; read-only.
+
+        With `on_bad_image: skip` all labels of an image that cannot be decoded are -1, so that it comes into no task
+        and no metric.
+
+        Raises:
+            ClsimError: labels are missing or malformed; with skip also: an image is missing, or none can be decoded.
+        """
+        if split not in self._labels:
+            self._labels[split] = without(self.annotations(split), self.bad_images(split))
+        return self._labels[split]
+
+    def bad_images(self, split: Split) -> NDArray[np.int64]:
+        """Rows of the images that are left out because they cannot be decoded, int64 [B], ascending.
+
+        Empty unless `on_bad_image: skip`. All images are read once; the answer lasts as long as the files stay as they
+        are. DECIDED: it also depends on the version of Pillow, which decides what can be decoded.
+
+        Raises:
+            ScenarioError: an image is missing or the disk fails; or none can be decoded.
+        """
+        if split not in self._bad:
+            self._bad[split] = self._read_once(split) if self.skips_bad_images else np.empty(0, dtype=np.int64)
+        return self._bad[split]
+
+    def images(self, split: Split, size: int) -> ImageArray:
+        """All images, uint8 [N, 3, size, size], RGB, 0..255, zeros for one that is left out.
+
+        A read-only memory map of the image cache; with `images: stream` what decodes each image as it is asked for.
 
         Raises:
             ScenarioError: an image is missing or damaged, or the cache has no room.
         """
         if (split, size) not in self._images:
-            self._images[split, size] = cached_images(self._checked(split), size, self._resize)
+            kind = StreamedImages if self._options.images == "stream" else cached_images
+            bad = frozenset(self.bad_images(split).tolist())
+            self._images[split, size] = kind(self._checked(split), size, self._options.resize, bad, self._workers)
         return self._images[split, size]
 
     def check_size(self, size: int) -> None:
         """Raise ScenarioError unless every image file is there; any size will do."""
-        for split in ("train", "test"):
+        for split in SPLITS:
             self._checked(split)
 
     def fingerprint(self) -> str:
-        """SHA-256 of name and size of every image file, and of the resizing.
+        """SHA-256 of name and size of every image file, of the resizing, and of which images are left out.
 
         DECIDED: without modification times, which differ between two copies of one download.
         """
-        digest = hashlib.sha256(f"{self._name} {self._resize}".encode())
+        digest = hashlib.sha256(f"{self._options.name} {self._options.resize}".encode())
         folder = self.images_folder()
-        for split in ("train", "test"):
+        for split in SPLITS:
             for file in self._checked(split):
                 known_as = file.relative_to(folder) if file.is_relative_to(folder) else file
                 digest.update(f"\n{known_as.as_posix()} {file.stat().st_size}".encode())
+        for split in SPLITS:
+            if len(bad := self.bad_images(split)):
+                digest.update(f"\n{split} without {bad.tolist()}".encode())
         return digest.hexdigest()
+
+    @property
+    def _workers(self) -> int:
+        return usable_cores() if self._options.workers == "auto" else self._options.workers
 
     def _checked(self, split: Split) -> list[Path]:
         files = self.files(split)
         if missing := missing_files(files):
             raise self.missing_images(split, missing, len(files))
         return files
+
+    def _read_once(self, split: Split) -> NDArray[np.int64]:
+        import PIL
+
+        files = self._checked(split)
+        which = hashlib.sha256("\n".join(map(str, files)).encode(errors="surrogateescape")).hexdigest()
+        identity = ("bad images", READING, PIL.__version__, which)
+        arrays = cached_labels(identity, files, lambda: {"rows": bad_rows(files, self._workers)})
+        rows: NDArray[np.int64] = arrays["rows"]
+        if len(rows) == len(files):
+            raise none_decoded(split, files)
+        return rows
+
+
+def bad_rows(files: Sequence[Path], workers: int) -> NDArray[np.int64]:
+    """Rows of the images that cannot be decoded, int64, ascending; reads all of them as the image cache does.
+
+    Raises:
+        ScenarioError: a file cannot be read, which says nothing about the image in it.
+    """
+
+    def is_bad(file: Path) -> bool:
+        try:
+            read_image(file)
+        except BadImage:
+            return True
+        return False
+
+    log.info("reading %d images, once, to see which cannot be decoded", len(files))
+    with ThreadPoolExecutor(workers) as pool:
+        return np.flatnonzero(np.fromiter(pool.map(is_bad, files), dtype=bool, count=len(files))).astype(np.int64)
+
+
+def none_decoded(split: Split, images: Sequence[object]) -> ScenarioError:
+    """What to say when nothing is left of a split; each of `images` names one."""
+    return ScenarioError([f"none of the {len(images)} images of {split} can be decoded, the first is {images[0]}"])
+
+
+def without(labels: NDArray[np.int8], rows: NDArray[np.int64]) -> NDArray[np.int8]:
+    """The labels with all entries of some rows unknown, int8 [N, C]; read-only where anything has changed."""
+    if not len(rows):
+        return labels
+    changed = labels.copy()
+    changed[rows] = -1
+    changed.flags.writeable = False
+    return changed
+
+
+def skipped_images(source: ImageSource) -> dict[Split, list[Path]]:
+    """The files of each split that are left out because they cannot be decoded; none for images made in memory."""
+    if not isinstance(source, ImageFiles):
+        return {split: [] for split in SPLITS}
+    return {split: [source.files(split)[row] for row in source.bad_images(split)] for split in SPLITS}

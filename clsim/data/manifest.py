@@ -17,18 +17,17 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from clsim.data.image_cache import Resize
-from clsim.data.image_files import ImageFiles
+from clsim.data.image_files import ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, unpack_texts
 from clsim.data.manifest_parser import PARSER_VERSION, parse_manifest, tables_of
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
 
-class ManifestConfig(BaseModel, frozen=True, extra="forbid", strict=True):
+class ManifestConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `manifest`."""
 
     name: Literal["manifest"] = Field(description="your own images, listed in a table: CSV, TSV, JSON Lines or Parquet")
@@ -66,7 +65,6 @@ class ManifestConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     delimiter: str | None = Field(
         None, min_length=1, max_length=1, description="between the cells of a CSV file; default: a comma, in .tsv a tab"
     )
-    resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
 
     @model_validator(mode="after")
     def _one_form(self) -> ManifestConfig:
@@ -112,7 +110,7 @@ class Manifest(ImageFiles):
     """The data set `manifest` as an `ImageSource`. Rows follow the table, columns the alphabet of class names."""
 
     def __init__(self, config: ManifestConfig) -> None:
-        super().__init__("manifest", config.resize)
+        super().__init__(config)
         self.config = config
 
     @property
@@ -120,7 +118,7 @@ class Manifest(ImageFiles):
         """Names of the classes, alphabetical."""
         return tuple(unpack_texts(self._parsed["class_names"]))
 
-    def labels(self, split: Split) -> NDArray[np.int8]:
+    def annotations(self, split: Split) -> NDArray[np.int8]:
         """True labels, int8 [N, C]: 1 present, 0 absent, -1 unknown; read-only.
 
         Raises:
@@ -150,7 +148,7 @@ class Manifest(ImageFiles):
         for one in given:
             if not one.file.is_file():
                 raise Unplannable(("dataset", one.key), f"{one.file}: no such file{_near(one.file)}")
-        options = self.config.model_dump_json(exclude={"resize"})
+        options = self.config.model_dump_json(exclude=ImageFilesConfig.model_fields.keys() - {"name"})
         identity = ("manifest", PARSER_VERSION, options)
         return cached_labels(identity, [one.file for one in given], lambda: parse_manifest(self.config))
 

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Split = Literal["train", "test"]
+
+
+class ImageArray(Protocol):
+    """Images as RowStore indexes them: an array, a memory map, or what decodes an image when it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, 3, size, size)."""
+        ...
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a value: 1."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Images uint8 [B, 3, size, size] of rows int64 [B], or [3, size, size] of one row."""
+        ...
 
 
 class ImageSource(Protocol):
@@ -25,7 +45,7 @@ class ImageSource(Protocol):
         """True labels, int8 [N, C]: 1 present, 0 absent, -1 not annotated in the data set."""
         ...
 
-    def images(self, split: Split, size: int) -> NDArray[np.uint8]:
+    def images(self, split: Split, size: int) -> ImageArray:
         """All images at `size` x `size` pixels, uint8 [N, 3, size, size], RGB, 0..255, in the order of `labels`."""
         ...
 

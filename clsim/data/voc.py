@@ -20,11 +20,10 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from clsim.data.cache import missing_files
-from clsim.data.image_cache import Resize
-from clsim.data.image_files import ImageFiles
+from clsim.data.image_files import ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import cached_labels
 from clsim.data.source import Split
 from clsim.data.voc_annotations import read_annotations
@@ -84,7 +83,7 @@ class Block(NamedTuple):
     rows: NDArray[np.int64]  # the images in use, ascending
 
 
-class VocConfig(BaseModel, frozen=True, extra="forbid", strict=True):
+class VocConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `voc`."""
 
     name: Literal["voc"] = Field(description="PASCAL VOC in the official layout, from your disk")
@@ -111,7 +110,6 @@ class VocConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     class_names: Literal["voc"] | list[str] = Field(
         "voc", description="voc: its twenty classes; or the names in your own files of this layout, as columns"
     )
-    resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
 
     @field_validator("class_names")
     @classmethod
@@ -127,7 +125,7 @@ class Voc(ImageFiles):
     """The data set `voc` as an `ImageSource`. Rows follow the image id within each listed split."""
 
     def __init__(self, config: VocConfig) -> None:
-        super().__init__("voc", config.resize)
+        super().__init__(config)
         self.config = config
 
     @property
@@ -136,13 +134,13 @@ class Voc(ImageFiles):
         names = self.config.class_names
         return VOC_CLASSES if isinstance(names, str) else tuple(names)
 
-    def labels(self, split: Split) -> Labels:
+    def annotations(self, split: Split) -> Labels:
         """True labels, int8 [N, C]: 1 present, 0 absent, -1 only difficult objects (with `difficult: ignore`).
 
         Raises:
             Unplannable: files are missing, damaged, or contradict each other; with the exact path.
         """
-        return self._labels[split]
+        return self._annotated[split]
 
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
@@ -234,7 +232,7 @@ class Voc(ImageFiles):
     # --- labels
 
     @cached_property
-    def _labels(self) -> dict[Split, Labels]:
+    def _annotated(self) -> dict[Split, Labels]:
         return {split: self._read_labels(blocks) for split, blocks in self._blocks.items()}
 
     def _read_labels(self, blocks: list[Block]) -> Labels:

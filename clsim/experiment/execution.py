@@ -17,6 +17,7 @@ from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
+from clsim.data.image_files import skipped_images
 from clsim.errors import RunError
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MemoryFile, MetricsFile, finite_or_null
@@ -84,6 +85,12 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
         "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
     )
 
+    skipped = skipped_images(scenario.source)
+    for split, files in skipped.items():
+        for file in files:
+            log.warning("image of %s left out, because it cannot be decoded: %s", split, file)
+        log.info("images of %s left out: %d", split, len(files))
+
     evaluation = scenario.config.evaluation
     history = History(plan, evaluation.empty_classes, evaluation.thresholds)
     settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
@@ -119,6 +126,7 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
             "plan_sha256": plan.sha256,
             "derived_from": plan.derived_from,
             "data_fingerprint": scenario.source.fingerprint(),
+            "skipped_images": {split: len(files) for split, files in skipped.items()},
             "threads": threads,
             "device": device,
             "class_names": plan.class_names,

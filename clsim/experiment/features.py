@@ -126,10 +126,12 @@ def compute_features(
     everything = np.arange(len(images))
     store = RowStore(images, everything, np.empty((len(images), 0), np.int8), 0, mean=look.mean, std=look.std)
     backbone = backbone.to(device).eval()
-    parts = [
-        forward(backbone, store.images(rows).to(device), config).cpu().numpy()
-        for rows in np.array_split(everything, -(-len(images) // BATCH))  # of even size, so that no row is alone
-    ]
+    batches = np.array_split(everything, -(-len(images) // BATCH))  # of even size, so that no row is alone
+    parts = []
+    for rows, coming in zip(batches, [*batches[1:], everything[:0]], strict=True):
+        x = store.images(rows).to(device)
+        store.prefetch(coming)
+        parts.append(forward(backbone, x, config).cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -198,9 +198,18 @@ def _expected(results: Results) -> list[dict[str, str]]:
     return rows
 
 
+def _skipped(results: Results) -> str:
+    """A sentence on images that cannot be decoded; an empty text where none was left out."""
+    counts = results.reference.result.get("skipped_images") or {}
+    parts = [f"{count} of the {split} split" for split, count in counts.items() if count]
+    if not parts:
+        return ""
+    return f"Images that cannot be decoded were left out: {', '.join(parts)}; run.log names them."
+
+
 def _warnings(results: Results) -> list[str]:
-    """What makes the rows of the final table less than comparable, in words."""
-    found = []
+    """What was left out, and what makes the rows of the final table less than comparable, in words."""
+    found = [skipped] if (skipped := _skipped(results)) else []
     seeds = {name: tuple(run.seed for run in results.of(name)) for name in results.strategies}
     if len(set(seeds.values())) > 1:
         lists = "; ".join(f"{name}: {', '.join(map(str, own))}" for name, own in seeds.items())

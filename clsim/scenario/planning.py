@@ -102,7 +102,7 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         values = add_noise(config.labels.noise, values, samples, len(data.train), index, seed)
         tasks.append(TaskPlan(classes, samples, columns, values))
     validate = config.evaluation.on == "validation"
-    images = data.held_out if validate else np.flatnonzero(_with_positive(config, data.test)).astype(np.int64)
+    images = data.held_out if validate else np.flatnonzero(_scored(config, data.test)).astype(np.int64)
     return StreamPlan(
         class_names=names,
         tasks=tuple(tasks),
@@ -114,9 +114,14 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
     )
 
 
-def _with_positive(config: ScenarioConfig, labels: Labels) -> Any:
+def _scored(config: ScenarioConfig, labels: Labels) -> Any:
+    """Test images that take part, bool [M].
+
+    DECIDED: one of which nothing is known is left out, because it could count in no metric: a row of a manifest without
+    a label, or an image that cannot be decoded.
+    """
     if config.dataset.classes == "all":
-        return np.ones(len(labels), dtype=bool)
+        return (labels != UNKNOWN).any(axis=1)
     return (labels == 1).any(axis=1)
 
 

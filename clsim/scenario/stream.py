@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from clsim.data.source import ImageSource, Split
+from clsim.data.image_stream import StreamedImages
+from clsim.data.source import ImageArray, ImageSource, Split
 from clsim.scenario.plan import UNKNOWN, StreamPlan
 
 
@@ -45,7 +46,8 @@ class RowStore:
     """Images, or features in their place, and the targets that may be seen, by row id.
 
     Args:
-        images: uint8 [N, 3, H, W], or features float32 [N, d], handed out as they are; an array or memory map.
+        images: uint8 [N, 3, H, W], or features float32 [N, d], handed out as they are; an array, a memory map, or
+            `StreamedImages`.
         samples: int64 [R], image of each row.
         targets: int8 [R, C], what each row shows: 1, 0, -1.
         first_row: id of the first row.
@@ -56,7 +58,7 @@ class RowStore:
 
     def __init__(
         self,
-        images: NDArray[np.uint8] | NDArray[np.float32],
+        images: ImageArray | NDArray[np.float32],
         samples: NDArray[np.int64],
         targets: NDArray[np.int8],
         first_row: int,
@@ -85,6 +87,11 @@ class RowStore:
         """
         stored = torch.from_numpy(self._images[self._samples[rows - self._first_row]])
         return stored if stored.dtype == torch.float32 else self._normalisation.apply_(stored.float())
+
+    def prefetch(self, rows: NDArray[np.int64]) -> None:
+        """Say which row ids come next, so that images that are decoded as they are needed can be begun."""
+        if isinstance(self._images, StreamedImages):
+            self._images.prefetch(self._samples[rows - self._first_row])
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
         """Targets of row ids, float32 [B, C]: 1 present, 0 absent, -1 unknown."""
@@ -174,6 +181,11 @@ class MultiLabelDataset(AvalancheDataset):
             return [self[int(position)] for position in positions]
         rows = self.rows()[np.asarray(positions, dtype=np.int64)]
         return FetchedRows(self.store.images(rows), self.store.targets(rows), torch.from_numpy(rows))
+
+    def prefetch(self, positions: NDArray[np.int64]) -> None:
+        """Say which positions the next `__getitems__` will ask for; that one is then faster, nothing else changes."""
+        if self.store is not None:
+            self.store.prefetch(self.rows()[positions])
 
 
 class MultiLabelBenchmark(CLScenario):

@@ -51,12 +51,14 @@ class EpochLoader:
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         order = permutation(self.pool, self.seed, "order", self.task, self.epoch)
-        for step in range(self.first_step, len(self)):
-            stop = None if step + 1 == len(self) else (step + 1) * self.batch_size
-            positions = order[step * self.batch_size : stop]
+        ends = self.batch_size * np.arange(1, len(self))
+        batches = np.split(order, ends)[self.first_step : len(self)]
+        for positions, coming in zip(batches, [*batches[1:], order[:0]], strict=False):
             own = positions < len(self.dataset)
             self.beyond = positions[~own] - len(self.dataset)
-            yield collate_rows(self.dataset.__getitems__(positions[own]))
+            batch = collate_rows(self.dataset.__getitems__(positions[own]))
+            self.dataset.prefetch(coming[coming < len(self.dataset)])
+            yield batch
 
 
 class EvaluationLoader:
@@ -70,6 +72,9 @@ class EvaluationLoader:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        for start in range(0, len(self.dataset), self.batch_size):
-            positions = np.arange(start, min(start + self.batch_size, len(self.dataset)))
-            yield collate_rows(self.dataset.__getitems__(positions))
+        everything = np.arange(len(self.dataset))
+        for start in range(0, len(everything), self.batch_size):
+            stop = start + self.batch_size
+            batch = collate_rows(self.dataset.__getitems__(everything[start:stop]))
+            self.dataset.prefetch(everything[stop : stop + self.batch_size])
+            yield batch

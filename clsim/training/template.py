@@ -227,7 +227,9 @@ class MultiLabelTemplate(SupervisedTemplate):
         model.to(self.device).eval()
         parts = []
         for start in range(0, len(rows), self.eval_mb_size):
-            x = store.images(rows[start : start + self.eval_mb_size]).to(self.device)
+            stop = start + self.eval_mb_size
+            x = store.images(rows[start:stop]).to(self.device)
+            store.prefetch(rows[stop : stop + self.eval_mb_size])
             parts.append(self.logits(model, x).cpu().numpy())
         for module, training in modes.items():
             module.training = training

@@ -85,3 +85,31 @@ def test_labels_that_cannot_be_read_are_an_error(devkit: Path, voc: Make, damage
         (devkit / "VOC2007" / "Annotations" / "000001.xml").write_text("<annotation>")
     with pytest.raises(Unplannable, match=r"not valid XML" if damage == "labels" else "not set"):
         check_source(voc(devkit if damage == "labels" else None))
+
+
+def test_images_that_are_left_out_are_told_and_are_no_error(devkit: Path, voc: Make) -> None:
+    image(devkit, 2).write_bytes(b"")
+    image(devkit, 30).write_text("no image")
+    source = voc(devkit, on_bad_image="skip")
+    checks = check_source(source)
+    assert first_problem(source, checks) is None
+    for check, number in zip(checks, (2, 30), strict=True):
+        labels = source.labels(check.split)
+        assert check.unreadable == ()
+        (told,) = check.skipped
+        assert told.startswith(f"{image(devkit, number)}: cannot be decoded as an image: ")
+        np.testing.assert_array_equal(check.positives, (labels == 1).sum(axis=0))
+        np.testing.assert_array_equal(check.not_annotated, (labels == -1).sum(axis=0))
+        assert check.summary(source.class_names)["skipped"] == [told]
+
+
+def test_what_skipping_does_not_mend_stays_an_error(devkit: Path, voc: Make) -> None:
+    image(devkit, 2).write_bytes(b"")
+    image(devkit, 7).unlink()
+    source = voc(devkit, on_bad_image="skip")
+    assert isinstance(first_problem(source, check_source(source)), Unplannable)
+    image(devkit, 7).write_bytes(b"")
+    for number in range(25, 37):
+        image(devkit, number).write_bytes(b"")
+    problem = first_problem(source, check_source(source))
+    assert str(problem).startswith(f"none of the 12 images of test can be decoded, the first is {image(devkit, 25)}")

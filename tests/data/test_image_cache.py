@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clsim.data import image_cache
-from clsim.data.image_cache import CHUNK, cached_images, decode
+from clsim.data.image_cache import CHUNK, BadImage, cached_images, decode
 from clsim.errors import ScenarioError
 
 
@@ -80,17 +82,63 @@ def test_any_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
         assert (image[0] == image[1]).all()
 
 
-@pytest.mark.parametrize("kind", ["truncated", "text", "empty", "folder"])
+@pytest.mark.parametrize("kind", ["truncated", "text", "empty", "chunk", "no pixels"])
 def test_a_file_that_is_no_image_is_named(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "bad.jpg"
-    if kind == "folder":
-        file.mkdir()
-    else:
-        picture(file, 64, 64)
-        content = file.read_bytes()
-        file.write_bytes({"truncated": content[: len(content) // 2], "text": b"GIF? no", "empty": b""}[kind])
-    with pytest.raises(ScenarioError, match=rf"^{file}: cannot be decoded as an image: "):
+    picture(file, 64, 64)
+    jpeg = file.read_bytes()
+    content = {
+        "truncated": jpeg[: len(jpeg) // 2],
+        "text": b"GIF? no",
+        "empty": b"",
+        "chunk": png_with_a_broken_chunk(tmp_path),
+        "no pixels": b"GIF89a\0\0\0\0\0\0\0,\0\0\0\0\0\0\0\0\0\2\1\0\0;",
+    }
+    file.write_bytes(content[kind])
+    with pytest.raises(BadImage, match=rf"^{file}: cannot be decoded as an image: "):
         decode(file, 16, "squash")
+
+
+def png_with_a_broken_chunk(folder: Path) -> bytes:
+    content = bytearray(picture(folder / "whole.png", 64, 64).read_bytes())
+    content[content.index(b"IDAT") + 30] ^= 255
+    return bytes(content)
+
+
+@pytest.mark.parametrize("error", [struct.error("unpack"), IndexError("index"), EOFError(), AssertionError("bits")])
+def test_whatever_pillow_raises_on_damaged_bytes_makes_a_bad_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    file = picture(tmp_path / "a.png", 8, 8)
+    monkeypatch.setattr(Image.Image, "convert", failing_with(error))
+    with pytest.raises(BadImage, match=rf"^{file}: cannot be decoded"):
+        decode(file, 8, "squash")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_a_failing_disk_says_nothing_about_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    file = picture(tmp_path / "a.png", 8, 8)
+    monkeypatch.setattr(Image.Image, "convert", failing_with(error))
+    with pytest.raises((ScenarioError, MemoryError)) as caught:
+        decode(file, 8, "squash")
+    assert not isinstance(caught.value, BadImage)
+    assert isinstance(error, MemoryError) or str(caught.value) == f"{file}: cannot be read: Input/output error"
+
+
+def failing_with(error: Exception) -> Any:
+    def fail(*arguments: Any) -> Any:
+        raise error
+
+    return fail
+
+
+def test_a_file_that_is_not_there_is_no_bad_image(tmp_path: Path) -> None:
+    for file in (tmp_path / "gone.jpg", tmp_path):
+        with pytest.raises(ScenarioError, match=rf"^{file}: cannot be read: ") as caught:
+            decode(file, 8, "squash")
+        assert not isinstance(caught.value, BadImage)
 
 
 # --- the cache
@@ -239,10 +287,21 @@ def test_a_killed_process_leaves_no_lock_and_no_lie(files: list[Path], own_cache
 
 def test_a_bad_image_is_an_error_that_names_it(files: list[Path]) -> None:
     files[7].write_bytes(files[7].read_bytes()[:40])
-    with pytest.raises(ScenarioError, match=rf"^{files[7]}: cannot be decoded"):
+    with pytest.raises(ScenarioError, match=rf"^{files[7]}: cannot be decoded.*; dataset\.on_bad_image: skip leaves"):
         cached_images(files, 8)
     picture(files[7], 12, 10, seed=7)
     assert cached_images(files, 8).shape == (len(files), 3, 8, 8)
+
+
+def test_zeros_take_the_place_of_images_that_are_known_to_be_bad(files: list[Path], own_cache: Path) -> None:
+    files[7].write_bytes(b"no image")
+    images = np.array(cached_images(files, 8, blank={7, 130}))
+    assert not images[[7, 130]].any()
+    others = [row for row in range(len(files)) if row not in (7, 130)]
+    np.testing.assert_array_equal(images[others], expected([files[row] for row in others], 8))
+    picture(files[7], 12, 10, seed=7)
+    assert cached_images(files, 8)[130].any(), "an entry of its own"
+    assert len(entries(own_cache)) == 2
 
 
 def test_a_missing_image_is_an_error_that_names_it(files: list[Path]) -> None:

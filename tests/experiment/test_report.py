@@ -166,6 +166,14 @@ def test_differences_between_runs_are_pointed_out(make_run: MakeRun, tmp_path: P
     assert "seeds of lwf ran with different options" in text
 
 
+def test_images_that_were_left_out_are_told(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run(tmp_path, "er", skipped_images={"train": 3, "test": 0})
+    make_run(tmp_path, "lwf", skipped_images={"train": 3, "test": 0})
+    page = Page(write_report(tmp_path))
+    assert "Images that cannot be decoded were left out: 3 of the train split; run.log names them." in page.text
+    assert "warnings" in page.ids
+
+
 def test_equal_runs_have_no_warnings(make_run: MakeRun, tmp_path: Path) -> None:
     make_run(tmp_path, "er", seed=0)
     make_run(tmp_path, "er", seed=1)

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from clsim.errors import ScenarioError
 from clsim.scenario.planning import build_plan, describe, joint_plan, stream_data
 from clsim.scenario.rules import class_groups, class_order, task_ranges
+from clsim.scenario.schema import EvaluationSection
 
 LABELS = arrays(np.int8, st.tuples(st.integers(1, 12), st.integers(1, 7)), elements=st.sampled_from([-1, 0, 1]))
 quick = settings(
@@ -146,7 +147,7 @@ def test_an_empty_task_is_refused_with_its_classes(configure: Any) -> None:
 
 
 def test_seen_scope_counts_images_with_a_seen_class_and_all_scope_every_image(configure: Any) -> None:
-    test = np.array([[1, 0], [0, 1], [0, 0], [-1, -1]], dtype=np.int8)
+    test = np.array([[1, 0], [0, 1], [0, 0], [-1, 0]], dtype=np.int8)
     plans = {
         scope: plan_of(configure(0, 1, **{"evaluation.images": scope}), _names(2), test, test)
         for scope in ("seen", "all")
@@ -214,3 +215,20 @@ def test_describe_counts_what_the_stream_hides(configure: Any) -> None:
     assert (first["train_images"], first["positives"]) == (2, {"class 00": 2})
     assert (first["hidden_positives"], first["hidden_labels"]) == (1, 3)
     assert (content["train_images"], content["train_rows"], content["test_images"]) == (3, 5, 3)
+
+
+@pytest.mark.parametrize("scope", ["seen", "all"])
+def test_a_test_image_of_which_nothing_is_known_is_not_scored(configure: Any, scope: str) -> None:
+    config = configure(0, 1).model_copy(update={"evaluation": EvaluationSection(images=scope)})
+    train = np.array([[1, 0], [0, 1]], dtype=np.int8)
+    test = np.array([[1, 0], [-1, -1], [-1, 0], [0, 0], [-1, 1]], dtype=np.int8)
+    plan = plan_of(config, _names(2), train, test)
+    assert plan.test_samples.tolist() == [0, 2, 3, 4]
+    assert plan.in_scope(2).tolist() == ([True, True, True, True] if scope == "all" else [True, False, False, True])
+
+
+def test_a_training_image_of_which_nothing_is_known_is_in_no_task(configure: Any) -> None:
+    train = np.array([[1, 0], [-1, -1], [0, 1], [-1, 1]], dtype=np.int8)
+    plan = plan_of(configure(0, 1), _names(2), train, train)
+    assert [task.samples.tolist() for task in plan.tasks] == [[0], [2, 3]]
+    assert [task.samples.tolist() for task in joint_plan(plan, train).tasks] == [[0], [0, 2, 3]]

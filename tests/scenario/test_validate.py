@@ -154,17 +154,17 @@ def test_a_wrong_value_says_given_and_allowed(problems: Any, digits_text: str, k
         (
             "dataset",
             "{name: voc, rot: x}",
-            "dataset.rot: unknown key, did you mean 'root'?; allowed: name, root, train",
+            "dataset.rot: unknown key, did you mean 'root'?; allowed: name, resize, on_bad_image, images",
         ),
         (
             "dataset",
             "{name: coco, resise: crop}",
-            "dataset.resise: unknown key, did you mean 'resize'?; allowed: name, root, train, test, ids",
+            "dataset.resise: unknown key, did you mean 'resize'?; allowed: name, resize, on_bad_image, images",
         ),
         (
             "dataset",
             "{name: manifest, label_colums: rest}",
-            "dataset.label_colums: unknown key, did you mean 'label_columns'?; allowed: name, file, train_file",
+            "dataset.label_colums: unknown key, did you mean 'label_columns'?; allowed: name, resize",
         ),
         (
             "training.model.weights",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clsim.scenario.stream import MultiLabelDataset, RowStore
-from clsim.training.batches import EpochLoader
+from clsim.training.batches import EpochLoader, EvaluationLoader
 
 
 def loader_of(n: int, size: int, more: int = 0) -> EpochLoader:
@@ -68,3 +68,37 @@ def test_a_network_with_one_pixel_maps_trains_on_a_task_with_one_row_too_many(bu
     overrides = {"training.model.name": "shufflenet_v2_x0_5", "training.batch_size": size, "training.epochs": 1}
     template = learn(build(overrides=overrides), tasks=1)
     assert template.samples_trained == sizes[0]
+
+
+class Announced(RowStore):
+    """Remembers which rows are announced and which are fetched, in turn."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(np.zeros((n, 3, 1, 1), np.uint8), np.arange(n), np.zeros((n, 2), np.int8), first_row=0)
+        self.announced: list[list[int]] = []
+        self.fetched: list[list[int]] = []
+
+    def images(self, rows: Any) -> Any:
+        self.fetched.append(rows.tolist())
+        return super().images(rows)
+
+    def prefetch(self, rows: Any) -> None:
+        self.announced.append(rows.tolist())
+
+
+@pytest.mark.parametrize(("more", "first_step"), [(0, 0), (7, 0), (0, 1)])
+def test_every_batch_after_the_first_is_announced_while_the_one_before_is_used(more: int, first_step: int) -> None:
+    store = Announced(33)
+    loader = EpochLoader(MultiLabelDataset.from_rows(store, np.arange(33)), 8, seed=0, task=0)
+    loader.enlarge(more)
+    loader.start(0, first_step)
+    for step, _ in enumerate(loader, start=1):
+        assert (len(store.fetched), len(store.announced)) == (step, step)
+    assert store.announced == [*store.fetched[1:], []]
+
+
+def test_evaluation_announces_too() -> None:
+    store = Announced(20)
+    list(EvaluationLoader(MultiLabelDataset.from_rows(store, np.arange(20)), 8))
+    assert [len(rows) for rows in store.fetched] == [8, 8, 4]
+    assert store.announced == [*store.fetched[1:], []]
