@@ -32,6 +32,7 @@ def main() -> None:
         for row in training_step.measure(name, replay)
     ]
     rebll = [row for name in training_step.WORKLOADS for row in training_step.measure_rebll(name)]
+    more = [row for name in training_step.MORE_WORKLOADS for row in training_step.measure_more(name)]
     parts = [
         "# Speed\n",
         f"`make bench` on {datetime.date.today()}: {facts['cpu']}, one thread, {platform.platform()}, "
@@ -70,6 +71,10 @@ def main() -> None:
             ("data set", "images", "parse (s)", "start, cold (s)", "start, warm (s)", "parse / warm"), index.measure()
         )
         + "\n",
+        "## A step of MORE\n",
+        "The published form takes gradients of both paths, student_only of the full one; the plain step has no replay. "
+        "Once merged the network is the plain one, module by module.\n",
+        table(("network", "step", "ms", "ratio"), more) + "\n",
         f"## Average precision of {ranking.IMAGES} x {ranking.CLASSES} scores\n",
         table(("way", "ms", "ratio to clsim"), ranking.measure()) + "\n",
         "## Streams of many tasks\n",

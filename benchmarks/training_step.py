@@ -1,4 +1,4 @@
-"""A training step of clsim against hand-written loops and stock Avalanche; what a teacher adds to it."""
+"""A training step of clsim against hand-written loops and stock Avalanche; what a teacher and MORE add to it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 from benchmarks.timing import side_by_side
 from benchmarks.workload import RandomSource, network, scenario
 from clsim.evaluation.plugins import EpochLosses
+from clsim.models.low_rank import Factors, decomposable, decompose, merge
+from clsim.models.network import MultiLabelNet
 from clsim.scenario import Scenario
 from clsim.scenario.stream import MultiLabelBenchmark, RowStore, collate_rows
 from clsim.training.distillation import Distillation
 from clsim.training.losses import decayed_distillation, emphasised_negatives, masked_bce
 from clsim.training.memory import Budget, Memory, RandomSelection
+from clsim.training.more import Gradient, ModelRebalancing
 from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.replay import Replay
 from clsim.training.template import MultiLabelTemplate
@@ -32,6 +35,11 @@ WORKLOADS = {  # network: (image size, batch size, steps an epoch, rounds)
     "mlp": (16, 64, 100, 15),
     "tiny-resnet": (32, 64, 15, 15),
     "resnet18": (64, 32, 4, 9),
+}
+MORE_WORKLOADS = {
+    "tiny-resnet": (32, 64, 15, 7),
+    "resnet18": (64, 32, 4, 7),
+    "resnet50": (128, 16, 1, 7),
 }
 
 
@@ -82,6 +90,49 @@ def measure_rebll(name: str) -> list[tuple[str, ...]]:
     ]
 
 
+def measure_more(name: str) -> list[tuple[str, ...]]:
+    """Rows (network, step, ms a step, ratio to the plain step), then scoring a batch (.., ratio to the plain network).
+
+    Decomposing and merging happen once a task and are left out.
+    """
+    size, batch, steps, rounds = MORE_WORKLOADS[name]
+    stream = _stream(size, batch, steps)
+    benchmark = stream.benchmark()
+    ways = {
+        "plain": clsim_way(stream, benchmark, network(name, size), replay=False),
+        "more, gradient full": clsim_way(stream, benchmark, network(name, size), replay=False, more="full"),
+        "more, gradient student_only": clsim_way(
+            stream, benchmark, network(name, size), replay=False, more="student_only"
+        ),
+    }
+    timings = {way: (timing, steps) for way, timing in side_by_side(ways, rounds).items()}
+    merged = network(name, size)
+    decompose(merged, decomposable(merged)[0], Factors(), seed=0)
+    merge(merged)
+    x = benchmark.train_rows.images(np.arange(batch))
+    scoring = {
+        "plain, inference": scoring_way(network(name, size), x),
+        "more, merged, inference": scoring_way(merged, x),
+    }
+    timings |= {way: (timing, 1) for way, timing in side_by_side(scoring, 3 * rounds).items()}
+    return [
+        (name, way, f"{1000 * timing.seconds / times:.2f}", f"{timing.ratio:.2f}")
+        for way, (timing, times) in timings.items()
+    ]
+
+
+def scoring_way(model: MultiLabelNet, x: Tensor) -> Callable[[], None]:
+    """One batch in evaluation mode."""
+    model.head.grow(CLASSES)
+    model.eval()
+
+    def score() -> None:
+        with torch.no_grad():
+            model(x)
+
+    return score
+
+
 def memory_rows(benchmark: MultiLabelBenchmark) -> Memory:
     """A memory that holds the first rows of the stream."""
     memory = Memory(Budget(total=MEMORY), RandomSelection(), ((0, CLASSES),), seed=0)
@@ -126,8 +177,10 @@ def hand_written(stream: Any, benchmark: Any, model: Any, replay: bool, loader: 
     return epoch
 
 
-def clsim_way(stream: Any, benchmark: Any, model: Any, replay: bool, teacher: Any = None) -> Callable[[], None]:
-    """The template as a run uses it, with its loss metrics; with a teacher, AKD's."""
+def clsim_way(
+    stream: Any, benchmark: Any, model: Any, replay: bool, teacher: Any = None, more: Gradient | None = None
+) -> Callable[[], None]:
+    """The template as a run uses it, with its loss metrics; with a teacher, AKD's; with MORE's two paths."""
     plugins: list[Any] = []
     if replay:
         plugins = [_SameMemory(memory_rows(benchmark), benchmark.train_rows, "paired", "negative", "distil")]
@@ -135,6 +188,20 @@ def clsim_way(stream: Any, benchmark: Any, model: Any, replay: bool, teacher: An
         teacher.head.grow(CLASSES)
         plugins += [OldClassesOfNewRows("distil"), _SameTeacher(decayed_distillation, 1.0, lambda: teacher)]
         plugins[-1].teacher = teacher.eval().requires_grad_(False)
+    if more is not None:
+        plugins.append(
+            _SameDecomposition(
+                amplitude=0.5,
+                factors=Factors(),
+                gradient=more,
+                kind="exposure",
+                kappa=0.0,
+                clip=(0.02, 10.0),
+                store=benchmark.train_rows,
+                n_classes=CLASSES,
+                seed=0,
+            )
+        )
     template = MultiLabelTemplate(
         benchmark=benchmark,
         model=model,
@@ -159,6 +226,18 @@ class _SameTeacher(Distillation):
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Keep the teacher."""
+
+
+class _SameDecomposition(ModelRebalancing):
+    """Decomposes in the warm-up and stays so."""
+
+    def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        """Decompose once."""
+        if not self.decomposed:
+            super().before_training_exp(strategy, *args, **kwargs)
+
+    def finish_model(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        """Keep the decomposition."""
 
 
 class _Quiet:

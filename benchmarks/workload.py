@@ -55,7 +55,7 @@ def scenario(source: RandomSource, **overrides: Any) -> Scenario:
 
 
 def network(name: str, size: int) -> MultiLabelNet:
-    """A network without classes: mlp (two hidden layers of 256 on flattened pixels), tiny-resnet or resnet18."""
+    """A network without classes: mlp (two hidden layers of 256 on flattened pixels), tiny-resnet, resnet18 or 50."""
     torch.manual_seed(0)
     if name == "mlp":
         layers = [nn.Flatten(), nn.Linear(3 * size * size, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()]
@@ -63,6 +63,7 @@ def network(name: str, size: int) -> MultiLabelNet:
     if name == "tiny-resnet":
         backbone = TinyResNet()
         return MultiLabelNet(backbone, GrowingHead(backbone.n_features, seed=0))
-    resnet = torchvision.models.resnet18(weights=None)
+    resnet = torchvision.models.get_model(name, weights=None)
+    n_features = resnet.fc.in_features
     resnet.fc = nn.Identity()
-    return MultiLabelNet(resnet, GrowingHead(512, seed=0))
+    return MultiLabelNet(resnet, GrowingHead(n_features, seed=0))

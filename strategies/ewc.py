@@ -18,7 +18,7 @@ class EWC(Strategy):
     """
 
     name = "ewc"
-    claims: ClassVar[frozenset[str]] = frozenset({"weight_penalty"})
+    claims: ClassVar[frozenset[str]] = frozenset({"weights"})
 
     class Options(strategy.Options):
         weight: float = Field(1.0, ge=0, description="factor of the penalty (lambda)")

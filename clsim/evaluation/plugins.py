@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,27 @@ class MemorySize(PluginMetric[int]):
             return None
         sizes = {"memory/rows": len(self.replay.memory), "memory/bytes": self.replay.nbytes}
         return [MetricValue(self, name, value, strategy.position.task) for name, value in sizes.items()]
+
+
+class TaskReport(PluginMetric[float]):
+    """Emits what a plugin reports of each task, by its `report(class_names) -> {tag: value}`, at the tasks done."""
+
+    def __init__(self, plugin: Any, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.plugin = plugin
+        self.class_names = class_names
+
+    def result(self) -> float | None:
+        return None
+
+    def reset(self) -> None:
+        """The numbers belong to the plugin."""
+
+    def after_eval_exp(self, strategy: Any) -> list[MetricValue] | None:
+        if not _is_evaluation(strategy) or strategy.position.started:
+            return None
+        done = strategy.position.task
+        return [MetricValue(self, name, value, done) for name, value in self.plugin.report(self.class_names).items()]
 
 
 def epochs_done(strategy: Any) -> int:

@@ -22,7 +22,7 @@ from clsim.errors import RunError
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MemoryFile, MetricsFile, finite_or_null
 from clsim.evaluation.memory_labels import MemoryLabels
-from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores
+from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.experiment.environment import environment
 from clsim.experiment.features import benchmark_and_model
@@ -181,6 +181,7 @@ def build_template(
         metrics.append(MemorySize(replay))
         if row_truth is not None:
             metrics.append(MemoryLabels(replay, row_truth, tasks))
+    metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if hasattr(plugin, "report")]
     return MultiLabelTemplate(
         benchmark=benchmark,
         model=new_model(),

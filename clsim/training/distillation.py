@@ -19,6 +19,10 @@ class Distillation(SupervisedPlugin):
     The teacher is a frozen copy of the model at the end of the previous task; the first task has none. Entries are
     distilled where the batch does not know the label and no policy has excluded the row (`strategy.distillable`).
 
+    Attributes:
+        teacher: None in the first task.
+        answer: what the teacher says of the current batch: logits float [B, O] of its classes; None without one.
+
     Args:
         loss: function of (student logits [B, S], teacher logits [B, O], where bool [B, O]).
         weight: factor of the term.
@@ -36,14 +40,23 @@ class Distillation(SupervisedPlugin):
         self.weight = weight
         self.new_model = new_model
         self.teacher: MultiLabelNet | None = None
+        self.answer: Tensor | None = None
+
+    def after_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        if self.teacher is not None:
+            with torch.no_grad():
+                self.answer = strategy.logits(self.teacher.to(strategy.device), strategy.mb_x)
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        if self.teacher is None:
-            return
-        with torch.no_grad():
-            teacher = strategy.logits(self.teacher.to(strategy.device), strategy.mb_x)
-        where = (strategy.mb_y[:, : teacher.shape[1]] < 0) & strategy.distillable[:, None]
-        strategy.add_loss("distillation", self.weight * self.loss(strategy.mb_output, teacher, where))
+        if self.answer is not None:
+            where = self.where(strategy)
+            strategy.add_loss("distillation", self.weight * self.loss(strategy.mb_output, self.answer, where))
+
+    def where(self, strategy: Any) -> Tensor:
+        """Entries of the current batch that the teacher fills, bool [B, O]."""
+        assert self.answer is not None
+        unknown: Tensor = strategy.mb_y[:, : self.answer.shape[1]] < 0
+        return unknown & strategy.distillable[:, None]
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         self.teacher = copy.deepcopy(strategy.model).eval().requires_grad_(False)

@@ -57,6 +57,12 @@ class Replay(SupervisedPlugin):
         """Bytes of the memory, its images included."""
         return self.memory.nbytes(self.store.image_bytes)
 
+    def share(self, new: int) -> float:
+        """Share of memory rows among the rows an epoch of a task of `new` rows meets."""
+        if not len(self.memory):
+            return 0.0
+        return 0.5 if self.mode == "paired" else len(self.memory) / (new + len(self.memory))
+
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         if self.mode == "concat":
             strategy.loader.enlarge(len(self.memory))

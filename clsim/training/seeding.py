@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from clsim.randomness import derive_seed
 
@@ -19,3 +22,20 @@ def seed_generators(seed: int, *purpose: Any, device: torch.device) -> None:
     torch.default_generator.manual_seed(derived)
     if device.type == "cuda":
         torch.cuda.manual_seed_all(derived)
+
+
+def torch_generators(device: torch.device) -> list[Tensor]:
+    """Where torch's global generators stand, of the CPU and of a GPU if that is the device."""
+    states = [torch.random.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+@contextmanager
+def drawing_again(states: list[Tensor], device: torch.device) -> Iterator[None]:
+    """Inside it torch's global generators draw once more what they have drawn since `states` were taken."""
+    gpu = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpu):
+        torch.random.set_rng_state(states[0])
+        if gpu:
+            torch.cuda.set_rng_state(states[1], device)
+        yield

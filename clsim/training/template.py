@@ -49,6 +49,10 @@ class MultiLabelTemplate(SupervisedTemplate):
             resumable).
         add_loss(name, value), extend_batch(x, y, index).
 
+    Two events more than Avalanche's, for plugins that change what the network is made of inside a task:
+        finish_model(strategy): after the last epoch, before any plugin's `after_training_exp` keeps or uses the model.
+        rebuild_model(model, state): when a run is resumed, before the weights are loaded; `state` is the plugin's own.
+
     Args:
         benchmark: the streams, for whoever holds the template.
         model: network with a growing head.
@@ -165,6 +169,7 @@ class MultiLabelTemplate(SupervisedTemplate):
             self.position.step = 0
 
     def _after_training_exp(self, **kwargs: Any) -> None:
+        trigger_plugins(self, "finish_model", **kwargs)
         super()._after_training_exp(**kwargs)
         self.position = Position(self.position.task + 1)
 
@@ -341,11 +346,15 @@ class MultiLabelTemplate(SupervisedTemplate):
         """Continue from `state_dict`; the next `learn` goes on with the very next step."""
         self.position = Position(**state["position"])
         self.model.head.grow(len(state["model"]["head.bias"]))
+        owners = list(zip(self._stateful(), state["plugins"], strict=True))
+        for owner, saved in owners:
+            if hasattr(owner, "rebuild_model"):
+                owner.rebuild_model(self.model, saved)
         self.model.load_state_dict(state["model"])
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in state["frozen"])
-        for plugin, saved in zip(self._stateful(), state["plugins"], strict=True):
-            plugin.load_state_dict(saved)
+        for owner, saved in owners:
+            owner.load_state_dict(saved)
         self.clock.__dict__.update(state["clock"])
         self.samples_trained = state["samples_trained"]
         self._task_state = state.get("task", {})

@@ -39,6 +39,7 @@ METHODS = [
     ("rebll", {"threshold": "prior", "current_classes": "ignore"}),
     ("er", {"selection": "herding"}),
     ("er+identity", {}),
+    ("rebll+more", {"kappa": 0.5, "init_b": 0.01}),
 ]
 STREAMS: dict[str, dict[str, Any]] = {
     "disjoint": {"stream.assignment.disjoint": "random"},

@@ -130,5 +130,6 @@ def test_a_loaded_teacher_follows_the_run_to_its_device() -> None:
         distillable=torch.empty(2, dtype=torch.bool, device=device),
         add_loss=lambda name, value: terms.append(value),
     )
+    plugin.after_forward(strategy)
     plugin.before_backward(strategy)
     assert terms[0].device == device

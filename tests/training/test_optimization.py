@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from clsim.models.build import build_model
+from clsim.models.low_rank import Factors, decomposable, decompose, low_rank_parts
 from clsim.scenario.schema import ModelSection, OptimizerSection
 from clsim.training.optimization import build_optimizer, build_schedule
 
@@ -143,3 +144,24 @@ def test_one_cycle_moves_adams_first_beta_against_the_rate() -> None:
 )
 def test_the_optimiser_is_the_named_one(name: str, kind: type) -> None:
     assert type(build_optimizer(section(name=name), nn.Linear(2, 2), first_task=True)) is kind
+
+
+def test_a_module_may_ask_for_another_rate_for_its_own_parameters() -> None:
+    model = build_model(ModelSection(), 0)
+    model.head.grow(2)
+    decompose(model, decomposable(model)[0], Factors(lr_factor=5.0), seed=0)
+    optimizer = build_optimizer(section(weight_decay=0.01), model, first_task=True)
+    parts = {id(p) for part in low_rank_parts(model).values() for p in part.parameters()}
+    assert [{id(p) in parts for p in group["params"]} for group in optimizer.param_groups] == [{False}, {False}, {True}]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0, 0.01]
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.1, 0.5]
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in model.parameters())
+    schedule = build_schedule("one-cycle", optimizer, 10)
+    rates = []
+    for _ in range(10):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    assert max(rate[0] for rate in rates) == pytest.approx(0.1)
+    assert all(rate[2] == pytest.approx(5 * rate[0]) for rate in rates)

@@ -92,6 +92,7 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("er+identity", {"selection": "herding"}, {}),
     ("lwf+er", {}, AUGMENTED),
     ("er", {"replay": "concat"}, AUGMENTED),
+    ("rebll+more", {"init_b": 0.01, "lr_factor": 5.0, "gradient": "student_only"}, {"evaluation.every": "epoch"}),
 ]
 
 
@@ -110,7 +111,7 @@ def test_a_run_continues_after_any_step_to_the_same_end(
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
-@pytest.mark.parametrize("spec", ["finetune", "lwf+er", "ewc", "joint"])
+@pytest.mark.parametrize("spec", ["finetune", "lwf+er", "ewc", "joint", "lwf+er+more"])
 def test_a_run_continues_between_tasks_to_the_same_end(
     build: Any, learn: Any, same_weights: Any, through_file: Any, spec: str, tasks: int
 ) -> None:
