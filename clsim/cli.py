@@ -310,6 +310,7 @@ def _print_plan(content: dict[str, Any]) -> None:
     groups = content["groups"]
     for name in ("head", "medium", "tail"):
         typer.echo(f"{name}: {', '.join(groups[name])}")
+    typer.echo(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
     typer.echo(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
     typer.echo(f"sha256: {content['sha256']}")
 

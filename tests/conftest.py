@@ -16,7 +16,7 @@ import torch
 
 import clsim
 from clsim.data.digits import Digits, DigitsConfig
-from clsim.data.export import write_coco, write_voc
+from clsim.data.export import write_coco, write_manifest, write_voc
 from clsim.data.voc import VOC_CLASSES
 from clsim.scenario import Scenario, load_scenario
 
@@ -96,13 +96,29 @@ def coco_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shipped_in_small(voc_folder: Path, coco_folder: Path) -> Callable[[str], dict[str, Any]]:
+def class_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of images of one class each, in a column `class`; to be read only."""
+    home = tmp_path_factory.mktemp("classes") / "own"
+    write_manifest(Digits(DigitsConfig(name="digits", train=120, test=60, labels_per_scene=(1, 1))), home, 32)
+    header, *lines = (home / "manifest.csv").read_text().splitlines()
+    names = header.split(",")[2:]
+    rows = [line.split(",") for line in lines]
+    text = "".join(f"{path},{split},{names[cells.index('1')]}\n" for path, split, *cells in rows)
+    (home / "classes.csv").write_text(f"path,split,class\n{text}")
+    return home / "classes.csv"
+
+
+@pytest.fixture(scope="session")
+def shipped_in_small(voc_folder: Path, coco_folder: Path, class_table: Path) -> Callable[[str], dict[str, Any]]:
     """Name of a shipped scenario -> overrides with which it plans and runs in a second or two, from generated data."""
 
     def overrides(name: str) -> dict[str, Any]:
         dataset = load_scenario(name).config.dataset
         if dataset.name == "digits":
             return {"dataset.train": 120, "dataset.test": 60}
+        network = {"training.model": {"name": "tiny-resnet", "image_size": 32}, "training.precision": "float32"}
+        if dataset.name == "manifest":
+            return {"dataset.file": str(class_table), "stream.base": 0, "stream.increment": 2, **network}
         if dataset.name == "voc":
             root, ids = voc_folder / "VOCdevkit", voc_folder / "ids.txt"
         else:
@@ -110,8 +126,7 @@ def shipped_in_small(voc_folder: Path, coco_folder: Path) -> Callable[[str], dic
             root, ids = coco_folder / dataset.train.removeprefix("train"), coco_folder / "ids.txt"
         return {
             "dataset.root": str(root),
-            "training.model": {"name": "tiny-resnet", "image_size": 32},
-            "training.precision": "float32",
+            **network,
             **({} if dataset.ids is None else {"dataset.ids": str(ids)}),
         }
 

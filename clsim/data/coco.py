@@ -91,6 +91,10 @@ class Coco(ImageFiles):
         """COCO's ids of the images, int64 [N], ascending; read-only."""
         return self._of(split).ids
 
+    def image_names(self, split: Split) -> list[str]:
+        """COCO's ids as text."""
+        return [str(image) for image in self.image_ids(split).tolist()]
+
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
         folder = self._root / self._split_name(split)

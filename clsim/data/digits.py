@@ -85,6 +85,10 @@ class Digits:
         """True labels, int8 [N, C], 1 present, 0 absent; read-only."""
         return _labels(self.config, split)
 
+    def image_names(self, split: Split) -> list[str]:
+        """The scenes' numbers, from 0."""
+        return [str(number) for number in range(getattr(self.config, split))]
+
     def boxes(self, split: Split) -> NDArray[np.float64]:
         """Left, top, width and height in 0..1 of each class's digit, float64 [N, C, 4]; NaN where it is absent."""
         scenes = draw_scenes(self.config, split)

@@ -104,6 +104,11 @@ class ImageFiles(ABC):
             self._bad[split] = self._read_once(split) if self.skips_bad_images else np.empty(0, dtype=np.int64)
         return self._bad[split]
 
+    def image_names(self, split: Split) -> list[str]:
+        """The id of each image, in the order of `labels`: its path, relative if it is below `images_folder`."""
+        folder, files = self.images_folder(), self.files(split)
+        return [(file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix() for file in files]
+
     def images(self, split: Split, size: int) -> ImageArray:
         """All images, uint8 [N, 3, size, size], RGB, 0..255, zeros for one that is left out.
 

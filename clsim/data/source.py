@@ -65,3 +65,12 @@ class BoxedSource(Protocol):
     def boxes(self, split: Split) -> NDArray[np.float64]:
         """Left, top, width and height in 0..1 of the one object of each class, float64 [N, C, 4]; NaN: not known."""
         ...
+
+
+@runtime_checkable
+class NamedSource(Protocol):
+    """A source whose images have ids that a list in a file can name."""
+
+    def image_names(self, split: Split) -> list[str]:
+        """The id of each image, in the order of `labels`."""
+        ...

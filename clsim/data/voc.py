@@ -150,6 +150,10 @@ class Voc(ImageFiles):
             for row in block.rows
         ]
 
+    def image_names(self, split: Split) -> list[str]:
+        """VOC's ids, such as 2008_000023."""
+        return [block.images[row] for block in self._blocks[split] for row in block.rows]
+
     def images_folder(self) -> Path:
         """The VOCdevkit folder."""
         return self._root

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.evaluation import thresholds
-from clsim.evaluation.metrics import average_precision, backward_transfer, finite_mean, forgetting, mean_ap
+from clsim.evaluation.metrics import (
+    average_precision,
+    backward_transfer,
+    finite_mean,
+    forgetting,
+    mean_ap,
+    top1_accuracy,
+)
 from clsim.scenario.plan import GROUPS, StreamPlan
 
 Floats = NDArray[np.float64]
@@ -28,6 +35,9 @@ OF_BLOCK = {"predicted": thresholds.predicted_positive_rate, "FPR": thresholds.f
 BLOCKS = ("old", "new")
 """The same for the classes of earlier tasks and of the last one apart, as `<metric>_<block>`; NaN for no old class."""
 
+SHOTS = {"all": (0, 1, 2), "many": (0,), "medium": (1,), "few": (2,)}
+"""Top-1 accuracy is reported over images of all seen classes and of head, medium and tail (OLTR; CVPR 2019)."""
+
 REPORTED = (*AT_THRESHOLD, *(f"{name}_{block}" for name in OF_BLOCK for block in BLOCKS))
 
 
@@ -43,6 +53,8 @@ class History:
         thresholds: probabilities above which a class counts as predicted.
         seen_map: float64 [T], mAP over seen classes and the test images in scope, percent; NaN if not trained.
         at_threshold: float64 [T, H, 9], the metrics of REPORTED at each threshold, percent; NaN if not trained.
+        accuracy: float64 [T, 4], top-1 accuracy over the test images of seen classes, columns as SHOTS, percent; NaN if
+            not trained, without such an image, or where images show several classes.
         scores: float [M, S], the last task's logits, or None; not part of the state.
     """
 
@@ -56,6 +68,7 @@ class History:
         self.seen_map: Floats = np.full(n_tasks, np.nan)
         self.thresholds = tuple(dict.fromkeys(self.thresholds))
         self.at_threshold: Floats = np.full((n_tasks, len(self.thresholds), len(REPORTED)), np.nan)
+        self.accuracy: Floats = np.full((n_tasks, len(SHOTS)), np.nan)
         self.scores: NDArray[Any] | None = None
         self.last = -1
 
@@ -85,9 +98,21 @@ class History:
             found = [metric(counts) for metric in AT_THRESHOLD.values()]
             found += [metric(block) for metric in OF_BLOCK.values() for block in blocks]
             self.at_threshold[task, place] = 100 * np.array(found)
+        if self.plan.single_label:
+            self.accuracy[task] = self._accuracy(scores)
         self.scores = scores
         self.last = task
         return task
+
+    def _accuracy(self, scores: NDArray[Any]) -> list[float]:
+        """DECIDED: images of classes still to come are left out, whatever the scope of mAP: nobody could be right."""
+        classes = (self.plan.test_truth == 1).argmax(axis=1)
+        seen, group = classes < scores.shape[1], self.plan.groups.group[classes]
+        found = []
+        for groups in SHOTS.values():
+            rows = seen & np.isin(group, groups)
+            found.append(top1_accuracy(scores[rows], classes[rows]))
+        return found
 
     def epoch_values(self, scores: NDArray[Any]) -> dict[str, float]:
         """Scalars of a pass inside a task, by TensorBoard tag; `add` decides what the task counts, nothing is kept.
@@ -145,6 +170,9 @@ class History:
         group_map, group_lost = self.group_map(), self.group_forgetting()
         values |= {f"groups/{name}_mAP": group_map[name][task] for name in GROUPS}
         values |= {f"groups/{name}_forgetting": group_lost[name] for name in GROUPS}
+        if self.plan.single_label:
+            values |= {f"accuracy/{name}": self.accuracy[task, k] for k, name in enumerate(SHOTS)}
+            values["accuracy/average"] = self.accuracy[: task + 1, 0].mean()
         for place, threshold in enumerate(self.thresholds):
             named = zip(REPORTED, self.at_threshold[task, place], strict=True)
             values |= {f"threshold_{threshold}/{name}": value for name, value in named}
@@ -183,7 +211,8 @@ class History:
     def summary(self) -> dict[str, Any]:
         """The final numbers of a run as `result.json` records them; NaN stands for undefined.
 
-        avg_mAP is the mean over all tasks, the first included; NaN when a task was not trained.
+        avg_mAP is the mean over all tasks, the first included; NaN when a task was not trained. `accuracy` is there for
+        single-label data only.
         """
         matrix = self.matrix()
         group_map = self.group_map()
@@ -206,7 +235,14 @@ class History:
             },
             "present": {block: [self.present(t)[block] for t in range(len(self.plan.tasks))] for block in BLOCKS},
             "thresholds": {str(threshold): self._courses(place) for place, threshold in enumerate(self.thresholds)},
+            **({"accuracy": self._accuracies()} if self.plan.single_label else {}),
         }
+
+    def _accuracies(self) -> dict[str, Any]:
+        """Course of each accuracy, `last_<name>` after the last task, and the mean over the tasks as `average`."""
+        courses = dict(zip(SHOTS, self.accuracy.T.tolist(), strict=True))
+        last = {f"last_{name}": course[-1] for name, course in courses.items()}
+        return courses | last | {"average": self.accuracy[:, 0].mean()}
 
     def _courses(self, place: int) -> dict[str, Any]:
         """Each metric at one threshold after each task, and `last_<metric>` after the last."""
@@ -218,9 +254,11 @@ class History:
             "ap": self.ap.tolist(),
             "seen_map": self.seen_map.tolist(),
             "at_threshold": self.at_threshold.tolist(),
+            "accuracy": self.accuracy.tolist(),
             "last": self.last,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.ap, self.seen_map = np.array(state["ap"]), np.array(state["seen_map"])
+        self.accuracy = np.array(state["accuracy"])
         self.at_threshold, self.last = np.array(state["at_threshold"]), state["last"]

@@ -93,6 +93,30 @@ def mean_ap(per_class: ArrayLike, empty_classes: str = "skip") -> float:
     return 100 * float(values.mean()) if len(values) else float("nan")
 
 
+def top1_accuracy(scores: ArrayLike, classes: ArrayLike) -> float:
+    """Share of images whose highest score is that of their class, in percent; NaN without an image.
+
+    Equal scores go to the first of them.
+
+    Args:
+        scores: float [N, S], arrays or tensors.
+        classes: int [N], the one class of each image, 0 ... S - 1.
+
+    Raises:
+        ValueError: shapes that do not fit, a class without a column, or a score that is NaN.
+    """
+    values, truth = _array(scores), _array(classes)
+    if values.ndim != 2 or truth.shape != values.shape[:1]:
+        raise ValueError(f"scores {values.shape} must be [N, S] and classes {truth.shape} [N]")
+    if not len(truth):
+        return float("nan")
+    if truth.min() < 0 or truth.max() >= values.shape[1]:
+        raise ValueError(f"classes must be in 0..{values.shape[1] - 1}")
+    if np.isnan(values.min()):
+        raise ValueError("scores contain NaN")
+    return 100 * float((values.argmax(axis=1) == truth).mean())
+
+
 def forgetting(history: ArrayLike) -> Floats:
     """Forgetting of each column: max_{t < T} h[t] - h[T], in the unit of `history`.
 

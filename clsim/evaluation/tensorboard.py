@@ -122,6 +122,7 @@ def _layout() -> dict[str, Any]:
             "ones in the memory": ["Multiline", ["memory/(ones|hidden)_.*"]],
             "FPR and FNR at each threshold": ["Multiline", [r"threshold_[\d.e-]+/(FPR|FNR)$"]],
             "mAP inside the tasks": ["Multiline", [r"epoch/mAP_.*"]],
+            "top-1 accuracy": ["Multiline", [r"accuracy/.*"]],
             "loss terms": ["Multiline", [r"loss/.*"]],
         }
     }

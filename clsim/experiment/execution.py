@@ -31,6 +31,7 @@ from clsim.experiment.settings import hyperparameters
 from clsim.files import write_atomically, write_json
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.planning import oracle_memory_plan
+from clsim.training.class_counts import CountedLoss
 from clsim.training.composition import Composition
 from clsim.training.replay import Replay
 from clsim.training.strategy import Context
@@ -176,6 +177,9 @@ def build_template(
     tasks = tuple(task.classes for task in plan.tasks)
     samples = plan.row_samples if composition.control else None
     plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples))
+    criterion = composition.criterion(config.training.loss)
+    if isinstance(criterion, CountedLoss):
+        plugins.append(criterion)
     metrics: list[Any] = [EpochLosses(), StreamScores(history)]
     for replay in (plugin for plugin in plugins if isinstance(plugin, Replay)):
         metrics.append(MemorySize(replay))
@@ -186,7 +190,7 @@ def build_template(
         benchmark=benchmark,
         model=new_model(),
         config=config.training,
-        criterion=composition.criterion(config.training.loss),
+        criterion=criterion,
         plugins=plugins,
         evaluator=EvaluationPlugin(metrics, loggers=loggers),
         seed=seed,

@@ -25,6 +25,7 @@ MEMORY_LABELS = (
 )
 """What a memory says after the last task, named `memory_<name>`; see clsim.evaluation.memory_labels."""
 BLOCKS = ("old", "new")
+SHOTS = ("many", "medium", "few")
 METRICS = (
     *("last_mAP", "avg_mAP", "forgetting", "backward_transfer"),  # percent, percent points
     *(f"{group}_last_mAP" for group in GROUPS),
@@ -32,6 +33,8 @@ METRICS = (
     *("memory_rows", "memory_bytes", "train_seconds", "peak_memory_bytes"),
     *(f"memory_{name}" for name in MEMORY_LABELS),
     *(f"present_{block}" for block in BLOCKS),  # percent of the entries of old and new classes, after the last task
+    *("last_accuracy", "avg_accuracy"),  # top-1, percent; only single-label data has them
+    *(f"{shots}_last_accuracy" for shots in SHOTS),
 )
 AT_THRESHOLD = ("CF1", "CF1_harmonic", "OF1", "FPR", "FNR")
 OF_BLOCK = tuple(f"{name}_{block}" for name in ("predicted", "FPR") for block in BLOCKS)
@@ -101,6 +104,9 @@ class RunResult:
         measured |= {"memory_rows": memory.get("rows"), "memory_bytes": memory.get("bytes")}
         measured |= {f"memory_{name}": _last(self.memory_labels.get(name)) for name in MEMORY_LABELS}
         measured |= {f"present_{block}": _last(self.present.get(block)) for block in BLOCKS}
+        accuracy = self.result.get("accuracy") or {}
+        measured |= {"last_accuracy": accuracy.get("last_all"), "avg_accuracy": accuracy.get("average")}
+        measured |= {f"{shots}_last_accuracy": accuracy.get(f"last_{shots}") for shots in SHOTS}
         peaks = [line["peak_memory_bytes"] for line in self.timing if line.get("peak_memory_bytes") is not None]
         measured["train_seconds"] = sum(train_seconds.values()) if train_seconds else None
         measured["peak_memory_bytes"] = max(peaks, default=None)

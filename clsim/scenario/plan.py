@@ -116,6 +116,11 @@ class StreamPlan:
         """Names of the classes a task introduces."""
         return list(self.class_names[slice(*task.classes)])
 
+    @cached_property
+    def single_label(self) -> bool:
+        """Whether each test image shows exactly one class, so that top-1 accuracy has a meaning."""
+        return bool(len(self.test_truth) and ((self.test_truth == 1).sum(axis=1) == 1).all())
+
     @property
     def row_samples(self) -> NDArray[np.int64]:
         """Image of each training row by row id, int64 [R]."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation
+from clsim.scenario import long_tail
 from clsim.scenario.plan import GROUPS, UNKNOWN, StreamPlan, TaskPlan
 from clsim.scenario.rules import Ids, Labels, add_noise, assign, class_groups, class_order, show, task_ranges
 from clsim.scenario.schema import ScenarioConfig
@@ -23,7 +24,8 @@ class StreamData:
         class_names: the streamed classes in stream order.
         train: int8 [N, C], true labels of all training images of the data set; 1, 0, -1 not annotated.
         test: int8 [M, C], the same of the test images.
-        pool: int64 [P], training images the stream may use: not held out, with a positive among the streamed classes.
+        pool: int64 [P], training images the stream may use: not held out, with a positive among the streamed classes,
+            and kept by `labels.long_tail`.
         held_out: int64 [V], training images kept for validation.
     """
 
@@ -34,8 +36,17 @@ class StreamData:
     held_out: Ids
 
 
-def stream_data(config: ScenarioConfig, class_names: Sequence[str], train: Labels, test: Labels) -> StreamData:
-    """Choose and order the classes, hold out the validation share.
+def stream_data(
+    config: ScenarioConfig,
+    class_names: Sequence[str],
+    train: Labels,
+    test: Labels,
+    image_names: Sequence[str] | None = None,
+) -> StreamData:
+    """Choose and order the classes, hold out the validation share, thin the rest to a long tail.
+
+    DECIDED: the validation share is held out first and so keeps the natural distribution, as the test images do; class
+    counts, and with them `order: frequency` and the groups, are those after thinning.
 
     DECIDED: with `dataset.classes` images without any of the chosen classes are left out, as COCO's images without
     labels are.
@@ -44,9 +55,11 @@ def stream_data(config: ScenarioConfig, class_names: Sequence[str], train: Label
         class_names: the data set's classes, in its own order.
         train: int8 [N, C], true labels in the data set's order.
         test: int8 [M, C].
+        image_names: ids of the N training images, for `long_tail: {ids: file}`.
 
     Raises:
-        Unplannable: unknown or repeated classes, an impossible order, nothing left to train or to validate on.
+        Unplannable: unknown or repeated classes, an impossible order, nothing left to train or to validate on, a long
+            tail that cannot be.
     """
     chosen = _chosen_columns(config, class_names)
     names, train, test = [class_names[column] for column in chosen], train[:, chosen], test[:, chosen]
@@ -59,6 +72,7 @@ def stream_data(config: ScenarioConfig, class_names: Sequence[str], train: Label
         raise Unplannable(("dataset", "validation"), f"given {share}, which keeps {count} of {len(usable)} images")
     shuffled = usable[permutation(len(usable), config.stream.seed, "validation")]
     held_out, pool = np.sort(shuffled[:count]), np.sort(shuffled[count:])
+    pool = long_tail.apply(config.labels.long_tail, train, pool, names, config.stream.seed, image_names)
     order = class_order(config.stream, names, (train[pool] == 1).sum(axis=0))
     return StreamData(
         tuple(names[column] for column in order),
@@ -190,8 +204,14 @@ def describe(plan: StreamPlan, truth: Labels) -> dict[str, Any]:
         "test_split": plan.test_split,
         "groups": {
             "rule": plan.groups.rule,
+            "imbalance": _imbalance(plan.groups.positives),
             "positives": dict(zip(plan.class_names, plan.groups.positives.tolist(), strict=True)),
             **{name: [plan.class_names[c] for c in plan.groups.columns(name)] for name in GROUPS},
         },
         "tasks": tasks,
     }
+
+
+def _imbalance(positives: Any) -> float | None:
+    """Positives of the commonest class / of the rarest; None if one has none."""
+    return round(float(positives.max() / positives.min()), 2) if positives.min() else None

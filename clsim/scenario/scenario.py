@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clsim.data.source import ImageSource, Split
+from clsim.data.source import ImageSource, NamedSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
 from clsim.scenario.document import Document, parse_assignment, read_document
 from clsim.scenario.plan import StreamPlan
 from clsim.scenario.planning import StreamData, build_plan, stream_data
-from clsim.scenario.schema import DataSection, ScenarioConfig
+from clsim.scenario.schema import DataSection, Ids, ScenarioConfig
 from clsim.scenario.validate import validate
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Scenario:
     @cached_property
     def _plan(self) -> StreamPlan:
         with self.located():
-            return build_plan(self.config, self._data())
+            return build_plan(self.config, self._data)
 
     @contextmanager
     def located(self) -> Iterator[None]:
@@ -69,11 +69,15 @@ class Scenario:
 
     def truth(self) -> NDArray[np.int8]:
         """True training labels in stream order, int8 [N, C]: for evaluators and derived plans, never for a learner."""
-        return self._data().train
+        return self._data.train
 
+    @cached_property
     def _data(self) -> StreamData:
         source = self.source
-        return stream_data(self.config, source.class_names, source.labels("train"), source.labels("test"))
+        names = None
+        if isinstance(self.config.labels.long_tail, Ids) and isinstance(source, NamedSource):
+            names = source.image_names("train")
+        return stream_data(self.config, source.class_names, source.labels("train"), source.labels("test"), names)
 
     def benchmark(
         self, plan: StreamPlan | None = None, features: Mapping[Split, NDArray[np.float32]] | None = None
@@ -153,6 +157,7 @@ def _override(document: Document, overrides: Mapping[str, Any] | Iterable[str]) 
 
 FILE_KEYS = (
     ("training", "model", "weights", "file"),
+    ("labels", "long_tail", "ids"),
     *(("dataset", key) for key in ("root", "ids", "file", "train_file", "test_file")),
 )
 

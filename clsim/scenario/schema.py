@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -52,17 +51,6 @@ def _either(*forms: str) -> Discriminator:
     )
 
 
-def _so_far(available: str, here: Callable[[Any], bool]) -> AfterValidator:
-    """Refuses what the vocabulary knows and this version does not."""
-
-    def check(value: Any) -> Any:
-        if not here(value):
-            raise PydanticCustomError("not_yet", "available: {available}", {"available": available})
-        return value
-
-    return AfterValidator(check)
-
-
 class Disjoint(Section):
     disjoint: Literal["random", "first", "rarest"] = Field(description="which of its tasks gets an image")
 
@@ -75,8 +63,20 @@ class Imbalance(Section):
     imbalance: float = Field(ge=1, description="positives of the commonest class / of the rarest")
 
 
+class ParetoShape(Section):
+    alpha: float = Field(6.0, gt=0, description="power of the distribution")
+    largest: PositiveInt | None = Field(
+        None, description="positives of the commonest class, such as 800 (VOC-MLT); default: what it has"
+    )
+    smallest: PositiveInt = Field(1, description="positives that rare classes tend to")
+
+
+class Pareto(Section):
+    pareto: ParetoShape = Field(description="a Pareto profile, as of VOC-MLT and COCO-MLT (Wu et al., ECCV 2020)")
+
+
 class Ids(Section):
-    ids: str = Field(description="file with one image id a line")
+    ids: str = Field(min_length=1, description="file with one training image id a line; relative to the scenario")
 
 
 class PerClass(Section):
@@ -96,9 +96,11 @@ Visibility = Annotated[
     _either("task", "full", "{keep: 0.5}", "single-positive"),
 ]
 LongTail = Annotated[
-    Annotated[Literal["none"], Tag("keyword")] | Annotated[Imbalance, Tag("imbalance")] | Annotated[Ids, Tag("ids")],
-    _either("none", "{imbalance: 50}", "{ids: file}"),
-    _so_far("none", lambda value: value == "none"),
+    Annotated[Literal["none"], Tag("keyword")]
+    | Annotated[Imbalance, Tag("imbalance")]
+    | Annotated[Pareto, Tag("pareto")]
+    | Annotated[Ids, Tag("ids")],
+    _either("none", "{imbalance: 50}", "{pareto: {alpha: 6}}", "{ids: file}"),
 ]
 Budget = Annotated[
     Annotated[Literal["none"], Tag("keyword")] | Annotated[PerClass, Tag("per_class")] | Annotated[Total, Tag("total")],
@@ -139,7 +141,9 @@ class StreamSection(Section):
     base: int = Field(0, ge=0, description="classes in the first task; 0: as many as `increment`")
     increment: PositiveInt = Field(description="classes in each later task; the last task may have fewer")
     order: Literal["alphabetical", "seed", "frequency"] | list[str] = Field(
-        "alphabetical", description="class order: by name, shuffled by order_seed, by training positives, or listed"
+        "alphabetical",
+        description="class order: by name, shuffled by order_seed, by falling training positives, or listed; with a "
+        "long tail seed gives the shuffled and frequency the ordered setting of Liu et al., ECCV 2022",
     )
     order_seed: int = Field(0, ge=0, description="seed of the class order when `order` is seed")
     assignment: Assignment = Field("overlap", description="may an image come back in another task")
@@ -156,7 +160,11 @@ class NoiseSection(Section):
 class LabelsSection(Section):
     visible: Visibility = Field("task", description="which labels of a task's images are annotated")
     noise: NoiseSection = Field(NoiseSection(), description="annotation errors in the visible labels")
-    long_tail: LongTail = Field("none", description="thinning of the training images to a long tail")
+    long_tail: LongTail = Field(
+        "none",
+        description="thinning of the training images: to exponentially falling class counts, to a Pareto profile, or "
+        "to the listed images",
+    )
 
 
 class MemorySection(Section):
@@ -294,7 +302,55 @@ class AslSection(Section):
     clip: float = Field(0.05, ge=0, lt=1, description="probability below which a negative is dropped")
 
 
-LossSection = Annotated[BceSection | FocalSection | AslSection, Field(discriminator="name")]
+class DbSection(Section):
+    name: Literal["db"] = Field(description="distribution-balanced loss (Wu et al., ECCV 2020)")
+    alpha: float = Field(0.1, ge=0, description="least weight of an entry")
+    beta: float = Field(10.0, ge=0, description="steepness of the weight as a function of the re-sampling rate r")
+    mu: float = Field(0.3, description="r in the middle of the weights: 0.3 for VOC-MLT, 0.2 for COCO-MLT")
+    kappa: float = Field(0.05, ge=0, description="how far the class prior shifts logits")
+    lam: float = Field(5.0, gt=0, description="scale of negative logits: 5 for VOC-MLT, 2 for COCO-MLT")
+    gamma: float = Field(2.0, ge=0, description="focal factor; 0: none")
+
+
+class LogitAdjustedSection(Section):
+    name: Literal["logit-adjusted"] = Field(
+        description="binary cross-entropy on logits plus the log odds of the class prior (Menon et al., ICLR 2021)"
+    )
+    tau: float = Field(1.0, ge=0, description="factor of the log odds")
+
+
+class ClassBalancedSection(Section):
+    name: Literal["class-balanced"] = Field(
+        description="binary cross-entropy weighted by the effective number of samples (Cui et al., CVPR 2019)"
+    )
+    beta: float = Field(0.9, ge=0, lt=1, description="0: no weights; towards 1: inverse frequency")
+    weigh: Literal["classes", "images"] = Field(
+        "classes", description="each entry by its class, or all entries of an image by the mean of those it shows"
+    )
+
+
+class CrossEntropySection(Section):
+    name: Literal["cross-entropy"] = Field(description="softmax over the known classes, for single-label data")
+
+
+class LogitAdjustedCeSection(Section):
+    name: Literal["logit-adjusted-ce"] = Field(
+        description="softmax on logits plus the log class prior, for single-label data (Menon et al., ICLR 2021)"
+    )
+    tau: float = Field(1.0, ge=0, description="factor of the log prior")
+
+
+LossSection = Annotated[
+    BceSection
+    | FocalSection
+    | AslSection
+    | DbSection
+    | LogitAdjustedSection
+    | ClassBalancedSection
+    | CrossEntropySection
+    | LogitAdjustedCeSection,
+    Field(discriminator="name"),
+]
 
 
 def _ascending(value: list[float]) -> list[float]:
@@ -365,6 +421,11 @@ class TrainingSection(Section):
     )
     epochs: PositiveInt = Field(description="passes over each task's images")
     batch_size: PositiveInt = Field(64, description="new images in a step; replay adds its own")
+    sampler: Literal["shuffled", "class-aware", "inverse-frequency"] = Field(
+        "shuffled",
+        description="new rows of an epoch: each once; or as many draws, with equal turns of all classes, or with "
+        "probability 1 / frequency of a row's rarest class",
+    )
     optimizer: OptimizerSection = Field(description="built anew for each task")
     schedule: Literal["one-cycle", "constant"] = Field("one-cycle", description="learning rate inside a task")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of all gradients together; default: no limit")

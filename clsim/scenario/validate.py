@@ -65,8 +65,6 @@ def _describe(document: Document, path: KeyPath, details: list[ErrorDetails]) ->
     if kind == "union_tag_invalid":
         names = _names(detail["ctx"]["expected_tags"])
         return f"given {_shown(given)}, allowed: {', '.join(names)}{did_you_mean(given, names)}"
-    if kind == "not_yet":
-        return f"not yet: {_shown(given)}; {detail['msg']}"
     if kind == "string_pattern_mismatch":
         return f"given {_shown(given)}, allowed: letters, digits and . _ -, a letter or digit first"
     if kind == "literal_error":

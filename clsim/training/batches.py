@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clsim.errors import RunError
 from clsim.randomness import permutation
 from clsim.scenario.stream import MultiLabelDataset, collate_rows
+from clsim.training.sampling import SAMPLERS, Membership, membership
 
 
 class EpochLoader:
@@ -19,17 +22,23 @@ class EpochLoader:
     strategy meets the same batches. A replay that concatenates enlarges the pool the order runs over: positions beyond
     the task's own rows are not fetched here but handed over in `beyond`.
 
+    With another `sampler` than shuffled the task's own rows are drawn by that rule, as many as there are. DECIDED: rows
+    beyond them still come once each; what a memory holds of each class is for its selection to say.
+
     A last row that would be alone joins the batch before it: batch norm over 1 x 1 maps cannot train on one row.
 
     Attributes:
         beyond: int64 [m], for the batch last yielded, positions in the enlarged part of the pool, from 0.
     """
 
-    def __init__(self, dataset: MultiLabelDataset, batch_size: int, seed: int, task: int) -> None:
+    def __init__(
+        self, dataset: MultiLabelDataset, batch_size: int, seed: int, task: int, sampler: str = "shuffled"
+    ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
         self.task = task
+        self.sampler = sampler
         self.pool = len(dataset)
         self.epoch = 0
         self.first_step = 0
@@ -50,7 +59,7 @@ class EpochLoader:
         return full + (rest > min(full, 1))
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        order = permutation(self.pool, self.seed, "order", self.task, self.epoch)
+        order = self._order()
         ends = self.batch_size * np.arange(1, len(self))
         batches = np.split(order, ends)[self.first_step : len(self)]
         for positions, coming in zip(batches, [*batches[1:], order[:0]], strict=False):
@@ -59,6 +68,22 @@ class EpochLoader:
             batch = collate_rows(self.dataset.__getitems__(positions[own]))
             self.dataset.prefetch(coming[coming < len(self.dataset)])
             yield batch
+
+    def _order(self) -> NDArray[np.int64]:
+        """Positions of the current epoch in the pool, int64 [pool]."""
+        order = permutation(self.pool, self.seed, "order", self.task, self.epoch)
+        if self.sampler != "shuffled":
+            drawn = SAMPLERS[self.sampler](self._membership, self.seed, self.task, self.epoch)
+            own = order < len(drawn)
+            order[own] = drawn[order[own]]
+        return order
+
+    @cached_property
+    def _membership(self) -> Membership:
+        store = self.dataset.store
+        if store is None:
+            raise RunError(f"training.sampler: {self.sampler} needs the task's own rows, which a plugin has replaced")
+        return membership(store.targets(self.dataset.rows()).numpy())
 
 
 class EvaluationLoader:

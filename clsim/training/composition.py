@@ -141,7 +141,7 @@ class Composition:
 
     def criterion(self, loss: LossSection) -> Criterion:
         """The one criterion a part brings, else the loss of the scenario's training section."""
-        from clsim.training.losses import base_loss
+        from clsim.training.criterion import base_loss
 
         made = [criterion for part in self.parts if (criterion := part.criterion()) is not None]
         if len(made) > 1:

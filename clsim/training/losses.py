@@ -7,15 +7,11 @@ are hidden, and methods on top of each other compare.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from clsim.scenario.schema import LossSection
 
 
 def masked_bce(logits: Tensor, targets: Tensor) -> Tensor:
@@ -31,7 +27,7 @@ def masked_bce(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         A scalar of the logits' dtype.
     """
-    logits, targets, known = _known_entries(logits, targets)
+    logits, targets, known = known_entries(logits, targets)
     entries = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     return (entries * known).sum() / max(1, len(logits))
 
@@ -72,7 +68,7 @@ def focal(logits: Tensor, targets: Tensor, gamma: float = 2.0, alpha: float | No
     Returns:
         A scalar of the logits' dtype; the factors carry gradient.
     """
-    logits, targets, known = _known_entries(logits, targets)
+    logits, targets, known = known_entries(logits, targets)
     log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)
     positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
     entries = positive * targets * (gamma * log_not_p).exp() * log_p  # a power of 1 - p has no gradient at p = 1
@@ -97,7 +93,7 @@ def asymmetric(
     Returns:
         A scalar of the logits' dtype.
     """
-    logits, targets, known = _known_entries(logits, targets)
+    logits, targets, known = known_entries(logits, targets)
     log_p, log_absent = F.logsigmoid(logits), F.logsigmoid(-logits)
     with torch.no_grad():
         focus_positive = logits.neg().sigmoid() ** gamma_pos
@@ -123,7 +119,7 @@ def emphasised_negatives(logits: Tensor, targets: Tensor, gamma: float = 1.0) ->
     Returns:
         A scalar of the logits' dtype.
     """
-    logits, targets, known = _known_entries(logits, targets)
+    logits, targets, known = known_entries(logits, targets)
     factor = (1 - logits.detach().sigmoid()) ** gamma
     entries = F.binary_cross_entropy_with_logits(logits, targets, reduction="none", pos_weight=factor)
     return (entries * known).sum() / max(1, len(logits))
@@ -160,7 +156,7 @@ def decayed_distillation(
     return (entries * where).sum() / max(1, len(logits))
 
 
-def _known_entries(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def known_entries(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Logits and targets of the head's columns with 0 in place of unknown entries, and the mask of known ones.
 
     where, not a product: a target of -1 must not reach a loss even through an infinite logit.
@@ -168,9 +164,3 @@ def _known_entries(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Ten
     targets = targets[:, : logits.shape[1]]
     known = targets >= 0
     return torch.where(known, logits, 0.0), torch.where(known, targets, 0.0), known
-
-
-def base_loss(config: LossSection) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss a scenario's training section names, as a function of (logits, targets)."""
-    options = config.model_dump(exclude={"name"})
-    return partial({"bce": masked_bce, "focal": focal, "asl": asymmetric}[config.name], **options)

@@ -63,6 +63,12 @@ class Replay(SupervisedPlugin):
             return 0.0
         return 0.5 if self.mode == "paired" else len(self.memory) / (new + len(self.memory))
 
+    def turns(self, new_rows: int) -> float:
+        """How often an epoch of a task of `new_rows` rows shows each stored row, on average."""
+        if self.mode == "concat" or not len(self.memory):
+            return 1.0
+        return new_rows / len(self.memory)
+
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         if self.mode == "concat":
             strategy.loader.enlarge(len(self.memory))

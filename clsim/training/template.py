@@ -279,7 +279,7 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
         task = self.experience.current_experience
-        self.loader = EpochLoader(self.adapted_dataset, self.train_mb_size, self.seed, task)
+        self.loader = EpochLoader(self.adapted_dataset, self.train_mb_size, self.seed, task, self.config.sampler)
         self.dataloader: Any = self.loader
 
     def make_eval_dataloader(self, **kwargs: Any) -> None:

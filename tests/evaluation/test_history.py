@@ -191,3 +191,39 @@ def test_the_score_of_an_entry_without_truth_changes_no_number(score: float) -> 
     read_as_absent = History(make_plan())
     read_as_absent.add(AFTER_0)
     assert scored.ap[0, 0] != pytest.approx(read_as_absent.ap[0, 1])
+
+
+# --- single-label data
+
+
+def single_label_plan() -> StreamPlan:
+    """The plan above with six test images of one class each: a, a, a, b, b, c."""
+    truth = np.eye(3, dtype=np.int8)[[0, 0, 0, 1, 1, 2]]
+    return dataclasses.replace(make_plan(), test_samples=np.arange(6), test_truth=truth)
+
+
+def test_accuracy_is_over_images_of_seen_classes_and_of_each_group() -> None:
+    history = History(single_label_plan())
+    history.add(np.array([[2.0, 1], [2, 1], [0, 1], [0, 1], [3, 1], [9, 0]]))  # right: a, a, b
+    values = history.values()
+    assert values["accuracy/all"] == pytest.approx(60)
+    assert values["accuracy/many"] == pytest.approx(100 * 2 / 3)
+    assert values["accuracy/medium"] == 50
+    assert np.isnan(values["accuracy/few"])
+    history.add(np.array([[0.0, 0, 1], [0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 1]]))  # right: a, b, c
+    values, recorded = history.values(), history.summary()["accuracy"]
+    assert (values["accuracy/all"], values["accuracy/few"]) == (50, 100)
+    assert values["accuracy/average"] == recorded["average"] == pytest.approx(55)
+    assert recorded["all"] == pytest.approx([60, 50])
+    assert recorded["last_many"] == pytest.approx(100 / 3)
+
+
+def test_accuracy_survives_a_stop_and_is_undefined_for_several_labels() -> None:
+    history, again = History(single_label_plan()), History(single_label_plan())
+    history.add(np.array([[2.0, 1], [2, 1], [0, 1], [0, 1], [3, 1], [9, 0]]))
+    again.load_state_dict(history.state_dict())
+    np.testing.assert_array_equal(again.accuracy, history.accuracy)
+    several = History(make_plan())
+    several.add(AFTER_0)
+    assert "accuracy" not in several.summary()
+    assert not [name for name in several.values() if name.startswith("accuracy")]

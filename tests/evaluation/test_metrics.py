@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from torchmetrics.functional.classification import multilabel_average_precision
 
 from clsim.evaluation import average_precision
-from clsim.evaluation.metrics import backward_transfer, finite_mean, forgetting, mean_ap
+from clsim.evaluation.metrics import backward_transfer, finite_mean, forgetting, mean_ap, top1_accuracy
 
 
 def oracle(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -136,3 +136,22 @@ def test_backward_transfer_compares_with_the_diagonal() -> None:
 def test_finite_mean() -> None:
     assert finite_mean([1, np.nan, 3]) == 2
     assert np.isnan(finite_mean([]))
+
+
+def test_top1_accuracy_counts_the_highest_score_and_ties_go_to_the_first() -> None:
+    assert top1_accuracy([[0.1, 0.9], [0.5, 0.5], [0.5, 0.5], [2, 1]], [1, 0, 1, 1]) == 50
+    assert np.isnan(top1_accuracy(np.empty((0, 3)), np.empty(0, dtype=int)))
+
+
+@pytest.mark.parametrize(
+    ("scores", "classes", "problem"),
+    [
+        ([[1.0, 2.0]], [2], r"classes must be in 0\.\.1"),
+        ([[1.0, 2.0]], [-1], r"classes must be in 0\.\.1"),
+        ([[1.0, float("nan")]], [0], "NaN"),
+        ([[1.0, 2.0]], [0, 1], r"scores \(1, 2\) must be \[N, S\] and classes \(2,\)"),
+    ],
+)
+def test_top1_accuracy_refuses_what_does_not_fit(scores: list, classes: list, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        top1_accuracy(scores, classes)

@@ -47,6 +47,14 @@ STREAMS: dict[str, dict[str, Any]] = {
     "single-positive": {"labels.visible": "single-positive"},
     "noise": {"labels.noise.false_negative": 0.2, "labels.noise.false_positive": 0.1},
     "validation": {"dataset.validation": 0.3, "evaluation.on": "validation"},
+    "db": {"labels.visible.keep": 0.5, "training.loss.name": "db", "training.sampler": "class-aware"},
+    "logit-adjusted": {"labels.visible.keep": 0.5, "training.loss.name": "logit-adjusted"},
+    "class-balanced": {
+        "labels.visible": "single-positive",
+        "training.loss.name": "class-balanced",
+        "training.sampler": "inverse-frequency",
+    },
+    "softmax": {"labels.visible.keep": 0.5, "training.loss.name": "logit-adjusted-ce"},
     "everything": {
         "stream.assignment.disjoint": "rarest",
         "labels.visible.keep": 0.6,

@@ -33,7 +33,10 @@ def test_it_names_no_file_of_somebodys_disk(name: str) -> None:
     """Data on disk is for the reader to place; loading needs none of it, and the plan says how to give it."""
     config = load_scenario(name).config
     assert not isinstance(config.training.model.weights, WeightsSection)
-    if config.dataset.name != "digits":
+    if config.dataset.name == "manifest":
+        with pytest.raises(ScenarioError, match=r"dataset\.file: .*csv: no such file"):
+            load_scenario(name).plan()
+    elif config.dataset.name != "digits":
         assert config.dataset.root is None
         with pytest.raises(ScenarioError, match=r"dataset\.root: not set: .*--set dataset\.root=FOLDER"):
             load_scenario(name).plan()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from clsim.scenario.schema import AslSection, BceSection, FocalSection
-from clsim.training.losses import asymmetric, base_loss, focal, masked_bce
+from clsim.training.criterion import base_loss
+from clsim.training.losses import asymmetric, focal, masked_bce
 
 SETTINGS: list[tuple[Callable[..., Tensor], dict[str, Any]]] = [
     *((focal, {"gamma": gamma, "alpha": alpha}) for gamma in (0.0, 0.5, 1.0, 2.0) for alpha in (None, 0.25)),
