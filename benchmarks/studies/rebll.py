@@ -24,12 +24,15 @@ PAGE = ROOT / "docs" / "rebll.md"
 VOC_MINI = str(Path(__file__).with_name("voc-mini.yaml"))
 VOC_THERE = (ROOT.parent / "shared" / "data" / "voc-mini").is_dir()
 
-SMALL = {"dataset.train": 900, "dataset.validation": 1 / 3, "evaluation.on": "validation", "training.epochs": 6}
+SMALL = {
+    "dataset.seed": 7,
+    "dataset.train": 900,
+    "dataset.validation": 1 / 3,
+    "evaluation.on": "validation",
+    "training.epochs": 6,
+}
 VALIDATED = {"dataset.validation": 0.25, "evaluation.on": "validation"}
-TUNING = [
-    Stream("dense-overlap", "digits20-b0c2", {**SMALL, "dataset.seed": 7, "stream.increment": 5}),
-    Stream("disjoint", "digits-b0c2", {**SMALL, "dataset.seed": 7, "stream.assignment": {"disjoint": "random"}}),
-]
+TUNING = [Stream("disjoint", "digits-b0c2", {**SMALL, "stream.assignment": {"disjoint": "random"}})]
 LADDER_STREAMS = [Stream("digits-b0c2", "digits-b0c2"), Stream("digits20-b10c2", "digits20-b10c2")]
 if VOC_THERE:
     TUNING.insert(0, Stream("voc-mini-b4c2", VOC_MINI, {**VALIDATED, "stream.base": 4}))
