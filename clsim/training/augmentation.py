@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -39,11 +39,11 @@ CROP_TRIES = 10
 
 
 class Step(Protocol):
-    """One option at work: images float32 [B, 3, H, W], 0..255, and uniform numbers [B, numbers] -> changed images.
+    """One option at work.
 
     Attributes:
-        name: what the numbers are derived from.
-        numbers: how many an image needs.
+        name: what its numbers are derived from.
+        numbers: how many of them an image needs.
     """
 
     @property
@@ -52,7 +52,11 @@ class Step(Protocol):
     @property
     def numbers(self) -> int: ...
 
-    def __call__(self, x: Tensor, u: Uniforms) -> Tensor: ...
+    def parameters(self, u: Uniforms, size: int) -> tuple[NDArray[Any], ...]:
+        """What to do with each image of `size` pixels, arrays [B, ...], from uniform numbers [B, numbers]."""
+
+    def __call__(self, x: Tensor, *parameters: Any) -> Tensor:
+        """Images float32 [B, 3, H, W], 0..255, which may be overwritten, changed by their parameters."""
 
 
 class Augmentation:
@@ -87,11 +91,11 @@ class Augmentation:
         return x
 
     def _change(self, x: Tensor, *purpose: str | int) -> None:
-        drawn = [self._numbers(step, len(x), *purpose) for step in self.steps]
+        drawn = [step.parameters(self._numbers(step, len(x), *purpose), x.shape[-1]) for step in self.steps]
         for rows in _slices(x):
             images = self.normalisation.undo_(x[rows])
-            for step, u in zip(self.steps, drawn, strict=True):
-                images = step(images, u[rows])
+            for step, parameters in zip(self.steps, drawn, strict=True):
+                images = step(images, *(values[rows] for values in parameters))
             x[rows] = self.normalisation.apply_(images)
 
     def _numbers(self, step: Step, rows: int, *purpose: str | int) -> Uniforms:
@@ -132,10 +136,13 @@ class Crop:
     name = "random_resized_crop"
     numbers = 2 * CROP_TRIES + 2
 
-    def __call__(self, x: Tensor, u: Uniforms) -> Tensor:
-        size = x.shape[-1]
-        boxes = crop_boxes(u, size, self.section)
-        smaller = np.minimum(boxes[:, 2], boxes[:, 3]) < size
+    def parameters(self, u: Uniforms, size: int) -> tuple[NDArray[np.int64]]:
+        """Boxes; see `crop_boxes`."""
+        return (crop_boxes(u, size, self.section),)
+
+    def __call__(self, x: Tensor, boxes: NDArray[np.int64]) -> Tensor:
+        """The boxes, enlarged."""
+        smaller = np.minimum(boxes[:, 2], boxes[:, 3]) < x.shape[-1]
         return image.on_rows(x, smaller, image.resized_crop, boxes)
 
 
@@ -171,8 +178,13 @@ class Flip:
     name = "flip"
     numbers = 1
 
-    def __call__(self, x: Tensor, u: Uniforms) -> Tensor:
-        return image.on_rows(x, u[:, 0] < self.probability, lambda images: images.flip(-1))
+    def parameters(self, u: Uniforms, size: int) -> tuple[NDArray[np.bool_]]:
+        """Which images are flipped."""
+        return (u[:, 0] < self.probability,)
+
+    def __call__(self, x: Tensor, flipped: NDArray[np.bool_]) -> Tensor:
+        """Left and right exchanged."""
+        return image.on_rows(x, flipped, lambda images: images.flip(-1))
 
 
 @dataclass(frozen=True)
@@ -187,14 +199,22 @@ class Colour:
     name = "colour"
     numbers = 4
 
-    def __call__(self, x: Tensor, u: Uniforms) -> Tensor:
+    def parameters(self, u: Uniforms, size: int) -> tuple[Uniforms, ...]:
+        """Factors of brightness, contrast and saturation, turns of the hue."""
         section = self.section
         strengths = (section.brightness, section.contrast, section.saturation)
-        operations = (image.brightness, image.contrast, image.saturation)
-        for column, (strength, operation) in enumerate(zip(strengths, operations, strict=True)):
+        factors = [jitter(u[:, k], strength) for k, strength in enumerate(strengths)]
+        return *factors, _between(-section.hue, section.hue, u[:, 3])
+
+    def __call__(self, x: Tensor, *parameters: Uniforms) -> Tensor:
+        """What has a strength, one after the other."""
+        section = self.section
+        strengths = (section.brightness, section.contrast, section.saturation, section.hue)
+        operations = (image.brightness, image.contrast, image.saturation, image.hue)
+        for strength, operation, values in zip(strengths, operations, parameters, strict=True):
             if strength:
-                x = operation(x, jitter(u[:, column], strength))
-        return image.hue(x, _between(-section.hue, section.hue, u[:, 3])) if section.hue else x
+                x = operation(x, values)
+        return x
 
 
 def jitter(u: Uniforms, strength: float) -> Uniforms:
@@ -213,10 +233,14 @@ class Cutout:
     name = "cutout"
     numbers = 5
 
-    def __call__(self, x: Tensor, u: Uniforms) -> Tensor:
-        centres = np.floor(u[:, :2] * x.shape[-1]).astype(np.int64)
-        sides = np.full(len(x), int(self.share * x.shape[-1] + 0.5))
-        return image.cutout(x, centres, sides, np.floor(256 * u[:, 2:]))
+    def parameters(self, u: Uniforms, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Uniforms]:
+        """Centres, sides and colours."""
+        centres = np.floor(u[:, :2] * size).astype(np.int64)
+        return centres, np.full(len(u), int(self.share * size + 0.5)), np.floor(256 * u[:, 2:])
+
+    def __call__(self, x: Tensor, *squares: Any) -> Tensor:
+        """The squares filled."""
+        return image.cutout(x, *squares)
 
 
 def _between(least: float, most: float, u: Uniforms) -> Uniforms:

@@ -65,7 +65,7 @@ def resized_crop(x: Tensor, boxes: Integers) -> Tensor:
 def affine(x: Tensor, matrices: Floats) -> Tensor:
     """Each image under an affine map; nearest pixel, `GREY` where the map leaves the image.
 
-    DECIDED: nearest, as in the code that RandAugment was published with, and in torchvision's.
+    DECIDED: nearest, the default of Pillow and of torchvision's RandAugment.
 
     Args:
         matrices: [B, 2, 3], from (x, y, 1) of a pixel in the result to (x, y) of the pixel it shows; in pixels from the
@@ -210,14 +210,15 @@ def equalize(x: Tensor) -> Tensor:
     (pixels below v + s // 2) // s.
     """
     channels = len(x) * x.shape[1]
-    values = x.round().clamp_(0, 255).to(torch.int64).view(channels, -1)
-    offsets = 256 * torch.arange(channels, device=x.device)[:, None]
-    counts = torch.bincount((values + offsets).flatten(), minlength=256 * channels).view(channels, 256)
+    offsets = 256 * torch.arange(channels, dtype=torch.float32, device=x.device).view(len(x), -1, 1, 1)
+    values = x.round().clamp_(0, 255).add_(offsets).to(torch.int32).flatten()
+    counts = torch.bincount(values, minlength=256 * channels).view(channels, 256)
+    grey = torch.arange(256, device=x.device)
     below = counts.cumsum(dim=1) - counts
-    step = below.gather(1, values.amax(dim=1, keepdim=True)) // 255  # [channels, 1]
-    table = ((below + step // 2) // step.clamp(min=1)).clamp_(max=255)
-    table = torch.where(step > 0, table, torch.arange(256, device=x.device))
-    return table.float().gather(1, values).view_as(x)
+    largest = ((counts > 0) * grey).amax(dim=1, keepdim=True)
+    step = below.gather(1, largest) // 255  # [channels, 1]
+    table = torch.where(step > 0, ((below + step // 2) // step.clamp(min=1)).clamp_(max=255), grey)
+    return table.float().flatten().index_select(0, values).view_as(x)
 
 
 # shared pieces

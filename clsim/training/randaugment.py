@@ -81,25 +81,30 @@ class RandAugment:
         """Uniform numbers of an image."""
         return NUMBERS * self.section.operations
 
-    def __call__(self, x: Tensor, u: Floats) -> Tensor:
-        """Change images float32 [B, 3, H, W], 0..255, which may be overwritten; u [B, numbers]."""
-        for start in range(0, self.numbers, NUMBERS):
-            drawn = u[:, start : start + NUMBERS]
-            chosen, shares = choices(drawn, self.section)
-            for index in np.unique(chosen[chosen >= 0]).tolist():
-                name = POOLS[self.section.pool][index]
-                if name != "identity":
-                    x = image.on_rows(x, chosen == index, OPERATIONS[name], shares, drawn[:, 4:])
+    def parameters(self, u: Floats, size: int) -> tuple[NDArray[np.int64], Floats, Floats]:
+        """Of each operation: index in the pool and share, [B, operations], and where, [B, operations, 2]."""
+        drawn = u.reshape(len(u), self.section.operations, NUMBERS)
+        return *choices(drawn, self.section), drawn[..., 4:]
+
+    def __call__(self, x: Tensor, chosen: NDArray[np.int64], shares: Floats, where: Floats) -> Tensor:
+        """One operation after the other."""
+        pool = POOLS[self.section.pool]
+        for turn in range(self.section.operations):
+            now = chosen[:, turn]
+            for index in sorted(set(now.tolist()) - {-1}):
+                if pool[index] != "identity":
+                    operation = OPERATIONS[pool[index]]
+                    x = image.on_rows(x, now == index, operation, shares[:, turn], where[:, turn])
         return x
 
 
 def choices(u: Floats, section: RandAugmentSection) -> tuple[NDArray[np.int64], Floats]:
-    """What one operation of each image is: its index in the pool, int [B], -1 for none, and its share [B], -1..1.
+    """What an operation is: its index in the pool, int [...], -1 for none, and its share of the range [...], -1..1.
 
     Args:
-        u: uniform numbers [B, 6], of which the first four are used.
+        u: uniform numbers [..., 6], of which the first four are used.
     """
     least, most = section.magnitude if isinstance(section.magnitude, list) else (section.magnitude,) * 2
-    chosen = np.floor(u[:, 0] * len(POOLS[section.pool])).astype(np.int64)
-    chosen[u[:, 1] >= section.probability] = -1
-    return chosen, (least + (most - least) * u[:, 2]) / 30 * np.where(u[:, 3] < 0.5, -1, 1)
+    chosen = np.floor(u[..., 0] * len(POOLS[section.pool])).astype(np.int64)
+    chosen[u[..., 1] >= section.probability] = -1
+    return chosen, (least + (most - least) * u[..., 2]) / 30 * np.where(u[..., 3] < 0.5, -1, 1)

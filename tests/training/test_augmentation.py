@@ -15,7 +15,7 @@ from clsim.scenario import load_scenario
 from clsim.scenario.schema import RandomResizedCropSection
 from clsim.scenario.stream import Normalisation, RowStore
 from clsim.training import augmentation
-from clsim.training.augmentation import Augmentation, Colour, Cutout, Flip, crop_boxes, jitter
+from clsim.training.augmentation import Augmentation, Colour, Cutout, Flip, Step, crop_boxes, jitter
 
 LOOK = {"training.model.mean": [0.485, 0.456, 0.406], "training.model.std": [0.229, 0.224, 0.225]}
 EVERYTHING: dict[str, Any] = {
@@ -131,6 +131,10 @@ def drawn(rows: int, columns: int) -> np.ndarray:
     return uniforms(rows * columns, 0, "test of distributions").reshape(rows, columns)
 
 
+def apply(step: Step, x: Tensor, u: np.ndarray) -> Tensor:
+    return step(x.clone(), *step.parameters(u, x.shape[-1]))
+
+
 def test_crops_have_areas_and_ratios_between_their_bounds() -> None:
     size = 200
     top, left, height, width = crop_boxes(drawn(4000, 22), size, RandomResizedCropSection(scale=[0.3, 0.6])).T
@@ -167,11 +171,11 @@ def test_where_no_crop_fits_the_largest_in_the_middle_is_taken(ratio: list[float
 
 def test_flips_are_as_frequent_as_asked_for() -> None:
     x = batch(400, 16)
-    flipped = Flip(0.3)(x.clone(), drawn(400, 1))
+    flipped = apply(Flip(0.3), x, drawn(400, 1))
     changed = (flipped != x).flatten(1).any(dim=1)
     assert changed.float().mean() == pytest.approx(0.3, abs=0.05)
     assert torch.equal(flipped[changed], x[changed].flip(-1))
-    assert torch.equal(Flip(1.0)(x.clone(), drawn(400, 1)), x.flip(-1))
+    assert torch.equal(apply(Flip(1.0), x, drawn(400, 1)), x.flip(-1))
 
 
 @pytest.mark.parametrize(("strength", "least", "most"), [(0.4, 0.6, 1.4), (0.0, 1.0, 1.0), (1.5, 0.0, 2.5)])
@@ -190,18 +194,18 @@ def test_colours_are_changed_one_option_after_the_other() -> None:
     expected = augmentation.image.hue(expected, 0.2 * u[:, 3] - 0.1)
     assert isinstance(section, augmentation.AugmentationSection)
     assert section.colour is not None
-    torch.testing.assert_close(Colour(section.colour)(x, u), expected)
+    torch.testing.assert_close(apply(Colour(section.colour), x, u), expected)
 
 
 def test_squares_have_their_side_any_centre_and_any_colour() -> None:
     x = torch.full((3000, 3, 20, 20), -1.0)  # which is no colour
-    filled = Cutout(0.5)(x, drawn(3000, 5))[:, 0] >= 0
+    filled = apply(Cutout(0.5), x, drawn(3000, 5))[:, 0] >= 0
     heights, widths = filled.any(dim=2).sum(dim=1), filled.any(dim=1).sum(dim=1)
     assert (int(heights.min()), int(heights.max())) == (5, 10)
     assert torch.equal(filled.sum(dim=(1, 2)), heights * widths)
     assert filled[:, 10, 10].float().mean() == pytest.approx(0.25, abs=0.03)
     assert filled[:, 0, 0].float().mean() == pytest.approx((6 / 20) ** 2, abs=0.02)
-    colours = Cutout(1.0)(x, drawn(3000, 5))[:, :, 10, 10]
+    colours = apply(Cutout(1.0), x, drawn(3000, 5))[:, :, 10, 10]
     colours = colours[colours >= 0]
     assert torch.equal(colours, colours.floor())
     assert (float(colours.min()), float(colours.max())) == (0, 255)

@@ -22,6 +22,10 @@ def pictures(n: int) -> torch.Tensor:
     return (255 * torch.nn.functional.interpolate(noise, size=40, mode="bilinear")).round()
 
 
+def apply(step: RandAugment, x: torch.Tensor, u: np.ndarray) -> torch.Tensor:
+    return step(x.clone(), *step.parameters(u, x.shape[-1]))
+
+
 def test_the_papers_pool_is_torchvisions() -> None:
     names = {"color": "saturation"}
     theirs = {name.lower() for name in v2.RandAugment._AUGMENTATION_SPACE}
@@ -60,13 +64,13 @@ def test_operations_follow_each_other_with_numbers_of_their_own() -> None:
     one = RandAugment(RandAugmentSection(operations=1))
     x, u = pictures(40), drawn(40, 12)
     assert both.numbers == 12
-    assert torch.equal(both(x.clone(), u), one(one(x.clone(), u[:, :6]), u[:, 6:]))
+    assert torch.equal(apply(both, x, u), apply(one, apply(one, x, u[:, :6]), u[:, 6:]))
 
 
 def test_not_carried_out_means_not_touched() -> None:
     x = pictures(20)
     section = RandAugmentSection(probability=0.0, pool="krt")
-    assert torch.equal(RandAugment(section)(x.clone(), drawn(20, 12)), x)
+    assert torch.equal(apply(RandAugment(section), x, drawn(20, 12)), x)
 
 
 @pytest.mark.parametrize("name", POOLS["paper"])
