@@ -214,7 +214,9 @@ def test_no_black_image_is_written_for_one_that_is_left_out(damaged: Path, voc: 
 
 
 def test_a_streamed_data_set_is_written_like_any_other(written: Path, voc: Make, tmp_path: Path) -> None:
-    tables = [write_manifest(voc(written, images=images), tmp_path / images, 28) for images in ("cache", "stream")]
+    tables = [
+        write_manifest(voc(written, images=images), tmp_path / f"from-{images}", 28) for images in ("cache", "stream")
+    ]
     first, second = (sorted(table.parent.rglob("*.jpg")) for table in tables)
     assert len(first) == 36
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
