@@ -32,7 +32,7 @@ def main() -> None:
         for row in training_step.measure(name, replay)
     ]
     rebll = [row for name in training_step.WORKLOADS for row in training_step.measure_rebll(name)]
-    more = [row for name in training_step.MORE_WORKLOADS for row in training_step.measure_more(name)]
+    more = [row for load in training_step.MORE_WORKLOADS for row in training_step.measure_more(*load)]
     parts = [
         "# Speed\n",
         f"`make bench` on {datetime.date.today()}: {facts['cpu']}, one thread, {platform.platform()}, "
