@@ -145,7 +145,7 @@ def test_data_check_of_a_folder_without_images_counts_and_ends_with_2(
     [
         (
             ["plan", "voc2007-b10c2"],
-            "voc2007-b10c2.yaml:17: dataset.root: not set: where your VOCdevkit lies; give --set",
+            "dataset.root: not set: where your VOCdevkit lies; give --set",
         ),
         (["data", "check", "voc-mlt"], "dataset.root: not set"),
         (

@@ -244,7 +244,7 @@ def run(build: Any, learn: Any, spec: str, **settings: Any) -> tuple[Seen, Any]:
 
 def test_two_methods_meet_the_same_changed_new_rows(build: Any, learn: Any) -> None:
     plain, _ = run(build, learn, "finetune", overrides=AUGMENTED)
-    replay, _ = run(build, learn, "lwf+er", overrides=AUGMENTED)
+    replay, _ = run(build, learn, "lwf+er", options={"replay": "paired"}, overrides=AUGMENTED)
     assert plain.new.keys() == replay.new.keys()
     assert all(torch.equal(plain.new[at], replay.new[at]) for at in plain.new)
 
