@@ -230,7 +230,11 @@ class _SameTeacher(Distillation):
 
 
 class _SameDecomposition(ModelRebalancing):
-    """Decomposes in the warm-up and stays so."""
+    """Decomposes in the warm-up and stays so; each step is one of the middle of a task."""
+
+    def alpha(self, strategy: Any) -> float:
+        """A task of one step would have no term at all."""
+        return self.amplitude
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Decompose once."""

@@ -319,10 +319,13 @@ class ModelRebalancing(SupervisedPlugin):
     def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         self._generators = torch_generators(strategy.device)
 
+    def alpha(self, strategy: Any) -> float:
+        """Factor of the term in the current step."""
+        position, steps = strategy.position, len(strategy.dataloader)
+        return self.amplitude * schedule(position.epoch * steps + position.step, strategy.train_epochs * steps)
+
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        position = strategy.position
-        steps = len(strategy.dataloader)
-        alpha = self.amplitude * schedule(position.epoch * steps + position.step, strategy.train_epochs * steps)
+        alpha = self.alpha(strategy)
         with_gradient = alpha > 0 and self.gradient == "full"
         with (
             general_path(strategy.model),
