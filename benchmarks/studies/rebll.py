@@ -2,6 +2,7 @@
 
 python -m benchmarks.studies.rebll tune     # sensitivity and policies, on validation images
 python -m benchmarks.studies.rebll ladder   # finetune .. rebll, joint, on test images
+python -m benchmarks.studies.rebll finetuned --seeds 1   # the steps on photographs with a backbone that trains too
 python -m benchmarks.studies.rebll tables   # writes the tables of docs/rebll.md from what has been run
 
 Runs go to runs/studies/rebll and are kept: a study that was stopped goes on where it was.
@@ -38,6 +39,18 @@ if VOC_THERE:
     TUNING.insert(0, Stream("voc-mini-b4c2", VOC_MINI, {**VALIDATED, "stream.base": 4}))
     LADDER_STREAMS.insert(0, Stream("voc-mini-b0c2", VOC_MINI))
     LADDER_STREAMS.insert(1, Stream("voc-mini-b0c4", VOC_MINI, {"stream.increment": 4}))
+FINE_TUNED = Stream(  # the whole network trains; minutes a run on a CPU
+    "voc-mini-b0c4-finetuned",
+    VOC_MINI,
+    {
+        "stream.increment": 4,
+        "training.model.freeze": "batch-norm",
+        "training.model.cache_features": False,
+        "training.model.image_size": 112,
+        "training.epochs": 3,
+        "training.optimizer.lr": 3e-4,
+    },
+)
 
 LADDER = [
     Variant("finetune", "finetune"),
@@ -131,6 +144,11 @@ def ladder_jobs(out: Path, seeds: Sequence[int]) -> list[Job]:
     return [Job(stream, variant, seed, out) for seed in seeds for stream in LADDER_STREAMS for variant in LADDER]
 
 
+def fine_tuned_jobs(out: Path, seeds: Sequence[int]) -> list[Job]:
+    """The same steps with a backbone that trains too, below `out/ladder`."""
+    return [Job(FINE_TUNED, variant, seed, out / "ladder") for seed in seeds for variant in LADDER if VOC_THERE]
+
+
 def tables(out: Path, seeds: Sequence[int]) -> dict[str, str]:
     """Every table of the page by its name."""
     found = {}
@@ -145,6 +163,9 @@ def tables(out: Path, seeds: Sequence[int]) -> dict[str, str]:
         found[f"policies {stream.name}"] = table(
             _named(runs, [*POLICIES, *HARD, IDENTITY, *REFERENCES]), "er, negative", MEMORY
         )
+    fine_tuned = frame(fine_tuned_jobs(out, seeds))
+    if len(fine_tuned):
+        found[f"ladder {FINE_TUNED.name}"] = table(fine_tuned, "lwf+er", OUTCOME)
     for stream in LADDER_STREAMS:
         if not len(_of(ladder, stream)):
             continue
@@ -174,7 +195,7 @@ def write_page(found: dict[str, str]) -> None:
 def main() -> None:
     """Run a part of the study, or write its tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("part", choices=["tune", "ladder", "tables"])
+    parser.add_argument("part", choices=["tune", "ladder", "finetuned", "tables"])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "studies" / "rebll")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 .. n-1")
     parser.add_argument("--workers", type=int, default=2)
@@ -186,7 +207,8 @@ def main() -> None:
     if arguments.part == "tables":
         write_page(tables(arguments.out, seeds))
     else:
-        jobs = {"tune": tuning_jobs, "ladder": ladder_jobs}[arguments.part](arguments.out, seeds)
+        kinds = {"tune": tuning_jobs, "ladder": ladder_jobs, "finetuned": fine_tuned_jobs}
+        jobs = kinds[arguments.part](arguments.out, seeds)
         carry_out(
             [job for job in jobs if job.stream.name in (arguments.streams or [job.stream.name])], arguments.workers
         )
