@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.cores import usable_cores
 from clsim.data.cache import missing_files
-from clsim.data.image_cache import BadImage, read_image, usable_cores
+from clsim.data.image_cache import BadImage, read_image
 from clsim.data.image_files import SPLITS, ImageFiles, none_decoded, without
 from clsim.data.source import ImageSource, Split
 from clsim.errors import ClsimError, ScenarioError

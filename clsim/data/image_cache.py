@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.cores import usable_cores
 from clsim.data.cache import cache_folder, state_digest
 from clsim.errors import ScenarioError
 from clsim.files import write_atomically
@@ -99,11 +100,6 @@ def decode_row(files: Sequence[Path], row: int, size: int, resize: Resize, blank
         return decode(files[row], size, resize)
     except BadImage as error:
         raise ScenarioError([f"{error}; dataset.on_bad_image: skip leaves such images out"]) from None
-
-
-def usable_cores() -> int:
-    """Cores this process may run on: threads that decode, unless told otherwise."""
-    return len(os.sched_getaffinity(0))
 
 
 def cached_images(

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
+from clsim.cores import usable_cores
 from clsim.data.cache import missing_files
-from clsim.data.image_cache import BadImage, Resize, cached_images, read_image, usable_cores
+from clsim.data.image_cache import BadImage, Resize, cached_images, read_image
 from clsim.data.image_stream import StreamedImages
 from clsim.data.label_cache import cached_labels
 from clsim.data.source import ImageArray, ImageSource, Split

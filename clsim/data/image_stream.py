@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clsim.data.image_cache import Pixels, Resize, decode_row, usable_cores
+from clsim.cores import usable_cores
+from clsim.data.image_cache import Pixels, Resize, decode_row
 
 
 class StreamedImages:

@@ -6,12 +6,12 @@ Only the standard library is imported: workers that parse a large folder are pro
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
+from clsim.cores import usable_cores
 from clsim.errors import ClsimError, Unplannable
 
 FILES_A_WORKER = 10_000
@@ -58,7 +58,7 @@ def read_annotations(paths: Sequence[str], workers: int | None = None) -> list[O
     Args:
         workers: processes that parse; default: one for each FILES_A_WORKER files, never more than there are cores.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     workers = max(1, min(workers or len(paths) // FILES_A_WORKER, cores))
     if workers == 1:
         return [read_annotation(path) for path in paths]

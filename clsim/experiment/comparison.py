@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clsim.cores import usable_cores
 from clsim.errors import RunError, ScenarioError
 from clsim.experiment.folder import RunSpec, claim, prepare, resolve_threads, split_overrides
 from clsim.experiment.pool import Pool
@@ -130,7 +130,7 @@ def compare(
                     raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
                 jobs[spec.folder(folder)] = variant, spec
     claim(list(jobs), overwrite)
-    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    workers = min(workers or usable_cores(), len(jobs))
     threads = resolve_threads(loaded.config.threads, workers)
     for run_folder, (variant, spec) in jobs.items():
         prepare(run_folder, variant, spec, threads)

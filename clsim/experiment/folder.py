@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -17,6 +16,7 @@ from typing import Any
 import psutil
 from ruamel.yaml import YAML
 
+from clsim.cores import usable_cores
 from clsim.errors import RunError
 from clsim.files import write_atomically, write_json
 from clsim.scenario import Scenario
@@ -142,7 +142,7 @@ def _holder(folder: Path) -> str | None:
 def resolve_threads(requested: str | int, workers: int = 1) -> int:
     """CPU threads of a run: as asked, or the usable cores shared among `workers`."""
     if requested == "auto":
-        return max(1, len(os.sched_getaffinity(0)) // workers)
+        return max(1, usable_cores() // workers)
     return int(requested)
 
 
