@@ -9,6 +9,7 @@ from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
 from clsim.errors import RunError
+from clsim.training.events import find_plugin
 from clsim.training.replay import Replay
 
 LEAST = 0.5
@@ -75,7 +76,8 @@ class CountedLoss(SupervisedPlugin):
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         dataset = strategy.adapted_dataset
         counts = ClassCounts.of(strategy.benchmark.train_rows.targets(dataset.rows()))
-        for replay in (plugin for plugin in strategy.plugins if isinstance(plugin, Replay)):
+        replay = find_plugin(strategy, Replay)
+        if replay is not None:
             stored = ClassCounts.of(torch.from_numpy(replay.memory.labels))
             counts = counts.plus(stored, replay.turns(len(dataset)))
         self.counts = counts

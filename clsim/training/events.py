@@ -1,4 +1,4 @@
-"""Which plugins listen to which event of a training step.
+"""Which plugins a template has, and which of them listen to which event of a training step.
 
 Avalanche calls every callback of every plugin, most of which are empty, and copies the experience for each one of the
 evaluator's. In a step that costs more than a small network; here empty callbacks are found once a task and left out.
@@ -7,12 +7,14 @@ evaluator's. In a step that costs more than a small network; here empty callback
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from avalanche.core import BasePlugin, BaseSGDPlugin, SupervisedPlugin
 from avalanche.evaluation.metric_definitions import PluginMetric
 from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
+
+Kind = TypeVar("Kind")
 
 STEP_EVENTS = (
     "before_training_iteration",
@@ -24,6 +26,11 @@ STEP_EVENTS = (
     "after_update",
     "after_training_iteration",
 )
+
+
+def find_plugin(strategy: Any, kind: type[Kind]) -> Kind | None:
+    """The first plugin of a kind that a template runs, or None."""
+    return next((plugin for plugin in strategy.plugins if isinstance(plugin, kind)), None)
 
 
 def callbacks(plugins: Sequence[Any], event: str) -> list[Callable[..., Any]]:

@@ -9,6 +9,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 from numpy.typing import NDArray
 
+from clsim.training.events import find_plugin
 from clsim.training.replay import Replay
 
 
@@ -51,7 +52,9 @@ class PhotoIdentity(SupervisedPlugin):
         memory.relabel(np.arange(len(memory)), (0, seen), known, task)
 
     def _replay(self, strategy: Any) -> Replay:
-        return next(plugin for plugin in strategy.plugins if isinstance(plugin, Replay))
+        replay = find_plugin(strategy, Replay)
+        assert replay is not None  # a composition with relabelling needs a memory
+        return replay
 
     def state_dict(self) -> dict[str, Any]:
         return {"known": torch.from_numpy(self.known.copy())}

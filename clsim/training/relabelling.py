@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clsim.models.network import MultiLabelNet
 from clsim.randomness import permutation
+from clsim.training.events import find_plugin
 from clsim.training.memory import UNKNOWN
 from clsim.training.replay import Replay
 
@@ -104,7 +105,8 @@ class OnlineRelabelling(SupervisedPlugin):
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Be called once the memory has been updated, whatever the order of the plugins; also on resume."""
-        replay = next(plugin for plugin in strategy.plugins if isinstance(plugin, Replay))
+        replay = find_plugin(strategy, Replay)
+        assert replay is not None  # a composition with relabelling needs a memory
         replay.after_update = self.relabel_memory
 
     def after_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
