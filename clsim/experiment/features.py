@@ -51,8 +51,8 @@ from clsim.files import written_whole
 from clsim.models.build import build_model, with_head
 from clsim.models.network import MultiLabelNet
 from clsim.scenario import Scenario, StreamPlan
-from clsim.scenario.schema import TrainingSection
 from clsim.scenario.stream import MultiLabelBenchmark, RowStore
+from clsim.scenario.training_schema import TrainingSection
 from clsim.training.precision import forward
 
 FEATURES_FORMAT = 1

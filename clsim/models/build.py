@@ -13,7 +13,7 @@ from clsim.errors import RunError
 from clsim.models.network import GrowingHead, MultiLabelNet
 from clsim.models.tiny_resnet import TinyResNet
 from clsim.randomness import derive_seed
-from clsim.scenario.schema import ModelSection, TorchvisionSection, WeightsSection
+from clsim.scenario.training_schema import ModelSection, TorchvisionSection, WeightsSection
 
 AUXILIARY = ("aux1", "aux2", "AuxLogits")
 """Training-time classifiers of GoogLeNet and Inception v3, which their files hold and our backbones do not."""

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clsim.randomness import uniforms
-from clsim.scenario.schema import AugmentationSection, ColourSection, RandomResizedCropSection, TrainingSection
 from clsim.scenario.stream import Normalisation
+from clsim.scenario.training_schema import AugmentationSection, ColourSection, RandomResizedCropSection, TrainingSection
 from clsim.training import image_operations as image
 from clsim.training.randaugment import RandAugment
 

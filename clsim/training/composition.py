@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from clsim.errors import StrategyError, did_you_mean
 from clsim.scenario.plan import StreamPlan
-from clsim.scenario.schema import LossSection, ScenarioConfig
+from clsim.scenario.schema import ScenarioConfig
+from clsim.scenario.training_schema import LossSection
 from clsim.training.strategy import Context, Strategy
 
 if TYPE_CHECKING:

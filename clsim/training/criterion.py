@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from clsim.scenario.schema import LossSection
+from clsim.scenario.training_schema import LossSection
 from clsim.training.class_counts import CountedLoss
 from clsim.training.losses import asymmetric, focal, masked_bce
 from clsim.training.rebalanced_losses import class_balanced, distribution_balanced, logit_adjusted

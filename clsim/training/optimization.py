@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
-from clsim.scenario.schema import OptimizerSection
+from clsim.scenario.training_schema import OptimizerSection
 
 
 def build_optimizer(config: OptimizerSection, model: nn.Module, first_task: bool) -> Optimizer:

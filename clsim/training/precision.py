@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from clsim.scenario.schema import TrainingSection
+from clsim.scenario.training_schema import TrainingSection
 
 
 def forward(network: nn.Module, x: Tensor, config: TrainingSection) -> Tensor:

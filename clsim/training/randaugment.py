@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clsim.scenario.schema import RandAugmentSection
+from clsim.scenario.training_schema import RandAugmentSection
 from clsim.training import image_operations as image
 from clsim.training.image_operations import Floats
 

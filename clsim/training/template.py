@@ -18,8 +18,8 @@ from torch import Tensor
 
 from clsim.errors import RunError
 from clsim.models.network import MultiLabelNet
-from clsim.scenario.schema import TrainingSection
 from clsim.scenario.stream import MultiLabelBenchmark, RowStore
+from clsim.scenario.training_schema import TrainingSection
 from clsim.training.augmentation import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader
 from clsim.training.events import STEP_EVENTS, callbacks

@@ -11,7 +11,7 @@ from torch import nn
 from clsim.errors import RunError
 from clsim.model_names import BACKBONES, TORCHVISION
 from clsim.models.build import build_model
-from clsim.scenario.schema import ModelSection
+from clsim.scenario.training_schema import ModelSection
 
 AT_32_PX = ["resnet18", "mobilenet_v2", "vit_b_16", "shufflenet_v2_x0_5", "efficientnet_b0", "densenet121", "googlenet"]
 

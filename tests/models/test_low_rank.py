@@ -20,7 +20,7 @@ from clsim.models.low_rank import (
     relative_sizes,
 )
 from clsim.models.network import MultiLabelNet
-from clsim.scenario.schema import ModelSection
+from clsim.scenario.training_schema import ModelSection
 
 SMALL = ["tiny-resnet", "resnet18", "mobilenet_v2", "shufflenet_v2_x0_5"]
 

@@ -7,7 +7,7 @@ import torch
 
 from clsim.models.build import build_model
 from clsim.models.network import GrowingHead, MultiLabelNet
-from clsim.scenario.schema import ModelSection
+from clsim.scenario.training_schema import ModelSection
 
 
 def head_of(n_classes: int, seed: int = 0, width: int = 6) -> GrowingHead:

@@ -16,7 +16,7 @@ from clsim.errors import RunError
 from clsim.model_names import TORCHVISION
 from clsim.models.build import build_model
 from clsim.models.network import MultiLabelNet
-from clsim.scenario.schema import ModelSection, TorchvisionSection, WeightsSection
+from clsim.scenario.training_schema import ModelSection, TorchvisionSection, WeightsSection
 
 IMAGENET = Path(__file__).parents[2].parent / "shared" / "weights" / "mobilenet_v2_imagenet.pt"
 CLASSIFIER = {"resnet18": "fc", "mobilenet_v2": "classifier", "vit_b_16": "heads", "googlenet": "fc"}

@@ -11,7 +11,7 @@ import pytest
 
 from clsim.errors import ScenarioError
 from clsim.scenario import load_scenario, shipped_scenarios
-from clsim.scenario.schema import WeightsSection
+from clsim.scenario.training_schema import WeightsSection
 
 SHIPPED = shipped_scenarios()
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from clsim.randomness import uniforms
 from clsim.scenario import load_scenario
-from clsim.scenario.schema import RandomResizedCropSection
 from clsim.scenario.stream import Normalisation, RowStore
+from clsim.scenario.training_schema import RandomResizedCropSection
 from clsim.training import augmentation
 from clsim.training.augmentation import Augmentation, Colour, Cutout, Flip, Step, crop_boxes, jitter
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clsim.errors import RunError
-from clsim.scenario.schema import LogitAdjustedSection
+from clsim.scenario.training_schema import LogitAdjustedSection
 from clsim.training.class_counts import ClassCounts, CountedLoss
 from clsim.training.criterion import base_loss
 from clsim.training.rebalanced_losses import logit_adjusted

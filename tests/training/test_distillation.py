@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from clsim.models.build import build_model
-from clsim.scenario.schema import ModelSection
+from clsim.scenario.training_schema import ModelSection
 from clsim.training.distillation import Distillation
 from clsim.training.losses import sigmoid_distillation
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clsim.scenario.schema import AslSection, BceSection, FocalSection
+from clsim.scenario.training_schema import AslSection, BceSection, FocalSection
 from clsim.training.criterion import base_loss
 from clsim.training.losses import asymmetric, focal, masked_bce
 

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from clsim.models.build import build_model
 from clsim.models.low_rank import Factors, decomposable, decompose, low_rank_parts
-from clsim.scenario.schema import ModelSection, OptimizerSection
+from clsim.scenario.training_schema import ModelSection, OptimizerSection
 from clsim.training.optimization import build_optimizer, build_schedule
 
 

@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms import v2
 
 from clsim.randomness import uniforms
-from clsim.scenario.schema import RandAugmentSection
+from clsim.scenario.training_schema import RandAugmentSection
 from clsim.training.randaugment import OPERATIONS, POOLS, RandAugment, choices
 
 
