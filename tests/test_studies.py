@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.studies import rebll
-from benchmarks.studies.runs import Job, Stream, Variant, interval, table
+from benchmarks.studies import more, rebll
+from benchmarks.studies.runs import Job, Stream, Variant, interval, table, write_tables
 
 RUNS = pd.DataFrame(
     [
@@ -20,6 +20,8 @@ RUNS = pd.DataFrame(
         for seed, value in enumerate(values)
     ]
 )
+
+COLUMNS = {"last_mAP": "mAP", "memory_KL": "KL"}
 
 
 def test_an_interval_is_students() -> None:
@@ -46,7 +48,7 @@ def test_differences_are_paired_by_seed_whatever_the_order_of_the_runs() -> None
 
 
 def test_the_baseline_has_no_difference_to_itself_and_small_numbers_have_more_digits() -> None:
-    row = table(RUNS, "base", {"last_mAP": "mAP", "memory_KL": "KL"}).splitlines()[2]
+    row = table(RUNS, "base", COLUMNS).splitlines()[2]
     assert row.startswith("| `base` | 3 | 60.0 ± ")
     assert "| 0.012 ± 0.000 |" in row
     assert row.endswith("| \N{EN DASH} |")
@@ -59,20 +61,33 @@ def test_a_job_finds_the_result_of_its_own_seed(tmp_path: Path) -> None:
         folder = job.home / "digits-b0c2" / "er" / f"seed{seed}"
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps({"seed": seed}))
-    assert job.result() == {"seed": 1}
+        lines = [{"phase": phase, "values": {"x": seed + step}} for step, phase in enumerate(["eval", "train", "eval"])]
+        (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert job.result() == {"seed": 1, "last": {"x": 3}}
 
 
-def test_tables_go_between_their_marks_and_nothing_else_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tables_go_between_their_marks_and_nothing_else_changes(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- table: one -->\nold\n<!-- end -->\nb\n<!-- table: two -->\n<!-- end -->\n")
-    monkeypatch.setattr(rebll, "PAGE", page)
-    rebll.write_page({"one": "| new |", "three": "| lost |"})
-    assert page.read_text() == "a\n<!-- table: one -->\n| new |\n<!-- end -->\nb\n<!-- table: two -->\n<!-- end -->\n"
+    write_tables(page, {"one": r"| new \1 |", "three": "| lost |"})
+    assert (
+        page.read_text() == "a\n<!-- table: one -->\n| new \\1 |\n<!-- end -->\nb\n<!-- table: two -->\n<!-- end -->\n"
+    )
 
 
-def test_defaults_are_chosen_on_other_streams_than_those_reported_and_on_validation_images() -> None:
-    assert not {stream.name for stream in rebll.TUNING} & {stream.name for stream in rebll.LADDER_STREAMS}
-    assert all(stream.overrides["evaluation.on"] == "validation" for stream in rebll.TUNING)
-    assert all("evaluation.on" not in stream.overrides for stream in rebll.LADDER_STREAMS)
+def test_each_variant_may_have_a_baseline_of_its_own() -> None:
+    row = table(RUNS, {"other": "base"}, COLUMNS, ("last_mAP", "memory_KL")).splitlines()[3]
+    assert row.endswith("| +2.7 ± 5.2 | +0.0 ± 0.0 |")
+    assert table(RUNS, {}, COLUMNS).count("| \N{EN DASH} |") == 2
+
+
+REPORTED = [(rebll.TUNING, rebll.LADDER_STREAMS), (more.TUNING, more.REPORTED)]
+
+
+@pytest.mark.parametrize(("tuning", "reported"), REPORTED, ids=["rebll", "more"])
+def test_defaults_are_chosen_on_other_streams_than_those_reported_and_on_validation_images(
+    tuning: list[Stream], reported: list[Stream]
+) -> None:
+    assert not {stream.name for stream in tuning} & {stream.name for stream in reported}
+    assert all(stream.overrides["evaluation.on"] == "validation" for stream in tuning)
+    assert all("evaluation.on" not in stream.overrides for stream in reported)

@@ -11,14 +11,12 @@ Runs go to runs/studies/rebll and are kept: a study that was stopped goes on whe
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.studies.runs import Job, Stream, Variant, carry_out, frame, table
-from clsim.files import write_atomically
+from benchmarks.studies.runs import Job, Stream, Variant, carry_out, frame, table, write_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "rebll.md"
@@ -183,15 +181,6 @@ def _named(runs: pd.DataFrame, variants: Sequence[Variant]) -> pd.DataFrame:
     return runs[runs.variant.isin([variant.name for variant in variants])]
 
 
-def write_page(found: dict[str, str]) -> None:
-    """Put each table between the marks `<!-- table: name -->` and `<!-- end -->` of the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    for name, content in found.items():
-        marks = re.compile(rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = marks.sub(rf"\g<1>{content}\n\2", text)
-    write_atomically(PAGE, text)
-
-
 def main() -> None:
     """Run a part of the study, or write its tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -205,7 +194,7 @@ def main() -> None:
     if not VOC_THERE:
         print("voc-mini is left out: ../shared/data/voc-mini is not here")
     if arguments.part == "tables":
-        write_page(tables(arguments.out, seeds))
+        write_tables(PAGE, tables(arguments.out, seeds))
     else:
         kinds = {"tune": tuning_jobs, "ladder": ladder_jobs, "finetuned": fine_tuned_jobs}
         jobs = kinds[arguments.part](arguments.out, seeds)

@@ -19,7 +19,11 @@ from scipy.stats import t as student
 
 import clsim
 from clsim.errors import ClsimError
-from clsim.experiment.results import NO_VALUE
+from clsim.experiment.results import GROUPS, NO_VALUE
+from clsim.files import write_atomically
+
+MORE = ("low_rank", "rank_correlation", "tail_to_head")
+"""What a run with MORE says of its last task; see `ModelRebalancing.report`."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,16 @@ class Job:
         return self.out / self.stream.name / self.variant.name
 
     def result(self) -> dict[str, Any] | None:
-        """The content of `result.json`, or None while the run is not finished."""
+        """The content of `result.json`, and as `last` what was logged after the last task by its tag.
+
+        None while the run is not finished.
+        """
         found = sorted(self.home.glob(f"**/seed{self.seed}/result.json"))
-        return json.loads(found[0].read_text(encoding="utf-8")) if found else None
+        if not found:
+            return None
+        lines = map(json.loads, found[0].with_name("metrics.jsonl").read_text(encoding="utf-8").splitlines())
+        last = [line["values"] for line in lines if line["phase"] == "eval"][-1]
+        return json.loads(found[0].read_text(encoding="utf-8")) | {"last": last}
 
 
 def carry_out(jobs: Sequence[Job], workers: int) -> None:
@@ -99,7 +110,10 @@ def frame(jobs: Sequence[Job]) -> pd.DataFrame:
 def _numbers(result: dict[str, Any]) -> dict[str, Any]:
     at = result["thresholds"]["0.5"]
     numbers = {name: result[name] for name in ("last_mAP", "avg_mAP", "forgetting")}
-    numbers |= {"tail_mAP": result["groups"]["last_mAP"]["tail"]}
+    for group in GROUPS:
+        numbers |= {f"{group}_mAP": result["groups"]["last_mAP"][group]}
+        numbers |= {f"{group}_forgetting": result["groups"]["forgetting"][group]}
+    numbers |= {name: result["last"].get(f"more/{name}") for name in MORE}
     numbers |= {name: at[f"last_{name}"] for name in ("CF1", "FPR", "FNR", "predicted_old", "predicted_new")}
     numbers |= {f"present_{block}": course[-1] for block, course in result["present"].items()}
     if result["memory"] is not None:
@@ -108,7 +122,7 @@ def _numbers(result: dict[str, Any]) -> dict[str, Any]:
     return numbers
 
 
-DIGITS = {"memory_KL": 3}
+DIGITS = {"memory_KL": 3, "low_rank": 3, "rank_correlation": 2}
 """Decimals of a column, where one is not enough."""
 
 
@@ -121,27 +135,48 @@ def interval(values: pd.Series) -> tuple[float, float]:
     return float(known.mean()), float(half)
 
 
-def table(runs: pd.DataFrame, baseline: str, columns: Mapping[str, str], paired: str = "last_mAP") -> str:
+def table(
+    runs: pd.DataFrame,
+    baseline: str | Mapping[str, str],
+    columns: Mapping[str, str],
+    paired: Sequence[str] = ("last_mAP",),
+) -> str:
     """A Markdown table, one row a variant in order of appearance: seeds, mean ± 95 % interval of each column, and the
-    difference to `baseline` in `paired`, seed by seed.
+    differences to `baseline` in the columns `paired`, seed by seed.
 
     Args:
         runs: rows of one stream from `frame`.
+        baseline: the variant that all others are compared with, or variant -> the one that it is compared with.
         columns: column -> heading.
     """
-    base = runs[runs.variant == baseline].set_index("seed")[paired]
-    heads = ["variant", "seeds", *columns.values(), f"{columns[paired]} against {baseline}, paired"]
+    among = f"against {baseline}, " if isinstance(baseline, str) else ""
+    heads = ["variant", "seeds", *columns.values(), *(f"{columns[column]} {among}paired" for column in paired)]
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for name in dict.fromkeys(runs.variant):
-        own = runs[runs.variant == name]
+        own = runs[runs.variant == name].set_index("seed")
         cells = [
             _cell(*interval(own[column]), digits=DIGITS.get(column, 1)) if column in own else NO_VALUE
             for column in columns
         ]
-        difference = (own.set_index("seed")[paired] - base).dropna()
-        against = NO_VALUE if name == baseline else _cell(*interval(difference), sign=True)
-        lines.append([f"`{name}`", str(len(own)), *cells, against])
+        base = baseline if isinstance(baseline, str) else baseline.get(name, name)
+        other = runs[runs.variant == base].set_index("seed")
+        against = [
+            NO_VALUE if name == base else _cell(*interval((own[column] - other[column]).dropna()), sign=True)
+            for column in paired
+        ]
+        lines.append([f"`{name}`", str(len(own)), *cells, *against])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_tables(page: Path, found: Mapping[str, str]) -> None:
+    """Put each table between the marks `<!-- table: name -->` and `<!-- end -->` of a page."""
+    text = page.read_text(encoding="utf-8")
+    for name, content in found.items():
+        before, mark, rest = text.partition(f"<!-- table: {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if mark and end:
+            text = f"{before}{mark}{content}\n{end}{after}"
+    write_atomically(page, text)
 
 
 def _cell(mean: float, half: float, digits: int = 1, sign: bool = False) -> str:
