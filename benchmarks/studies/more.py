@@ -85,7 +85,16 @@ def around(base: str) -> list[Variant]:
         more("rank=0.3, lr_factor=5, A'=0", base, rank=0.3, lr_factor=5.0, amplitude=0.0),
         more("rank=0.3, lr_factor=5", base, rank=0.3, lr_factor=5.0),
         more("rank=0.3, lr_factor=5, student_only", base, lr_factor=5.0, **wide),
-        more("rank=0.3, lr_factor=5, A'=2, student_only", base, lr_factor=5.0, amplitude=2.0, **wide),
+        more("class, A'=0.1", base, weights="class", amplitude=0.1),
+        more("class, A'=2", base, weights="class", amplitude=2.0),
+        more("class, student_only", base, weights="class", **STUDENT),
+        more("class, A'=2, student_only", base, weights="class", amplitude=2.0, **STUDENT),
+        more("class, rank=0.3", base, weights="class", rank=0.3),
+        more("class, init_b=0.02", base, weights="class", init_b=0.02),
+        more("class, rank=0.3, init_b=0.02", base, weights="class", rank=0.3, init_b=0.02),
+        more("class, init_b=0.02, student_only", base, weights="class", init_b=0.02, **STUDENT),
+        more("init_b=0.02, A'=0", base, init_b=0.02, amplitude=0.0),
+        more("init_b=0.05", base, init_b=0.05),
     ]
 
 
