@@ -1,6 +1,7 @@
 """MORE and the long tail: options chosen on validation images, then methods and base losses on the reported ones.
 
 python -m benchmarks.studies.more tune     # options of MORE, one at a time and together, on validation images
+python -m benchmarks.studies.more reasons  # smaller networks and longer training, on validation images
 python -m benchmarks.studies.more report   # er, er+more, rebll, rebll+more with bce, asl and db, on test images
 python -m benchmarks.studies.more tables   # writes the tables of docs/more.md from what has been run
 
@@ -104,11 +105,44 @@ def around_scenes(base: str) -> list[Variant]:
         Variant(base, base),
         more("A'=0", base, amplitude=0.0),
         more("A'=0.5", base),
-        *(more(f"A'={value:g}, student_only", base, amplitude=value, **STUDENT) for value in AMPLITUDES[1:]),
-        more("uniform, student_only", base, weights="uniform", **STUDENT),
-        more("init_b=0.02, student_only", base, init_b=0.02, **STUDENT),
-        more("rank=0.3, student_only", base, rank=0.3, **STUDENT),
-        more("lr_factor=5, student_only", base, lr_factor=5.0, **STUDENT),
+        more("A'=2", base, amplitude=2.0),
+        more("A'=0.25, student_only", base, amplitude=0.25, **STUDENT),
+        more("A'=0.5, student_only", base, **STUDENT),
+        more("uniform", base, weights="uniform"),
+        more("init_b=0.02", base, init_b=0.02),
+        more("class, init_b=0.02", base, weights="class", init_b=0.02),
+        more("class, student_only", base, weights="class", **STUDENT),
+    ]
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "hidden=16": {"training.model.hidden": 16},
+    "hidden=64": {"training.model.hidden": 64},
+    "60 epochs": {"training.epochs": 60},
+}
+"""Is it capacity that rare classes lack, or time?"""
+
+
+def elsewhere(setting: str) -> list[Variant]:
+    """A network alone, decomposed only, and in two forms of MORE, under one of the SETTINGS."""
+    own = [
+        Variant("finetune", "finetune"),
+        more("A'=0", "finetune", amplitude=0.0),
+        more("class, init_b=0.02", "finetune", weights="class", init_b=0.02),
+        more("class, student_only", "finetune", weights="class", **STUDENT),
+    ]
+    return [Variant(f"{v.name}, {setting}", v.strategy, {**v.options, **SETTINGS[setting]}) for v in own]
+
+
+def reason_jobs(out: Path, seeds: Sequence[int]) -> list[Job]:
+    """Why MORE helps or does not, below `out/tune`, on validation images."""
+    streams = PHOTOS[:1] if VOC_THERE else []
+    return [
+        Job(stream, variant, seed, out / "tune")
+        for seed in seeds
+        for stream in streams
+        for setting in SETTINGS
+        for variant in elsewhere(setting)
     ]
 
 
@@ -168,6 +202,12 @@ def tables(out: Path, seeds: Sequence[int]) -> dict[str, str]:
             found[f"tuning {stream.name}"] = table(
                 runs, runs.variant.iloc[0], {**GROUP_MAP, **INSIDE}, ("tail_mAP", "head_mAP", "last_mAP")
             )
+    reasons = frame(reason_jobs(out, seeds))
+    if len(reasons):
+        bases = {variant.name: elsewhere(setting)[0].name for setting in SETTINGS for variant in elsewhere(setting)}
+        found["reasons"] = table(
+            reasons, bases, {**GROUP_MAP, "low_rank": INSIDE["low_rank"]}, ("tail_mAP", "head_mAP")
+        )
     for stream in REPORTED:
         runs = _of(reported, stream)
         if len(runs):
@@ -185,7 +225,7 @@ def _of(runs: pd.DataFrame, stream: Stream) -> pd.DataFrame:
 def main() -> None:
     """Run a part of the study, or write its tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("part", choices=["tune", "report", "tables"])
+    parser.add_argument("part", choices=["tune", "reasons", "report", "tables"])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "studies" / "more")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 .. n-1")
     parser.add_argument("--workers", type=int, default=2)
@@ -197,7 +237,8 @@ def main() -> None:
     if arguments.part == "tables":
         write_tables(PAGE, tables(arguments.out, seeds))
     else:
-        jobs = {"tune": tuning_jobs, "report": report_jobs}[arguments.part](arguments.out, seeds)
+        kinds = {"tune": tuning_jobs, "reasons": reason_jobs, "report": report_jobs}
+        jobs = kinds[arguments.part](arguments.out, seeds)
         wanted = [job for job in jobs if job.stream.name in (arguments.streams or [job.stream.name])]
         carry_out(wanted, arguments.workers)
 
