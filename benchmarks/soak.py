@@ -126,7 +126,7 @@ class Soak:
         process = self._start(folder)
         process.join(self.rng.uniform(0, self.seconds / (2 if inside_a_write else 1)))
         while inside_a_write and process.is_alive() and not _half_written(folder) - before:
-            pass  # a write takes some hundredths of a second
+            time.sleep(0.002)  # a write takes some hundredths of a second
         process.kill()
         process.join()
         if process.exitcode == 0:

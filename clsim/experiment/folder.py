@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError
-from clsim.files import write_atomically, write_json
+from clsim.files import naming_errors, write_atomically, write_json
 from clsim.scenario import Scenario
 from clsim.scenario.document import read_document
 from clsim.scenario.validate import validate
@@ -121,7 +121,7 @@ def locked(folder: Path) -> Iterator[None]:
     path.unlink(missing_ok=True)
     me = os.getpid()
     try:
-        with path.open("x", encoding="utf-8") as file:
+        with naming_errors(path), path.open("x", encoding="utf-8") as file:
             json.dump({"pid": me, "began": _began(me), "host": socket.gethostname()}, file)
     except FileExistsError:
         raise RunError(f"{folder}: in use by another process") from None
