@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clsim.errors import ClsimError, did_you_mean
+from clsim.errors import ClsimError, did_you_mean, storage_errors
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
+    from clsim.experiment.results import RunResult
 
 app = typer.Typer(
     name="clsim",
@@ -60,9 +61,24 @@ def run(
         overwrite=overwrite,
         progress=ConsoleProgress(),
     )
-    last, average = (_number(result.result[key]) for key in ("last_mAP", "avg_mAP"))
-    typer.echo(f"{result.folder}: last mAP {last}, avg {average}")
-    typer.echo(f"curves: tensorboard --logdir {result.folder}")
+    _print_result(result)
+
+
+@app.command()
+def resume(
+    folder: Annotated[
+        Path, typer.Argument(help="folder of a run, such as runs/digits-b0c2/er/seed0", metavar="RUN_DIR")
+    ],
+) -> None:
+    """Go on with an interrupted run from its last checkpoint."""
+    from clsim.experiment.folder import is_finished
+    from clsim.experiment.progress import ConsoleProgress
+    from clsim.experiment.single import resume as resume_one
+
+    if is_finished(folder):
+        typer.echo(f"{folder}: is finished, nothing to resume")
+        return
+    _print_result(resume_one(folder, progress=ConsoleProgress()))
 
 
 @app.command()
@@ -239,6 +255,12 @@ def check_data(
             raise problem
 
 
+def _print_result(run: RunResult) -> None:
+    last, average = (_number(run.result[key]) for key in ("last_mAP", "avg_mAP"))
+    typer.echo(f"{run.folder}: last mAP {last}, avg {average}")
+    typer.echo(f"curves: tensorboard --logdir {run.folder}")
+
+
 def _overrides(settings: list[str]) -> dict[str, Any]:
     from clsim.scenario.document import parse_assignment
 
@@ -339,14 +361,15 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
 
 
 def main() -> None:
-    """Entry point: input errors are one clear text and exit code 2."""
+    """Entry point: input errors, and those of the disk, are one clear text and exit code 2."""
     try:
-        app()
+        with storage_errors(Path.cwd()):
+            app()
     except ClsimError as error:
         typer.echo(str(error), err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+    except KeyboardInterrupt as stop:
+        typer.echo(str(stop) or "interrupted", err=True)
         sys.exit(130)
 
 

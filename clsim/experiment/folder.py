@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -18,7 +19,7 @@ from ruamel.yaml import YAML
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError
-from clsim.files import write_atomically, write_json
+from clsim.files import naming_errors, write_atomically, write_json
 from clsim.scenario import Scenario
 from clsim.scenario.document import read_document
 from clsim.scenario.validate import validate
@@ -79,6 +80,11 @@ def open_run(folder: Path) -> tuple[Scenario, RunSpec]:
     return Scenario(validate(read_document(folder / "config.yaml"))), spec
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a run has its result."""
+    return (folder / "result.json").is_file()
+
+
 def claim(folders: list[Path], overwrite: bool) -> None:
     """See that run folders are free; with `overwrite`, remove runs that are there.
 
@@ -90,7 +96,9 @@ def claim(folders: list[Path], overwrite: bool) -> None:
     taken = [folder for folder in folders if folder.exists()]
     if taken and not overwrite:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        raise RunError(f"{taken[0]}{more}: there already; use --overwrite to replace, or another --out")
+        begun = [folder for folder in taken if (folder / "run.json").is_file() and not is_finished(folder)]
+        hint = f"to go on with what was interrupted: clsim resume {begun[0]}; " if begun else ""
+        raise RunError(f"{taken[0]}{more}: there already; {hint}use --overwrite to replace, or another --out")
     for folder in taken:
         if not (folder / "run.json").is_file():
             raise RunError(f"{folder}: is not a run folder (no run.json); not removed")
@@ -111,10 +119,10 @@ def locked(folder: Path) -> Iterator[None]:
     if (holder := _holder(folder)) is not None:
         raise RunError(f"{folder}: in use by process {holder}")
     path.unlink(missing_ok=True)
-    me = psutil.Process()
+    me = os.getpid()
     try:
-        with path.open("x", encoding="utf-8") as file:
-            json.dump({"pid": me.pid, "created": me.create_time(), "host": socket.gethostname()}, file)
+        with naming_errors(path), path.open("x", encoding="utf-8") as file:
+            json.dump({"pid": me, "began": _began(me), "host": socket.gethostname()}, file)
     except FileExistsError:
         raise RunError(f"{folder}: in use by another process") from None
     try:
@@ -127,16 +135,29 @@ def _holder(folder: Path) -> str | None:
     """ "pid" or "pid on host" of the living process that holds the lock."""
     try:
         lock = json.loads((folder / "lock").read_text(encoding="utf-8"))
-        pid, created, host = int(lock["pid"]), float(lock["created"]), str(lock["host"])
+        pid, began, host = int(lock["pid"]), float(lock["began"]), str(lock["host"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if host != socket.gethostname():
         return f"{pid} on {host}"
+    return str(pid) if _began(pid) == began else None
+
+
+def _began(pid: int) -> float | None:
+    """When a living process began, which tells it from a later one of the same number; None if there is none.
+
+    On Linux in ticks since the machine started: psutil counts from the time of day, which may be set meanwhile.
+    """
     try:
-        alive = abs(psutil.Process(pid).create_time() - created) < 2
-    except psutil.Error:
-        alive = False
-    return str(pid) if alive else None
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        stat = Path(f"/proc/{pid}/stat")
+        if stat.is_file():
+            return float(stat.read_text().rpartition(")")[2].split()[19])
+        return float(process.create_time())
+    except (psutil.Error, OSError):
+        return None
 
 
 def resolve_threads(requested: str | int, workers: int = 1) -> int:

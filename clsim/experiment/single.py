@@ -1,4 +1,4 @@
-"""`clsim.run`: one strategy on one scenario, in this process."""
+"""`clsim.run` and `clsim.resume`: one strategy on one scenario, in this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clsim.errors import RunError, ScenarioError
-from clsim.experiment.folder import DEVICES, RunSpec, claim, prepare, resolve_threads, safe_name, split_overrides
+from clsim.experiment.folder import (
+    DEVICES,
+    RunSpec,
+    claim,
+    open_run,
+    prepare,
+    resolve_threads,
+    safe_name,
+    split_overrides,
+)
 from clsim.experiment.progress import Progress, RunState
 from clsim.scenario import Scenario, load_scenario
 from clsim.training.composition import Composition, check_options
@@ -49,10 +58,31 @@ def run(
     folder = spec.folder(Path(out) / loaded.name)
     claim([folder], overwrite)
     prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
+    return _carry_out(folder, loaded, progress)
+
+
+def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult:
+    """Go on with an interrupted run from its last checkpoint, exactly as if it had not been interrupted.
+
+    A run interrupted before its first checkpoint begins again from its `config.yaml`; a finished one is read.
+
+    Args:
+        folder: of the run, `<out>/<scenario>/<strategy>/seed<k>`.
+        progress: as in `run`.
+
+    Raises:
+        ClsimError: no run folder, one in use, a run that has changed since or cannot be resumed.
+    """
+    folder = Path(folder)
+    scenario, _ = open_run(folder)
+    return _carry_out(folder, scenario, progress)
+
+
+def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> RunResult:
     from clsim.experiment.execution import execute
     from clsim.experiment.results import read_run
 
-    state = RunState(loaded.config.training.epochs * len(loaded.plan().tasks))
+    state = RunState(scenario.config.training.epochs * len(scenario.plan().tasks))
 
     def listen(line: dict[str, Any]) -> None:
         state.take(line)
