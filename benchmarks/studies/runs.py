@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy.stats import t as student
 
 import clsim
 from clsim.errors import ClsimError
 from clsim.experiment.results import NO_VALUE
+from clsim.experiment.statistics import half_width, paired_differences
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,9 @@ DIGITS = {"memory_KL": 3}
 
 
 def interval(values: pd.Series) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval by Student's t; the half width of one value is NaN."""
+    """Mean and half width of its 95 % interval by Student's t, of the values that are known."""
     known = values.dropna()
-    if len(known) < 2:
-        return float(known.mean()), float("nan")
-    half = student.ppf(0.975, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5
-    return float(known.mean()), float(half)
+    return float(known.mean()), half_width(known)
 
 
 def table(runs: pd.DataFrame, baseline: str, columns: Mapping[str, str], paired: str = "last_mAP") -> str:
@@ -129,7 +126,7 @@ def table(runs: pd.DataFrame, baseline: str, columns: Mapping[str, str], paired:
         runs: rows of one stream from `frame`.
         columns: column -> heading.
     """
-    base = runs[runs.variant == baseline].set_index("seed")[paired]
+    base = dict(runs[runs.variant == baseline].set_index("seed")[paired])
     heads = ["variant", "seeds", *columns.values(), f"{columns[paired]} against {baseline}, paired"]
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for name in dict.fromkeys(runs.variant):
@@ -138,7 +135,7 @@ def table(runs: pd.DataFrame, baseline: str, columns: Mapping[str, str], paired:
             _cell(*interval(own[column]), digits=DIGITS.get(column, 1)) if column in own else NO_VALUE
             for column in columns
         ]
-        difference = (own.set_index("seed")[paired] - base).dropna()
+        difference = pd.Series(paired_differences(dict(own.set_index("seed")[paired]), base))
         against = NO_VALUE if name == baseline else _cell(*interval(difference), sign=True)
         lines.append([f"`{name}`", str(len(own)), *cells, against])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
