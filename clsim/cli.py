@@ -34,6 +34,10 @@ SetOption = Annotated[
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="where run folders go")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
+BaselineOption = Annotated[
+    str | None,
+    typer.Option("--baseline", help="the others are compared with it, seed by seed; default: finetune, else the first"),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace run folders that are there")]
 
 
@@ -94,6 +98,7 @@ def compare(
     out: OutOption = Path("runs"),
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
+    baseline: BaselineOption = None,
 ) -> None:
     """Train several strategies on exactly the same stream and report on them."""
     from clsim.experiment.comparison import compare as compare_all
@@ -110,6 +115,7 @@ def compare(
         workers=workers,
         overwrite=overwrite,
         progress=ConsoleProgress(),
+        baseline=baseline,
     )
     for folder, reason in comparison.failed.items():
         typer.echo(f"failed: {folder}: {reason}", err=True)
@@ -192,11 +198,12 @@ def strategies(name: Annotated[str | None, typer.Argument(help="show the options
 def report(
     folder: Annotated[Path, typer.Argument(help="folder of a comparison, such as runs/digits-b0c2", metavar="DIR")],
     out: Annotated[Path | None, typer.Option("--out", help="where to write; default: DIR")] = None,
+    baseline: BaselineOption = None,
 ) -> None:
-    """Write report.html, results.csv and results.md of the runs in a folder."""
+    """Write report.html of the runs in a folder, and its tables as CSV, Markdown and LaTeX."""
     from clsim.experiment.report import write_report
 
-    typer.echo(f"report: {write_report(folder, out)}")
+    typer.echo(f"report: {write_report(folder, out, baseline=baseline)}")
 
 
 @app.command("make-dataset")

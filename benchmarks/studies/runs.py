@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy.stats import t as student
 
 import clsim
 from clsim.errors import ClsimError
 from clsim.experiment.results import GROUPS, NO_VALUE
+from clsim.experiment.statistics import half_width, paired_differences
 from clsim.files import write_atomically
 
 MORE = ("low_rank", "rank_correlation", "tail_to_head")
@@ -127,12 +127,9 @@ DIGITS = {"memory_KL": 3, "low_rank": 3, "rank_correlation": 2}
 
 
 def interval(values: pd.Series) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval by Student's t; the half width of one value is NaN."""
+    """Mean and half width of its 95 % interval by Student's t, of the values that are known."""
     known = values.dropna()
-    if len(known) < 2:
-        return float(known.mean()), float("nan")
-    half = student.ppf(0.975, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5
-    return float(known.mean()), float(half)
+    return float(known.mean()), half_width(known)
 
 
 def table(
@@ -160,10 +157,8 @@ def table(
         ]
         base = baseline if isinstance(baseline, str) else baseline.get(name, name)
         other = runs[runs.variant == base].set_index("seed")
-        against = [
-            NO_VALUE if name == base else _cell(*interval((own[column] - other[column]).dropna()), sign=True)
-            for column in paired
-        ]
+        differences = [pd.Series(paired_differences(dict(own[column]), dict(other[column]))) for column in paired]
+        against = [NO_VALUE if name == base else _cell(*interval(one), sign=True) for one in differences]
         lines.append([f"`{name}`", str(len(own)), *cells, *against])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

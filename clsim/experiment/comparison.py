@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError, ScenarioError
-from clsim.experiment.folder import RunSpec, claim, prepare, resolve_threads, split_overrides
+from clsim.experiment.folder import RunSpec, claim, prepare, resolve_threads, safe_name, split_overrides
 from clsim.experiment.pool import Pool
 from clsim.experiment.progress import Progress
 from clsim.experiment.single import as_scenario, plan_run
@@ -31,12 +31,14 @@ class Comparison:
         order: strategies as they were asked for.
         order_seeds: seeds of the class orders; empty: the scenario's own order.
         failed: folder -> reason of the runs that did not finish.
+        baseline: strategy that tables compare the others with; None: see `clsim.experiment.significance`.
     """
 
     folder: Path
     order: tuple[str, ...]
     order_seeds: tuple[int, ...] = ()
     failed: dict[Path, str] = field(default_factory=dict)
+    baseline: str | None = None
 
     @property
     def results(self) -> Results:
@@ -56,25 +58,33 @@ class Comparison:
 
     def table(self) -> str:
         """The final table in Markdown: mean and standard deviation over all seeds and class orders."""
-        from clsim.experiment.results import markdown_table
+        from clsim.experiment.tables import final_table, markdown
 
-        return markdown_table(self.results)
+        return markdown(final_table(self.results))
 
     def report(self, path: str | Path | None = None) -> Path:
-        """Write report.html, results.csv and results.md into the folder `path`, by default beside the runs.
+        """Write report.html, and tables as CSV, Markdown and LaTeX, into the folder `path`, by default beside the runs.
 
         With several class orders there is a report for each, in `order<k>`, because classes and tasks differ; the
         tables in the folder itself are over all of them. Returns the (last) page.
         """
-        from clsim.experiment.report import write_report, write_tables
+        from clsim.experiment.report import write_report
+        from clsim.experiment.report_text import write_tables
 
         target = Path(path) if path is not None else self.folder
+        folders = self._folders()
         if self.order_seeds:
-            write_tables(self.results, target)
+            write_tables(self.results, target, self._baseline(folders))
         pages = [
-            write_report(folder, target / folder.relative_to(self.folder), self.order) for folder in self._folders()
+            write_report(folder, target / folder.relative_to(self.folder), self.order, self._baseline([folder]))
+            for folder in folders
         ]
         return pages[-1]
+
+    def _baseline(self, folders: Sequence[Path]) -> str | None:
+        """The baseline where it has a finished run; one that failed must not cost the report of the others."""
+        name = self.baseline
+        return name if name and any(any(f.glob(f"{name}/seed*/result.json")) for f in folders) else None
 
     def _folders(self) -> list[Path]:
         return [_order_folder(self.folder, seed) for seed in self.order_seeds] or [self.folder]
@@ -92,6 +102,7 @@ def compare(
     workers: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    baseline: str | None = None,
 ) -> Comparison:
     """Train every strategy with every seed on the same stream.
 
@@ -109,6 +120,8 @@ def compare(
         workers: runs at a time, by default as many as there are cores; the cores are shared among them.
         overwrite: replace run folders that are there.
         progress: what to tell while runs go on, e.g. `clsim.experiment.progress.ConsoleProgress()`; None is silent.
+        baseline: the strategy that tables and report compare the others with, seed by seed; by default `finetune`,
+            else the first.
 
     Raises:
         ClsimError: bad input or a taken folder; then nothing has been run.
@@ -121,6 +134,8 @@ def compare(
         raise RunError(f"workers: given {workers}, must be at least 1")
     composed = check_options(list(dict.fromkeys(strategies)), options)
     home = Path(out) / loaded.name
+    if baseline is not None:
+        baseline = _baseline(baseline, {spec: safe_name(each.name) for spec, each in composed.items()})
     jobs: dict[Path, tuple[Scenario, RunSpec]] = {}
     for variant, folder in _streams(loaded, home, list(dict.fromkeys(order_seeds))):
         for seed in dict.fromkeys(seeds):
@@ -137,7 +152,16 @@ def compare(
     epochs = loaded.config.training.epochs * len(loaded.plan().tasks)
     failed = Pool(workers, threads).run(list(jobs), epochs, progress)
     order = tuple(dict.fromkeys(spec.name for _, spec in jobs.values()))
-    return Comparison(home, order, tuple(dict.fromkeys(order_seeds)), failed)
+    return Comparison(home, order, tuple(dict.fromkeys(order_seeds)), failed, baseline)
+
+
+def _baseline(given: str, names: Mapping[str, str]) -> str:
+    """Name of a strategy that was given by it or as it was asked for; RunError if it is none of them."""
+    from clsim.experiment.significance import check_baseline
+
+    name = names.get(given, given)
+    check_baseline(name, list(names.values()))
+    return name
 
 
 def _streams(scenario: Scenario, home: Path, order_seeds: Sequence[int]) -> list[tuple[Scenario, Path]]:

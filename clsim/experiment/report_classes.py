@@ -8,8 +8,8 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from clsim.experiment.report_figures import Style, styles
-from clsim.experiment.results import GROUPS, NO_VALUE, Results
+from clsim.experiment.report_figures import Style, course_text, styles
+from clsim.experiment.results import GROUPS, Results
 
 WIDTH, HEIGHT = 150, 90
 LEFT, RIGHT, TOP, BOTTOM = 21, 146, 7, 74
@@ -106,16 +106,13 @@ def _svg(name: str, courses: dict[str, NDArray[np.float64]], looks: dict[str, St
         dashes = {"--": ' stroke-dasharray="5 3"', "-.": ' stroke-dasharray="5 2 1 2"'}.get(look.dashes, "")
         end = f"M{axes.x(last):g} {axes.y(course[last]):g}{SHAPES[look.marker]}"
         parts.append(
-            f'<g stroke="{look.colour}" fill="{look.colour}"><title>{escape(strategy)}: {_text(course)}</title>'
-            f'<path class="line" d="{axes.line(course)}"{dashes}/><path d="{end}" stroke="none"/></g>'
+            f'<g stroke="{look.colour}" fill="{look.colour}"><title>{escape(strategy)}: {course_text(course)}</title>'
+            f'<path class="hit" d="{axes.line(course)}"/><path class="line" d="{axes.line(course)}"{dashes}/>'
+            f'<path d="{end}" stroke="none"/></g>'
         )
     if all(np.isnan(course).all() for course in courses.values()):
         x, y = (LEFT + RIGHT) / 2, axes.y(axes.top / 2) - 4
         parts.append(f'<text x="{x:g}" y="{y:g}" text-anchor="middle">not defined</text>')
-    lasts = ", ".join(f"{strategy} {_text(course[-1:])}" for strategy, course in courses.items())
+    lasts = ", ".join(f"{strategy} {course_text(course[-1:])}" for strategy, course in courses.items())
     label = escape(f"AP of {name} after each task; after the last: {lasts}")
     return Markup(f'<svg role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg>')
-
-
-def _text(values: NDArray[np.float64]) -> str:
-    return ", ".join(NO_VALUE if np.isnan(value) else f"{value:.1f}" for value in values)

@@ -11,11 +11,13 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup, escape
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from clsim.experiment.results import GROUPS, JOINT, Results
+from clsim.experiment.results import JOINT, Results
+from clsim.experiment.tables import fixed
 
 # Okabe and Ito's colours without yellow and black, then wine and olive of Paul Tol: distinct for every colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#8A8A2B")
@@ -73,11 +75,10 @@ def task_forgetting(matrix: np.ndarray) -> np.ndarray:
 
 
 def draw(results: Results) -> dict[str, Markup | None]:
-    """Every figure by name: curves, matrix-<rank of the strategy>, scale, forgetting, groups; None where undefined."""
+    """Figures by name: curves, matrix-<rank of the strategy>, scale, forgetting; None where undefined."""
     with mpl.rc_context(SETTINGS):
         matrices = {f"matrix-{rank}": matrix(results, name) for rank, name in enumerate(results.strategies)}
-        rest = {"forgetting": forgetting(results), "groups": groups(results)}
-        return {"curves": curves(results), "scale": colour_scale(), **matrices, **rest}
+        return {"curves": curves(results), "scale": colour_scale(), **matrices, "forgetting": forgetting(results)}
 
 
 def curves(results: Results) -> Markup:
@@ -89,7 +90,7 @@ def curves(results: Results) -> Markup:
     ends = []
     for name in results.strategies:
         values = np.array([run.result["mAP"] for run in results.of(name)], dtype=float)  # [seed, task]
-        line_with_band(axes, learnt, values, looks[name])
+        line_with_band(axes, learnt, values, name, looks[name])
         mean = values.mean(axis=0)
         defined = np.flatnonzero(~np.isnan(mean))
         if len(defined):
@@ -152,25 +153,11 @@ def forgetting(results: Results) -> Markup | None:
     if not values:
         return None
     names = [str(task["index"]) for task in results.reference.result["tasks"][:-1]]
-    figure = _points(results, values, names, "task k", "forgetting (points)")
+    figure = stems(results, values, names, "task k", "forgetting (points)")
     return as_svg(figure, "forgetting", "Forgetting per task and strategy")
 
 
-def groups(results: Results) -> Markup | None:
-    """mAP of head, medium and tail classes after the last task, in percent; None where no run has groups."""
-    values = {}
-    for name in results.strategies:
-        rows = [((run.result.get("groups") or {}).get("last_mAP") or {}) for run in results.of(name)]
-        table = np.array([[row.get(group) for group in GROUPS] for row in rows], dtype=float)  # [seed, group]
-        if not np.isnan(table).all():
-            values[name] = table
-    if not values:
-        return None
-    figure = _points(results, values, list(GROUPS), "", "mAP after the last task (%)")
-    return as_svg(figure, "groups", "mAP after the last task of head, medium and tail classes per strategy")
-
-
-def _points(results: Results, values: dict[str, np.ndarray], names: Sequence[str], xlabel: str, ylabel: str) -> Figure:
+def stems(results: Results, values: dict[str, np.ndarray], names: Sequence[str], xlabel: str, ylabel: str) -> Figure:
     """Per strategy and place the mean over seeds as a stem from zero, with whiskers from lowest to highest seed.
 
     Where so many stems would not be told apart, lines with bands instead.
@@ -184,13 +171,13 @@ def _points(results: Results, values: dict[str, np.ndarray], names: Sequence[str
     for rank, (name, table) in enumerate(values.items()):  # table: [seed, place]
         look, mean = looks[name], table.mean(axis=0)
         if crowded:
-            line_with_band(axes, places, table, look)
+            line_with_band(axes, places, table, name, look)
             continue
         x = places + (rank - (len(values) - 1) / 2) * step
         axes.vlines(x, 0, mean, color=look.colour, lw=min(9.0, 300 * step / len(names)), alpha=0.25)
         if len(table) > 1:
             axes.vlines(x, table.min(axis=0), table.max(axis=0), color=look.colour, lw=1.4)
-        axes.plot(x, mean, look.marker, color=look.colour, markersize=6)
+        titled(axes.plot(x, mean, look.marker, color=look.colour, markersize=6)[0], f"{name}: {course_text(mean)}")
     axes.axhline(0, color="#888888", lw=0.8)
     axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.55, len(names) - 0.45))
     if min(np.nanmin(table) for table in values.values()) >= 0:
@@ -203,11 +190,25 @@ def _points(results: Results, values: dict[str, np.ndarray], names: Sequence[str
     return figure
 
 
-def line_with_band(axes: Axes, x: Sequence[float] | np.ndarray, table: np.ndarray, look: Style) -> None:
+def line_with_band(
+    axes: Axes, x: Sequence[float] | np.ndarray, table: np.ndarray, name: str, look: Style, decimals: int = 1
+) -> None:
     """Mean over seeds of `table` [seed, x] as a line; several seeds add a band from the lowest to the highest."""
     if len(table) > 1:
         axes.fill_between(x, table.min(axis=0), table.max(axis=0), color=look.colour, alpha=0.16, lw=0)
-    axes.plot(x, table.mean(axis=0), look.dashes, color=look.colour, marker=look.marker, markersize=5, lw=1.7)
+    mean = table.mean(axis=0)
+    (line,) = axes.plot(x, mean, look.dashes, color=look.colour, marker=look.marker, markersize=5, lw=1.7)
+    titled(line, f"{name}: {course_text(mean, decimals)}")
+
+
+def titled(artist: Artist, text: str) -> None:
+    """Let a browser show `text` where the pointer rests on the artist; `as_svg` makes a <title> of it."""
+    artist.set_gid(f"title:{text}")
+
+
+def course_text(values: np.ndarray, decimals: int = 1) -> str:
+    """The numbers of a line in words, dashes for NaN."""
+    return ", ".join(fixed(value, decimals) for value in values)
 
 
 def thinned(ticks: Sequence[int], most: int = 12) -> list[int]:
@@ -237,6 +238,6 @@ def as_svg(figure: Figure, name: str, label: str) -> Markup:
         FigureCanvasSVG(figure)
         figure.savefig(text, format="svg", transparent=True, metadata=nothing)
     svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'<g id="title:([^"]*)">', r"<g><title>\1</title>", svg[svg.index("<svg") :])
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1))

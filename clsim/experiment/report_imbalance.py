@@ -10,7 +10,8 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from clsim.experiment.report_figures import FAINT, SETTINGS, as_svg, line_with_band, styles, thinned
-from clsim.experiment.results import NO_VALUE, OF_BLOCK, Results, number
+from clsim.experiment.results import NO_VALUE, OF_BLOCK, Results
+from clsim.experiment.tables import number
 
 HEADINGS = (
     *("Strategy", "Old: predicted", "Old: present", "New: predicted", "New: present"),
@@ -64,7 +65,7 @@ def _drawn(results: Results, threshold: str, courses: dict[str, NDArray[np.float
     axes = figure.add_subplot()
     axes.axhline(1, color="#222222", lw=1.2)
     for name, course in courses.items():
-        line_with_band(axes, places, course, looks[name])
+        line_with_band(axes, places, course, name, looks[name], decimals=2)
     top = max(2.0, 1.15 * highest)
     axes.set_yscale("symlog", linthresh=1)  # a strategy that predicts no old class lies at 0, which a log has not
     axes.set(xlabel="after training task t", ylabel="predicted / present, old classes", xlim=(-0.3, len(names) - 0.7))

@@ -11,7 +11,8 @@ from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
 
 from clsim.experiment.report_figures import SETTINGS, as_svg, thinned
-from clsim.experiment.results import MEMORY_LABELS, Results, number
+from clsim.experiment.results import MEMORY_LABELS, Results
+from clsim.experiment.tables import number
 
 HEADINGS = (  # a no-break space keeps each arrow with its word
     *("Strategy", "Coverage", "Precision\u00a0↑", "FPR\u00a0↓", "FNR\u00a0↓", "KL\u00a0↓"),

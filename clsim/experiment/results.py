@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ METRICS = (
     *("last_mAP", "avg_mAP", "forgetting", "backward_transfer"),  # percent, percent points
     *(f"{group}_last_mAP" for group in GROUPS),
     *(f"{group}_forgetting" for group in GROUPS),
-    *("memory_rows", "memory_bytes", "train_seconds", "peak_memory_bytes"),
+    *("memory_rows", "memory_bytes", "train_seconds", "eval_seconds", "samples_per_second", "peak_memory_bytes"),
     *(f"memory_{name}" for name in MEMORY_LABELS),
     *(f"present_{block}" for block in BLOCKS),  # percent of the entries of old and new classes, after the last task
     *("last_accuracy", "avg_accuracy"),  # top-1, percent; only single-label data has them
@@ -43,10 +43,6 @@ OF_BLOCK = tuple(f"{name}_{block}" for name in ("predicted", "FPR") for block in
 Those of OF_BLOCK hold for the classes of earlier tasks (old) and of the last one (new) apart.
 """
 NO_VALUE = "\u2013"
-HEADINGS: tuple[str, ...] = (  # a no-break space keeps each arrow with its word
-    *("Strategy", "Seeds", "Last mAP\u00a0↑", "Avg mAP\u00a0↑", "Forgetting\u00a0↓", "Backward transfer\u00a0↑"),
-    *("Head mAP\u00a0↑", "Medium mAP\u00a0↑", "Tail mAP\u00a0↑", "Memory rows", "Memory MB", "Train time"),
-)
 REQUIRED = ("scenario", "strategy", "seed", "plan_sha256", "class_names", "tasks", "last_mAP", "mAP", "R")
 
 
@@ -96,7 +92,6 @@ class RunResult:
     def row(self) -> dict[str, Any]:
         """The run as one row of `Results.frame`, thresholds that it did not record left out."""
         groups, memory = self.result.get("groups") or {}, self.result.get("memory") or {}
-        train_seconds = {line["task"]: line["train_seconds"] for line in self.timing}  # a task run again counts once
         measured = {name: self.result.get(name) for name in METRICS}
         for group in GROUPS:
             for metric in ("last_mAP", "forgetting"):
@@ -107,9 +102,7 @@ class RunResult:
         accuracy = self.result.get("accuracy") or {}
         measured |= {"last_accuracy": accuracy.get("last_all"), "avg_accuracy": accuracy.get("average")}
         measured |= {f"{shots}_last_accuracy": accuracy.get(f"last_{shots}") for shots in SHOTS}
-        peaks = [line["peak_memory_bytes"] for line in self.timing if line.get("peak_memory_bytes") is not None]
-        measured["train_seconds"] = sum(train_seconds.values()) if train_seconds else None
-        measured["peak_memory_bytes"] = max(peaks, default=None)
+        measured |= self._cost()
         for threshold, values_there in self.thresholds.items():
             measured |= {f"{name}@{threshold}": values_there.get(f"last_{name}") for name in (*AT_THRESHOLD, *OF_BLOCK)}
         values = {name: math.nan if value is None else float(value) for name, value in measured.items()}
@@ -117,6 +110,19 @@ class RunResult:
         order = self.result.get("order_seed")
         which = {"strategy": self.strategy, "seed": self.seed, "order_seed": math.nan if order is None else order}
         return which | values | plans
+
+    def _cost(self) -> dict[str, float | None]:
+        """Seconds over all tasks, samples trained in a second of training (replayed ones too), and peak memory."""
+        tasks = {line["task"]: line for line in self.timing}.values()  # a task run again counts once
+        trained = _total([line.get("train_seconds") for line in tasks])
+        samples = _total([_product(line.get("train_seconds"), line.get("samples_per_second")) for line in tasks])
+        peaks = [line["peak_memory_bytes"] for line in self.timing if line.get("peak_memory_bytes") is not None]
+        return {
+            "train_seconds": trained,
+            "eval_seconds": _total([line.get("eval_seconds") for line in tasks]),
+            "samples_per_second": samples / trained if samples is not None and trained else None,
+            "peak_memory_bytes": max(peaks, default=None),
+        }
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,12 @@ class Results:
     @property
     def strategies(self) -> list[str]:
         return list(dict.fromkeys(run.strategy for run in self.runs))
+
+    @property
+    def methods(self) -> list[str]:
+        """Strategies that are compared as equals: no upper reference, no control, none that sees hidden labels."""
+        apart = {run.strategy for run in self.runs if run.result.get("derived_from") or run.result.get("control")}
+        return [name for name in self.strategies if name != JOINT and name not in apart]
 
     def of(self, strategy: str) -> list[RunResult]:
         return [run for run in self.runs if run.strategy == strategy]
@@ -214,38 +226,6 @@ def load_results(directory: str | Path, order: Sequence[str] | None = None) -> R
     return Results(directory, tuple(runs), tuple(unfinished))
 
 
-def table_rows(results: Results) -> list[tuple[str, ...]]:
-    """The final table as text, heading first: one row per strategy, `mean ± std` where there are several seeds."""
-    summary = results.summary()
-    longest = summary["train_seconds_mean"].max()
-    length, unit = (3600, " h") if longest >= 36000 else (60, " min") if longest >= 600 else (1, " s")
-    rows = [HEADINGS]
-    for row in summary.to_dict("records"):
-        percent = [number(row, metric) for metric in METRICS[:7]]
-        memory = [number(row, "memory_rows", decimals=0), number(row, "memory_bytes", decimals=2, scale=1e-6)]
-        memory = [text.removesuffix(" ± 0").removesuffix(" ± 0.00") for text in memory]  # a fixed budget
-        time = number(row, "train_seconds", scale=1 / length, unit=unit)
-        rows.append((row["strategy"], str(row["seeds"]), *percent, *memory, time))
-    return rows
-
-
-def markdown_table(results: Results) -> str:
-    """`table_rows` as a Markdown table, numbers aligned to the right."""
-    escaped = [[cell.replace("\\", "\\\\").replace("|", "\\|") for cell in row] for row in table_rows(results)]
-    escaped.insert(1, ["---"] + ["---:"] * (len(escaped[0]) - 1))
-    return "".join(f"| {' | '.join(row)} |\n" for row in escaped)
-
-
-def number(row: Mapping[str, Any], metric: str, decimals: int = 1, scale: float = 1.0, unit: str = "") -> str:
-    """Text `mean ± std` of one metric in a row of `Results.summary`; no std for one seed, a dash where undefined."""
-    mean, std = (_fixed(row[f"{metric}_{kind}"] * scale, decimals) for kind in ("mean", "std"))
-    return mean if mean == NO_VALUE else mean + (f" ± {std}" if std != NO_VALUE else "") + unit
-
-
-def _fixed(value: float, decimals: int) -> str:
-    return NO_VALUE if math.isnan(value) else f"{round(value, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0"
-
-
 def read_run(folder: Path) -> RunResult:
     """One finished run; RunError names the file that is damaged or of another format."""
     path = folder / "result.json"
@@ -261,8 +241,7 @@ def read_run(folder: Path) -> RunResult:
     if ap is not None and [len(row) for row in ap] != [len(result["class_names"])] * len(result["tasks"]):
         raise RunError(f"{path}: AP is not one row a task with one value a class")
     _check_blocks(path, result)
-    path = folder / "timing.jsonl"
-    timing = [_parse_json(line, f"{path}, line {i}") for i, line in enumerate(_read(path).splitlines(), start=1)]
+    timing = json_lines(folder / "timing.jsonl")
     path = folder / "environment.json"
     environment = _parse_json(_read(path) or b"{}", str(path))
     path = folder / "config.yaml"
@@ -272,6 +251,16 @@ def read_run(folder: Path) -> RunResult:
     except YAMLError as error:
         raise RunError(f"{path}: not readable as YAML: {error}") from error
     return RunResult(folder, result, timing, environment, config, config_text)
+
+
+def json_lines(path: Path, holding: str = "") -> list[dict[str, Any]]:
+    """The objects of a JSON Lines file, of the lines that hold a text; none where there is no file.
+
+    Raises:
+        RunError: a line is damaged.
+    """
+    lines = enumerate(_read(path).splitlines(), start=1)
+    return [_parse_json(line, f"{path}, line {i}") for i, line in lines if holding.encode() in line]
 
 
 def _check_blocks(path: Path, result: dict[str, Any]) -> None:
@@ -285,6 +274,16 @@ def _check_blocks(path: Path, result: dict[str, Any]) -> None:
 def _last(course: Sequence[float | None] | None) -> float | None:
     """The value after the last task; None where there is no course."""
     return course[-1] if course else None
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    """The sum; None where there is no value, or one is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _product(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a * b
 
 
 def _read(path: Path) -> bytes:

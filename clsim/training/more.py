@@ -46,10 +46,10 @@ from clsim.training.rebalancing import (
     exposure,
     rank_correlation,
     rebalancing_loss,
-    schedule,
     tail_to_head,
     told_labels,
 )
+from clsim.training.rebalancing_course import COLLAPSED, schedule
 from clsim.training.replay import Replay
 from clsim.training.seeding import drawing_again, torch_generators
 from clsim.training.unknown import OldClassesOfNewRows
@@ -59,10 +59,6 @@ Gradient = Literal["full", "student_only"]
 CONFIDENT = 0.8
 """DECIDED: a teacher counts a class as present above it, as online relabelling does; below it half the old classes of a
 poorly calibrated teacher would count."""
-
-COLLAPSED = 0.01
-"""Mean ||BA|| / ||W|| at the end of a task below which the log warns: what BA then adds to a layer is less than 1 % of
-it, and the model is hardly more than its general path."""
 
 log = logging.getLogger("clsim")
 

@@ -63,11 +63,6 @@ def class_weights(rho: Floats, positives: Floats, kappa: float, clip: tuple[floa
 # --- the loss
 
 
-def schedule(step: int, total: int) -> float:
-    """sin(pi step / total), exactly 0 at both ends: neither decomposing nor merging makes the objective jump."""
-    return math.sin(math.pi * min(step, total - step) / total)
-
-
 def told_labels(targets: Tensor, n_classes: int, teacher: Tensor | None, where: Tensor | None) -> Tensor:
     """q: the label where it is known, else the teacher's probability, else -1; float [B, S].
 

@@ -12,6 +12,7 @@ import pytest
 
 PLAN, JOINT_PLAN = "a" * 64, "b" * 64
 NASTY = "<b>&x"
+NAMES = [NASTY, "cat", "dog"]
 R = [[60.0, None, None], [80.0, 70.0, None], [50.0, 40.0, 90.0]]
 GROUPS = {
     "rule": "terciles",
@@ -70,8 +71,7 @@ def make_run() -> Callable[..., Path]:
     def make(root: Path, strategy: str, seed: int = 0, config: str = CONFIG, torch: str = "2.6.0", **changes) -> Path:
         folder = root / strategy / f"seed{seed}"
         folder.mkdir(parents=True)
-        names = [NASTY, "cat", "dog"]
-        tasks = [{"index": t, "classes": [names[t]], "columns": [t, t + 1], "train_images": 510 + t} for t in range(3)]
+        tasks = [{"index": t, "classes": [NAMES[t]], "columns": [t, t + 1], "train_images": 510 + t} for t in range(3)]
         result = {
             "format": 1,
             "scenario": "toy",
@@ -83,7 +83,7 @@ def make_run() -> Callable[..., Path]:
             "data_fingerprint": "d",
             "threads": 1,
             "device": "cpu",
-            "class_names": names,
+            "class_names": NAMES,
             "tasks": tasks,
             "last_mAP": 60.0,
             "avg_mAP": 65.0,
@@ -98,7 +98,9 @@ def make_run() -> Callable[..., Path]:
         }
         (folder / "result.json").write_text(json.dumps(result | changes))
         timing = [
-            {"task": t, "train_seconds": 2.5, "eval_seconds": 9.0, "peak_memory_bytes": 100 + t} for t in range(3)
+            {"task": t, "train_seconds": 2.5, "eval_seconds": 9.0, "peak_memory_bytes": 100 + t}
+            | {"samples_per_second": 100.0 * (t + 1)}
+            for t in range(3)
         ]
         (folder / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in timing))
         environment = {"torch": torch, "git_dirty": False, "started": f"2026-11-20T15:00:0{seed}Z"}
@@ -162,3 +164,34 @@ def full_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AbstractContext
             yield
 
     return full
+
+
+@pytest.fixture
+def rebalanced_runs(make_run: Callable[..., Path]) -> Callable[[Path], Path]:
+    """Writes er+more with two seeds, whose first collapses in its last task, er and joint below a folder.
+
+    Layers conv1 and head; the first seed has a line too many, of a task that was run again.
+    """
+
+    def values(size: float, seen: int) -> dict[str, float]:
+        layers = {"more/low_rank/backbone.conv1": size, "more/low_rank/head": 2 * size}
+        weights = {f"more/weight/{name}": float(seen - c) for c, name in enumerate(NAMES[:seen])}
+        gaps = {f"more/discrepancy/{name}": 0.25 * 2 ** (c / 2) for c, name in enumerate(NAMES[:seen])}
+        means = {"more/low_rank": size, "more/rank_correlation": -0.5, "more/tail_to_head": 3.0}
+        return {"mAP/seen": 50.0} | means | layers | weights | gaps
+
+    def make(root: Path) -> Path:
+        make_run(root, "er")
+        make_run(root, "joint", plan_sha256=JOINT_PLAN, derived_from=PLAN)
+        options = {"er": {}, "more": {"amplitude": 0.5, "rank": 0.1}}
+        for seed, sizes in enumerate([(0.9, 0.2, 0.1, 0.005), (0.4, 0.3, 0.2)]):
+            folder = make_run(root, "er+more", seed=seed, options=options)
+            tasks = [0, *range(3)] if seed == 0 else list(range(3))
+            lines = [
+                {"phase": "eval", "task": task, "values": values(size, task + 1)}
+                for task, size in zip(tasks, sizes, strict=True)
+            ]
+            (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return root
+
+    return make

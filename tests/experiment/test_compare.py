@@ -9,6 +9,7 @@ import clsim
 from clsim.errors import RunError, ScenarioError, StrategyError
 from clsim.experiment.progress import RunState
 
+FILES = {"report.html", "results.csv", "statistics.csv", "results.md", "results.tex"}
 BROKEN = """
 import clsim
 
@@ -41,7 +42,7 @@ def test_all_runs_meet_the_same_stream(comparison: clsim.Comparison) -> None:
 def test_the_report_is_written_where_asked(comparison: clsim.Comparison, tmp_path: Path) -> None:
     page = comparison.report(tmp_path / "report")
     assert page == tmp_path / "report" / "report.html"
-    assert {path.name for path in page.parent.iterdir()} == {"report.html", "results.csv", "results.md"}
+    assert {path.name for path in page.parent.iterdir()} == FILES
 
 
 def test_a_run_in_a_process_equals_the_run_in_this_one(

@@ -51,7 +51,8 @@ class Page(HTMLParser):
 def test_page_is_complete_and_loads_nothing(runs: Path) -> None:
     page = Page(write_report(runs))
     expected = {"table-final", "table-expected", "table-tasks", "table-groups", "table-environment", "table-unfinished"}
-    expected |= {"table-thresholds", "figure-classes"}
+    expected |= {"table-thresholds", "figure-classes", "table-differences", "table-ladder", "table-cost"}
+    expected |= {"figure-intransigence", "figure-group-courses", "table-group-forgetting"}
     expected |= {"figure-curves", "figure-matrices", "figure-forgetting", "figure-groups", "config", "metrics"}
     assert expected <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
@@ -60,8 +61,9 @@ def test_page_is_complete_and_loads_nothing(runs: Path) -> None:
     assert all(load.startswith("#") for load in flat)
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
     charts = 1 + 2 + 1 + 1 + 1  # curves, a matrix per strategy, scale, forgetting, groups
+    charts += 1 + 3  # intransigence, courses of head, medium and tail
     assert page.tags.count("svg") == charts + 3  # a panel per class
-    assert page.tags.count("figure") == page.tags.count("figcaption") == 5
+    assert page.tags.count("figure") == page.tags.count("figcaption") == 7
     assert {load[1:] for load in page.loads if isinstance(load, str) and load.startswith("#")} - {""} <= set(page.ids)
     assert not page.unlabelled
 
@@ -79,7 +81,10 @@ def test_page_says_what_a_reader_must_know(runs: Path) -> None:
     assert "er last OF1@0.50 43.6 – 50.0 ± 0.0 published KRT" in text  # noqa: RUF001
     for unnamed in ("last CF1", "CF1@0.7", "CF1@half"):
         assert f"er {unnamed} 40.6 – – published KRT" in text  # noqa: RUF001
-    assert "predicted where p > 0.5 ●er 31.0 ± 1.4 40.0 ± 0.0 50.0 ± 0.0 5.0 ± 0.0 60.0 ± 0.0 ✕joint 30.0" in text
+    assert (
+        "predicted where p > 0.5 ●er 31.0 ± 1.4 40.0 ± 0.0 50.0 ± 0.0 5.0 ± 0.0 60.0 ± 0.0 ✕joint upper reference 30.0"
+        in text
+    )
     assert "predicted where p > 0.8 ●er – 10.0 ± 0.0" in text  # noqa: RUF001
     assert "<b>&x head · 510 positives" in text
     assert "dog tail · 7 positives" in text
@@ -124,12 +129,15 @@ def test_runs_older_than_the_memory_labels_have_no_such_sections(runs: Path) -> 
 
 
 def test_a_control_is_marked_in_page_and_markdown(labelled: Path) -> None:
-    """At its rows of three tables and at its figure, and explained below the four tables that compare strategies."""
-    text = Page(write_report(labelled)).text
-    assert text.count("er+identity control, not a method") == 4
-    assert text.count("er+identity: control, not a method, knows which rows show the same photograph.") == 4
+    """At its rows of every table and at its figure, and explained below the tables that compare strategies."""
+    page = Page(write_report(labelled))
+    text = page.text
+    # final, differences in seven metrics, threshold, imbalance, forgetting of groups, memory, cost
+    rows = 1 + 7 + 1 + 1 + 1 + 1 + 1
+    assert text.count("er+identity control, not a method") == rows + 1
+    assert text.count("er+identity: control, not a method, knows which rows show the same photograph.") == 6
     assert "`er+identity`: control, not a method, knows which" in (labelled / "results.md").read_text(encoding="utf-8")
-    assert text.count("control, not a method") == 4 + 4
+    assert text.count("control, not a method") == rows + 1 + 6
 
 
 def test_a_control_on_a_derived_plan_has_both_notes(make_run: MakeRun, tmp_path: Path) -> None:
@@ -209,7 +217,7 @@ def test_equal_results_give_equal_bytes(
     which: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     runs: Path = request.getfixturevalue(which)
-    names = ("report.html", "results.csv", "results.md")
+    names = ("report.html", "results.csv", "statistics.csv", "results.md", "results.tex")
     write_report(runs)
     first = [(runs / name).read_bytes() for name in names]
     out = tmp_path_factory.mktemp("out") / "new" / "folder"

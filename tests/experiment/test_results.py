@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from clsim.errors import RunError
-from clsim.experiment.report import threshold_tables, write_report
-from clsim.experiment.results import load_results, markdown_table, table_rows
+from clsim.experiment.report import write_report
+from clsim.experiment.results import load_results
+from clsim.experiment.tables import threshold_tables
 
 PLAN, JOINT_PLAN, OTHER_PLAN = "a" * 64, "b" * 64, "c" * 64
 MakeRun = Callable[..., Path]
@@ -26,7 +27,8 @@ def test_frame_holds_one_row_per_finished_run(runs: Path) -> None:
     assert (row["head_last_mAP"], row["medium_last_mAP"], row["tail_last_mAP"]) == (50, 40, 90)
     assert math.isnan(row["tail_forgetting"])
     assert (row["memory_rows"], row["memory_bytes"]) == (40, 2_500_000)
-    assert (row["train_seconds"], row["peak_memory_bytes"]) == (7.5, 102)
+    assert (row["train_seconds"], row["eval_seconds"], row["peak_memory_bytes"]) == (7.5, 27, 102)
+    assert row["samples_per_second"] == 200  # 100, 200 and 300 for 2.5 s each
     assert (frame["plan_sha256"][2], frame["derived_from"][2]) == (JOINT_PLAN, PLAN)
     assert math.isnan(frame["avg_mAP"][2])
     assert math.isnan(frame["memory_rows"][2])
@@ -124,34 +126,27 @@ def test_a_task_trained_again_after_a_resume_counts_once(make_run: MakeRun, tmp_
     assert load_results(tmp_path).frame["train_seconds"][0] == 2.5 + 2.5 + 4.5
 
 
+def test_a_run_without_its_throughput_has_none(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "er")
+    (folder / "timing.jsonl").write_text('{"task": 0, "train_seconds": 2.5, "eval_seconds": 9.0}\n')
+    row = load_results(tmp_path).frame.iloc[0]
+    assert (row["train_seconds"], row["eval_seconds"]) == (2.5, 9)
+    assert math.isnan(row["samples_per_second"])
+
+
+def test_references_and_controls_are_no_methods(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run(tmp_path, "er")
+    make_run(tmp_path, "joint")
+    make_run(tmp_path, "er+identity", control="knows it")
+    make_run(tmp_path, "er+oracle", plan_sha256=JOINT_PLAN, derived_from=PLAN)
+    assert load_results(tmp_path).methods == ["er"]
+
+
 def test_joint_comes_last_unless_the_caller_orders(make_run: MakeRun, tmp_path: Path) -> None:
     for name in ("rebll", "joint", "zap", "er"):
         make_run(tmp_path, name)
     assert load_results(tmp_path).strategies == ["er", "rebll", "zap", "joint"]
     assert load_results(tmp_path, order=["zap", "absent", "joint"]).strategies == ["zap", "joint", "er", "rebll"]
-
-
-def test_markdown_table_rounds_and_marks_missing_values(runs: Path) -> None:
-    heading, rule, er, joint = markdown_table(load_results(runs)).splitlines()
-    assert heading.startswith("| Strategy | Seeds | Last mAP")
-    assert rule.count("---:") == rule.count("|") - 2
-    assert er == (
-        "| er | 2 | 62.0 ± 2.8 | 65.0 ± 0.0 | 30.0 ± 0.0 | -20.0 ± 0.0 | 50.0 ± 0.0 | 40.0 ± 0.0 | 90.0 ± 0.0 "
-        "| 40 | 2.50 | 7.5 ± 0.0 s |"
-    )
-    assert joint == "| joint | 1 | 60.0 | – | 30.0 | -20.0 | 50.0 | 40.0 | 90.0 | – | – | 7.5 s |"  # noqa: RUF001
-
-
-def test_markdown_escapes_the_column_mark(make_run: MakeRun, tmp_path: Path) -> None:
-    make_run(tmp_path, "a|b")
-    assert "| a\\|b | 1 |" in markdown_table(load_results(tmp_path))
-
-
-def test_table_rows_are_rectangular_text(runs: Path) -> None:
-    rows = table_rows(load_results(runs))
-    assert [row[0] for row in rows] == ["Strategy", "er", "joint"]
-    assert {len(row) for row in rows} == {12}
-    assert all(isinstance(cell, str) for row in rows for cell in row)
 
 
 def test_csv_reads_back_as_the_frame(runs: Path) -> None:

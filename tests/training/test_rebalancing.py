@@ -16,10 +16,10 @@ from clsim.training.rebalancing import (
     exposure,
     rank_correlation,
     rebalancing_loss,
-    schedule,
     tail_to_head,
     told_labels,
 )
+from clsim.training.rebalancing_course import schedule
 
 KINDS: list[Any] = ["exposure", "sample", "class", "uniform"]
 

@@ -1,0 +1,14 @@
+"""What of model rebalancing a report must know too, and what therefore needs no torch: see `clsim.training.more`."""
+
+from __future__ import annotations
+
+import math
+
+COLLAPSED = 0.01
+"""Mean ||BA|| / ||W|| at the end of a task below which log and report warn: what BA then adds to a layer is less than
+1 % of it, and the model is hardly more than its general path."""
+
+
+def schedule(step: int, total: int) -> float:
+    """sin(pi step / total), exactly 0 at both ends: neither decomposing nor merging makes the objective jump."""
+    return math.sin(math.pi * min(step, total - step) / total)
