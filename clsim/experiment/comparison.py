@@ -66,11 +66,14 @@ class Comparison:
         With several class orders there is a report for each, in `order<k>`, because classes and tasks differ; the
         tables in the folder itself are over all of them. Returns the (last) page.
         """
+        from clsim.experiment.overlay import write_overlays
         from clsim.experiment.report import write_report, write_tables
 
         target = Path(path) if path is not None else self.folder
         if self.order_seeds:
             write_tables(self.results, target)
+            if target.resolve() == self.folder.resolve():
+                write_overlays(self.results)
         pages = [
             write_report(folder, target / folder.relative_to(self.folder), self.order) for folder in self._folders()
         ]

@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
-from clsim.data.image_files import skipped_images
+from clsim.data.image_files import few_images, skipped_images
 from clsim.errors import RunError
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MemoryFile, MetricsFile, finite_or_null
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
+from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.experiment.environment import environment
 from clsim.experiment.features import benchmark_and_model
@@ -96,6 +98,7 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
     history = History(plan, evaluation.empty_classes, evaluation.thresholds)
     settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
     curves = TensorBoardCurves(folder, history, settings)
+    pixels = partial(few_images, scenario.source, size=scenario.config.training.model.image_size)
     try:
         template = build_template(
             scenario,
@@ -108,6 +111,7 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
                 MetricsFile(folder / "metrics.jsonl", listener),
                 MemoryFile(folder / "memory.csv", plan.class_names),
                 curves,
+                SamplePictures(curves.writer, history, pixels, evaluation.samples),
                 TimingFile(folder / "timing.jsonl"),
             ],
             row_truth=scenario.truth()[plan.row_samples],

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from clsim.experiment import report_figures, report_imbalance, report_memory
+from clsim.experiment.overlay import write_overlays
 from clsim.experiment.report_classes import class_panels
 from clsim.experiment.results import AT_THRESHOLD, GROUPS, JOINT, NO_VALUE, Results, load_results, markdown_table
 from clsim.experiment.results import number as mean_and_std
@@ -26,13 +27,16 @@ CONTROL = "control, not a method"
 def write_report(directory: str | Path, out: str | Path | None = None, order: Sequence[str] | None = None) -> Path:
     """Write report.html, results.csv (one row per run) and results.md for the runs below `directory`.
 
-    They go to `out`, or to `directory`; each file appears whole or not at all. Returns the path of report.html.
+    They go to `out`, or to `directory`; each file appears whole or not at all. Beside the runs, the mean curves
+    of each strategy for TensorBoard are written too. Returns the path of report.html.
     """
     results = load_results(directory, order)
     page = render_html(results)
     folder = Path(out if out is not None else directory)
     write_tables(results, folder)
     write_atomically(folder / "report.html", page)
+    if folder.resolve() == results.directory.resolve():
+        write_overlays(results)
     return folder / "report.html"
 
 
