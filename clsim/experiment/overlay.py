@@ -107,8 +107,9 @@ def _records(points: Iterable[tuple[str, int, float]], charts: Sequence[str], wh
 
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.custom_scalar.summary import pb as layout_summary
+    from tensorboard.plugins.custom_scalar import metadata
     from tensorboard.summary.writer.record_writer import RecordWriter
+    from tensorboard.util.tensor_util import make_tensor_proto
 
     def record(**content: Any) -> bytes:
         file = BytesIO()
@@ -116,7 +117,12 @@ def _records(points: Iterable[tuple[str, int, float]], charts: Sequence[str], wh
         return file.getvalue()
 
     yield record(file_version="brain.Event:2")
-    yield record(summary=layout_summary(_layout(charts)))
+    layout = Summary.Value(
+        tag=metadata.CONFIG_SUMMARY_TAG,
+        metadata=metadata.create_summary_metadata(),
+        tensor=make_tensor_proto(_layout(charts).SerializeToString()),
+    )
+    yield record(summary=Summary(value=[layout]))
     for tag, step, value in points:
         yield record(step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
 
