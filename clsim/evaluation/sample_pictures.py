@@ -68,7 +68,7 @@ class SamplePictures(BaseLogger):
             self._show("evaluation", self._of_evaluation(), OF_EVALUATION, step)
             self._show("training", self._of_training(strategy), OF_TRAINING, step)
         except ClsimError as error:
-            log.warning("no sample predictions after task %d: %s", step, error)
+            log.warning("no sample predictions after task %d: %s", step - 1, error)
         self.writer.flush()
 
     def _show(self, kind: str, tiles: list[Tile], meanings: Mapping[Mark, str], step: int) -> None:

@@ -62,12 +62,12 @@ class TensorBoardCurves(BaseLogger):
         plan, history = self.history.plan, self.history
         best = np.fmax.reduce(history.ap[: history.last + 1])
         bars = class_bars(plan.class_names, 100 * history.ap[history.last], 100 * best, plan.groups.group)
-        self.writer.add_image("R", matrix_image(history.matrix()), step, dataformats="HWC")
-        self.writer.add_image("AP of each class", bars, step, dataformats="HWC")
+        self.writer.add_image("pictures/R", matrix_image(history.matrix()), step, dataformats="HWC")
+        self.writer.add_image("pictures/AP of each class", bars, step, dataformats="HWC")
         memory_labels = MemoryLabels.of(strategy)
         if memory_labels is not None:
             picture = label_block_image(memory_labels.blocks, [f"task {t}" for t in range(step)])
-            self.writer.add_image("labels of the memory", picture, step, dataformats="HWC")
+            self.writer.add_image("pictures/labels of the memory", picture, step, dataformats="HWC")
         self._precision_recall(step)
         if history.last == len(plan.tasks) - 1:
             self._add(self._end)
@@ -82,7 +82,7 @@ class TensorBoardCurves(BaseLogger):
         file_writer.add_summary(summary)
 
     def _precision_recall(self, step: int) -> None:
-        """On the whole test set, as `AP/<class>`; a class without a positive has no curve."""
+        """On the whole test set, as `per_class_AP/<class>`; a class without a positive has no curve."""
         scores, plan = self.history.scores, self.history.plan
         assert scores is not None
         probabilities = torch.from_numpy(scores).double().sigmoid().numpy()

@@ -42,7 +42,7 @@ def runs_below(folder: Path) -> list[Path]:
 def start(folder: Path, host: str = "localhost", port: int | None = None) -> str:
     """Serve the runs below a folder from threads of this process, for as long as it lives; returns the address.
 
-    Runs are named by their path below the folder, `digits-b0c2/er/seed0`; a run folder itself as `er/seed0`.
+    Runs are named by their path below the folder, `digits-b0c2/er/seed0`; a run folder itself is `er/seed0/.`.
 
     Args:
         host: who may connect: localhost, or 0.0.0.0 for every machine that reaches this one.
@@ -73,7 +73,7 @@ def port_of(address: str) -> int | None:
 
 
 def _source(folder: Path) -> dict[str, str]:
-    """DECIDED: a single run is given with its name, because TensorBoard would call it `.`; its reader for that is
+    """DECIDED: a single run is given with its name, because TensorBoard would call it `.` alone; its reader for that is
     slower, and paths with its two separators cannot be given so."""
     folder = folder.resolve()
     if any(folder.glob(EVENT_FILES)) and not re.search("[,:]", str(folder)):

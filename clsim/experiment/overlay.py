@@ -32,7 +32,7 @@ BANDS = {
     "accuracy/all": "top-1 accuracy",
     "loss/total": "loss",
 }
-"""Tag -> chart of the curves that also have `lowest/<tag>` and `highest/<tag>`; of all, they would flood the list."""
+"""Tag -> chart of the curves that also have `spread/<tag>/lowest` and `.../highest`; of all, they would be a flood."""
 
 Curves = dict[tuple[str, int], float]
 
@@ -74,7 +74,7 @@ def overlay(runs: Sequence[RunResult]) -> bytes:
         values = [curve[tag, step] for curve in curves]
         points.append((tag, step, math.fsum(values) / len(values)))
         if tag in BANDS:
-            points += [(f"lowest/{tag}", step, min(values)), (f"highest/{tag}", step, max(values))]
+            points += [(f"spread/{tag}/lowest", step, min(values)), (f"spread/{tag}/highest", step, max(values))]
     # The clock has no part in the file: the axis of wall time shows when the last of the runs was written.
     when = max((run.folder / METRICS).stat().st_mtime for run in runs)
     charts = [tag for tag in BANDS if any(tag == known for known, _ in shared)]
@@ -132,7 +132,7 @@ def _layout(charts: Sequence[str]) -> Any:
     from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MarginChartContent
 
     def margin(tag: str) -> MarginChartContent:
-        series = MarginChartContent.Series(value=tag, lower=f"lowest/{tag}", upper=f"highest/{tag}")
+        series = MarginChartContent.Series(value=tag, lower=f"spread/{tag}/lowest", upper=f"spread/{tag}/highest")
         return MarginChartContent(series=[series])
 
     shown = [Chart(title=BANDS[tag], margin=margin(tag)) for tag in charts]
