@@ -121,7 +121,7 @@ def compare(
         typer.echo(f"failed: {folder}: {reason}", err=True)
     typer.echo(comparison.table())
     typer.echo(f"report: {comparison.report()}")
-    typer.echo(f"curves: tensorboard --logdir {comparison.folder}")
+    typer.echo(f"curves: clsim tensorboard {comparison.folder}")
     if comparison.failed:
         raise typer.Exit(1)
 
@@ -206,6 +206,30 @@ def report(
     typer.echo(f"report: {write_report(folder, out, baseline=baseline)}")
 
 
+@app.command()
+def tensorboard(
+    folder: Annotated[Path, typer.Argument(help="runs, a comparison or one run", metavar="[DIR]")] = Path("runs"),
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="default: the first free one from 6006 on")
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="0.0.0.0 lets other machines in")] = "localhost",
+) -> None:
+    """Show the curves of the runs in a folder in TensorBoard, until Ctrl-C."""
+    from threading import Event
+
+    from clsim.experiment.board import FIRST_PORT, port_of, runs_below, start
+
+    runs = runs_below(folder)
+    address = start(folder, host, port)
+    if port is None and port_of(address) != FIRST_PORT:
+        typer.echo(f"port {FIRST_PORT} is in use; the next free one is {port_of(address)}", err=True)
+    typer.echo(f"TensorBoard on {len(runs)} runs in {folder}: {address} (Ctrl-C ends it)")
+    try:
+        Event().wait()
+    except KeyboardInterrupt:
+        typer.echo("ended", err=True)
+
+
 @app.command("make-dataset")
 def make_dataset(
     name: Annotated[str, typer.Argument(help="digits, or a data set you have: voc, coco, manifest", metavar="NAME")],
@@ -265,7 +289,7 @@ def check_data(
 def _print_result(run: RunResult) -> None:
     last, average = (_number(run.result[key]) for key in ("last_mAP", "avg_mAP"))
     typer.echo(f"{run.folder}: last mAP {last}, avg {average}")
-    typer.echo(f"curves: tensorboard --logdir {run.folder}")
+    typer.echo(f"curves: clsim tensorboard {run.folder}")
 
 
 def _overrides(settings: list[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from clsim.cores import usable_cores
 from clsim.data.cache import missing_files
-from clsim.data.image_cache import BadImage, Resize, cached_images, read_image
+from clsim.data.image_cache import BadImage, Pixels, Resize, cached_images, decode_row, read_image
 from clsim.data.image_stream import StreamedImages
 from clsim.data.label_cache import cached_labels
 from clsim.data.source import ImageArray, ImageSource, Split
@@ -124,6 +124,12 @@ class ImageFiles(ABC):
             self._images[split, size] = kind(self._checked(split), size, self._options.resize, bad, self._workers)
         return self._images[split, size]
 
+    def few_images(self, split: Split, rows: NDArray[np.int64], size: int) -> Pixels:
+        """As `images` of some rows, uint8 [n, 3, size, size], read from their files: no other one is decoded."""
+        files, bad = self.files(split), frozenset(self.bad_images(split).tolist())
+        decoded = [decode_row(files, row, size, self._options.resize, bad) for row in rows.tolist()]
+        return np.stack(decoded) if decoded else np.empty((0, 3, size, size), dtype=np.uint8)
+
     def check_size(self, size: int) -> None:
         """Raise ScenarioError unless every image file is there; any size will do."""
         for split in SPLITS:
@@ -207,3 +213,11 @@ def skipped_images(source: ImageSource) -> dict[Split, list[Path]]:
     if not isinstance(source, ImageFiles):
         return {split: [] for split in SPLITS}
     return {split: [source.files(split)[row] for row in source.bad_images(split)] for split in SPLITS}
+
+
+def few_images(source: ImageSource, split: Split, rows: NDArray[np.int64], size: int) -> Pixels:
+    """Images of some rows, int64 [n], as uint8 [n, 3, size, size], without decoding a whole data set for them."""
+    if isinstance(source, ImageFiles):
+        return source.few_images(split, rows, size)
+    images: Pixels = source.images(split, size)[rows]
+    return images

@@ -179,11 +179,11 @@ class History:
         values |= {f"present/{block}": share for block, share in self.present(task).items()}
         names = self.plan.class_names
         start, seen = self.plan.tasks[task].classes
-        values |= {f"AP/{names[c]}": 100 * self.ap[task, c] for c in range(seen)}
+        values |= {f"per_class_AP/{names[c]}": 100 * self.ap[task, c] for c in range(seen)}
         if task == len(self.plan.tasks) - 1:
             # DECIDED: once, after the last task, not as C more curves; result.json and the AP curves hold the course.
             lost = self.class_forgetting()
-            values |= {f"class_forgetting/{names[c]}": lost[c] for c in range(start)}
+            values |= {f"per_class_forgetting/{names[c]}": lost[c] for c in range(start)}
         return {name: float(value) for name, value in values.items()}
 
     def present(self, task: int) -> dict[str, float]:

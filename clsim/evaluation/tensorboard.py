@@ -65,12 +65,12 @@ class TensorBoardCurves(BaseLogger):
         plan, history = self.history.plan, self.history
         best = np.fmax.reduce(history.ap[: history.last + 1])
         bars = class_bars(plan.class_names, 100 * history.ap[history.last], 100 * best, plan.groups.group)
-        self._picture("R", matrix_image(history.matrix()), step)
-        self._picture("AP of each class", bars, step)
+        self._picture("pictures/R", matrix_image(history.matrix()), step)
+        self._picture("pictures/AP of each class", bars, step)
         memory_labels = MemoryLabels.of(strategy)
         if memory_labels is not None:
             picture = label_block_image(memory_labels.blocks, [f"task {t}" for t in range(step)])
-            self._picture("labels of the memory", picture, step)
+            self._picture("pictures/labels of the memory", picture, step)
         self._precision_recall(step)
         if history.last == len(plan.tasks) - 1:
             self.events.add(self._end)
@@ -79,7 +79,7 @@ class TensorBoardCurves(BaseLogger):
         self.events.add(summary.image(tag, pixels, dataformats="HWC"), step)
 
     def _precision_recall(self, step: int) -> None:
-        """On the whole test set, as `AP/<class>`; a class without a positive has no curve."""
+        """On the whole test set, as `per_class_AP/<class>`; a class without a positive has no curve."""
         scores, plan = self.history.scores, self.history.plan
         assert scores is not None
         probabilities = torch.from_numpy(scores).double().sigmoid().numpy()

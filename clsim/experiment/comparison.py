@@ -68,6 +68,7 @@ class Comparison:
         With several class orders there is a report for each, in `order<k>`, because classes and tasks differ; the
         tables in the folder itself are over all of them. Returns the (last) page.
         """
+        from clsim.experiment.overlay import write_overlays
         from clsim.experiment.report import write_report
         from clsim.experiment.report_text import write_tables
 
@@ -75,6 +76,8 @@ class Comparison:
         folders = self._folders()
         if self.order_seeds:
             write_tables(self.results, target, self._baseline(folders))
+            if target.resolve() == self.folder.resolve():
+                write_overlays(self.results)
         pages = [
             write_report(folder, target / folder.relative_to(self.folder), self.order, self._baseline([folder]))
             for folder in folders

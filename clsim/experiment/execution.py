@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
-from clsim.data.image_files import skipped_images
+from clsim.data.image_files import few_images, skipped_images
 from clsim.errors import RunError, storage_errors
 from clsim.evaluation.event_file import EVENT_FILE
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile, finite_or_null
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
+from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.experiment.checkpoint import FOLDER as CHECKPOINTS
 from clsim.experiment.checkpoint import keep_newest, newest_checkpoint
@@ -112,6 +114,8 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
     evaluation = scenario.config.evaluation
     history = History(plan, evaluation.empty_classes, evaluation.thresholds)
     settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
+    curves = TensorBoardCurves(folder, history, settings)
+    pixels = partial(few_images, scenario.source, size=scenario.config.training.model.image_size)
     template = build_template(
         scenario,
         composition,
@@ -122,7 +126,8 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
         loggers=[
             MetricsFile(folder / "metrics.jsonl", listener),
             MemoryFile(folder / "memory.csv", plan.class_names),
-            TensorBoardCurves(folder, history, settings),
+            curves,
+            SamplePictures(curves.events, history, pixels, evaluation.samples),
             TimingFile(folder / "timing.jsonl"),
         ],
         row_truth=scenario.truth()[plan.row_samples],

@@ -19,6 +19,7 @@ from clsim.experiment import (
     report_more_figures,
     tables,
 )
+from clsim.experiment.overlay import write_overlays
 from clsim.experiment.report_classes import class_panels
 from clsim.experiment.report_facts import (
     config_differences,
@@ -43,7 +44,8 @@ def write_report(
 ) -> Path:
     """Write report.html, and the files of `report_text.write_tables`, for the runs below `directory`.
 
-    They go to `out`, or to `directory`; each file appears whole or not at all. Returns the path of report.html.
+    They go to `out`, or to `directory`; each file appears whole or not at all. Beside the runs, the mean curves
+    of each strategy for TensorBoard are written too. Returns the path of report.html.
 
     Args:
         directory: holds <strategy>/seed<k>.
@@ -59,6 +61,8 @@ def write_report(
     folder = Path(out if out is not None else directory)
     write_tables(results, folder, baseline)
     write_atomically(folder / "report.html", page)
+    if folder.resolve() == results.directory.resolve():
+        write_overlays(results)
     return folder / "report.html"
 
 

@@ -153,6 +153,13 @@ class EvaluationSection(Section):
     empty_classes: Literal["skip", "zero"] = Field(
         "skip", description="classes without a positive test image: left out of mAP, or counted as 0 (KRT, ASL)"
     )
+    samples: int = Field(
+        12,
+        ge=0,
+        le=48,
+        description="evaluation images, and as many training images, shown in TensorBoard with their labels and "
+        "predictions after each task; 0: none",
+    )
 
 
 class CheckpointSection(Section):

@@ -231,8 +231,8 @@ class ModelRebalancing(SupervisedPlugin):
     def report(self, class_names: Sequence[str]) -> dict[str, float]:
         """What the task just trained has done, by TensorBoard tag.
 
-        more/low_rank, more/low_rank/<layer>: ||BA|| / ||W|| when merged, the mean over layers and each.
-        more/weight/<class>, more/discrepancy/<class>: w_c and the squared difference of the paths in the last epoch.
+        more/low_rank, more_low_rank/<layer>: ||BA|| / ||W|| when merged, the mean over layers and each.
+        more_weight/<class>, more_discrepancy/<class>: w_c and the squared difference of the paths in the last epoch.
         more/rank_correlation: Spearman's, of discrepancy and weight; negative if the reservation works.
         more/tail_to_head: see `tail_to_head`.
         """
@@ -240,9 +240,9 @@ class ModelRebalancing(SupervisedPlugin):
         values = {"more/low_rank": float(np.mean(list(self._sizes.values()))) if self._sizes else math.nan}
         values["more/rank_correlation"] = rank_correlation(discrepancy, weights)
         values["more/tail_to_head"] = tail_to_head(discrepancy, weights)
-        values |= {f"more/low_rank/{name.removesuffix('.weight')}": size for name, size in self._sizes.items()}
+        values |= {f"more_low_rank/{name.removesuffix('.weight')}": size for name, size in self._sizes.items()}
         for what, numbers in (("weight", weights), ("discrepancy", discrepancy)):
-            values |= {f"more/{what}/{class_names[c]}": float(value) for c, value in enumerate(numbers)}
+            values |= {f"more_{what}/{class_names[c]}": float(value) for c, value in enumerate(numbers)}
         return values
 
     # state

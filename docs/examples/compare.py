@@ -26,4 +26,4 @@ comparison = clsim.compare(
 )
 print(comparison.table())
 print(f"report:  {comparison.report()}")
-print(f"curves:  .venv/bin/tensorboard --logdir {comparison.folder}, then open http://localhost:6006")
+print(f"curves:  .venv/bin/clsim tensorboard {comparison.folder}")

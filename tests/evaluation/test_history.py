@@ -67,8 +67,8 @@ def test_values_name_only_what_is_seen() -> None:
     history = History(make_plan())
     history.add(AFTER_0)
     values = history.values()
-    assert {"mAP/seen", "mAP/task_00", "AP/a", "AP/b", "forgetting/mean"} <= set(values)
-    assert not {"mAP/task_01", "AP/c", "forgetting/task_00"} & set(values)
+    assert {"mAP/seen", "mAP/task_00", "per_class_AP/a", "per_class_AP/b", "forgetting/mean"} <= set(values)
+    assert not {"mAP/task_01", "per_class_AP/c", "forgetting/task_00"} & set(values)
     assert np.isnan(values["forgetting/mean"])
 
 
@@ -128,14 +128,14 @@ def test_the_running_average_ends_as_the_average(history: History) -> None:
 
 def test_class_forgetting_is_told_after_the_last_task_for_the_classes_before_it(history: History) -> None:
     values = history.values()
-    assert {tag for tag in values if tag.startswith("class_forgetting/")} == {
-        "class_forgetting/a",
-        "class_forgetting/b",
+    assert {tag for tag in values if tag.startswith("per_class_forgetting/")} == {
+        "per_class_forgetting/a",
+        "per_class_forgetting/b",
     }
-    assert values["class_forgetting/a"] == pytest.approx(100 * (1 - (1 / 2 + 2 / 3) / 2))
+    assert values["per_class_forgetting/a"] == pytest.approx(100 * (1 - (1 / 2 + 2 / 3) / 2))
     first = History(make_plan())
     first.add(AFTER_0)
-    assert not any(tag.startswith("class_forgetting/") for tag in first.values())
+    assert not any(tag.startswith("per_class_forgetting/") for tag in first.values())
 
 
 def test_positives_of_the_classes_are_in_the_summary(history: History) -> None:

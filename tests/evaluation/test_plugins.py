@@ -59,7 +59,7 @@ def test_rows_find_their_place_whatever_their_order(scores: StreamScores) -> Non
     values = score(scores, standing(task=2))
     np.testing.assert_array_equal(scores.history.scores, LOGITS)
     assert {value.x_plot for value in values} == {2}
-    assert {value.name: value.value for value in values}["AP/b"] == 100
+    assert {value.name: value.value for value in values}["per_class_AP/b"] == 100
 
 
 def test_a_pass_inside_a_task_is_placed_at_the_epochs_done_and_not_kept(scores: StreamScores) -> None:

@@ -53,7 +53,14 @@ def test_the_named_curves_are_there(events: EventAccumulator) -> None:
     assert {"mAP/seen", "mAP/task_00", "mAP/task_02", "forgetting/mean", "forgetting/task_00"} <= tags
     assert {"loss/total", "loss/classification", "loss/distillation", "learning_rate"} <= tags
     assert {"mAP/average", "threshold_0.5/CF1", "threshold_0.8/CF1_harmonic", "threshold_0.8/FNR"} <= tags
-    assert {"groups/head_mAP", "groups/tail_mAP", "groups/tail_forgetting", "AP/0", "AP/9", "memory/rows"} <= tags
+    assert {
+        "groups/head_mAP",
+        "groups/tail_mAP",
+        "groups/tail_forgetting",
+        "per_class_AP/0",
+        "per_class_AP/9",
+        "memory/rows",
+    } <= tags
 
 
 def test_task_curves_begin_when_the_task_is_learnt(events: EventAccumulator) -> None:
@@ -71,26 +78,26 @@ def test_loss_curves_have_a_point_for_each_epoch_and_terms_add_up(events: EventA
 
 
 def test_the_matrix_is_an_image_after_each_task(events: EventAccumulator) -> None:
-    images = events.Images("R")
+    images = events.Images("pictures/R")
     assert [image.step for image in images] == [1, 2, 3]
     assert images[0].width == images[0].height > 100
 
 
 def test_class_forgetting_is_one_point_for_each_class_before_the_last_task(events: EventAccumulator) -> None:
-    tags = [tag for tag in events.Tags()["scalars"] if tag.startswith("class_forgetting/")]
-    assert tags == [f"class_forgetting/{digit}" for digit in range(8)]
+    tags = [tag for tag in events.Tags()["scalars"] if tag.startswith("per_class_forgetting/")]
+    assert tags == [f"per_class_forgetting/{digit}" for digit in range(8)]
     assert {event.step for tag in tags for event in events.Scalars(tag)} == {3}
 
 
 def test_the_bars_of_the_classes_are_an_image_after_each_task(events: EventAccumulator) -> None:
-    images = events.Images("AP of each class")
+    images = events.Images("pictures/AP of each class")
     assert [image.step for image in images] == [1, 2, 3]
     assert len({(image.width, image.height) for image in images}) == 1
     assert len({image.encoded_image_string for image in images}) == 3
 
 
 def test_the_labels_of_the_memory_are_an_image_after_each_task(events: EventAccumulator) -> None:
-    images = events.Images("labels of the memory")
+    images = events.Images("pictures/labels of the memory")
     assert [image.step for image in images] == [1, 2, 3]
     assert len({image.encoded_image_string for image in images}) == 3
 

@@ -281,15 +281,15 @@ def test_every_task_is_reported_with_the_evaluation_after_it(build: Any, learn: 
     sizes: list[dict[str, float]] = []
     first = Watch("finish_model", lambda strategy: sizes.append(relative_sizes(strategy.model)))
     template = learn(build("er+more", overrides=SHORT, first=[first]))
-    results = {tag: values for tag, values in template.evaluator.get_all_metrics().items() if tag.startswith("more/")}
+    results = {tag: values for tag, values in template.evaluator.get_all_metrics().items() if tag.startswith("more")}
     assert results["more/low_rank"][0] == [1, 2, 3]
     means = [np.mean(list(task.values())) for task in sizes]
     np.testing.assert_allclose(results["more/low_rank"][1], means)
-    layers = {tag for tag in results if tag.startswith("more/low_rank/")}
-    assert layers == {f"more/low_rank/{name.removesuffix('.weight')}" for name in sizes[0]}
-    assert results["more/low_rank/backbone.stem.0"][1] == [task["backbone.stem.0.weight"] for task in sizes]
+    layers = {tag for tag in results if tag.startswith("more_low_rank/")}
+    assert layers == {f"more_low_rank/{name.removesuffix('.weight')}" for name in sizes[0]}
+    assert results["more_low_rank/backbone.stem.0"][1] == [task["backbone.stem.0.weight"] for task in sizes]
     for what in ("weight", "discrepancy"):
-        lengths = sorted(len(values[0]) for tag, values in results.items() if tag.startswith(f"more/{what}/"))
+        lengths = sorted(len(values[0]) for tag, values in results.items() if tag.startswith(f"more_{what}/"))
         assert lengths == [1] * 2 + [2] * 4 + [3] * 4
     plugin = plugin_of(template)
     assert results["more/rank_correlation"][1][-1] == rank_correlation(plugin.discrepancy, plugin.weights)

@@ -1,0 +1,103 @@
+"""A sheet of images with a line of text for each class there is something to say of, uint8 [H, W, 3]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from matplotlib import font_manager
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from clsim.evaluation.samples import Mark
+
+SIDE = 128
+"""Pixels of an image on the sheet: smaller ones are enlarged by whole factors, larger ones reduced."""
+LINES = 7
+"""Lines below an image; always the same number, so that the sheets of a run can be leafed through."""
+LINE, WIDTH, GAP = 15, 172, 10
+SIGNS: Mapping[Mark, tuple[str, str]] = {  # a sign tells them apart, a colour helps
+    "right": ("\u2713", "#00703c"),
+    "wrong": ("\u2717", "#b8320a"),
+    "missed": ("\u25cb", "#0058a3"),
+    "untold": ("?", "#6b6b6b"),
+    "to come": ("\u2026", "#6b6b6b"),
+}
+INK, FAINT = "#222222", "#6b6b6b"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image of a sheet.
+
+    Attributes:
+        pixels: uint8 [3, h, w], RGB.
+        lines: mark and text of each; what is beyond LINES is counted, not shown.
+        note: below the lines' place, or nothing.
+    """
+
+    pixels: NDArray[np.uint8]
+    lines: Sequence[tuple[Mark, str]]
+    note: str = ""
+
+
+def sheet(title: str, meanings: Mapping[Mark, str], tiles: Sequence[Tile]) -> NDArray[np.uint8]:
+    """Tiles in rows, as nearly a square as may be, below a title and the meaning of each sign."""
+    columns = max(3, int(np.ceil(np.sqrt(len(tiles)))))
+    rows = -(-len(tiles) // columns)
+    top = GAP + 2 * LINE + 8
+    height = SIDE + 4 + (LINES + 1) * LINE + GAP
+    picture = Image.new("RGB", (GAP + columns * (WIDTH + GAP), top + rows * height), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.text((GAP, GAP), title, INK, _font(13))
+    left = float(GAP)
+    for mark, meaning in meanings.items():
+        sign, colour = SIGNS[mark]
+        text = f"{sign} {meaning}"
+        draw.text((left, GAP + LINE + 4), text, colour, _font(11))
+        left += draw.textlength(text, _font(11)) + 14
+    for place, tile in enumerate(tiles):
+        row, column = divmod(place, columns)
+        _draw(picture, draw, tile, GAP + column * (WIDTH + GAP), top + row * height)
+    return np.asarray(picture)
+
+
+def _draw(picture: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int) -> None:
+    picture.paste(fitted(tile.pixels), (left, top))
+    shown = tile.lines if len(tile.lines) <= LINES else tile.lines[: LINES - 1]
+    y = top + SIDE + 4
+    for mark, text in shown:
+        sign, colour = SIGNS[mark]
+        draw.text((left, y), sign, colour, _font(11))
+        draw.text((left + 14, y), _cut(text, WIDTH - 14), colour, _font(11))
+        y += LINE
+    if len(shown) < len(tile.lines):
+        draw.text((left + 14, y), f"and {len(tile.lines) - len(shown)} more", FAINT, _font(11))
+    draw.text((left, top + SIDE + 4 + LINES * LINE), _cut(tile.note, WIDTH), FAINT, _font(11))
+
+
+def fitted(pixels: NDArray[np.uint8]) -> Image.Image:
+    """An image uint8 [3, h, w] within SIDE pixels: enlarged pixel by pixel, or reduced smoothly."""
+    image = Image.fromarray(pixels.transpose(1, 2, 0))
+    longer = max(image.size)
+    if longer > SIDE:
+        image.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
+        return image
+    factor = SIDE // longer
+    return image.resize((factor * image.width, factor * image.height), Image.Resampling.NEAREST)
+
+
+def _cut(text: str, width: int) -> str:
+    if _font(11).getlength(text) <= width:
+        return text
+    while text and _font(11).getlength(text + "\u2026") > width:
+        text = text[:-1]
+    return text + "\u2026"
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Matplotlib's own font: the same on every machine, with all of the signs."""
+    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)

@@ -1,0 +1,81 @@
+"""TensorBoard on the runs of a folder, served by this process through TensorBoard's own Python API."""
+
+from __future__ import annotations
+
+import re
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from clsim.errors import RunError
+
+EVENT_FILES = "*tfevents*"
+FIRST_PORT = 6006
+"""TensorBoard's usual port; without a port of the user's choice, it and the 99 after it are tried."""
+KEPT = {"scalars": 10_000, "images": 200, "pr_curves": 200}
+"""Points of a curve that reach the browser. TensorBoard's own limit of ten pictures would thin out longer streams."""
+MOST_SHOWN = 5
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """Folders with an event file, sorted; TensorBoard makes a run of each.
+
+    Raises:
+        RunError: there is none; says what is there and which command makes some.
+    """
+    found = sorted({path.parent for path in folder.rglob(EVENT_FILES)}) if folder.is_dir() else []
+    if found:
+        return found
+    if not folder.exists():
+        text = "no such folder"
+    elif not folder.is_dir():
+        text = "is a file; expected the folder of runs"
+    else:
+        inside = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+        more = f" and {len(inside) - MOST_SHOWN} more" if len(inside) > MOST_SHOWN else ""
+        text = f"no event file below it; there is {', '.join(inside[:MOST_SHOWN]) or 'nothing'}{more}"
+    raise RunError(f"{folder}: {text}\nmake some: clsim compare digits-b0c2 --strategies finetune,er,lwf+er --out runs")
+
+
+def start(folder: Path, host: str = "localhost", port: int | None = None) -> str:
+    """Serve the runs below a folder from threads of this process, for as long as it lives; returns the address.
+
+    Runs are named by their path below the folder, `digits-b0c2/er/seed0`; a run folder itself is `er/seed0/.`.
+
+    Args:
+        host: who may connect: localhost, or 0.0.0.0 for every machine that reaches this one.
+        port: None: the first free one from FIRST_PORT on.
+
+    Raises:
+        RunError: the port is in use, or there is no such address.
+    """
+    from tensorboard import default, program
+
+    server: Any = program.TensorBoard(plugins=default.get_plugins())
+    try:
+        # Without this, TensorBoard advises an option of its own command, whichever reader it has chosen.
+        with redirect_stderr(StringIO()):
+            server.configure(**_source(folder), host=host, port=port, samples_per_plugin=KEPT)
+            return str(server.launch())
+    except program.TensorBoardPortInUseError:
+        raise RunError(f"--port {port}: in use; name another, or none for the next free one") from None
+    except program.TensorBoardServerException as error:
+        raise RunError(f"TensorBoard at {host}, port {port or FIRST_PORT}: {error.msg}") from None
+    except OSError as error:
+        raise RunError(f"TensorBoard at {host}, port {port or FIRST_PORT}: {error.strerror or error}") from None
+
+
+def port_of(address: str) -> int | None:
+    """The port of the address that `start` returns."""
+    return urlsplit(address).port
+
+
+def _source(folder: Path) -> dict[str, str]:
+    """DECIDED: a single run is given with its name, because TensorBoard would call it `.` alone; its reader for that is
+    slower, and paths with its two separators cannot be given so."""
+    folder = folder.resolve()
+    if any(folder.glob(EVENT_FILES)) and not re.search("[,:]", str(folder)):
+        return {"logdir_spec": f"{folder.parent.name}/{folder.name}:{folder}"}
+    return {"logdir": str(folder)}
