@@ -81,6 +81,8 @@ def test_run_and_report(clsim_command, tiny_overrides: dict, tmp_path: Path) -> 
     code, out, _ = clsim_command("report", tmp_path / "digits-b0c2")
     assert code == 0
     assert (tmp_path / "digits-b0c2" / "report.html").is_file()
+    code, _, err = clsim_command("report", tmp_path / "digits-b0c2", "--baseline", "lfw")
+    assert (code, err) == (2, "baseline: given 'lfw', allowed: lwf, did you mean 'lwf'?\n")
     code, _, err = clsim_command(*arguments)
     assert code == 2
     assert err == f"{folder}: there already; use --overwrite to replace, or another --out\n"
@@ -105,13 +107,14 @@ def test_a_disk_that_cannot_be_written_is_one_clear_line(clsim_command, tmp_path
 
 
 def test_compare_prints_table_report_and_curves(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:
-    names = ("--strategies", "finetune,er", "--seeds", "5", "--workers", "2", "--out", tmp_path)
+    names = ("--strategies", "finetune,er", "--seeds", "5", "--workers", "2", "--out", tmp_path, "--baseline", "er")
     code, out, err = clsim_command("compare", "digits-b0c2", *names, *sets(tiny_overrides))
     assert code == 0
     assert "| finetune | 1 |" in out
     assert f"report: {tmp_path / 'digits-b0c2' / 'report.html'}" in out
     assert "tensorboard --logdir" in out
     assert "er/seed5: finished" in err
+    assert "Differences to er" in (tmp_path / "digits-b0c2" / "report.html").read_text(encoding="utf-8")
 
 
 def test_data_check_says_what_is_there(clsim_command, voc_folder: Path) -> None:

@@ -43,13 +43,9 @@ class Comparison:
     @property
     def results(self) -> Results:
         """The run folders, read back; over all class orders."""
-        from clsim.experiment.results import Results, load_results
+        from clsim.experiment.results import joined, load_results
 
-        parts = [load_results(folder, self.order) for folder in self._folders()]
-        if len(parts) == 1:
-            return parts[0]
-        runs = tuple(run for name in self.order for part in parts for run in part.of(name))
-        return Results(self.folder, runs, tuple(run for part in parts for run in part.unfinished))
+        return joined(self.folder, [load_results(folder, self.order) for folder in self._folders()])
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -68,26 +64,10 @@ class Comparison:
         With several class orders there is a report for each, in `order<k>`, because classes and tasks differ; the
         tables in the folder itself are over all of them. Returns the (last) page.
         """
-        from clsim.experiment.overlay import write_overlays
-        from clsim.experiment.report import write_report
-        from clsim.experiment.report_text import write_tables
+        from clsim.experiment.report import write_reports
 
-        target = Path(path) if path is not None else self.folder
-        folders = self._folders()
-        if self.order_seeds:
-            write_tables(self.results, target, self._baseline(folders))
-            if target.resolve() == self.folder.resolve():
-                write_overlays(self.results)
-        pages = [
-            write_report(folder, target / folder.relative_to(self.folder), self.order, self._baseline([folder]))
-            for folder in folders
-        ]
-        return pages[-1]
-
-    def _baseline(self, folders: Sequence[Path]) -> str | None:
-        """The baseline where it has a finished run; one that failed must not cost the report of the others."""
-        name = self.baseline
-        return name if name and any(any(f.glob(f"{name}/seed*/result.json")) for f in folders) else None
+        finished = self.baseline in self.results.strategies  # one that failed must not cost the report of the others
+        return write_reports(self._folders(), path or self.folder, self.order, self.baseline if finished else None)
 
     def _folders(self) -> list[Path]:
         return [_order_folder(self.folder, seed) for seed in self.order_seeds] or [self.folder]

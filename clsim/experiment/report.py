@@ -30,7 +30,7 @@ from clsim.experiment.report_facts import (
     warnings_of,
 )
 from clsim.experiment.report_text import write_tables
-from clsim.experiment.results import GROUPS, NO_VALUE, Results, load_results
+from clsim.experiment.results import GROUPS, NO_VALUE, ORDER_FOLDER, Results, joined, load_results, order_folders
 from clsim.experiment.significance import against, choose_baseline
 from clsim.experiment.statistics import RESAMPLES
 from clsim.files import write_atomically
@@ -42,13 +42,10 @@ def write_report(
     order: Sequence[str] | None = None,
     baseline: str | None = None,
 ) -> Path:
-    """Write report.html, and the files of `report_text.write_tables`, for the runs below `directory`.
-
-    They go to `out`, or to `directory`; each file appears whole or not at all. Beside the runs, the mean curves
-    of each strategy for TensorBoard are written too. Returns the path of report.html.
+    """Write the report of the runs below `directory` to `out`, or to `directory`; see `write_reports`.
 
     Args:
-        directory: holds <strategy>/seed<k>.
+        directory: holds <strategy>/seed<k>, or order<k>/<strategy>/seed<k> for several class orders.
         out: folder to write to.
         order: of the strategies; those it does not name follow by name.
         baseline: the strategy that the others are compared with, seed by seed; None: finetune, else the first.
@@ -56,10 +53,37 @@ def write_report(
     Raises:
         RunError: no run, a damaged one, runs of different streams, an unknown baseline.
     """
-    results = load_results(directory, order)
-    page = render_html(results, baseline)
-    folder = Path(out if out is not None else directory)
-    write_tables(results, folder, baseline)
+    home = Path(directory)
+    orders = [] if any(home.glob("*/seed*")) else order_folders(home)
+    return write_reports(orders or [home], out if out is not None else home, order, baseline)
+
+
+def write_reports(
+    folders: Sequence[Path], out: str | Path, order: Sequence[str] | None = None, baseline: str | None = None
+) -> Path:
+    """Write report.html and the files of `report_text.write_tables` for the runs of each folder into `out`.
+
+    Several folders are class orders. Each has a report of its own, in the folder of its name below `out`, because
+    classes and tasks differ; the tables in `out` itself are over all. Each file appears whole or not at all. Beside
+    the runs, if `out` is where they are, the mean curves of each strategy for TensorBoard are written too. Returns the
+    (last) page.
+    """
+    parts = [load_results(folder, order) for folder in folders]
+    everything = joined(Path(out), parts)
+    chosen = choose_baseline(everything, baseline)
+    if all(ORDER_FOLDER.fullmatch(folder.name) for folder in folders):
+        pages = [_write(part, Path(out) / part.directory.name, chosen) for part in parts]
+        write_tables(everything, Path(out), chosen)
+        if Path(out).resolve() == folders[0].resolve().parent:
+            write_overlays(everything)
+        return pages[-1]
+    return _write(parts[0], Path(out), chosen)
+
+
+def _write(results: Results, folder: Path, baseline: str) -> Path:
+    own = baseline if baseline in results.strategies else None  # in this class order none of its runs may have finished
+    page = render_html(results, own)
+    write_tables(results, folder, own)
     write_atomically(folder / "report.html", page)
     if folder.resolve() == results.directory.resolve():
         write_overlays(results)

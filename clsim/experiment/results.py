@@ -42,6 +42,7 @@ OF_BLOCK = tuple(f"{name}_{block}" for name in ("predicted", "FPR") for block in
 
 Those of OF_BLOCK hold for the classes of earlier tasks (old) and of the last one (new) apart.
 """
+ORDER_FOLDER = re.compile(r"order(\d+)")
 NO_VALUE = "\u2013"
 REQUIRED = ("scenario", "strategy", "seed", "plan_sha256", "class_names", "tasks", "last_mAP", "mAP", "R")
 
@@ -224,6 +225,19 @@ def load_results(directory: str | Path, order: Sequence[str] | None = None) -> R
     runs.sort(key=lambda run: (place(run.strategy), run.seed))
     unfinished.sort(key=lambda run: (place(run.strategy), run.seed))
     return Results(directory, tuple(runs), tuple(unfinished))
+
+
+def order_folders(directory: Path) -> list[Path]:
+    """The folders `order<k>` below `directory`, one a class order, by k."""
+    numbered = ((ORDER_FOLDER.fullmatch(folder.name), folder) for folder in directory.glob("order*"))
+    return [folder for _, folder in sorted((int(number[1]), folder) for number, folder in numbered if number)]
+
+
+def joined(directory: Path, parts: Sequence[Results]) -> Results:
+    """The runs of several class orders as one; each order is a stream of its own."""
+    names = dict.fromkeys(name for part in parts for name in part.strategies)
+    runs = tuple(run for name in names for part in parts for run in part.of(name))
+    return Results(directory, runs, tuple(run for part in parts for run in part.unfinished))
 
 
 def read_run(folder: Path) -> RunResult:

@@ -100,7 +100,7 @@ def check_baseline(name: str, strategies: list[str]) -> None:
     """RunError unless `name` is one of the strategies."""
     if name not in strategies:
         hint = did_you_mean(name, strategies)
-        raise RunError(f"--baseline: given {name!r}, allowed: {', '.join(strategies)}{hint}")
+        raise RunError(f"baseline: given {name!r}, allowed: {', '.join(strategies)}{hint}")
 
 
 def compared_metrics(results: Results) -> list[str]:

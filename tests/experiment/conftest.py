@@ -64,7 +64,7 @@ expected:
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run() -> Callable[..., Path]:
     """Writes the folder of a finished run of three tasks of a class each, some keys of its result changed."""
 
@@ -123,9 +123,9 @@ def runs(make_run: Callable[..., Path], tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def labelled(make_run: Callable[..., Path], tmp_path: Path) -> Path:
-    """rebll with two seeds and er+identity, a control, have memory labels; finetune has none.
+@pytest.fixture(scope="session")
+def labelled_runs(make_run: Callable[..., Path]) -> Callable[[Path], Path]:
+    """Writes below a folder rebll with two seeds and er+identity, a control, with memory labels, and finetune without.
 
     They are MEMORY_LABELS, but rebll's second seed has 13 ones above, 21 below, and only right labels in block (0, 1);
     er+identity has no wrong label.
@@ -139,12 +139,16 @@ def labelled(make_run: Callable[..., Path], tmp_path: Path) -> Path:
     first, *others = MEMORY_LABELS["blocks"]
     second = [[first[0], [0, 4, 0, 0], first[2]], *others]
     knowing = [[[g, r + w, 0, u] for g, r, w, u in row] for row in MEMORY_LABELS["blocks"]]
-    make_run(tmp_path, "rebll", seed=0, memory=memory(), **seen)
     changed = memory(blocks=second, ones_above=[1, 2, 13], ones_below=[5, 6, 21])
-    make_run(tmp_path, "rebll", seed=1, memory=changed, **seen)
-    make_run(tmp_path, "er+identity", memory=memory(blocks=knowing), control=KNOWS, **seen)
-    make_run(tmp_path, "finetune", memory=None, **seen)
-    return tmp_path
+
+    def make(root: Path) -> Path:
+        make_run(root, "rebll", seed=0, memory=memory(), **seen)
+        make_run(root, "rebll", seed=1, memory=changed, **seen)
+        make_run(root, "er+identity", memory=memory(blocks=knowing), control=KNOWS, **seen)
+        make_run(root, "finetune", memory=None, **seen)
+        return root
+
+    return make
 
 
 @pytest.fixture
@@ -167,6 +171,11 @@ def full_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AbstractContext
 
 
 @pytest.fixture
+def labelled(labelled_runs: Callable[[Path], Path], tmp_path: Path) -> Path:
+    return labelled_runs(tmp_path)
+
+
+@pytest.fixture(scope="session")
 def rebalanced_runs(make_run: Callable[..., Path]) -> Callable[[Path], Path]:
     """Writes er+more with two seeds, whose first collapses in its last task, er and joint below a folder.
 

@@ -8,6 +8,7 @@ import pytest
 import clsim
 from clsim.errors import RunError, ScenarioError, StrategyError
 from clsim.experiment.progress import RunState
+from clsim.experiment.report import write_report
 
 FILES = {"report.html", "results.csv", "statistics.csv", "results.md", "results.tex"}
 BROKEN = """
@@ -82,6 +83,7 @@ def test_a_failing_run_does_not_stop_the_others(tiny_overrides: dict, tmp_path: 
         out=tmp_path / "runs",
         workers=1,
         progress=recorder,
+        baseline=f"{tmp_path / 'broken.py'}:Broken",
     )
     folder = tmp_path / "runs" / "digits-b0c2" / "broken" / "seed0"
     assert result.failed == {folder: "RuntimeError: no plugins today"}
@@ -90,6 +92,8 @@ def test_a_failing_run_does_not_stop_the_others(tiny_overrides: dict, tmp_path: 
     assert recorder.finished == {"broken": "RuntimeError: no plugins today", "finetune": None}
     assert recorder.states[-1].done == recorder.states[-1].total == 6
     assert recorder.closed
+    assert result.baseline == "broken"  # named as it was asked for; what failed does not cost the report
+    assert "Differences to finetune" in result.report().read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,11 @@ def test_a_failing_run_does_not_stop_the_others(tiny_overrides: dict, tmp_path: 
         ({"strategies": ["finetune", "fintune"]}, StrategyError, "did you mean 'finetune'"),
         ({"overrides": {"strategy.lwf.weight": 2}}, StrategyError, "unknown strategy option 'lwf.weight'"),
         ({"workers": 0}, RunError, "workers: given 0"),
+        (
+            {"baseline": "fintune"},
+            RunError,
+            "baseline: given 'fintune', allowed: finetune, er, did you mean 'finetune'",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
@@ -147,7 +156,11 @@ def test_each_class_order_is_a_stream_of_its_own_that_every_strategy_meets(
     page = result.report(tmp_path / "report")
     assert page == tmp_path / "report" / "order1" / "report.html"
     assert (tmp_path / "report" / "order0" / "report.html").is_file()
-    assert "| finetune | 2 |" in (tmp_path / "report" / "results.md").read_text()
+    tables = (tmp_path / "report" / "results.md").read_text()
+    assert "| finetune | 2 |" in tables
+    again = write_report(result.folder, tmp_path / "again", result.order)
+    assert again == tmp_path / "again" / "order1" / "report.html"
+    assert (tmp_path / "again" / "results.md").read_text() == tables
 
 
 def test_class_order_seeds_need_a_drawn_order(tmp_path: Path) -> None:

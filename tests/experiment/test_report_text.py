@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from clsim.errors import RunError
 from clsim.experiment.report import write_report
 from clsim.experiment.report_text import ORDERS, render_latex, render_markdown
 from clsim.experiment.results import Results, load_results
@@ -67,3 +68,19 @@ def test_several_class_orders_are_warned_of(make_run: MakeRun, tmp_path: Path) -
     both = Results(tmp_path, (*parts[0].runs, *parts[1].runs), ())
     assert ORDERS.strip() in render_markdown(both, "finetune")
     assert "| er | 2 | 60.0 ± 0.0 | [60.0, 60.0] | 2 | 0.0 |" in render_markdown(both, "finetune")
+
+
+def test_a_folder_of_class_orders_has_a_page_for_each_and_tables_over_all(make_run: MakeRun, tmp_path: Path) -> None:
+    """By number, not by name; the baseline has no run in order 2, so that its page has another."""
+    for order in (10, 2):
+        make_run(tmp_path / f"order{order}", "er", order_seed=order, plan_sha256=str(order) * 32)
+    make_run(tmp_path / "order10", "lwf", order_seed=10, plan_sha256="10" * 32)
+    page = write_report(tmp_path, baseline="lwf")
+    assert page == tmp_path / "order10" / "report.html"
+    assert "Differences to lwf" in page.read_text(encoding="utf-8")
+    assert "Differences to er" in (tmp_path / "order2" / "report.html").read_text(encoding="utf-8")
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "Last mAP against lwf" in text
+    assert "| er | 2 | 60.0 ± 0.0 | [60.0, 60.0] | 1 | 0.0 |" in text
+    with pytest.raises(RunError, match="baseline: given 'ewc', allowed: er, lwf"):
+        write_report(tmp_path, baseline="ewc")

@@ -95,7 +95,7 @@ def test_finetune_is_the_baseline_unless_another_is_named(make_run: MakeRun, thr
     results = load_results(three)
     assert choose_baseline(results) == "finetune"
     assert choose_baseline(results, "lwf") == "lwf"
-    with pytest.raises(RunError, match="--baseline: given 'finetun', allowed: er, finetune, lwf, did you mean 'fine"):
+    with pytest.raises(RunError, match="baseline: given 'finetun', allowed: er, finetune, lwf, did you mean 'fine"):
         choose_baseline(results, "finetun")
     other = tmp_path / "other"
     make_run(other, "rebll")
