@@ -62,7 +62,7 @@ def evaluation_places(plan: StreamPlan, n: int) -> NDArray[np.int64]:
     `n`, evenly spread ones. Images come in the order of the tasks that asked for them.
     """
     n_tasks = len(plan.tasks)
-    tasks = np.unique(np.linspace(0, n_tasks - 1, min(n, n_tasks)).round().astype(np.int64))
+    tasks = np.unique(np.linspace(0, n_tasks - 1, min(n, n_tasks)).round().astype(np.int64)).tolist()
     classes = [range(*plan.tasks[t].classes) for t in tasks]
     rounds = max((len(columns) for columns in classes), default=0)
     wanted = [columns[k] for k in range(rounds) for columns in classes if k < len(columns)]
