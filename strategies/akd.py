@@ -16,13 +16,17 @@ class AKD(Strategy):
 
         L = L_cls + kd_weight * L_kd,   see `emphasised_negatives` and `decayed_distillation` in clsim.training.losses
 
-    The first task has no teacher: L = L_cls. With gamma = 0 and decay = 0 it is `lwf`, bit for bit.
+    The first task has no teacher: L = L_cls. With gamma = 0 and decay = 0 it is `lwf`, bit for bit. L_cls is RebLL's own
+    form of binary cross-entropy, whatever the scenario's loss; `classification: scenario` takes that one instead.
     """
 
     name = "akd"
     claims: ClassVar[frozenset[str]] = frozenset({"criterion", "old_classes", "distillation"})
 
     class Options(strategy.Options):
+        classification: Literal["emphasised", "scenario"] = Field(
+            "emphasised", description="the classification term: AKD's own, or training.loss, and then gamma has no part"
+        )
         gamma: float = Field(
             1.0, ge=0, description="how much confident positives count less in the classification term"
         )
@@ -36,6 +40,8 @@ class AKD(Strategy):
         )
 
     def criterion(self) -> Any:
+        if self.options.classification == "scenario":
+            return None
         from clsim.training.losses import emphasised_negatives
 
         return partial(emphasised_negatives, gamma=self.options.gamma)
@@ -52,4 +58,4 @@ class AKD(Strategy):
         ]
 
     def first_task_key(self) -> str | None:
-        return f"akd gamma={self.options.gamma}"
+        return f"akd gamma={self.options.gamma}" if self.options.classification == "emphasised" else ""

@@ -167,7 +167,9 @@ CHOSEN = {"amplitude": 0.5, "init_b": 0.02}
 
 def methods(base: str, loss: str) -> list[Variant]:
     """A method alone and with MORE, under a base loss."""
-    own = {"training.loss": {"name": loss}}
+    own: dict[str, Any] = {"training.loss": {"name": loss}}
+    if base == "rebll" and loss != "bce":  # AKD's classification term is a form of bce
+        own["strategy.akd.classification"] = "scenario"
     with_more = {f"strategy.more.{name}": value for name, value in CHOSEN.items()}
     return [
         Variant(f"{base}, {loss}", base, own),

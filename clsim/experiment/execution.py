@@ -161,6 +161,7 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
             ],
             **history.summary(),
             "control": composition.control or None,
+            "loss_of": composition.loss_of(),
             "memory": _memory(template),
         }
     )

@@ -93,6 +93,13 @@ def warnings_of(results: Results) -> list[str]:
     for name in results.strategies:
         if len({json.dumps(run.result.get("options"), sort_keys=True) for run in results.of(name)}) > 1:
             found.append(f"The seeds of {name} ran with different options.")
+    loss = ((results.reference.config.get("training") or {}).get("loss") or {}).get("name", "bce")
+    for name in results.strategies:
+        brings = results.of(name)[0].result.get("loss_of")
+        if brings and loss != "bce":
+            found.append(
+                f"{name} trains on the classification loss that {brings} brings, not on training.loss ({loss})."
+            )
     different = {"resolved configurations": config_differences(results), "environments": environments(results)}
     for what, rows in different.items():
         keys = [row["key"] for row in rows if row["differs"]]

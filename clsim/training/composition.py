@@ -144,10 +144,17 @@ class Composition:
         """The one criterion a part brings, else the loss of the scenario's training section."""
         from clsim.training.criterion import base_loss
 
-        made = [criterion for part in self.parts if (criterion := part.criterion()) is not None]
+        made = self._criteria()
         if len(made) > 1:
             raise StrategyError(f"{self.spec}: two parts bring a criterion; one of them must be left out")
-        return made[0] if made else base_loss(loss)
+        return made[0][1] if made else base_loss(loss)
+
+    def loss_of(self) -> str | None:
+        """The part whose criterion stands in place of the scenario's `training.loss`; None where that one is used."""
+        return next((name for name, _ in self._criteria()), None)
+
+    def _criteria(self) -> list[tuple[str, Criterion]]:
+        return [(_name(type(part)), made) for part in self.parts if (made := part.criterion()) is not None]
 
     def derive_plan(self, plan: StreamPlan, truth: Any) -> StreamPlan:
         """The plan to train on.

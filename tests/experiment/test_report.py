@@ -182,6 +182,15 @@ def test_images_that_were_left_out_are_told(make_run: MakeRun, tmp_path: Path) -
     assert "warnings" in page.ids
 
 
+def test_a_method_that_does_not_train_on_the_scenarios_loss_is_told(make_run: MakeRun, tmp_path: Path) -> None:
+    for loss, told in (("bce", False), ("asl", True)):
+        config = f"training: {{epochs: 6, loss: {{name: {loss}}}}}\n"
+        make_run(tmp_path / loss, "er", config=config, loss_of=None)
+        make_run(tmp_path / loss, "rebll", config=config, loss_of="akd")
+        sentence = f"rebll trains on the classification loss that akd brings, not on training.loss ({loss})."
+        assert (sentence in Page(write_report(tmp_path / loss)).text) == told
+
+
 def test_equal_runs_have_no_warnings(make_run: MakeRun, tmp_path: Path) -> None:
     make_run(tmp_path, "er", seed=0)
     make_run(tmp_path, "er", seed=1)

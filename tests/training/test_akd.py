@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from clsim.training.losses import decayed_distillation, emphasised_negatives, masked_bce, sigmoid_distillation
+from clsim.scenario.training_schema import AslSection
+from clsim.training.composition import Composition
+from clsim.training.losses import (
+    asymmetric,
+    decayed_distillation,
+    emphasised_negatives,
+    masked_bce,
+    sigmoid_distillation,
+)
 
 
 def case(seed: int, soft: bool = False) -> tuple[Tensor, Tensor]:
@@ -114,3 +122,13 @@ def test_each_factor_changes_the_weights(build: Any, learn: Any, same_weights: A
 def test_the_first_task_has_only_the_classification_term(build: Any, learn: Any, same_weights: Any) -> None:
     a = learn(build("akd", options={"kd_weight": 0.0}), tasks=1)
     assert same_weights(a, learn(build("akd", options={"kd_weight": 5.0}), tasks=1))
+
+
+def test_its_classification_term_may_be_that_of_the_scenario() -> None:
+    section = AslSection(name="asl")
+    own, scenarios = Composition("rebll"), Composition("rebll", {"akd.classification": "scenario"})
+    assert own.criterion(section).func is emphasised_negatives
+    assert own.loss_of() == "akd"
+    assert scenarios.criterion(section).func is asymmetric
+    assert scenarios.loss_of() is None
+    assert scenarios.first_task_key() == Composition("er").first_task_key() != own.first_task_key()
