@@ -112,7 +112,7 @@ def test_compare_prints_table_report_and_curves(clsim_command, tiny_overrides: d
     assert code == 0
     assert "| finetune | 1 |" in out
     assert f"report: {tmp_path / 'digits-b0c2' / 'report.html'}" in out
-    assert "tensorboard --logdir" in out
+    assert "curves: clsim tensorboard " in out
     assert "er/seed5: finished" in err
     assert "Differences to er" in (tmp_path / "digits-b0c2" / "report.html").read_text(encoding="utf-8")
 

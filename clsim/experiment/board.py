@@ -63,6 +63,8 @@ def start(folder: Path, host: str = "localhost", port: int | None = None) -> str
         raise RunError(f"--port {port}: in use; name another, or none for the next free one") from None
     except program.TensorBoardServerException as error:
         raise RunError(f"TensorBoard at {host}, port {port or FIRST_PORT}: {error.msg}") from None
+    except SystemExit:  # the web server's way to say that it cannot bind
+        raise RunError(f"TensorBoard at {host}, port {port or FIRST_PORT}: no address to serve from") from None
     except OSError as error:
         raise RunError(f"TensorBoard at {host}, port {port or FIRST_PORT}: {error.strerror or error}") from None
 
