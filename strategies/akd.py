@@ -16,8 +16,8 @@ class AKD(Strategy):
 
         L = L_cls + kd_weight * L_kd,   see `emphasised_negatives` and `decayed_distillation` in clsim.training.losses
 
-    The first task has no teacher: L = L_cls. With gamma = 0 and decay = 0 it is `lwf`, bit for bit. L_cls is RebLL's own
-    form of binary cross-entropy, whatever the scenario's loss; `classification: scenario` takes that one instead.
+    The first task has no teacher: L = L_cls. With gamma = 0 and decay = 0 it is `lwf`, bit for bit. L_cls is a form of
+    binary cross-entropy of its own, whatever the scenario's loss; `classification: scenario` takes that one instead.
     """
 
     name = "akd"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from clsim.experiment.results import NO_VALUE, Results, RunResult, json_lines
 from clsim.experiment.statistics import standard_deviation
 from clsim.experiment.tables import Rows, fixed
-from clsim.training.rebalancing_course import COLLAPSED
+from clsim.training.rebalancing_course import COLLAPSED, DISCREPANCY, OF_LAYER, WEIGHT
 
 Floats = NDArray[np.float64]
 HEADINGS = (
@@ -75,8 +75,7 @@ def _lines(run: RunResult) -> dict[int, dict[str, Any]]:
 
 def _course(runs: Sequence[RunResult], lines: Sequence[Mapping[int, Mapping[str, Any]]]) -> Rebalancing:
     tasks, classes = range(len(runs[0].result["tasks"])), runs[0].result["class_names"]
-    prefix = "more/low_rank/"
-    tags = dict.fromkeys(tag for run in lines for values in run.values() for tag in values if tag.startswith(prefix))
+    tags = dict.fromkeys(tag for run in lines for values in run.values() for tag in values if tag.startswith(OF_LAYER))
 
     def table(tag: str) -> Floats:
         """[seed, T] of one tag."""
@@ -88,13 +87,13 @@ def _course(runs: Sequence[RunResult], lines: Sequence[Mapping[int, Mapping[str,
     return Rebalancing(
         seeds=[run.seed for run in runs],
         options=(runs[0].result.get("options") or {}).get("more") or {},
-        layers=[tag.removeprefix(prefix) for tag in tags],
+        layers=[tag.removeprefix(OF_LAYER) for tag in tags],
         low_rank=table("more/low_rank"),
         by_layer=tables(list(tags)),
         correlation=table("more/rank_correlation"),
         tail_to_head=table("more/tail_to_head"),
-        weight=tables([f"more/weight/{name}" for name in classes]),
-        discrepancy=tables([f"more/discrepancy/{name}" for name in classes]),
+        weight=tables([WEIGHT + name for name in classes]),
+        discrepancy=tables([DISCREPANCY + name for name in classes]),
     )
 
 

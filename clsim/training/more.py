@@ -49,7 +49,7 @@ from clsim.training.rebalancing import (
     tail_to_head,
     told_labels,
 )
-from clsim.training.rebalancing_course import COLLAPSED, schedule
+from clsim.training.rebalancing_course import COLLAPSED, DISCREPANCY, OF_LAYER, WEIGHT, schedule
 from clsim.training.replay import Replay
 from clsim.training.seeding import drawing_again, torch_generators
 from clsim.training.unknown import OldClassesOfNewRows
@@ -240,9 +240,9 @@ class ModelRebalancing(SupervisedPlugin):
         values = {"more/low_rank": float(np.mean(list(self._sizes.values()))) if self._sizes else math.nan}
         values["more/rank_correlation"] = rank_correlation(discrepancy, weights)
         values["more/tail_to_head"] = tail_to_head(discrepancy, weights)
-        values |= {f"more_low_rank/{name.removesuffix('.weight')}": size for name, size in self._sizes.items()}
-        for what, numbers in (("weight", weights), ("discrepancy", discrepancy)):
-            values |= {f"more_{what}/{class_names[c]}": float(value) for c, value in enumerate(numbers)}
+        values |= {OF_LAYER + name.removesuffix(".weight"): size for name, size in self._sizes.items()}
+        for tag, numbers in ((WEIGHT, weights), (DISCREPANCY, discrepancy)):
+            values |= {tag + class_names[c]: float(value) for c, value in enumerate(numbers)}
         return values
 
     # state

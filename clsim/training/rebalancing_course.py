@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+OF_LAYER, WEIGHT, DISCREPANCY = "more_low_rank/", "more_weight/", "more_discrepancy/"
+"""Before a layer's or a class's name: the tags of `ModelRebalancing.report`, apart from the few of `more/`."""
+
 COLLAPSED = 0.01
 """Mean ||BA|| / ||W|| at the end of a task below which log and report warn: what BA then adds to a layer is less than
 1 % of it, and the model is hardly more than its general path."""

@@ -183,9 +183,9 @@ def rebalanced_runs(make_run: Callable[..., Path]) -> Callable[[Path], Path]:
     """
 
     def values(size: float, seen: int) -> dict[str, float]:
-        layers = {"more/low_rank/backbone.conv1": size, "more/low_rank/head": 2 * size}
-        weights = {f"more/weight/{name}": float(seen - c) for c, name in enumerate(NAMES[:seen])}
-        gaps = {f"more/discrepancy/{name}": 0.25 * 2 ** (c / 2) for c, name in enumerate(NAMES[:seen])}
+        layers = {"more_low_rank/backbone.conv1": size, "more_low_rank/head": 2 * size}
+        weights = {f"more_weight/{name}": float(seen - c) for c, name in enumerate(NAMES[:seen])}
+        gaps = {f"more_discrepancy/{name}": 0.25 * 2 ** (c / 2) for c, name in enumerate(NAMES[:seen])}
         means = {"more/low_rank": size, "more/rank_correlation": -0.5, "more/tail_to_head": 3.0}
         return {"mAP/seen": 50.0} | means | layers | weights | gaps
 

@@ -187,7 +187,7 @@ def test_a_method_that_does_not_train_on_the_scenarios_loss_is_told(make_run: Ma
         config = f"training: {{epochs: 6, loss: {{name: {loss}}}}}\n"
         make_run(tmp_path / loss, "er", config=config, loss_of=None)
         make_run(tmp_path / loss, "rebll", config=config, loss_of="akd")
-        sentence = f"rebll trains on the classification loss that akd brings, not on training.loss ({loss})."
+        sentence = f"rebll trains on the loss that akd brings, not on training.loss ({loss})."
         assert (sentence in Page(write_report(tmp_path / loss)).text) == told
 
 
