@@ -19,8 +19,8 @@ def validate(document: Document) -> ScenarioConfig:
     """Check a document against the schema.
 
     Raises:
-        ScenarioError: with the first twenty problems of the document, each `file:line: key.path: given, allowed, did you
-            mean`.
+        ScenarioError: with the first twenty problems of the document, each
+            `file:line: key.path: given, allowed, did you mean`.
     """
     try:
         return ScenarioConfig.model_validate(document.data)

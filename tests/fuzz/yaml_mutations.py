@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 Path = tuple[str | int, ...]
 
 NUMBERS = (
-    *(0, -1, 1, 2, 3, 7, 16, 100, 1000, 10**5, 200_000, 200_001, 10**6, 10**9, 10**12, 10**18, -(10**18)),
+    *(0, -1, 1, 2, 3, 7, 16, 100, 1000, 50_000, 200_001, 10**6, 10**9, 10**12, 10**18, -(10**18)),
     *(2**31 - 1, 2**31, 2**63 - 1, 2**63, 2**64, 10**30, -(10**30), 10**400),
     *(0.0, -0.0, 0.1, 0.5, 0.999999, 1.0, 1.5, 1e-300, 5e-324, 1e18, 1e300, -1e300, float("inf"), float("nan")),
 )
@@ -277,6 +277,8 @@ def _tree(text: str) -> Any:
 
 def _paths(node: Any, path: Path = ()) -> list[Path]:
     keys = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    if len(path) > 80:
+        return []
     below: list[Path] = [deeper for key, value in keys for deeper in _paths(value, (*path, key))]
     return [path, *below] if path else below
 
@@ -315,7 +317,7 @@ def _spoil(tree: Any, other: Any, random: Random) -> None:
 
 
 def _wrapped(value: Any, random: Random) -> Any:
-    for _ in range(random.choice((1, 1, 2, 40, 60, 400))):
+    for _ in range(random.choice((1, 1, 2, 40, 60, 200))):
         value = [value] if random.random() < 0.5 else {random.choice(("a", "name", "keep", "disjoint", "0")): value}
     return value
 
