@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
@@ -121,26 +121,38 @@ def _parse(text: str, name: str) -> Node | None:
     except ReaderError as error:
         reason = f"unacceptable character U+{error.character:04X}"
         raise _not_yaml(name, text.count("\n", 0, error.position) + 1, reason) from None
-    except RecursionError:
-        raise ScenarioError([f"{_where(name, _too_deep(text))}: {_TOO_LARGE}"]) from None
+    except _TooDeep as error:
+        raise ScenarioError([f"{_where(name, error.line)}: {_TOO_LARGE}"]) from None
     except Exception as error:  # the scanner stumbles over a few texts, such as a tag with a broken escape
         raise _not_yaml(name, 1, str(error).partition("\n")[0]) from None
 
 
+class _TooDeep(Exception):
+    """Nested more deeply than any scenario, at this line."""
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+
+
+class _Composer(Composer):
+    """Stops at the first node that is nested too deeply: the scanner takes a time that grows with depth squared."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.depth += 1
+        if self.depth > _DEEPEST + 1:
+            raise _TooDeep(self.parser.peek_event().start_mark.line + 1)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 def _yaml() -> YAML:
     reader = YAML(typ="safe", pure=True)
+    reader.Composer = _Composer
     reader.composer.warn_double_anchors = False
     return reader
-
-
-def _too_deep(text: str) -> int:
-    """The line in which a text is nested more deeply than any scenario."""
-    depth = 0
-    for event in _yaml().parse(text):
-        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        if depth > _DEEPEST + 1:
-            return int(event.start_mark.line) + 1
-    return 1
 
 
 def _not_yaml(name: str, line: int, reason: object) -> ScenarioError:

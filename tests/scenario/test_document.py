@@ -112,7 +112,7 @@ def test_aliases_that_merge_or_recur_end_quickly(problems: Any, text: str) -> No
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("a: " + "[" * 1000, 1),
+        ("a: " + "[" * 50_000, 1),
         ("b: 1\na: " + "{a: " * 1000, 2),
         ("".join(" " * i + "a:\n" for i in range(400)), 52),
         ("".join(" " * i + "a:\n" for i in range(60)), 52),
