@@ -7,16 +7,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+_LONGEST_LINE = 2000
+_LONGEST_NAME = 200
+
 
 class ClsimError(Exception):
-    """Base of every error caused by input rather than by clsim. Its text says what was given and what is allowed."""
+    """Base of every error caused by input rather than by clsim. Its text says what was given and what is allowed.
+
+    The text may quote input, and is made fit for a terminal: what cannot be printed is escaped, long lines are cut.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(_printable(text))
 
 
 class ScenarioError(ClsimError):
     """One or more problems of a scenario file or of an override; `problems` holds one line each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
+        self.problems = [_printable(problem) for problem in problems]
         super().__init__("\n".join(self.problems))
 
 
@@ -56,5 +65,20 @@ def storage_errors(place: Path) -> Iterator[None]:
 
 def did_you_mean(given: object, allowed: Iterable[object]) -> str:
     """`", did you mean 'x'?"` for the nearest allowed name, or an empty string when nothing is near."""
+    if len(str(given)) > _LONGEST_NAME:  # no misspelt name, and difflib would take seconds
+        return ""
     matches = difflib.get_close_matches(str(given), [str(name) for name in allowed], n=1, cutoff=0.55)
     return f", did you mean {matches[0]!r}?" if matches else ""
+
+
+def _printable(text: str) -> str:
+    return "\n".join(_line(line) for line in text.split("\n"))
+
+
+def _line(line: str) -> str:
+    if len(line) > _LONGEST_LINE:
+        half = _LONGEST_LINE // 2
+        line = f"{line[:half]} ... {line[-half:]}"
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -218,7 +219,7 @@ def _read_json(file: Path) -> Any:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise _problem(f"{file}: not valid JSON at {where}: {error.msg}; is the file complete?") from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, nested too deeply
         raise _problem(f"{file}: not valid JSON: {error}") from None
 
 
@@ -242,15 +243,32 @@ def _format_problems(content: Any) -> list[str]:
             for position, entry in enumerate(content[section]):
                 for field in fields:
                     given = entry.get(field) if isinstance(entry, dict) else None
-                    kind: type = str if field in ("file_name", "name") else int
-                    if type(given) is not kind:
-                        yield f"{section}[{position}].{field}: given {given!r}, allowed: {_KINDS[kind]}"
+                    fits, allowed = _TEXT if field in ("file_name", "name") else _NUMBER
+                    if not fits(given):
+                        yield f"{section}[{position}].{field}: given {_shown(given)}, allowed: {allowed}"
 
     found = _first(problems())
     return found or _first(_reference_problems(content))
 
 
-_KINDS: dict[type, str] = {str: "a text", int: "a whole number"}
+def _is_text(given: Any) -> bool:
+    """Whether it can be the name of a file or class: json also makes texts with a NUL or with half a character."""
+    return type(given) is str and given.strip() != "" and not re.search("[\0\ud800-\udfff]", given)
+
+
+def _is_number(given: Any) -> bool:
+    return type(given) is int and -(2**63) <= given < 2**63
+
+
+_TEXT = (_is_text, "a text")
+_NUMBER = (_is_number, "a whole number of 64 bits")
+
+
+def _shown(given: Any) -> str:
+    try:
+        return repr(given)
+    except ValueError:  # a number that Python refuses to print
+        return "a number of thousands of digits"
 
 
 def _reference_problems(content: Any) -> Iterator[str]:

@@ -37,6 +37,9 @@ Pixels = NDArray[np.uint8]
 FORMAT = 1  # a change of decode() that changes pixels bumps it
 CHUNK = 128  # images between two entries of the progress file
 DEFAULT_LIMIT_GB = 50.0
+MOST_PIXELS, LONGEST_SIDE = 2**26, 65_535
+"""DECIDED: 67 megapixels, more than photographs have; a small file can pretend to many more, which would take seconds
+and gigabytes to decode. The longest side is JPEG's."""
 log = logging.getLogger("clsim")
 
 
@@ -57,8 +60,12 @@ def read_image(path: Path) -> Image.Image:
 
     try:
         with Image.open(path) as file:
+            width, height = file.size
+            if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
+                text = f"{width} x {height} pixels; allowed: {MOST_PIXELS} in all and {LONGEST_SIDE} a side"
+                raise BadImage([f"{path}: cannot be decoded as an image: {text}"])
             image = file.convert("RGB")
-    except MemoryError:
+    except (MemoryError, BadImage):
         raise
     except Exception as error:  # Pillow's decoders answer damaged bytes with almost any kind
         if isinstance(error, OSError) and error.errno is not None:  # says nothing about the image

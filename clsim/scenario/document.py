@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from clsim.errors import ScenarioError
 
 KeyPath = tuple[str | int, ...]
-_MOST_VALUES = 100_000
+_MOST_BYTES, _MOST_VALUES, _DEEPEST = 100_000, 100_000, 50
 """More than any scenario needs; a file whose aliases multiply beyond it is refused before it fills the memory."""
+_TOO_LARGE = "too large or too deeply nested for a scenario"
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str")}
 
 
 @dataclass
@@ -68,15 +73,11 @@ def read_document(path: Path) -> Document:
     Raises:
         ScenarioError: the file cannot be read, is not YAML, or its top level is no mapping; with file and line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ScenarioError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
     document = Document(str(path), {}, {(): f"{path}:1"})
-    content = _parse(text, str(path))
-    if not isinstance(content, CommentedMap):
+    content = _Plain(document).convert(_parse(_text(path), str(path)), ())
+    if not isinstance(content, dict):
         raise ScenarioError([f"{path}:1: a scenario is a mapping of keys such as name, dataset, stream"])
-    document.data = _Plain(document).convert(content, ())
+    document.data = content
     return document
 
 
@@ -89,23 +90,73 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ScenarioError([f"--set {text}: expected dotted.key=value, for example --set training.epochs=2"])
-    content = _parse(value, f"--set {text}")
-    return key.strip(), _Plain(Document(f"--set {text}", {})).convert(content, ())
+    name = f"--set {text}"
+    return key.strip(), _Plain(Document(name, {})).convert(_parse(value, name), ())
 
 
-def _parse(text: str, name: str) -> Any:
-    reader = YAML(typ="rt", pure=True)
+def _text(path: Path) -> str:
     try:
-        return reader.load(text)
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)  # not all of it: the path may lead to a device
+    except (OSError, ValueError) as error:
+        raise ScenarioError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
+    if len(content) > _MOST_BYTES:
+        raise ScenarioError([f"{path}:1: more than {_MOST_BYTES} bytes, which is too large for a scenario"])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        given = f"byte 0x{content[error.start]:02x} is not UTF-8"
+        raise ScenarioError([f"{path}:{line}: cannot be read: {given}; a scenario is a text in UTF-8"]) from None
+
+
+def _parse(text: str, name: str) -> Node | None:
+    """The tree of nodes that the text is; None: an empty text. Nothing is made of them yet."""
+    try:
+        node: Node | None = _yaml().compose(text)
+        return node
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = _where(name, mark.line + 1) if mark is not None else name
-        raise ScenarioError([f"{where}: not valid YAML: {error.problem or error.context}"]) from None
-    except RecursionError:
-        raise ScenarioError([f"{name}: too deeply nested for a scenario"]) from None
-    except Exception as error:  # the parser's constructors raise almost anything, KeyError for "!!bool x"
-        reason, _, _ = str(error).partition("\n")
-        raise ScenarioError([f"{name}: not valid YAML: {reason}"]) from None
+        raise _not_yaml(name, mark.line + 1 if mark else 1, error.problem or error.context) from None
+    except ReaderError as error:
+        reason = f"unacceptable character U+{error.character:04X}"
+        raise _not_yaml(name, text.count("\n", 0, error.position) + 1, reason) from None
+    except _TooDeep as error:
+        raise ScenarioError([f"{_where(name, error.line)}: {_TOO_LARGE}"]) from None
+    except Exception as error:  # the scanner stumbles over a few texts, such as a tag with a broken escape
+        raise _not_yaml(name, 1, str(error).partition("\n")[0]) from None
+
+
+class _TooDeep(Exception):
+    """Nested more deeply than any scenario, at this line."""
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+
+
+class _Composer(Composer):
+    """Stops at the first node that is nested too deeply: the scanner takes a time that grows with depth squared."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.depth += 1
+        if self.depth > _DEEPEST + 1:
+            raise _TooDeep(self.parser.peek_event().start_mark.line + 1)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _yaml() -> YAML:
+    reader = YAML(typ="safe", pure=True)
+    reader.Composer = _Composer
+    reader.composer.warn_double_anchors = False
+    return reader
+
+
+def _not_yaml(name: str, line: int, reason: object) -> ScenarioError:
+    return ScenarioError([f"{_where(name, line)}: not valid YAML: {reason}"])
 
 
 def _where(name: str, line: int) -> str:
@@ -113,46 +164,74 @@ def _where(name: str, line: int) -> str:
 
 
 class _Plain:
-    """Turns ruamel's annotated tree into dict, list and scalars, noting the line of each key."""
+    """Turns YAML's nodes into dict, list and scalars, noting the line of each key."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.values = 0
+        self.constructor = _yaml().constructor
 
-    def convert(self, node: Any, path: KeyPath) -> Any:
+    def convert(self, node: Node | None, path: KeyPath) -> Any:
+        self._count(node, path)
+        if isinstance(node, MappingNode) and node.tag == f"{_TAG}map":
+            pairs = self._pairs(node, path)
+            for name, (key, _) in pairs.items():
+                self.document.origins[(*path, name)] = self._at(key)
+            return {name: self.convert(value, (*path, name)) for name, (_, value) in pairs.items()}
+        if isinstance(node, SequenceNode) and node.tag == f"{_TAG}seq":
+            for index, item in enumerate(node.value):
+                self.document.origins[(*path, index)] = self._at(item)
+            return [self.convert(item, (*path, index)) for index, item in enumerate(node.value)]
+        return None if node is None else self._scalar(node, path)
+
+    def _count(self, node: Node | None, path: KeyPath) -> None:
         self.values += 1
-        if self.values > _MOST_VALUES or len(path) > 50:
-            raise ScenarioError([self.document.problem(path[:1], "too large or too deeply nested for a scenario")])
-        if isinstance(node, Mapping):
-            for key in node:
-                if not isinstance(key, str):
-                    raise ScenarioError([self._at(node, key, path, f"key {key!r} is not text; quote it")])
-                self._note(node, key, (*path, key))
-            return {str(key): self.convert(value, (*path, str(key))) for key, value in node.items()}
-        if isinstance(node, Sequence) and not isinstance(node, str | bytes):
-            for index in range(len(node)):
-                self._note(node, index, (*path, index))
-            return [self.convert(value, (*path, index)) for index, value in enumerate(node)]
-        if isinstance(node, int) and node.bit_length() > 64:
+        if self.values > _MOST_VALUES or len(path) > _DEEPEST:
+            where = self._at(node) if node else self.document.name
+            raise ScenarioError([f"{where}: {_TOO_LARGE}"])
+
+    def _pairs(self, node: MappingNode, path: KeyPath) -> dict[str, tuple[Node, Node]]:
+        """Nodes of key and value by name. What `<<` merges stands behind the mapping's own keys."""
+        own: dict[str, tuple[Node, Node]] = {}
+        merged: dict[str, tuple[Node, Node]] = {}
+        for key, value in node.value:
+            if key.tag == f"{_TAG}merge":
+                for source in self._merged(value, path):
+                    merged = {**self._pairs(source, (*path, "<<")), **merged}
+                continue
+            name = self._scalar(key, path) if isinstance(key, ScalarNode) else None
+            if not isinstance(name, str):
+                shown = (
+                    "that is a list or a mapping" if name is None and not isinstance(key, ScalarNode) else repr(name)
+                )
+                raise ScenarioError([f"{self._at(key)}: key {shown} is not text; quote it"])
+            if name in own:
+                raise _not_yaml(self.document.name, key.start_mark.line + 1, f'found duplicate key "{name}"')
+            own[name] = key, value
+        return {**own, **{name: pair for name, pair in merged.items() if name not in own}}
+
+    def _merged(self, value: Node, path: KeyPath) -> Iterator[MappingNode]:
+        for source in value.value if isinstance(value, SequenceNode) else [value]:
+            self._count(source, path)
+            if not isinstance(source, MappingNode):
+                raise ScenarioError([f"{self._at(source)}: << takes a mapping, or a list of them"])
+            self.values += len(source.value)
+            yield source
+
+    def _scalar(self, node: Node, path: KeyPath) -> Any:
+        """DECIDED: a date is text, as in YAML 1.2's core schema; no setting of a scenario is one."""
+        if node.tag == f"{_TAG}timestamp":
+            return node.value
+        if not isinstance(node, ScalarNode) or node.tag not in _SCALARS:
+            raise _not_yaml(self.document.name, node.start_mark.line + 1, f"a value with the tag {str(node.tag)!r}")
+        try:
+            value = self.constructor.construct_object(node)
+        except Exception:  # the constructors raise almost anything, KeyError for "!!bool x"
+            reason = f"given {node.value[:60]!r}, which is no {str(node.tag).removeprefix(_TAG)}"
+            raise _not_yaml(self.document.name, node.start_mark.line + 1, reason) from None
+        if isinstance(value, int) and value.bit_length() > 64:
             raise ScenarioError([self.document.problem(path, "a whole number of more than 64 bits")])
-        for plain in (bool, int, float, str):
-            if isinstance(node, plain):
-                return plain(node)
-        return node
+        return value
 
-    def _line(self, node: Any, key: Any) -> int | None:
-        if isinstance(node, CommentedBase) and isinstance(node, CommentedMap | CommentedSeq):
-            try:
-                return int(node.lc.data[key][0]) + 1
-            except (KeyError, TypeError, AttributeError):
-                return None
-        return None
-
-    def _note(self, node: Any, key: Any, path: KeyPath) -> None:
-        line = self._line(node, key)
-        if line is not None:
-            self.document.origins[path] = _where(self.document.name, line)
-
-    def _at(self, node: Any, key: Any, path: KeyPath, text: str) -> str:
-        line = self._line(node, key)
-        return f"{_where(self.document.name, line)}: {text}" if line else self.document.problem(path, text)
+    def _at(self, node: Node) -> str:
+        return _where(self.document.name, node.start_mark.line + 1)

@@ -133,6 +133,8 @@ def read_ids(file: Path, names: Sequence[str]) -> Ids:
     Raises:
         Unplannable: no such file, an unknown or repeated id; with the line.
     """
+    if file.exists() and not file.is_file():  # a device may never end
+        raise _problem(f"{file}: cannot be read: it is no regular file")
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ the data set, so that no choice depends on which images another rule has picked.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from clsim.scenario.schema import Assignment, Keep, NoiseSection, StreamSection,
 
 Labels = NDArray[np.int8]
 Ids = NDArray[np.int64]
+_MOST_SHOWN = 10
 
 
 def class_order(stream: StreamSection, class_names: Sequence[str], positives: NDArray[Any]) -> Ids:
@@ -41,13 +43,18 @@ def class_order(stream: StreamSection, class_names: Sequence[str], positives: ND
 
 
 def _explicit_order(order: list[str], class_names: Sequence[str]) -> Ids:
-    unknown = [name for name in dict.fromkeys(order) if name not in class_names]
-    repeated = [name for name in dict.fromkeys(order) if order.count(name) > 1]
-    missing = [name for name in class_names if name not in order]
+    count, known = Counter(order), set(class_names)
+    unknown = [name for name in count if name not in known]
+    repeated = [name for name in count if count[name] > 1]
+    missing = [name for name in class_names if name not in count]
+    shown = [names[:_MOST_SHOWN] for names in (unknown, repeated, missing)]
+    more = sum(map(len, (unknown, repeated, missing))) - sum(map(len, shown))
+    unknown, repeated, missing = shown
     problems = [
         *(f"unknown class {name!r}{did_you_mean(name, class_names)}" for name in unknown),
         *(f"class {name!r} is listed more than once" for name in repeated),
         *(f"class {name!r} is missing" for name in missing),
+        *([f"and {more} more"] if more else []),
     ]
     if problems:
         raise Unplannable(("stream", "order"), "; ".join(problems))

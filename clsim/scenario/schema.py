@@ -28,7 +28,7 @@ class Imbalance(Section):
 
 
 class ParetoShape(Section):
-    alpha: float = Field(6.0, gt=0, description="power of the distribution")
+    alpha: float = Field(6.0, ge=0.01, description="power of the distribution")
     largest: PositiveInt | None = Field(
         None, description="positives of the commonest class, such as 800 (VOC-MLT); default: what it has"
     )

@@ -12,12 +12,15 @@ from clsim.errors import ScenarioError, did_you_mean
 from clsim.scenario.document import Document, KeyPath
 from clsim.scenario.schema import ScenarioConfig
 
+_MOST_PROBLEMS = 20
+
 
 def validate(document: Document) -> ScenarioConfig:
     """Check a document against the schema.
 
     Raises:
-        ScenarioError: with every problem of the document, each `file:line: key.path: given, allowed, did you mean`.
+        ScenarioError: with the first twenty problems of the document, each
+            `file:line: key.path: given, allowed, did you mean`.
     """
     try:
         return ScenarioConfig.model_validate(document.data)
@@ -31,7 +34,10 @@ def _problems(document: Document, error: ValidationError) -> list[str]:
         by_path.setdefault(_data_path(document.data, detail), []).append(detail)
     around = {path[:end] for path in by_path for end in range(len(path))}  # of a union: the form that came closest
     paths = sorted((path for path in by_path if path not in around), key=document.line)
-    return [document.problem(path, _describe(document, path, by_path[path])) for path in paths]
+    shown = [document.problem(path, _describe(document, path, by_path[path])) for path in paths[:_MOST_PROBLEMS]]
+    if more := paths[_MOST_PROBLEMS:]:
+        shown.append(f"{document.origin(more[0])}: and {len(more)} more problems from here on")
+    return shown
 
 
 def _data_path(data: Any, detail: ErrorDetails) -> KeyPath:

@@ -246,6 +246,14 @@ def test_bytes_that_are_no_text_are_told(root: Path) -> None:
     assert text.startswith(f"{file}: not valid JSON: 'utf-8' codec")
 
 
+@pytest.mark.parametrize("damage", ["9" * 5000, "[" * 100_000])
+def test_json_that_python_refuses_is_told(root: Path, damage: str) -> None:
+    file = annotation_file(root, "train2014")
+    file.write_text(f'{{"images": {damage}')
+    (text,) = problems(lambda: source(root).labels("train"))
+    assert text.startswith(f"{file}: not valid JSON: ")
+
+
 def change(section: str, position: int, **fields: Any) -> Callable[[dict[str, Any]], None]:
     return lambda value: value[section][position].update(fields)
 
@@ -255,14 +263,20 @@ def change(section: str, position: int, **fields: Any) -> Callable[[dict[str, An
     [
         (lambda value: value.pop("categories"), "no list 'categories'; is this COCO's instances_*.json?"),
         (lambda value: value.update(images={}), "no list 'images'; is this COCO's instances_*.json?"),
-        (change("images", 0, id="9"), "images[0].id: given '9', allowed: a whole number"),
-        (change("images", 1, id=True), "images[1].id: given True, allowed: a whole number"),
+        (change("images", 0, id="9"), "images[0].id: given '9', allowed: a whole number of 64 bits"),
+        (change("images", 1, id=True), "images[1].id: given True, allowed: a whole number of 64 bits"),
         (change("images", 3, id=9), "images[3].id: 9 is there a second time"),
         (
             change("images", 1, file_name="COCO_train2014_000000000009.jpg"),
             "images[1].file_name: 'COCO_train2014_000000000009.jpg' is there a second time",
         ),
         (change("categories", 2, name=None), "categories[2].name: given None, allowed: a text"),
+        (change("images", 0, id=2**63), f"images[0].id: given {2**63}, allowed: a whole number of 64 bits"),
+        (change("images", 0, file_name="a\0b.jpg"), r"images[0].file_name: given 'a\x00b.jpg', allowed: a text"),
+        (change("images", 0, file_name="\ud800.jpg"), r"images[0].file_name: given '\ud800.jpg', allowed: a text"),
+        (change("images", 0, file_name=" "), "images[0].file_name: given ' ', allowed: a text"),
+        (change("categories", 0, name="a\0b"), r"categories[0].name: given 'a\x00b', allowed: a text"),
+        (change("categories", 0, name="\udfff"), r"categories[0].name: given '\udfff', allowed: a text"),
         (change("categories", 1, name="dog"), "categories[1].name: 'dog' is there a second time"),
         (change("annotations", 3, id=900), "annotations[3].id: 900 is there a second time"),
         (change("annotations", 0, image_id=10), "annotations[0].image_id: 10 is no id of an image"),

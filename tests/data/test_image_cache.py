@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -345,3 +346,17 @@ def test_a_cache_that_cannot_be_written_is_told(files: list[Path], own_cache: Pa
     own_cache.write_text("a file where the folder should be")
     with pytest.raises(ScenarioError, match=rf"^{own_cache}.*the image cache cannot be written: "):
         cached_images(files, 8)
+
+
+@pytest.mark.filterwarnings("ignore:Image size")  # Pillow's own, at a higher limit
+@pytest.mark.parametrize(("width", "height"), [(13_000, 13_000), (1, 65_536), (2**31 - 1, 2**31 - 1)])
+def test_a_small_file_that_pretends_to_be_huge_is_not_decoded(tmp_path: Path, width: int, height: int) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(1000))
+    file = tmp_path / "bomb.png"
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
+    with pytest.raises(BadImage, match=rf"bomb\.png: cannot be decoded as an image: .*({width} x {height}|limit)"):
+        decode(file, 8, "squash")

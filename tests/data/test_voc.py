@@ -521,3 +521,28 @@ def test_voc_mlt_counts_any_object(tmp_path: Path) -> None:
     assert source.labels("train").sum(axis=0, dtype=int).tolist() == published
     negative = Voc(VocConfig(name="voc", difficult="negative", **options)).labels("train").sum(axis=0, dtype=int)
     assert negative.tolist() != published
+
+
+def _entities(levels: int) -> str:
+    """Entities that multiply by ten at each level ("billion laughs")."""
+    nested = "".join(f'<!ENTITY a{level} "{f"&a{level - 1};" * 10}">' for level in range(1, levels + 1))
+    return f'<!DOCTYPE annotation [<!ENTITY a0 "lol">{nested}]>'
+
+
+@pytest.mark.parametrize("levels", [6, 11])
+def test_entities_that_multiply_are_an_error_of_one_line(devkit: Path, voc: Callable[..., Voc], levels: int) -> None:
+    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
+    name = f"<annotation><object><name>&a{levels};</name></object></annotation>"
+    file.write_text(_entities(levels) + name)
+    with pytest.raises(Unplannable, match=r"000001\.xml") as caught:
+        voc(devkit).labels("train")
+    assert len(str(caught.value)) < 2500
+
+
+def test_an_external_entity_is_not_read(devkit: Path, voc: Callable[..., Voc], tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("7")
+    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
+    doctype = f'<!DOCTYPE a [<!ENTITY e SYSTEM "file://{tmp_path}/secret">]>'
+    file.write_text(f"{doctype}<annotation><object><name>&e;</name></object></annotation>")
+    with pytest.raises(Unplannable, match="undefined entity"):
+        voc(devkit).labels("train")

@@ -37,24 +37,22 @@ def test_a_key_that_is_no_text_is_refused_with_its_line(problems: Any, digits_te
     assert problems("1: x\n" + digits_text) == ["s.yaml:1: key 1 is not text; quote it"]
 
 
-def test_a_file_that_is_not_utf8_is_refused(problems: Any) -> None:
-    (problem,) = problems(b"name: \xff\xfe")
-    assert problem.startswith("s.yaml: cannot be read: 'utf-8' codec can't decode byte 0xff")
+def test_a_file_that_is_not_utf8_is_refused_with_its_line(problems: Any) -> None:
+    assert problems(b"a: 1\nname: \xff\xfe") == [
+        "s.yaml:2: cannot be read: byte 0xff is not UTF-8; a scenario is a text in UTF-8"
+    ]
 
 
-def test_a_control_character_is_one_line(problems: Any) -> None:
-    (problem,) = problems("name: a\0b")
-    assert "not valid YAML: unacceptable character" in problem
-    assert "\n" not in problem
+def test_a_control_character_is_refused_with_its_line(problems: Any) -> None:
+    assert problems("a: 1\nb: 2\nname: a\0b") == ["s.yaml:3: not valid YAML: unacceptable character U+0000"]
 
 
-@pytest.mark.parametrize("value", ["!!bool foo", "!!int foo", "!!float foo", "!!timestamp foo", "{? [[a]] : 1}"])
+@pytest.mark.parametrize("value", ["!!bool foo", "!!int foo", "!!float foo", "!!binary foo", "!!set {a}", "!x foo"])
 def test_what_the_yaml_parser_stumbles_over_is_an_error_of_the_file(
     problems: Any, digits_text: str, value: str
 ) -> None:
     (problem,) = problems(digits_text.replace("epochs: 10", f"epochs: {value}"))
-    assert problem.startswith("s.yaml")
-    assert "not valid YAML" in problem
+    assert problem.startswith(f"s.yaml:{digits_text[: digits_text.index('epochs')].count(chr(10)) + 1}: not valid YAML")
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_accepted(problems: Any, digits_text: str) -> None:
@@ -112,10 +110,53 @@ def test_aliases_that_merge_or_recur_end_quickly(problems: Any, text: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["a: " + "[" * 1000, "a: " + "{a: " * 1000, "".join(" " * i + "a:\n" for i in range(999))]
+    ("text", "line"),
+    [
+        ("a: " + "[" * 50_000, 1),
+        ("b: 1\na: " + "{a: " * 1000, 2),
+        ("".join(" " * i + "a:\n" for i in range(400)), 52),
+        ("".join(" " * i + "a:\n" for i in range(60)), 52),
+    ],
 )
-def test_deep_nesting_is_said_to_be_too_deep(problems: Any, text: str) -> None:
-    assert problems(text) == ["s.yaml: too deeply nested for a scenario"]
+def test_deep_nesting_is_said_to_be_too_deep_with_its_line(problems: Any, text: str, line: int) -> None:
+    assert problems(text) == [f"s.yaml:{line}: too large or too deeply nested for a scenario"]
+
+
+def test_merges_that_multiply_through_many_levels_end(problems: Any) -> None:
+    """Round-trip parsers hash each merged mapping, which takes 2^39 steps here."""
+    merges = "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}], k{i}: 1}}\n" for i in range(1, 40))
+    (problem,) = problems("a0: &a0 {x: 1}\n" + merges)
+    assert problem.endswith("too large or too deeply nested for a scenario")
+
+
+def test_merged_keys_stand_behind_own_ones_and_keep_their_lines(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("a: &a\n  x: 1\n  y: 2\nb: &b\n  y: 3\n  z: 4\nc:\n  <<: [*a, *b]\n  x: 5\nd: {<<: *a}\n")
+    document = read_document(file)
+    assert document.data["c"] == {"x": 5, "y": 2, "z": 4}
+    assert document.data["d"] == {"x": 1, "y": 2}
+    assert [document.line(("c", key)) for key in "xyz"] == [9, 3, 6]
+
+
+@pytest.mark.parametrize("value", ["3", "[3]", "[[{a: 1}]]"])
+def test_what_is_merged_must_be_mappings(problems: Any, digits_text: str, value: str) -> None:
+    assert problems(f"<<: {value}\n{digits_text}") == ["s.yaml:1: << takes a mapping, or a list of them"]
+
+
+def test_a_file_larger_than_any_scenario_is_refused_unread(problems: Any) -> None:
+    (problem,) = problems("a: " + "x" * 100_000)
+    assert problem == "s.yaml:1: more than 100000 bytes, which is too large for a scenario"
+
+
+def test_a_link_to_a_device_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").symlink_to("/dev/zero")
+    with pytest.raises(ScenarioError, match="too large for a scenario"):
+        load_scenario(tmp_path / "s.yaml")
+
+
+def test_a_date_is_text(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("source: 2024-01-01\n")
+    assert read_document(tmp_path / "s.yaml").data == {"source": "2024-01-01"}
 
 
 def test_a_number_too_long_to_print_is_refused(problems: Any, digits_text: str) -> None:

@@ -187,6 +187,18 @@ def test_a_class_without_a_training_image_has_no_tail() -> None:
 # --- ids
 
 
+def test_a_list_of_ids_that_is_a_device_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").symlink_to("/dev/zero")
+    with pytest.raises(ScenarioError, match=r"ids\.txt: cannot be read: it is no regular file"):
+        load_scenario("digits-b0c2", {"labels.long_tail": {"ids": str(tmp_path / "ids.txt")}}).plan()
+
+
+def test_a_power_that_no_float_holds_is_refused() -> None:
+    with pytest.raises(ScenarioError, match="alpha"):
+        load_scenario("digits-b0c2", {"labels.long_tail": {"pareto": {"alpha": 1e-4}}})
+    load_scenario("digits-b0c2", {"labels.long_tail": {"pareto": {"alpha": 0.01}}}).plan()
+
+
 def test_ids_are_followed_relative_to_the_scenario(tmp_path: Path, digits_text: str) -> None:
     (tmp_path / "kept.txt").write_text("# the first hundred\n" + "".join(f"{n}\n\n" for n in reversed(range(100))))
     text = digits_text.replace("long_tail: none", "long_tail: {ids: kept.txt}")
@@ -239,7 +251,7 @@ def test_a_wrong_list_is_told_with_its_line(tmp_path: Path, content: str | None,
     [
         ("{imbalnce: 5}", "allowed: none | {imbalance: 50} | {pareto: {alpha: 6}} | {ids: file}"),
         ("{imbalance: 0.5}", "should be greater than or equal to 1"),
-        ("{pareto: {alpha: 0}}", "should be greater than 0"),
+        ("{pareto: {alpha: 0}}", "should be greater than or equal to 0.01"),
         ("some", "allowed: none | {imbalance: 50} | {pareto: {alpha: 6}} | {ids: file}"),
     ],
 )

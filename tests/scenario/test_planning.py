@@ -232,3 +232,11 @@ def test_a_training_image_of_which_nothing_is_known_is_in_no_task(configure: Any
     plan = plan_of(configure(0, 1), _names(2), train, train)
     assert [task.samples.tolist() for task in plan.tasks] == [[0], [2, 3]]
     assert [task.samples.tolist() for task in joint_plan(plan, train).tasks] == [[0], [0, 2, 3]]
+
+
+def test_an_explicit_order_of_thousands_of_wrong_classes_is_cut_short(configure: Any) -> None:
+    stream = configure(**{"stream.order": [f"x{index}" for index in range(20_000)]}).stream
+    with pytest.raises(ScenarioError) as caught:
+        order_of(stream, ["dog", "cat"])
+    assert str(caught.value).startswith("stream.order: unknown class 'x0'; unknown class 'x1'; ")
+    assert str(caught.value).endswith("class 'dog' is missing; class 'cat' is missing; and 19990 more")
