@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from collections.abc import Iterable
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
+from typing import TypeVar
+
+File = TypeVar("File", Path, str)
+
+_SIZE_AND_TIME = attrgetter("st_size", "st_mtime_ns")
 
 
 def cache_folder() -> Path:
@@ -16,16 +24,18 @@ def cache_folder() -> Path:
 def state_digest(files: Iterable[Path | str], *what: object) -> str:
     """SHA-256 over path, size and modification time of files, in their order, and over `what` is made of them.
 
+    Every file is asked, one system call each: a folder's own time says nothing about a file edited in place.
+
     Raises:
         OSError: a file is missing or cannot be examined; `filename` names it.
     """
-    digest = hashlib.sha256(repr(what).encode())
-    for file in files:
-        state = os.stat(file)
-        digest.update(f"\n{file}\0{state.st_size}\0{state.st_mtime_ns}".encode())
+    paths = [os.fspath(file) for file in files]
+    sizes_and_times = array("q", chain.from_iterable(map(_SIZE_AND_TIME, map(os.stat, paths))))
+    digest = hashlib.sha256("\0".join([repr(what), *paths]).encode(errors="surrogateescape"))
+    digest.update(sizes_and_times)
     return digest.hexdigest()
 
 
-def missing_files(files: Iterable[Path]) -> list[Path]:
+def missing_files(files: Iterable[File]) -> list[File]:
     """Those of the files that are not there."""
     return [file for file in files if not os.path.isfile(file)]

@@ -28,7 +28,7 @@ _STATE = "state of the files"
 log = logging.getLogger("clsim")
 
 
-def cached_labels(identity: object, files: Sequence[Path], parse: Callable[[], Arrays]) -> Arrays:
+def cached_labels(identity: object, files: Sequence[Path | str], parse: Callable[[], Arrays]) -> Arrays:
     """The arrays `parse` makes of `files`, from the cache if they were parsed before; read-only.
 
     An entry is replaced, not added, when its files change, so the cache does not grow by editing.
@@ -37,13 +37,13 @@ def cached_labels(identity: object, files: Sequence[Path], parse: Callable[[], A
     Args:
         identity: what the labels are of: folder, split, options, version of the parser. Its `repr` names the entry and
             must be the same in every process.
-        files: every file that `parse` reads.
+        files: every file that `parse` reads. Of thousands give texts: a Path takes longer to make than its file to ask.
         parse: returns named arrays without Python objects; texts go through `pack_texts`.
 
     Raises:
         OSError: one of the files is not there; `filename` names it.
     """
-    paths = [os.path.abspath(file) for file in files]  # texts: ten thousand Path objects take longer than their files
+    paths = [path if path[:1] == "/" else os.path.abspath(path) for path in (os.fspath(file) for file in files)]
     entry = cache_folder() / "labels" / f"{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}.npz"
     state = state_digest(paths, "labels", FORMAT)
     arrays = _read(entry, state)

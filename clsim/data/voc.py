@@ -48,6 +48,8 @@ ARCHIVES = {
 ABSENT, PRESENT, DIFFICULT = 0, 1, 2
 """Entries of a parsed matrix, before `difficult` decides what the third means."""
 DIFFICULT_MEANS = {"negative": 0, "ignore": -1, "positive": 1}
+IMAGE_IDS = re.compile(r"[\w-][\w.-]*(?:\n[\w-][\w.-]*)*")
+"""One id a line."""
 CLASS_FILE_FLAGS = {"1": PRESENT, "-1": ABSENT, "0": DIFFICULT}
 
 Labels = NDArray[np.int8]
@@ -205,17 +207,17 @@ class Voc(ImageFiles):
     @cached_property
     def _blocks(self) -> dict[Split, list[Block]]:
         blocks: dict[Split, list[Block]] = {"train": [], "test": []}
-        used: dict[tuple[str, str], str] = {}
+        used: list[tuple[str, Listed, list[str]]] = []
         for split, names in (("train", self.config.train), ("test", self.config.test)):
             for name in names:
                 listed = _parse(name)
                 images = _read_ids(self._main(listed) / f"{listed.split}.txt", "root")
                 # DECIDED: an error, because an image trained and tested on makes every number of the run meaningless.
-                if again := [image for image in images if (listed.year, image) in used]:
-                    where = used[listed.year, again[0]]
-                    text = f"{name} shares {len(again)} images with {where}, the first is {again[0]}"
-                    raise _problem(split, text)
-                used |= {(listed.year, image): f"{name} of {split}" for image in images}
+                for where, other, earlier in used:
+                    if other.year == listed.year and (again := set(images).intersection(earlier)):
+                        text = f"{name} shares {len(again)} images with {where}, the first is {min(again)}"
+                        raise _problem(split, text)
+                used.append((f"{name} of {split}", listed, images))
                 blocks[split].append(Block(listed, images, np.arange(len(images))))  # type: ignore[index]
         return {"train": self._chosen(blocks["train"]), "test": blocks["test"]}
 
@@ -249,13 +251,13 @@ class Voc(ImageFiles):
         """The matrix of a whole listed split, int8 [N, C]: ABSENT, PRESENT or DIFFICULT."""
         main, kind = self._main(listed), self.config.labels
         if kind == "class-files":
-            files = [main / f"{name}_{listed.split}.txt" for name in self.class_names]
+            files = [f"{main}/{name}_{listed.split}.txt" for name in self.class_names]
         else:
-            folder = self._year(listed) / "Annotations"
-            files = [folder / f"{image}.xml" for image in images]
+            folder = f"{self._year(listed)}/Annotations"
+            files = [f"{folder}/{image}.xml" for image in images]
         identity = ("voc", str(main), listed.split, kind, self.class_names)
         parse = parse_class_files if kind == "class-files" else parse_annotations
-        inputs = [main / f"{listed.split}.txt", *files]
+        inputs = [f"{main}/{listed.split}.txt", *files]
         try:
             arrays = cached_labels(identity, inputs, lambda: {"labels": parse(files, images, self.class_names)})
         except OSError:
@@ -263,7 +265,7 @@ class Voc(ImageFiles):
         labels: Labels = arrays["labels"]
         return labels
 
-    def _missing_labels(self, listed: Listed, files: list[Path]) -> Unplannable:
+    def _missing_labels(self, listed: Listed, files: list[str]) -> Unplannable:
         missing = missing_files(files)
         count = f"{len(missing)} of {len(files)} are missing"
         folder = "ImageSets/Main" if self.config.labels == "class-files" else "Annotations"
@@ -274,7 +276,7 @@ class Voc(ImageFiles):
         return _problem("root", text)
 
 
-def parse_class_files(files: Sequence[Path], images: Sequence[str], class_names: Sequence[str]) -> Labels:
+def parse_class_files(files: Sequence[str], images: Sequence[str], class_names: Sequence[str]) -> Labels:
     """Class presence from one file a class, int8 [N, C]: ABSENT, PRESENT or DIFFICULT.
 
     Args:
@@ -287,7 +289,7 @@ def parse_class_files(files: Sequence[Path], images: Sequence[str], class_names:
     labels = np.empty((len(images), len(class_names)), dtype=np.int8)
     expected = set(images)
     for column, path in enumerate(files):
-        text = _text(path, "root")
+        text = _text(Path(path), "root")
         flags: dict[str, int] = {}
         for number, line in enumerate(text.splitlines(), start=1):
             match line.split():
@@ -309,7 +311,7 @@ def parse_class_files(files: Sequence[Path], images: Sequence[str], class_names:
     return labels
 
 
-def parse_annotations(files: Sequence[Path], images: Sequence[str], class_names: Sequence[str]) -> Labels:
+def parse_annotations(files: Sequence[str], images: Sequence[str], class_names: Sequence[str]) -> Labels:
     """Class presence from annotation files, int8 [N, C]: ABSENT, PRESENT or DIFFICULT (all its objects are).
 
     Args:
@@ -320,7 +322,7 @@ def parse_annotations(files: Sequence[Path], images: Sequence[str], class_names:
     """
     columns = {name: column for column, name in enumerate(class_names)}
     labels = np.full((len(images), len(class_names)), ABSENT, dtype=np.int8)
-    for row, objects in enumerate(read_annotations([str(path) for path in files])):
+    for row, objects in enumerate(read_annotations(files)):
         for name, plain in objects.items():
             if name not in columns:
                 hint = did_you_mean(name, class_names)
@@ -338,16 +340,13 @@ def _parse(text: str) -> Listed:
 
 def _read_ids(path: Path, key: str) -> list[str]:
     """Image ids of a text file, ascending, so that the order of its lines decides nothing."""
-    ids = []
-    for number, line in enumerate(_text(path, key).splitlines(), start=1):
-        words = line.split()
-        if not words:
-            continue
-        if len(words) > 1 or not re.fullmatch(r"[\w-][\w.-]*", words[0]):
-            raise _problem(key, f"{path}:{number}: given {line[:60]!r}, expected one image id")
-        ids.append(words[0])
+    lines = list(map(str.strip, _text(path, key).splitlines()))
+    ids = [line for line in lines if line]
     if not ids:
         raise _problem(key, f"{path}: names no image")
+    if not IMAGE_IDS.fullmatch("\n".join(ids)):  # one match for all, because a warm start has little else to do
+        number, line = next((n, line) for n, line in enumerate(lines, 1) if line and not IMAGE_IDS.fullmatch(line))
+        raise _problem(key, f"{path}:{number}: given {line[:60]!r}, expected one image id")
     ids.sort()
     if twice := [one for one, next_one in pairwise(ids) if one == next_one]:
         raise _problem(key, f"{path}: image {twice[0]} is listed more than once")

@@ -18,28 +18,8 @@ from torch.utils.data import default_collate
 
 from clsim.data.image_stream import StreamedImages
 from clsim.data.source import ImageArray, ImageSource, Split
+from clsim.scenario.normalisation import Normalisation
 from clsim.scenario.plan import UNKNOWN, StreamPlan
-
-
-class Normalisation:
-    """Between 8-bit values, RGB 0..255, and what a network sees: (value / 255 - mean) / std, channel by channel.
-
-    Args:
-        mean, std: three numbers each.
-    """
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | str | None = None) -> None:
-        spread = torch.tensor(std, dtype=torch.float32).view(3, 1, 1)
-        self._scale = (1 / (255 * spread)).to(device)
-        self._shift = (torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) / spread).to(device)
-
-    def apply_(self, values: Tensor) -> Tensor:
-        """Normalise float32 [..., 3, H, W] in place."""
-        return values.mul_(self._scale).sub_(self._shift)
-
-    def undo_(self, x: Tensor) -> Tensor:
-        """The 8-bit values that were normalised, as float32, in place; exact, because rounding ends far from halves."""
-        return x.add_(self._shift).div_(self._scale).round_()
 
 
 class RowStore:
@@ -86,7 +66,7 @@ class RowStore:
         Of a store of features those, float32 [B, d].
         """
         stored = torch.from_numpy(self._images[self._samples[rows - self._first_row]])
-        return stored if stored.dtype == torch.float32 else self._normalisation.apply_(stored.float())
+        return stored if stored.dtype == torch.float32 else self._normalisation.of_bytes(stored)
 
     def prefetch(self, rows: NDArray[np.int64]) -> None:
         """Say which row ids come next, so that images that are decoded as they are needed can be begun."""

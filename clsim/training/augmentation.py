@@ -16,7 +16,6 @@ cut out before RandAugment, too, and knows none of the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,15 +25,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clsim.randomness import uniforms
-from clsim.scenario.stream import Normalisation
+from clsim.scenario.normalisation import Normalisation, slices
 from clsim.scenario.training_schema import AugmentationSection, ColourSection, RandomResizedCropSection, TrainingSection
 from clsim.training import image_operations as image
 from clsim.training.randaugment import RandAugment
 
 Uniforms = NDArray[np.float64]
 
-SLICE_BYTES = 1_000_000
-"""On a CPU a batch is worked on in slices of this size: larger ones leave the caches and cost several times as much."""
 CROP_TRIES = 10
 
 
@@ -92,11 +89,11 @@ class Augmentation:
 
     def _change(self, x: Tensor, *purpose: str | int) -> None:
         drawn = [step.parameters(self._numbers(step, len(x), *purpose), x.shape[-1]) for step in self.steps]
-        for rows in _slices(x):
+        for rows in slices(x):
             images = self.normalisation.undo_(x[rows])
             for step, parameters in zip(self.steps, drawn, strict=True):
                 images = step(images, *(values[rows] for values in parameters))
-            x[rows] = self.normalisation.apply_(images)
+            self.normalisation.apply_(images, out=x[rows])
 
     def _numbers(self, step: Step, rows: int, *purpose: str | int) -> Uniforms:
         """Uniform numbers of each row, [rows, step.numbers]; those of a row do not depend on how many rows follow."""
@@ -117,15 +114,6 @@ def _steps(section: AugmentationSection) -> list[Step]:
     if section.randaugment is not None:
         steps.append(RandAugment(section.randaugment))
     return steps
-
-
-def _slices(x: Tensor) -> Iterator[slice]:
-    """Rows to be worked on together. They depend on the part of the batch alone, as the last bits of sums might."""
-    rows = len(x)
-    if x.device.type == "cpu" and rows:
-        rows = max(1, SLICE_BYTES // (x[0].numel() * x.element_size()))
-    for start in range(0, len(x), max(1, rows)):
-        yield slice(start, start + rows)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Operations on batches of images, each image with parameters of its own.
 
-Images are float32 [B, 3, H, W], RGB, 0..255 like the 8-bit images they come from; results are new tensors in the same
-range and on the same device, and are not rounded to 8 bits. Parameters are NumPy arrays [B] or [B, k], made on the CPU,
+Images are float32 [B, 3, H, W], RGB, 0..255 like the 8-bit images they come from; results are in the same range and on
+the same device, and are not rounded to 8 bits. The images given may be overwritten: new memory for each operation would
+push them out of the processor's caches. Parameters are NumPy arrays [B] or [B, k], made on the CPU,
 so that they are the same on every device. Images do not influence each other. What each operation means is what
 Pillow, and after it torchvision, means by its name.
 
@@ -32,7 +33,6 @@ def on_rows(x: Tensor, rows: NDArray[np.bool_], operation: Callable[..., Tensor]
     """The batch with `operation(images, *parameters)` in place of the chosen images; the others are not touched.
 
     Args:
-        x: float32 [B, 3, H, W]; unlike elsewhere in this module, it may be overwritten.
         rows: bool [B].
         parameters: arrays [B, ...], of which the operation gets the chosen rows.
     """
@@ -55,10 +55,10 @@ def resized_crop(x: Tensor, boxes: Integers) -> Tensor:
         boxes: int [B, 4]: top, left, height and width in pixels, inside the image.
     """
     height, width = x.shape[-2:]
-    top, left, tall, wide = (_column(boxes[:, k], x)[:, 0, 0] for k in range(4))  # [B, 1]
-    none = torch.zeros_like(top)
-    down = top + ((_steps(height, x) + 0.5) * (tall / height) - 0.5).clamp(none, tall - 1)  # [B, H]
-    across = left + ((_steps(width, x) + 0.5) * (wide / width) - 0.5).clamp(none, wide - 1)  # [B, W]
+    top, left, tall, wide = (boxes[:, k, None] for k in range(4))  # [B, 1]
+    none = np.zeros((len(x), 1))
+    down = top + ((np.arange(height) + 0.5) * (tall / height) - 0.5).clip(0, tall - 1)  # [B, H]
+    across = left + ((np.arange(width) + 0.5) * (wide / width) - 0.5).clip(0, wide - 1)  # [B, W]
     return _sample(x, across, none, none, down, "bilinear")
 
 
@@ -72,12 +72,11 @@ def affine(x: Tensor, matrices: Floats) -> Tensor:
             image's centre, x to the right, y down.
     """
     height, width = x.shape[-2:]
-    entries = torch.as_tensor(matrices, dtype=torch.float32).to(x.device)[..., None]  # [B, 2, 3, 1]
-    (xx, xy, x0), (yx, yy, y0) = (entries[:, k].unbind(dim=1) for k in range(2))  # [B, 1] each
+    (xx, xy, x0), (yx, yy, y0) = np.moveaxis(matrices, 0, -1)[..., None]  # [B, 1] each
     middle, centre = (width - 1) / 2, (height - 1) / 2
-    right, below = _steps(width, x) - middle, _steps(height, x) - centre
+    right, below = np.arange(width) - middle, np.arange(height) - centre
     there = _sample(
-        x - GREY, xx * right + x0 + middle, yx * right, xy * below, yy * below + y0 + centre, "nearest", "zeros"
+        x.sub_(GREY), xx * right + x0 + middle, yx * right, xy * below, yy * below + y0 + centre, "nearest", "zeros"
     )
     return there.add_(GREY)
 
@@ -123,13 +122,12 @@ def cutout(x: Tensor, centres: Integers, sides: Integers, colours: Floats) -> Te
         sides: int [B], in pixels.
         colours: [B, 3], 0..255.
     """
-    changed = x.clone()
     fillings = torch.as_tensor(colours, dtype=torch.float32).to(x.device)[..., None, None]
     corners = centres - (sides // 2)[:, None]
     starts, stops = corners.clip(min=0).tolist(), (corners + sides[:, None]).clip(min=0).tolist()
-    for image, filling, (top, left), (bottom, right) in zip(changed, fillings, starts, stops, strict=True):
+    for image, filling, (top, left), (bottom, right) in zip(x, fillings, starts, stops, strict=True):
         image[:, top:bottom, left:right] = filling  # one by one, so that the rest of the images is not computed
-    return changed
+    return x
 
 
 # what a pixel becomes
@@ -137,17 +135,22 @@ def cutout(x: Tensor, centres: Integers, sides: Integers, colours: Floats) -> Te
 
 def brightness(x: Tensor, factors: Floats) -> Tensor:
     """From black (0) over the image itself (1) to brighter ones."""
-    return x.mul(_column(factors, x)).clamp_(0, 255)
+    return x.mul_(_column(factors, x)).clamp_(0, 255)
 
 
 def contrast(x: Tensor, factors: Floats) -> Tensor:
     """From the image's mean grey (0) over the image itself (1) to more contrast."""
-    return _blend(_grey(x).mean(dim=(1, 2, 3), keepdim=True), x, factors)
+    factor = _column(factors, x)
+    grey = (x.mean(dim=(2, 3)) @ torch.tensor(LUMA, device=x.device)).view(-1, 1, 1, 1)
+    return x.mul_(factor).add_(grey * (1 - factor)).clamp_(0, 255)
 
 
 def saturation(x: Tensor, factors: Floats) -> Tensor:
     """From the grey image (0) over the image itself (1) to stronger colours."""
-    return _blend(_grey(x), x, factors)
+    factor = _column(factors, x)[:, 0]
+    grey = torch.tensor(LUMA, device=x.device).expand(3, 3)  # each channel becomes the grey value
+    mixed = torch.eye(3, device=x.device) * factor + grey * (1 - factor)  # [B, 3, 3]: one pass over the pixels
+    return torch.bmm(mixed, x.flatten(2)).clamp_(0, 255).view_as(x)
 
 
 def sharpness(x: Tensor, factors: Floats) -> Tensor:
@@ -158,9 +161,9 @@ def sharpness(x: Tensor, factors: Floats) -> Tensor:
     inner = x[..., 1:-1, 1:-1]
     threes = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
     smooth = (threes[..., :-2, :] + threes[..., 1:-1, :]).add_(threes[..., 2:, :]).add_(inner, alpha=4).div_(13)
-    sharp = x.clone()
-    sharp[..., 1:-1, 1:-1] = _blend(smooth, inner, factors)
-    return sharp
+    factor = _column(factors, x)  # the line from smooth (0) through the image (1) and on; exactly the image at 1
+    inner.mul_(factor).add_(smooth.mul_(1 - factor)).clamp_(0, 255)
+    return x
 
 
 def hue(x: Tensor, turns: Floats) -> Tensor:
@@ -181,7 +184,7 @@ def hue(x: Tensor, turns: Floats) -> Tensor:
 def posterize(x: Tensor, bits: Floats) -> Tensor:
     """Only the highest `bits` (1..8) of each 8-bit value are kept."""
     step = _column(np.exp2(8 - bits), x)
-    return x.round().div_(step).floor_().mul_(step)
+    return x.round_().div_(step).floor_().mul_(step)
 
 
 def solarize(x: Tensor, thresholds: Floats) -> Tensor:
@@ -192,7 +195,7 @@ def solarize(x: Tensor, thresholds: Floats) -> Tensor:
 
 def invert(x: Tensor) -> Tensor:
     """The negative."""
-    return 255 - x
+    return x.sub_(255).neg_()
 
 
 def autocontrast(x: Tensor) -> Tensor:
@@ -200,7 +203,7 @@ def autocontrast(x: Tensor) -> Tensor:
     least, most = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
     flat = most == least
     stretch = 255 / (most - least).masked_fill_(flat, 255)
-    return x.sub(least.masked_fill_(flat, 0)).mul_(stretch).clamp_(0, 255)
+    return x.sub_(least.masked_fill_(flat, 0)).mul_(stretch).clamp_(0, 255)
 
 
 def equalize(x: Tensor) -> Tensor:
@@ -211,7 +214,7 @@ def equalize(x: Tensor) -> Tensor:
     """
     channels = len(x) * x.shape[1]
     offsets = 256 * torch.arange(channels, dtype=torch.float32, device=x.device).view(len(x), -1, 1, 1)
-    values = x.round().clamp_(0, 255).add_(offsets).to(torch.int32).flatten()
+    values = x.round_().clamp_(0, 255).add_(offsets).to(torch.int32).flatten()
     counts = torch.bincount(values, minlength=256 * channels).view(channels, 256)
     grey = torch.arange(256, device=x.device)
     below = counts.cumsum(dim=1) - counts
@@ -229,10 +232,6 @@ def _column(values: Floats | Integers, x: Tensor) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float32).to(x.device).view(-1, 1, 1, 1)
 
 
-def _steps(n: int, x: Tensor) -> Tensor:
-    return torch.arange(n, dtype=torch.float32, device=x.device)
-
-
 def _matrices(n: int, entries: dict[tuple[int, int], Floats]) -> Floats:
     matrices = np.tile(np.eye(2, 3), (n, 1, 1))
     for (row, column), values in entries.items():
@@ -241,24 +240,14 @@ def _matrices(n: int, entries: dict[tuple[int, int], Floats]) -> Floats:
 
 
 def _sample(
-    x: Tensor, across: Tensor, down: Tensor, along: Tensor, below: Tensor, mode: str, outside: str = "border"
+    x: Tensor, across: Floats, down: Floats, along: Floats, below: Floats, mode: str, outside: str = "border"
 ) -> Tensor:
     """The images at fractional places: in row i and column j of the result, column across[j] + along[i] and row
     down[j] + below[i]; each [B, W], [B, W], [B, H], [B, H] or [B, 1].
     """
     height, width = x.shape[-2:]
-    of_column = torch.complex((2 * across + 1) / width - 1, ((2 * down + 1) / height - 1).expand_as(across))
-    of_row = torch.complex((2 * along / width).expand_as(below), 2 * below / height)
-    places = torch.view_as_real(of_column[:, None, :] + of_row[:, :, None])  # one addition, in the order that is wanted
+    of_column = (2 * across + 1) / width - 1 + 1j * ((2 * down + 1) / height - 1)  # x and y as one complex number
+    of_row = 2 * along / width + 2j * below / height
+    columns, rows = (torch.from_numpy(part.astype(np.complex64)).to(x.device) for part in (of_column, of_row))
+    places = torch.view_as_real(columns[:, None, :] + rows[:, :, None])  # one addition, in the order that is wanted
     return grid_sample(x, places, mode, outside, align_corners=False)
-
-
-def _grey(x: Tensor) -> Tensor:
-    red, green, blue = LUMA
-    return x[:, :1].mul(red).add_(x[:, 1:2], alpha=green).add_(x[:, 2:], alpha=blue)
-
-
-def _blend(start: Tensor, x: Tensor, factors: Floats) -> Tensor:
-    """The line from `start` (0) through x (1) and on; exactly x at 1."""
-    factor = _column(factors, x)
-    return (x * factor).add_(start * (1 - factor)).clamp_(0, 255)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from clsim.randomness import uniforms
-from clsim.scenario import load_scenario
-from clsim.scenario.stream import Normalisation, RowStore
+from clsim.scenario import load_scenario, normalisation
+from clsim.scenario.normalisation import Normalisation
+from clsim.scenario.stream import RowStore
 from clsim.scenario.training_schema import RandomResizedCropSection
 from clsim.training import augmentation
 from clsim.training.augmentation import Augmentation, Colour, Cutout, Flip, Step, crop_boxes, jitter
@@ -120,7 +121,7 @@ def test_an_option_does_not_shift_the_numbers_of_another() -> None:
 @pytest.mark.parametrize("bytes_", [1, 30_000])
 def test_slices_are_only_a_matter_of_speed(bytes_: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = build_augmentation(EVERYTHING)(batch(16), 9, 0, 0, 0)
-    monkeypatch.setattr(augmentation, "SLICE_BYTES", bytes_)
+    monkeypatch.setattr(normalisation, "SLICE_BYTES", bytes_)
     torch.testing.assert_close(build_augmentation(EVERYTHING)(batch(16), 9, 0, 0, 0), whole, rtol=0, atol=1e-4)
 
 
@@ -188,7 +189,7 @@ def test_factors_lie_evenly_around_one_and_not_below_zero(strength: float, least
 def test_colours_are_changed_one_option_after_the_other() -> None:
     section = load_scenario("digits-b0c2", {"training.augmentation": EVERYTHING}).config.training.augmentation
     x, u = 255 * torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0)), drawn(6, 4)
-    expected = augmentation.image.brightness(x, jitter(u[:, 0], 0.4))
+    expected = augmentation.image.brightness(x.clone(), jitter(u[:, 0], 0.4))
     expected = augmentation.image.contrast(expected, jitter(u[:, 1], 0.4))
     expected = augmentation.image.saturation(expected, jitter(u[:, 2], 0.4))
     expected = augmentation.image.hue(expected, 0.2 * u[:, 3] - 0.1)

@@ -60,7 +60,7 @@ def test_pixels_become_what_torchvision_says(
     x = pictures()
     expected = one_by_one(x, theirs, parameters)
     assert (expected - x).abs().max() > 20
-    torch.testing.assert_close(ours(x, parameters), expected, rtol=0, atol=tolerance)
+    torch.testing.assert_close(ours(x.clone(), parameters), expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_pixels_become_what_torchvision_says(
 )
 def test_so_do_operations_without_a_parameter(ours: Callable, theirs: Callable, tolerance: float) -> None:
     x = pictures()
-    torch.testing.assert_close(ours(x), torch.stack([theirs(picture) for picture in x]), rtol=0, atol=tolerance)
+    torch.testing.assert_close(ours(x.clone()), torch.stack([theirs(picture) for picture in x]), rtol=0, atol=tolerance)
 
 
 def test_equalize_of_a_large_image_spreads_its_values() -> None:
     """Above 255 pixels below the largest value Pillow's table is no longer the identity."""
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.normal(100, 12, (3, 3, 90, 90)).round().clip(60, 140)).float()
-    spread = image.equalize(x)
+    spread = image.equalize(x.clone())
     assert torch.equal(spread, torch.stack([as_bytes(tv.equalize)(picture) for picture in x]))
     assert spread.std() > 60
 
@@ -111,7 +111,7 @@ def test_pixels_move_where_torchvision_moves_them(how: str) -> None:
     """But for one in a thousand, at most, whose place is half-way between two pixels but for rounding."""
     x = pictures()
     amounts = np.array([-0.2917, -0.1131, 0.0713, 0.2003, 0.2991]) * (100 if how == "rotate" else 1)
-    moved = image.affine(x, MATRICES[how](amounts))
+    moved = image.affine(x.clone(), MATRICES[how](amounts))
     expected = one_by_one(x, lambda picture, amount: moved_by_torchvision(picture, how, amount), amounts)
     assert (moved == image.GREY).all(dim=1).any(), "nothing came from outside"
     assert (moved != expected).float().mean() <= 0.001
@@ -127,7 +127,7 @@ def test_translated_images_are_torchvisions(how: str) -> None:
 
 def test_an_affine_map_that_changes_nothing_is_exact() -> None:
     x = pictures()
-    assert torch.equal(image.affine(x, image.rotation(np.zeros(5))), x)
+    assert torch.equal(image.affine(x.clone(), image.rotation(np.zeros(5))), x)
 
 
 def test_crops_are_torchvisions() -> None:
@@ -155,14 +155,14 @@ def test_cutout_fills_a_square_and_cuts_it_off_at_the_border() -> None:
         strict=True,
     ):
         picture[:, rows, columns] = colour.view(3, 1, 1)
-    assert torch.equal(image.cutout(x, centres, sides, colours), expected)
+    assert torch.equal(image.cutout(x.clone(), centres, sides, colours), expected)
 
 
 @pytest.mark.parametrize("operation", [image.brightness, image.contrast, image.saturation, image.sharpness])
 def test_a_factor_of_one_is_exact(operation: Callable) -> None:
     x = pictures() + 0.3
     x.clamp_(max=255)
-    assert torch.equal(operation(x, np.ones(5)), x)
+    assert torch.equal(operation(x.clone(), np.ones(5)), x)
 
 
 ALL: dict[str, Callable[[Tensor], Tensor]] = {
@@ -178,12 +178,9 @@ ALL: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("operation", ALL.values(), ids=list(ALL))
-def test_images_stay_in_range_and_the_input_as_it_was(operation: Callable[[Tensor], Tensor]) -> None:
+def test_images_stay_images_in_range(operation: Callable[[Tensor], Tensor]) -> None:
     x = pictures()
-    kept = x.clone()
-    changed = operation(x)
-    assert torch.equal(x, kept)
-    assert changed.data_ptr() != x.data_ptr()
+    changed = operation(x.clone())
     assert (changed.shape, changed.dtype) == (x.shape, torch.float32)
     assert changed.min() >= -1e-4
     assert changed.max() <= 255 + 1e-4
@@ -192,8 +189,10 @@ def test_images_stay_in_range_and_the_input_as_it_was(operation: Callable[[Tenso
 @pytest.mark.parametrize("operation", ALL.values(), ids=list(ALL))
 def test_images_do_not_influence_each_other(operation: Callable[[Tensor], Tensor]) -> None:
     x = pictures()
-    together = operation(x)
-    torch.testing.assert_close(together, torch.cat([operation(x[k : k + 1]) for k in range(5)]), rtol=0, atol=1e-4)
+    together = operation(x.clone())
+    torch.testing.assert_close(
+        together, torch.cat([operation(x[k : k + 1].clone()) for k in range(5)]), rtol=0, atol=1e-4
+    )
 
 
 def test_on_rows_changes_only_those() -> None:
@@ -204,4 +203,4 @@ def test_on_rows_changes_only_those() -> None:
     expected = [kept[0], kept[1], kept[2], (3 * kept[3]).clamp(max=255), kept[4]]
     assert torch.equal(changed, torch.stack(expected))
     assert image.on_rows(x, np.zeros(5, dtype=bool), image.invert) is x
-    assert torch.equal(image.on_rows(x, np.ones(5, dtype=bool), image.invert), 255 - x)
+    assert torch.equal(image.on_rows(x.clone(), np.ones(5, dtype=bool), image.invert), 255 - x)

@@ -82,7 +82,7 @@ def test_each_operation_is_torchvisions_at_the_same_magnitude(name: str) -> None
     magnitudes, signed = v2.RandAugment._AUGMENTATION_SPACE[theirs]
     scale = magnitudes(31, 40, 40)
     x, shares = pictures(6), np.array([0.3, -0.3, 0.3, -0.3, 0.3, -0.3])
-    ours = OPERATIONS[name](x, shares, np.zeros((6, 2))) if name != "identity" else x
+    ours = OPERATIONS[name](x.clone(), shares, np.zeros((6, 2))) if name != "identity" else x
     transform = v2.RandAugment()
     for picture, changed, share in zip(x, ours, shares, strict=True):
         magnitude = 0.0 if scale is None else float(scale[9]) * (share / 0.3 if signed else 1)
