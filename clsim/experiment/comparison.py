@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError, ScenarioError
-from clsim.experiment.folder import RunSpec, claim, prepare, resolve_threads, split_overrides
+from clsim.experiment.folder import RunSpec, claim, identity_of, prepare, resolve_threads, split_overrides
+from clsim.experiment.lock import locked
 from clsim.experiment.pool import Pool
 from clsim.experiment.progress import Progress
+from clsim.experiment.reuse import standing, threads_there
+from clsim.experiment.run_state import RunState, recorded_pace
 from clsim.experiment.single import as_scenario, plan_run
 from clsim.scenario import Scenario
 from clsim.training.composition import check_options
@@ -31,12 +34,16 @@ class Comparison:
         order: strategies as they were asked for.
         order_seeds: seeds of the class orders; empty: the scenario's own order.
         failed: folder -> reason of the runs that did not finish.
+        reused: folders of the runs that an earlier comparison had finished.
+        interrupted: folders of the runs that were stopped, or not started, on request.
     """
 
     folder: Path
     order: tuple[str, ...]
     order_seeds: tuple[int, ...] = ()
     failed: dict[Path, str] = field(default_factory=dict)
+    reused: tuple[Path, ...] = ()
+    interrupted: tuple[Path, ...] = ()
 
     @property
     def results(self) -> Results:
@@ -76,8 +83,27 @@ class Comparison:
         ]
         return pages[-1]
 
+    @property
+    def any_finished(self) -> bool:
+        """Whether there is a run to report on."""
+        return any(map(_has_results, self._folders()))
+
     def _folders(self) -> list[Path]:
-        return [_order_folder(self.folder, seed) for seed in self.order_seeds] or [self.folder]
+        """Of the streams; of those of several class orders, the ones with a finished run if there is any."""
+        folders = [_order_folder(self.folder, seed) for seed in self.order_seeds] or [self.folder]
+        return [folder for folder in folders if _has_results(folder)] or folders
+
+
+class ComparisonInterrupted(KeyboardInterrupt):
+    """Ctrl-C, or a signal like it, has stopped a comparison; the same call continues it.
+
+    Attributes:
+        comparison: what is finished of it.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        super().__init__()
 
 
 def compare(
@@ -95,7 +121,9 @@ def compare(
 ) -> Comparison:
     """Train every strategy with every seed on the same stream.
 
-    All input is checked before the first run starts. A run that fails does not stop the others.
+    All input is checked before the first run starts. A run that fails does not stop the others. Of an earlier
+    comparison finished runs are reused, and interrupted and failed ones continued from their checkpoints, if everything
+    that fixes a run's numbers is equal: scenario, options, seed, plan, data, threads, device, code and versions.
 
     Args:
         scenario: a loaded scenario, a path, or a shipped name.
@@ -106,12 +134,13 @@ def compare(
         overrides: as in `clsim.run`; a strategy option must fit at least one of the strategies.
         out: where run folders go.
         device: auto, cpu or cuda.
-        workers: runs at a time, by default as many as there are cores; the cores are shared among them.
-        overwrite: replace run folders that are there.
+        workers: runs at a time; the cores are shared among them, and by default none has less than one.
+        overwrite: train all of them anew and replace those that are there, finished or not.
         progress: what to tell while runs go on, e.g. `clsim.experiment.progress.ConsoleProgress()`; None is silent.
 
     Raises:
-        ClsimError: bad input or a taken folder; then nothing has been run.
+        ClsimError: bad input, a folder with another run or in use; then nothing has been run.
+        ComparisonInterrupted: asked to stop; what runs has then been told to write a checkpoint.
     """
     keys, options = split_overrides(overrides or {})
     loaded = as_scenario(scenario, keys)
@@ -129,15 +158,55 @@ def compare(
                 if spec.folder(folder) in jobs:
                     raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
                 jobs[spec.folder(folder)] = variant, spec
-    claim(list(jobs), overwrite)
-    workers = min(workers or usable_cores(), len(jobs))
-    threads = resolve_threads(loaded.config.threads, workers)
-    for run_folder, (variant, spec) in jobs.items():
-        prepare(run_folder, variant, spec, threads)
-    epochs = loaded.config.training.epochs * len(loaded.plan().tasks)
-    failed = Pool(workers, threads).run(list(jobs), epochs, progress)
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home):
+        if overwrite:
+            claim(list(jobs), overwrite)
+        threads, workers = _shares(loaded.config.threads, workers, list(jobs))
+        states = _states(jobs, threads)
+        pool = Pool(workers, threads, progress)
+        pool.run(states)
     order = tuple(dict.fromkeys(spec.name for _, spec in jobs.values()))
-    return Comparison(home, order, tuple(dict.fromkeys(order_seeds)), failed)
+    stopped = ("interrupted", "waiting")
+    comparison = Comparison(
+        home,
+        order,
+        tuple(dict.fromkeys(order_seeds)),
+        failed={folder: state.reason for folder, state in states.items() if state.status == "failed"},
+        reused=tuple(folder for folder, state in states.items() if state.status == "reused"),
+        interrupted=tuple(folder for folder, state in states.items() if state.status in stopped),
+    )
+    if pool.stops:
+        raise ComparisonInterrupted(comparison)
+    return comparison
+
+
+def _shares(asked: str | int, workers: int | None, folders: Sequence[Path]) -> tuple[int, int]:
+    """Threads of each run and runs at a time; both before the first one starts, because threads identify a run."""
+    there = threads_there(folder for folder in folders if folder.exists()) if asked == "auto" else None
+    threads = there or resolve_threads(asked, min(workers or usable_cores(), len(folders)))
+    return threads, workers or max(1, usable_cores() // threads)
+
+
+def _states(jobs: Mapping[Path, tuple[Scenario, RunSpec]], threads: int) -> dict[Path, RunState]:
+    """Every run as it stands, its folder made if it is new; none is made unless all can be.
+
+    Raises:
+        RunError: a folder holds another run, is in use, or cannot be written.
+    """
+    found = {folder: standing(folder, identity_of(variant, spec, threads)) for folder, (variant, spec) in jobs.items()}
+    states = {}
+    for folder, (variant, spec) in jobs.items():
+        tasks = len(variant.plan().tasks)
+        total = variant.config.training.epochs * tasks
+        if found[folder] == "finished":
+            pace = recorded_pace(folder, total)
+            states[folder] = RunState(total, tasks, "reused", done=total, recorded_pace=pace)
+            continue
+        if found[folder] == "new":
+            prepare(folder, variant, spec, threads)
+        states[folder] = RunState(total, tasks, "waiting")
+    return states
 
 
 def _streams(scenario: Scenario, home: Path, order_seeds: Sequence[int]) -> list[tuple[Scenario, Path]]:
@@ -160,6 +229,10 @@ def _streams(scenario: Scenario, home: Path, order_seeds: Sequence[int]) -> list
         )
         for seed in order_seeds
     ]
+
+
+def _has_results(folder: Path) -> bool:
+    return any(folder.glob("*/seed*/result.json"))
 
 
 def _order_folder(home: Path, order_seed: int) -> Path:

@@ -18,7 +18,6 @@ from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
 from clsim.data.image_files import skipped_images
-from clsim.errors import RunError
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MemoryFile, MetricsFile, finite_or_null
 from clsim.evaluation.memory_labels import MemoryLabels
@@ -26,7 +25,8 @@ from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, Task
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.experiment.environment import environment
 from clsim.experiment.features import benchmark_and_model
-from clsim.experiment.folder import RunSpec, locked, open_run
+from clsim.experiment.folder import RunSpec, open_run, resolve_device
+from clsim.experiment.lock import locked
 from clsim.experiment.settings import hyperparameters
 from clsim.files import write_atomically, write_json
 from clsim.scenario import Scenario, StreamPlan
@@ -198,19 +198,6 @@ def build_template(
         restarts=new_model if composition.restarts else None,
         score_epochs=config.evaluation.every == "epoch",
     )
-
-
-def resolve_device(requested: str) -> str:
-    """cpu or cuda.
-
-    Raises:
-        RunError: cuda is asked for and there is none.
-    """
-    if requested == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if requested == "cuda" and not torch.cuda.is_available():
-        raise RunError("--device cuda: no CUDA device is available; allowed here: auto, cpu")
-    return requested
 
 
 def _memory(template: MultiLabelTemplate) -> dict[str, Any] | None:
