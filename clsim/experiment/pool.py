@@ -17,6 +17,9 @@ from clsim.experiment.run_state import MetricsTail, RunState
 from clsim.files import write_atomically
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+COMMAND = (sys.executable, "-m", "clsim.experiment.execution")
+"""What carries out a prepared folder, which it is given."""
+
 INTERRUPTED = 130
 """Exit code of a run that was asked to stop and has written a checkpoint."""
 
@@ -53,11 +56,10 @@ class Pool:
                     time.sleep(0.2)
                     self._look()
         finally:
-            if self.running:  # only after an error of ours
-                self.stops = max(1, self.stops)
-            while self.running:
-                self._look()
-                time.sleep(0.2)
+            for process in self.running.values():  # only after an error, such as the display's
+                process.stop(1)
+            for process in self.running.values():
+                process.popen.wait()
             if self.progress is not None:
                 self.progress.close()
 
@@ -93,7 +95,7 @@ class _Process:
         (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
         with (folder / "output.txt").open("ab") as output:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "clsim.experiment.execution", str(folder)],
+                [*COMMAND, str(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
