@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clsim.errors import ClsimError
     from clsim.experiment.comparison import Comparison, compare
-    from clsim.experiment.single import run
+    from clsim.experiment.single import resume, run
     from clsim.scenario import Scenario, StreamPlan, load_scenario
     from clsim.training.strategy import Context, Options, Strategy
 
@@ -32,6 +32,7 @@ _HOME = {
     "StreamPlan": "clsim.scenario",
     "compare": "clsim.experiment.comparison",
     "load_scenario": "clsim.scenario",
+    "resume": "clsim.experiment.single",
     "run": "clsim.experiment.single",
 }
 
@@ -45,6 +46,7 @@ __all__ = [
     "StreamPlan",
     "compare",
     "load_scenario",
+    "resume",
     "run",
 ]
 

@@ -15,6 +15,7 @@ from clsim.errors import ClsimError, did_you_mean
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
+    from clsim.experiment.results import RunResult
 
 app = typer.Typer(
     name="clsim",
@@ -61,9 +62,23 @@ def run(
         overwrite=overwrite,
         progress=ConsoleProgress(),
     )
-    last, average = (_number(result.result[key]) for key in ("last_mAP", "avg_mAP"))
-    typer.echo(f"{result.folder}: last mAP {last}, avg {average}")
-    typer.echo(f"curves: tensorboard --logdir {result.folder}")
+    _print_result(result)
+
+
+@app.command()
+def resume(
+    folder: Annotated[
+        Path, typer.Argument(help="folder of a run, such as runs/digits-b0c2/er/seed0", metavar="RUN_DIR")
+    ],
+) -> None:
+    """Go on with an interrupted run from its last checkpoint."""
+    from clsim.experiment.progress import ConsoleProgress
+    from clsim.experiment.single import resume as resume_one
+
+    if (folder / "result.json").is_file():
+        typer.echo(f"{folder}: is finished, nothing to resume")
+        return
+    _print_result(resume_one(folder, progress=ConsoleProgress()))
 
 
 @app.command()
@@ -260,6 +275,12 @@ def check_data(
             raise problem
 
 
+def _print_result(run: RunResult) -> None:
+    last, average = (_number(run.result[key]) for key in ("last_mAP", "avg_mAP"))
+    typer.echo(f"{run.folder}: last mAP {last}, avg {average}")
+    typer.echo(f"curves: tensorboard --logdir {run.folder}")
+
+
 def _overrides(settings: list[str]) -> dict[str, Any]:
     from clsim.scenario.document import parse_assignment
 
@@ -366,8 +387,8 @@ def main() -> None:
     except ClsimError as error:
         typer.echo(str(error), err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+    except KeyboardInterrupt as stop:
+        typer.echo(str(stop) or "interrupted", err=True)
         sys.exit(130)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class ClsimError(Exception):
@@ -38,6 +40,18 @@ class StrategyError(ClsimError):
 
 class RunError(ClsimError):
     """A run folder that is taken, incomplete or unreadable, or a run that cannot go on."""
+
+
+@contextmanager
+def storage_errors(place: Path) -> Iterator[None]:
+    """A full disk, a folder that may not be written and their like leave this block as a RunError.
+
+    It names the file, or `place` where the operating system does not say which.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{error.filename or place}: {error.strerror or error}") from error
 
 
 def did_you_mean(given: object, allowed: Iterable[object]) -> str:

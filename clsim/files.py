@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and files that grow."""
 
 from __future__ import annotations
 
@@ -22,18 +22,86 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
     Two writers at once do not disturb each other, even in containers that share a folder and count processes alike;
     the last one stays.
+
+    Raises:
+        OSError: with `path` as its file name.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with _errors_name(path):
+        try:
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+            _sync_folder(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
     """Strict JSON, indented, atomically; NaN is an error, not a word."""
     write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what writers that were killed have left half-written; no one else may be writing there."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+class GrowingFile:
+    """A file that is only added to, and can be cut back to a length it once had.
+
+    Each addition has left the process when `append` returns: an error is raised where it happens, and what a killed
+    process has written stays.
+
+    Raises:
+        OSError: with the file's name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, content: str | bytes) -> None:
+        """Add text or bytes at the end."""
+        with _errors_name(self.path), self.path.open("ab") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+
+    def read(self) -> bytes:
+        """The whole content; nothing if the file is not there."""
+        return self.path.read_bytes() if self.path.exists() else b""
+
+    def sync(self) -> int:
+        """Have all of it on the disk; its length in bytes."""
+        if not self.path.exists():
+            return 0
+        with _errors_name(self.path), self.path.open("rb+") as file:
+            os.fsync(file.fileno())
+            return file.seek(0, os.SEEK_END)
+
+    def cut(self, length: int) -> None:
+        """Forget what lies behind the first `length` bytes."""
+        if self.path.exists():
+            with _errors_name(self.path):
+                os.truncate(self.path, length)
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Of an error of the operating system one wants to know the file, which a failed write does not say."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """A renamed file outlives a power failure only once its folder is on the disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Files that grow with a run: `metrics.jsonl`, with the tags and steps of the TensorBoard curves, and `memory.csv`."""
+"""Files that grow with a run: `metrics.jsonl`, with the tags and steps of TensorBoard, `memory.csv`, `timing.jsonl`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import math
+import resource
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
 
 from clsim.evaluation.memory_labels import MemoryLabels
-from clsim.files import write_atomically
+from clsim.files import GrowingFile, write_atomically
 
 
 def finite_or_null(value: Any) -> Any:
@@ -35,12 +37,18 @@ class MetricsFile(BaseLogger):
     A line is {"phase": "train" | "eval" | "epoch-eval", "task": t, "step": s, "values": {tag: value or null}}: `eval`
     after a task at the number of tasks done, the others at the number of epochs done. Nothing in it varies between
     equal runs.
+
+    Args:
+        listener: called with each line, first with those that a resumed run has already written.
     """
 
     def __init__(self, path: Path, listener: Callable[[dict[str, Any]], None] | None = None) -> None:
         super().__init__()
-        self.path = path
+        self.file = GrowingFile(path)
         self.listener = listener
+        if listener is not None:
+            for line in self.file.read().splitlines():
+                listener(json.loads(line))
 
     def after_training_epoch(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
         self._write("train", strategy.position.task, metric_values)
@@ -54,8 +62,7 @@ class MetricsFile(BaseLogger):
     def _write(self, phase: str, task: int, metric_values: list[MetricValue]) -> None:
         values = {metric.name: metric.value for metric in metric_values}
         line = finite_or_null({"phase": phase, "task": task, "step": metric_values[0].x_plot, "values": values})
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        self.file.append(json.dumps(line, allow_nan=False) + "\n")
         if self.listener is not None:
             self.listener(line)
 
@@ -86,6 +93,50 @@ class MemoryFile(BaseLogger):
             cells = [_cell(float(label), int(source)) for label, source in zip(labels, sources, strict=True)]
             table.writerow([row, task, *cells])
         write_atomically(self.path, text.getvalue())
+
+
+class TimingFile(BaseLogger):
+    """Appends wall time, throughput and peak memory of each task to a JSON Lines file.
+
+    Of a task that was interrupted the time until its last checkpoint counts, and the time since it was resumed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.file = GrowingFile(path)
+        self.trained = 0.0
+        self.began = time.perf_counter()
+        self.samples = 0
+
+    def before_training_exp(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+        self.began = time.perf_counter()
+        self.samples = strategy.samples_trained
+
+    def after_training_exp(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+        self.trained = time.perf_counter() - self.began
+
+    def before_eval(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+        self.eval_began = time.perf_counter()
+
+    def after_eval(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+        if strategy.position.started:  # a score between two epochs is no training time
+            self.began += time.perf_counter() - self.eval_began
+            return
+        line = {
+            "task": strategy.position.task - 1,
+            "train_seconds": round(self.trained, 4),
+            "eval_seconds": round(time.perf_counter() - self.eval_began, 4),
+            "samples_per_second": round((strategy.samples_trained - self.samples) / max(self.trained, 1e-9), 1),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        }
+        self.file.append(json.dumps(line) + "\n")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": time.perf_counter() - self.began, "samples": self.samples}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.began = time.perf_counter() - state["seconds"]
+        self.samples = state["samples"]
 
 
 def _cell(label: float, source: int) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
-from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams as hparams_summaries
+from numpy.typing import NDArray
+from torch.utils.tensorboard import summary
 
+from clsim.evaluation.event_file import EventFile
 from clsim.evaluation.history import History
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.pictures import class_bars, label_block_image, matrix_image
@@ -33,6 +34,8 @@ class TensorBoardCurves(BaseLogger):
 
     Undefined values are left out, because a NaN breaks TensorBoard's smoothing.
 
+    A file that is there is continued.
+
     Args:
         folder: of the event file.
         history: where the scores and matrices are.
@@ -41,19 +44,19 @@ class TensorBoardCurves(BaseLogger):
 
     def __init__(self, folder: Path, history: History, hparams: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        self.writer = SummaryWriter(str(folder))
+        self.events = EventFile(folder)
         self.history = history
-        self.writer.add_custom_scalars(_layout())
         # Not `add_hparams`: that makes a run of its own in a subfolder, apart from the curves.
-        experiment, start, self._end = hparams_summaries(
+        experiment, start, self._end = summary.hparams(
             {name: _plain(value) for name, value in (hparams or {}).items()}, dict.fromkeys(FINAL_METRICS)
         )
-        self._add(experiment)
-        self._add(start)
+        if self.events.begin():
+            for head in (summary.custom_scalars(_layout()), experiment, start):
+                self.events.add(head)
 
     def log_single_metric(self, name: str, value: Any, x_plot: int) -> None:
         if isinstance(value, int | float) and math.isfinite(value):
-            self.writer.add_scalar(name, value, x_plot)
+            self.events.add(summary.scalar(name, value), x_plot)
 
     def after_eval_exp(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
         step = next((metric.x_plot for metric in metric_values if metric.name == "mAP/seen"), None)
@@ -62,24 +65,18 @@ class TensorBoardCurves(BaseLogger):
         plan, history = self.history.plan, self.history
         best = np.fmax.reduce(history.ap[: history.last + 1])
         bars = class_bars(plan.class_names, 100 * history.ap[history.last], 100 * best, plan.groups.group)
-        self.writer.add_image("R", matrix_image(history.matrix()), step, dataformats="HWC")
-        self.writer.add_image("AP of each class", bars, step, dataformats="HWC")
+        self._picture("R", matrix_image(history.matrix()), step)
+        self._picture("AP of each class", bars, step)
         memory_labels = MemoryLabels.of(strategy)
         if memory_labels is not None:
             picture = label_block_image(memory_labels.blocks, [f"task {t}" for t in range(step)])
-            self.writer.add_image("labels of the memory", picture, step, dataformats="HWC")
+            self._picture("labels of the memory", picture, step)
         self._precision_recall(step)
         if history.last == len(plan.tasks) - 1:
-            self._add(self._end)
-        self.writer.flush()
+            self.events.add(self._end)
 
-    def close(self) -> None:
-        """Flush and close the event file."""
-        self.writer.close()
-
-    def _add(self, summary: Any) -> None:
-        file_writer: Any = self.writer.file_writer
-        file_writer.add_summary(summary)
+    def _picture(self, tag: str, pixels: NDArray[np.uint8], step: int) -> None:
+        self.events.add(summary.image(tag, pixels, dataformats="HWC"), step)
 
     def _precision_recall(self, step: int) -> None:
         """On the whole test set, as `AP/<class>`; a class without a positive has no curve."""
@@ -91,7 +88,8 @@ class TensorBoardCurves(BaseLogger):
             known = truth >= 0
             if (truth == 1).any():
                 name = f"PR/{plan.class_names[column]}"
-                self.writer.add_pr_curve(name, truth[known], probabilities[known, column], step, PR_THRESHOLDS)
+                curve = summary.pr_curve(name, truth[known], probabilities[known, column], PR_THRESHOLDS)
+                self.events.add(curve, step)
 
 
 def _plain(value: Any) -> Any:

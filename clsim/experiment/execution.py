@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
 import sys
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,23 @@ from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
 from clsim.data.image_files import skipped_images
+from clsim.errors import storage_errors
+from clsim.evaluation.event_file import EVENT_FILE
 from clsim.evaluation.history import History
-from clsim.evaluation.loggers import MemoryFile, MetricsFile, finite_or_null
+from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile, finite_or_null
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
 from clsim.evaluation.tensorboard import TensorBoardCurves
+from clsim.experiment.checkpoint import keep_newest, newest_checkpoint
+from clsim.experiment.checkpointing import Checkpointer, check_identity, run_identity
 from clsim.experiment.environment import environment
 from clsim.experiment.features import benchmark_and_model
 from clsim.experiment.folder import RunSpec, open_run, resolve_device
+from clsim.experiment.interruption import interruptible
 from clsim.experiment.lock import locked
+from clsim.experiment.run_log import run_log
 from clsim.experiment.settings import hyperparameters
-from clsim.files import write_atomically, write_json
+from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.planning import oracle_memory_plan
 from clsim.training.class_counts import CountedLoss
@@ -44,33 +49,35 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 def execute(folder: Path, listener: Listener | None = None) -> dict[str, Any]:
-    """Carry out the run that a prepared folder defines and write its result.
+    """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
+
+    It goes on from the newest whole checkpoint in the folder; without one it begins anew. A run that has a result is
+    not run again.
 
     Args:
         folder: made by `clsim.experiment.folder.prepare`.
-        listener: called with each line of `metrics.jsonl`.
+        listener: called with each line of `metrics.jsonl`, also with those written before an interruption.
 
     Returns:
         The content of `result.json`.
 
     Raises:
         ClsimError: what the user can mend; also in `error.txt`.
+        KeyboardInterrupt: the run was asked to stop, and is saved.
     """
     scenario, spec = open_run(folder)
-    with locked(folder):
-        handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        try:
-            return _run(folder, scenario, spec, listener)
-        except BaseException as error:
-            log.exception("stopped")
-            write_atomically(folder / "error.txt", f"{type(error).__name__}: {error}\n")
-            raise
-        finally:
-            log.removeHandler(handler)
-            handler.close()
+    with storage_errors(folder), locked(folder):
+        if (folder / "result.json").exists():
+            return dict(json.loads((folder / "result.json").read_bytes()))
+        remove_parts(folder)
+        with run_log(folder / "run.log"):
+            try:
+                return _run(folder, scenario, spec, listener)
+            except BaseException as error:
+                with suppress(OSError):  # the disk may be what is wrong
+                    log.exception("stopped")
+                    write_atomically(folder / "error.txt", f"{type(error).__name__}: {error}\n")
+                raise
 
 
 def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | None) -> dict[str, Any]:
@@ -78,7 +85,9 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
     assert isinstance(threads, int)
     torch.set_num_threads(threads)
     device = resolve_device(spec.device)
-    write_json(folder / "environment.json", environment(device, threads))
+    begun = (folder / "environment.json").exists()
+    facts = environment(device, threads)
+    write_json(folder / "environment.json", facts)
     composition = Composition(spec.strategy, spec.options)
     plan = training_plan(scenario, composition)
     write_atomically(folder / "plan.json.gz", plan.to_bytes())
@@ -92,30 +101,40 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
             log.warning("image of %s left out, because it cannot be decoded: %s", split, file)
         log.info("images of %s left out: %d", split, len(files))
 
+    identity = run_identity(scenario, spec, plan, device)
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is not None:
+        check_identity(checkpoint, identity)
+    growing = [GrowingFile(folder / name) for name in ("metrics.jsonl", EVENT_FILE, "timing.jsonl")]
+    for grown in growing:
+        grown.cut(checkpoint.header["files"][grown.path.name] if checkpoint is not None else 0)
+
     evaluation = scenario.config.evaluation
     history = History(plan, evaluation.empty_classes, evaluation.thresholds)
     settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
-    curves = TensorBoardCurves(folder, history, settings)
-    try:
-        template = build_template(
-            scenario,
-            composition,
-            plan,
-            seed=spec.seed,
-            device=device,
-            history=history,
-            loggers=[
-                MetricsFile(folder / "metrics.jsonl", listener),
-                MemoryFile(folder / "memory.csv", plan.class_names),
-                curves,
-                TimingFile(folder / "timing.jsonl"),
-            ],
-            row_truth=scenario.truth()[plan.row_samples],
-        )
-        benchmark = template.benchmark
-        template.learn(benchmark.train_stream, benchmark.evaluation_stream)
-    finally:
-        curves.close()
+    template = build_template(
+        scenario,
+        composition,
+        plan,
+        seed=spec.seed,
+        device=device,
+        history=history,
+        loggers=[
+            MetricsFile(folder / "metrics.jsonl", listener),
+            MemoryFile(folder / "memory.csv", plan.class_names),
+            TensorBoardCurves(folder, history, settings),
+            TimingFile(folder / "timing.jsonl"),
+        ],
+        row_truth=scenario.truth()[plan.row_samples],
+    )
+    if checkpoint is not None:
+        template.load_state_dict(checkpoint.state())
+        log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
+    elif begun:
+        template.stateful()  # a run that cannot be resumed is not silently begun again
+    with interruptible() as interruption:
+        template.at_cut = Checkpointer(folder, identity, growing, scenario.config.checkpoint, interruption)
+        template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     result = finite_or_null(
         {
             "format": RESULT_FORMAT,
@@ -126,7 +145,7 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
             "order_seed": scenario.config.stream.order_seed if scenario.config.stream.order == "seed" else None,
             "plan_sha256": plan.sha256,
             "derived_from": plan.derived_from,
-            "data_fingerprint": scenario.source.fingerprint(),
+            "data_fingerprint": identity["data_fingerprint"],
             "skipped_images": {split: len(files) for split, files in skipped.items()},
             "threads": threads,
             "device": device,
@@ -142,6 +161,7 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
     )
     write_json(folder / "result.json", result)
     (folder / "error.txt").unlink(missing_ok=True)
+    keep_newest(folder, 1)
     log.info("finished: last mAP %s", result["last_mAP"])
     return dict(result)
 
@@ -207,41 +227,6 @@ def _memory(template: MultiLabelTemplate) -> dict[str, Any] | None:
     return {"rows": len(found.replay.memory), "bytes": found.replay.nbytes, "labels": found.summary()}
 
 
-class TimingFile(BaseLogger):
-    """Appends wall time, throughput and peak memory of each task to a JSON Lines file."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        self.trained = 0.0
-        self.began = time.perf_counter()
-        self.samples = 0
-
-    def before_training_exp(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
-        self.began = time.perf_counter()
-        self.samples = strategy.samples_trained
-
-    def after_training_exp(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
-        self.trained = time.perf_counter() - self.began
-
-    def before_eval(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
-        self.eval_began = time.perf_counter()
-
-    def after_eval(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
-        if strategy.position.started:  # a score between two epochs is no training time
-            self.began += time.perf_counter() - self.eval_began
-            return
-        line = {
-            "task": strategy.position.task - 1,
-            "train_seconds": round(self.trained, 4),
-            "eval_seconds": round(time.perf_counter() - self.eval_began, 4),
-            "samples_per_second": round((strategy.samples_trained - self.samples) / max(self.trained, 1e-9), 1),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-
 if __name__ == "__main__":
     from clsim.errors import ClsimError
 
@@ -250,3 +235,6 @@ if __name__ == "__main__":
     except ClsimError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(stop or "interrupted", file=sys.stderr)
+        sys.exit(130)

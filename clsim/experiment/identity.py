@@ -27,7 +27,7 @@ WEIGHTS = "training.model.weights.file"
 PATHS = ("labels.long_tail.ids", *(f"dataset.{key}" for key in ("root", "ids", "file", "train_file", "test_file")))
 """DECIDED: not compared, so that data may move; what lies there is, by the fingerprint and by the plan's hash.
 
-Of a file of weights the content is compared. `source` and `expected` describe and change no number.
+Of a file of weights the content is compared. `source`, `expected` and `checkpoint` change no number.
 """
 
 AROUND_RUNS = (
@@ -48,7 +48,7 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
     """
     composition = Composition(strategy, options)
     resolved = composition.options()
-    config = flat(scenario.config.model_dump(mode="json", exclude={"source", "expected", "threads"}))
+    config = flat(scenario.config.model_dump(mode="json", exclude={"source", "expected", "threads", "checkpoint"}))
     for key in PATHS:
         config.pop(key, None)
     if isinstance(config.get(WEIGHTS), str):

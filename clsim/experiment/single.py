@@ -1,4 +1,4 @@
-"""`clsim.run`: one strategy on one scenario, in this process."""
+"""`clsim.run` and `clsim.resume`: one strategy on one scenario, in this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clsim.errors import RunError, ScenarioError
-from clsim.experiment.folder import RunSpec, claim, prepare, resolve_device, resolve_threads, safe_name, split_overrides
+from clsim.experiment.folder import (
+    RunSpec,
+    claim,
+    open_run,
+    prepare,
+    resolve_device,
+    resolve_threads,
+    safe_name,
+    split_overrides,
+)
 from clsim.experiment.progress import Progress
 from clsim.experiment.run_state import RunState
 from clsim.scenario import Scenario, load_scenario
@@ -50,11 +59,32 @@ def run(
     folder = spec.folder(Path(out) / loaded.name)
     claim([folder], overwrite)
     prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
+    return _carry_out(folder, loaded, progress)
+
+
+def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult:
+    """Go on with an interrupted run from its last checkpoint, exactly as if it had not been interrupted.
+
+    A run interrupted before its first checkpoint begins again from its `config.yaml`; a finished one is read.
+
+    Args:
+        folder: of the run, `<out>/<scenario>/<strategy>/seed<k>`.
+        progress: as in `run`.
+
+    Raises:
+        ClsimError: no run folder, one in use, a run that has changed since or cannot be resumed.
+    """
+    folder = Path(folder)
+    scenario, _ = open_run(folder)
+    return _carry_out(folder, scenario, progress)
+
+
+def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> RunResult:
     from clsim.experiment.execution import execute
     from clsim.experiment.results import read_run
 
-    tasks = len(loaded.plan().tasks)
-    state = RunState(loaded.config.training.epochs * tasks, tasks)
+    tasks = len(scenario.plan().tasks)
+    state = RunState(scenario.config.training.epochs * tasks, tasks)
 
     def listen(line: dict[str, Any]) -> None:
         state.take(line)

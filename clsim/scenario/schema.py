@@ -155,6 +155,13 @@ class EvaluationSection(Section):
     )
 
 
+class CheckpointSection(Section):
+    minutes: float | None = Field(
+        5.0, gt=0, description="inside a task, save the run once this long has passed; null: at task ends only"
+    )
+    steps: PositiveInt | None = Field(None, description="inside a task, save the run after this many steps")
+
+
 class ExpectedRow(Section):
     strategy: str = Field(description="strategy the value is for, such as lwf+er")
     metric: str = Field(description="last_mAP, avg_mAP, CF1@0.8 and the like; names as in results.csv")
@@ -175,6 +182,9 @@ class ScenarioConfig(Section):
     evaluation: EvaluationSection = Field(EvaluationSection(), description="what is scored, and how it is reported")
     training: TrainingSection = Field(description="network and optimisation, the same for every strategy")
     threads: Literal["auto"] | PositiveInt = Field("auto", description="CPU threads of a run, part of its identity")
+    checkpoint: CheckpointSection = Field(
+        CheckpointSection(), description="how often a run is saved, besides at task ends; no result depends on it"
+    )
     expected: list[ExpectedRow] = Field([], description="results to compare with, measured or published")
 
     @model_validator(mode="after")

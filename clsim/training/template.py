@@ -38,6 +38,10 @@ class Position:
     started: bool = False
 
 
+LOOK_EVERY = 50
+"""Steps on a GPU between two looks at whether the losses are finite."""
+
+
 class MultiLabelTemplate(SupervisedTemplate):
     """Trains a growing multi-label network through a stream.
 
@@ -52,6 +56,10 @@ class MultiLabelTemplate(SupervisedTemplate):
     Two events more than Avalanche's, for plugins that change what the network is made of inside a task:
         finish_model(strategy): after the last epoch, before any plugin's `after_training_exp` keeps or uses the model.
         rebuild_model(model, state): when a run is resumed, before the weights are loaded; `state` is the plugin's own.
+
+    Attributes:
+        at_cut: called with the template wherever the run can be cut and its `state_dict` taken: after each step, and
+            once a task is trained and scored. None: nobody wants to know.
 
     Args:
         benchmark: the streams, for whoever holds the template.
@@ -99,11 +107,14 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.score_epochs = score_epochs
         self.augmentation = Augmentation(config, seed, self.device)
         self.position = Position()
+        self.at_cut: Callable[[MultiLabelTemplate], None] | None = None
         self.loss_sums: dict[str, Tensor] = {}
         self.learning_rate = 0.0
         self.samples_trained = 0
         self._step_callbacks: dict[str, list[Callable[..., Any]]] = {}
         self._task_state: dict[str, Any] = {}
+        self._terms: dict[str, Tensor] = {}
+        self._unseen: list[tuple[int, dict[str, Tensor]]] = []
         self._stop_training = False
 
     # the loop over tasks, epochs and steps
@@ -117,6 +128,7 @@ class MultiLabelTemplate(SupervisedTemplate):
             if len(experience.dataset):
                 self.train(experience, eval_streams=[])
                 self.eval(evaluation_stream)
+                self._offer_cut()
             else:
                 self.position = Position(experience.current_experience + 1)
 
@@ -190,6 +202,7 @@ class MultiLabelTemplate(SupervisedTemplate):
 
             self.optimizer.zero_grad()
             self.loss = self._make_empty_loss()
+            self._terms = {}
             self._notify("before_forward")
             self.mb_output = self.forward()
             self._notify("after_forward")
@@ -199,16 +212,18 @@ class MultiLabelTemplate(SupervisedTemplate):
             self.backward()
             self._notify("after_backward")
 
+            self._sum_loss("total", self.loss)
+            self._watch_losses()
             self._notify("before_update")
             self.optimizer_step()
             self._notify("after_update")
-            self._sum_loss("total", self.loss)
             self.samples_trained += len(self.mb_x)
             self.learning_rate = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()
             self.position.step += 1
             self._notify("after_training_iteration")
-        self._refuse_nan()
+            self._offer_cut()
+        self.refuse_not_finite()
 
     def forward(self) -> Tensor:
         """Logits of the current batch, float [B, seen classes]."""
@@ -266,14 +281,44 @@ class MultiLabelTemplate(SupervisedTemplate):
         return {name: float(value) / max(1, self.position.step) for name, value in self.loss_sums.items()}
 
     def _sum_loss(self, name: str, value: Tensor) -> None:
+        value = value.detach()
         known = self.loss_sums.get(name)
-        self.loss_sums[name] = value.detach().double() if known is None else known + value.detach()
+        self.loss_sums[name] = value.double() if known is None else known + value
+        self._terms[name] = value
 
-    def _refuse_nan(self) -> None:
-        for name, value in self.epoch_losses().items():
-            if not np.isfinite(value):
-                at = self.position
-                raise RunError(f"loss term {name!r} is {value} in task {at.task}, epoch {at.epoch}; training stopped")
+    # what is not a number
+
+    def _watch_losses(self) -> None:
+        """Look at the losses of the step before it changes a weight; on a GPU, which this waits for, now and then."""
+        self._unseen.append((self.position.step, self._terms))
+        if self.device.type == "cpu" or len(self._unseen) >= LOOK_EVERY:
+            self._look_at_losses()
+
+    def _look_at_losses(self) -> None:
+        """RunError naming the first step since the last look whose loss is not finite, and the term.
+
+        A term that is not finite makes the total so; if only the total is, a plugin has added to it by itself.
+        """
+        unseen, self._unseen = self._unseen, []
+        if not unseen or torch.cat([terms["total"] for _, terms in unseen]).isfinite().all():
+            return
+        for step, terms in unseen:
+            for name, value in terms.items():
+                if not value.isfinite().all():
+                    at = f"task {self.position.task}, epoch {self.position.epoch}, step {step}"
+                    raise RunError(f"loss term {name!r} is {float(value)} in {at}; training stopped")
+
+    def refuse_not_finite(self) -> None:
+        """See that the losses so far and all weights and statistics are finite.
+
+        Raises:
+            RunError: naming where, and the loss term or the weight.
+        """
+        self._look_at_losses()
+        for name, value in self.model.state_dict().items():
+            if not value.isfinite().all():
+                task, epoch, step = _where(self.position)
+                raise RunError(f"{name} is not finite after task {task}, epoch {epoch}, step {step}; training stopped")
 
     # set-up of a task
 
@@ -306,6 +351,10 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     # events
 
+    def _offer_cut(self) -> None:
+        if self.at_cut is not None:
+            self.at_cut(self)
+
     def _notify(self, event: str) -> None:
         for callback in self._step_callbacks[event]:
             callback(self)
@@ -324,7 +373,7 @@ class MultiLabelTemplate(SupervisedTemplate):
             "position": asdict(self.position),
             "model": self.model.state_dict(),
             "frozen": [name for name, parameter in self.model.named_parameters() if not parameter.requires_grad],
-            "plugins": [plugin.state_dict() for plugin in self._stateful()],
+            "plugins": [plugin.state_dict() for plugin in self.stateful()],
             "clock": dict(vars(self.clock)),
             "samples_trained": self.samples_trained,
         }
@@ -346,7 +395,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         """Continue from `state_dict`; the next `learn` goes on with the very next step."""
         self.position = Position(**state["position"])
         self.model.head.grow(len(state["model"]["head.bias"]))
-        owners = list(zip(self._stateful(), state["plugins"], strict=True))
+        owners = list(zip(self.stateful(), state["plugins"], strict=True))
         for owner, saved in owners:
             if hasattr(owner, "rebuild_model"):
                 owner.rebuild_model(self.model, saved)
@@ -371,9 +420,15 @@ class MultiLabelTemplate(SupervisedTemplate):
             module.training = name not in saved["in_eval_mode"]
         self._stop_training = saved["stopping"]
 
-    def _stateful(self) -> list[Any]:
+    def stateful(self) -> list[Any]:
+        """The plugins, metrics and loggers that a state holds, in order.
+
+        Raises:
+            RunError: a plugin has no `state_dict`, so that the run cannot be resumed.
+        """
         owners = [plugin for plugin in self.plugins if not isinstance(plugin, EvaluationPlugin | Clock | PeriodicEval)]
-        owners += [metric for metric in self.evaluator.metrics if hasattr(metric, "state_dict")]
+        observers = [*self.evaluator.metrics, *self.evaluator.loggers]
+        owners += [observer for observer in observers if hasattr(observer, "state_dict")]
         for owner in owners:
             if not hasattr(owner, "state_dict"):
                 raise RunError(f"not resumable: plugin {type(owner).__name__} has no state_dict")

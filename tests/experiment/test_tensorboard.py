@@ -172,7 +172,6 @@ def evaluate(curves: TensorBoardCurves, width: int) -> None:
 
 def test_precision_recall_counts_known_entries_of_probabilities(small: TensorBoardCurves, tmp_path: Path) -> None:
     evaluate(small, 3)
-    small.close()
     events = read(tmp_path)
     assert [tag for tag in events.Tags()["tensors"] if tag.startswith("PR/")] == ["PR/a", "PR/b"]
     curve = make_ndarray(events.Tensors("PR/b")[0].tensor_proto)
@@ -185,12 +184,10 @@ def test_precision_recall_counts_known_entries_of_probabilities(small: TensorBoa
 
 def test_the_session_does_not_end_before_the_last_task(small: TensorBoardCurves, tmp_path: Path) -> None:
     evaluate(small, 2)
-    small.close()
     assert set(hparams(read(tmp_path))) == {"experiment", "session_start_info"}
 
 
 def test_settings_of_every_type_are_written(small: TensorBoardCurves, tmp_path: Path) -> None:
-    small.close()
     values = hparams(read(tmp_path))["session_start_info"].session_start_info.hparams
     assert set(values) == {"rate", "sizes", "on"}
     assert values["sizes"].string_value == "[1, 2]"
@@ -200,7 +197,6 @@ def test_a_pass_inside_a_task_or_over_another_stream_draws_nothing(small: Tensor
     small.history.add(SCORES)
     small.after_eval_exp(NO_MEMORY, [MetricValue(None, "epoch/mAP_seen", 50.0, 1)])
     small.after_eval_exp(NO_MEMORY, [])
-    small.close()
     events = read(tmp_path)
     assert events.Tags()["images"] == []
     assert not any(tag.startswith("PR/") for tag in events.Tags()["tensors"])

@@ -1,0 +1,156 @@
+"""Checkpoints of a run on the disk: whole or not there, and read without executing code.
+
+`checkpoint/` in a run folder holds the last two. Each is a pair of files: `<n>.pt`, the state as `torch.save` writes it
+and `torch.load(weights_only=True)` reads it; and `<n>.json`, its header, written after it. A state without a header is
+not there, so a process that is killed at any moment leaves the checkpoint before, whole.
+
+The header: `format`; `identity`, what must be equal when the run goes on; `position`, where it stands; `files`, lengths
+in bytes that the growing files of the run folder had; `state_sha256`; and `sha256` of all these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+import torch
+
+from clsim.errors import RunError
+from clsim.files import remove_parts, write_json, written_whole
+
+FORMAT = 1
+"""Raised by a change of the header, or of what any part of the state means."""
+
+FOLDER = "checkpoint"
+KEPT = 2
+
+log = logging.getLogger("clsim")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One whole checkpoint.
+
+    Attributes:
+        path: of its state.
+        header: see the module.
+    """
+
+    path: Path
+    header: dict[str, Any]
+
+    def state(self) -> dict[str, Any]:
+        """The state, its tensors on the devices they were on."""
+        loaded: dict[str, Any] = torch.load(self.path, weights_only=True)
+        return loaded
+
+
+def write_checkpoint(run: Path, state: dict[str, Any], facts: dict[str, Any]) -> Path:
+    """Write the next checkpoint of a run folder; then remove all but the last two.
+
+    Args:
+        state: tensors and plain values, as `MultiLabelTemplate.state_dict` gives.
+        facts: `identity`, `position` and `files` of the header; JSON-ready.
+
+    Returns:
+        The path of the state.
+
+    Raises:
+        OSError: it cannot be written; the ones before are whole.
+    """
+    folder = run / FOLDER
+    folder.mkdir(exist_ok=True)
+    numbers = _numbers(folder)
+    path = folder / f"{max(numbers, default=0) + 1:06d}.pt"
+    with written_whole(path) as file:
+        digest = _save(state, file)
+    header = {"format": FORMAT, **facts, "state_sha256": digest}
+    write_json(path.with_suffix(".json"), header | {"sha256": _sha256(header)})
+    keep_newest(run, KEPT)
+    return path
+
+
+def keep_newest(run: Path, count: int) -> None:
+    """Remove all checkpoints of a run folder but the last `count`, and what belongs to none."""
+    folder = run / FOLDER
+    if not folder.is_dir():
+        return
+    remove_parts(folder)
+    kept = {f"{number:06d}" for number in _numbers(folder)[-count:]}
+    for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.pt")):  # a state without header is not there
+        if path.stem not in kept:
+            path.unlink(missing_ok=True)
+
+
+def newest_checkpoint(run: Path) -> Checkpoint | None:
+    """The newest whole checkpoint of a run folder, or None; a damaged one is passed over with a warning in the log.
+
+    Raises:
+        RunError: it is of another format.
+    """
+    for number in reversed(_numbers(run / FOLDER)):
+        path = run / FOLDER / f"{number:06d}.pt"
+        try:
+            return Checkpoint(path, _checked(run, path))
+        except (OSError, ValueError, KeyError) as error:
+            log.warning("checkpoint %s is damaged and passed over: %s", path, error)
+    return None
+
+
+def _checked(run: Path, path: Path) -> dict[str, Any]:
+    """The header of a whole checkpoint; OSError, ValueError or KeyError for a damaged one."""
+    header: dict[str, Any] = json.loads(path.with_suffix(".json").read_bytes())
+    if header["format"] != FORMAT:
+        raise RunError(f"{path}: checkpoint format is {header['format']!r}, this version of clsim reads {FORMAT}")
+    if _sha256({key: value for key, value in header.items() if key != "sha256"}) != header["sha256"]:
+        raise ValueError("the header does not match its checksum")
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != header["state_sha256"]:
+            raise ValueError("the state does not match its checksum")
+    for name, length in header["files"].items():
+        if length and (run / name).stat().st_size < length:
+            raise ValueError(f"{name} is shorter than it was")
+    return header
+
+
+def _numbers(folder: Path) -> list[int]:
+    """Numbers of the checkpoints that have a header, rising."""
+    return sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
+
+
+def _sha256(header: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
+
+
+def _save(state: dict[str, Any], file: BinaryIO) -> str:
+    """Write a state; its SHA-256."""
+    target = _Hashed(file)
+    torch.save(state, cast(IO[bytes], target))
+    if target.error is not None:
+        raise target.error
+    return target.digest.hexdigest()
+
+
+class _Hashed:
+    """A file that hashes what is written. It keeps an error for later: torch's writer cannot pass one on."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        if self.error is None:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """The file is flushed when it is closed."""
