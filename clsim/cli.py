@@ -90,6 +90,9 @@ def compare(
         str, typer.Option("--order-seeds", help="comma-separated seeds of the class order; needs stream.order: seed")
     ] = "",
     workers: Annotated[int | None, typer.Option("--workers", help="runs at a time; default: as cores allow")] = None,
+    share_first_task: Annotated[
+        bool, typer.Option(help="train a first task that several runs have in common once; no number depends on it")
+    ] = True,
     settings: SetOption = [],  # noqa: B006
     out: OutOption = Path("runs"),
     device: DeviceOption = "auto",
@@ -119,6 +122,7 @@ def compare(
             device=device,
             workers=workers,
             overwrite=overwrite,
+            share_first_task=share_first_task,
             progress=ConsoleProgress(),
         )
     except ComparisonInterrupted as stop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,9 @@ from clsim.experiment.lock import locked
 from clsim.experiment.pool import Pool
 from clsim.experiment.progress import Progress
 from clsim.experiment.reuse import standing, threads_there
-from clsim.experiment.run_state import RunState, recorded_pace
+from clsim.experiment.run_state import MetricsTail, RunState, recorded_pace
+from clsim.experiment.sharing import FOLDER as FIRST_TASKS
+from clsim.experiment.sharing import first_task_key, shares
 from clsim.experiment.single import as_scenario, plan_run
 from clsim.scenario import Scenario
 from clsim.training.composition import check_options
@@ -117,6 +120,7 @@ def compare(
     device: str = "auto",
     workers: int | None = None,
     overwrite: bool = False,
+    share_first_task: bool = True,
     progress: Progress | None = None,
 ) -> Comparison:
     """Train every strategy with every seed on the same stream.
@@ -136,6 +140,7 @@ def compare(
         device: auto, cpu or cuda.
         workers: runs at a time; the cores are shared among them, and by default none has less than one.
         overwrite: train all of them anew and replace those that are there, finished or not.
+        share_first_task: runs whose first task is the same, to the last bit, train it once.
         progress: what to tell while runs go on, e.g. `clsim.experiment.progress.ConsoleProgress()`; None is silent.
 
     Raises:
@@ -151,6 +156,7 @@ def compare(
     composed = check_options(list(dict.fromkeys(strategies)), options)
     home = Path(out) / loaded.name
     jobs: dict[Path, tuple[Scenario, RunSpec]] = {}
+    parts: dict[Path, str | None] = {}
     for variant, folder in _streams(loaded, home, list(dict.fromkeys(order_seeds))):
         for seed in dict.fromkeys(seeds):
             for composition in composed.values():
@@ -158,14 +164,21 @@ def compare(
                 if spec.folder(folder) in jobs:
                     raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
                 jobs[spec.folder(folder)] = variant, spec
+                parts[spec.folder(folder)] = composition.first_task_key()
     home.mkdir(parents=True, exist_ok=True)
     with locked(home):
         if overwrite:
             claim(list(jobs), overwrite)
-        threads, workers = _shares(loaded.config.threads, workers, list(jobs))
-        states = _states(jobs, threads)
-        pool = Pool(workers, threads, progress)
-        pool.run(states)
+        threads, workers = _division(loaded.config.threads, workers, list(jobs))
+        identities = {folder: identity_of(variant, spec, threads) for folder, (variant, spec) in jobs.items()}
+        states = _states(jobs, identities, threads)
+        shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)  # of a comparison that was killed
+        first_tasks = {folder: first_task_key(parts[folder], identities[folder]) for folder in jobs if share_first_task}
+        pool = Pool(workers, threads, progress, shares(home, first_tasks, states))
+        try:
+            pool.run(states)
+        finally:
+            shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)
     order = tuple(dict.fromkeys(spec.name for _, spec in jobs.values()))
     stopped = ("interrupted", "waiting")
     comparison = Comparison(
@@ -181,20 +194,22 @@ def compare(
     return comparison
 
 
-def _shares(asked: str | int, workers: int | None, folders: Sequence[Path]) -> tuple[int, int]:
+def _division(asked: str | int, workers: int | None, folders: Sequence[Path]) -> tuple[int, int]:
     """Threads of each run and runs at a time; both before the first one starts, because threads identify a run."""
     there = threads_there(folder for folder in folders if folder.exists()) if asked == "auto" else None
     threads = there or resolve_threads(asked, min(workers or usable_cores(), len(folders)))
     return threads, workers or max(1, usable_cores() // threads)
 
 
-def _states(jobs: Mapping[Path, tuple[Scenario, RunSpec]], threads: int) -> dict[Path, RunState]:
+def _states(
+    jobs: Mapping[Path, tuple[Scenario, RunSpec]], identities: Mapping[Path, Mapping[str, Any]], threads: int
+) -> dict[Path, RunState]:
     """Every run as it stands, its folder made if it is new; none is made unless all can be.
 
     Raises:
         RunError: a folder holds another run, is in use, or cannot be written.
     """
-    found = {folder: standing(folder, identity_of(variant, spec, threads)) for folder, (variant, spec) in jobs.items()}
+    found = {folder: standing(folder, identity) for folder, identity in identities.items()}
     states = {}
     for folder, (variant, spec) in jobs.items():
         tasks = len(variant.plan().tasks)
@@ -206,6 +221,7 @@ def _states(jobs: Mapping[Path, tuple[Scenario, RunSpec]], threads: int) -> dict
         if found[folder] == "new":
             prepare(folder, variant, spec, threads)
         states[folder] = RunState(total, tasks, "waiting")
+        MetricsTail(folder, states[folder]).read()
     return states
 
 

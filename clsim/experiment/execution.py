@@ -28,6 +28,7 @@ from clsim.experiment.checkpoint import keep_newest, newest_checkpoint
 from clsim.experiment.checkpointing import Checkpointer, check_identity, run_identity
 from clsim.experiment.environment import environment
 from clsim.experiment.features import benchmark_and_model
+from clsim.experiment.first_task import SharedFirstTask
 from clsim.experiment.folder import RunSpec, open_run, resolve_device
 from clsim.experiment.interruption import interruptible
 from clsim.experiment.lock import locked
@@ -48,7 +49,7 @@ log = logging.getLogger("clsim")
 Listener = Callable[[dict[str, Any]], None]
 
 
-def execute(folder: Path, listener: Listener | None = None) -> dict[str, Any]:
+def execute(folder: Path, listener: Listener | None = None, first_task: Path | None = None) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
     It goes on from the newest whole checkpoint in the folder; without one it begins anew. A run that has a result is
@@ -57,6 +58,7 @@ def execute(folder: Path, listener: Listener | None = None) -> dict[str, Any]:
     Args:
         folder: made by `clsim.experiment.folder.prepare`.
         listener: called with each line of `metrics.jsonl`, also with those written before an interruption.
+        first_task: folder where the trained first task is shared with runs that train it alike; None: with none.
 
     Returns:
         The content of `result.json`.
@@ -72,7 +74,7 @@ def execute(folder: Path, listener: Listener | None = None) -> dict[str, Any]:
         remove_parts(folder)
         with run_log(folder / "run.log"):
             try:
-                return _run(folder, scenario, spec, listener)
+                return _run(folder, scenario, spec, listener, first_task)
             except BaseException as error:
                 with suppress(OSError):  # the disk may be what is wrong
                     log.exception("stopped")
@@ -80,7 +82,9 @@ def execute(folder: Path, listener: Listener | None = None) -> dict[str, Any]:
                 raise
 
 
-def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | None) -> dict[str, Any]:
+def _run(
+    folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | None, first_task: Path | None
+) -> dict[str, Any]:
     threads = scenario.config.threads
     assert isinstance(threads, int)
     torch.set_num_threads(threads)
@@ -112,6 +116,7 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
     evaluation = scenario.config.evaluation
     history = History(plan, evaluation.empty_classes, evaluation.thresholds)
     settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
+    timing = TimingFile(folder / "timing.jsonl")
     template = build_template(
         scenario,
         composition,
@@ -123,10 +128,12 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
             MetricsFile(folder / "metrics.jsonl", listener),
             MemoryFile(folder / "memory.csv", plan.class_names),
             TensorBoardCurves(folder, history, settings),
-            TimingFile(folder / "timing.jsonl"),
+            timing,
         ],
         row_truth=scenario.truth()[plan.row_samples],
     )
+    if first_task is not None:
+        template.first_task = SharedFirstTask(first_task, folder / "metrics.jsonl", timing)
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state())
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
@@ -231,7 +238,7 @@ if __name__ == "__main__":
     from clsim.errors import ClsimError
 
     try:
-        execute(Path(sys.argv[1]))
+        execute(Path(sys.argv[1]), first_task=Path(sys.argv[2]) if len(sys.argv) > 2 else None)
     except ClsimError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

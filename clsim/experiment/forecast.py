@@ -46,7 +46,7 @@ def _left(state: RunState, pace: float | None) -> float | None:
     if pace is None:
         return None
     since = time.monotonic() - state.marked if state.status == "running" and state.marked is not None else 0.0
-    return max(0.0, pace * (state.total - state.done) - since)
+    return max(0.0, pace * (state.total - max(state.done, state.before)) - since)
 
 
 def _last_end(running: list[float | None], waiting: list[float | None]) -> float | None:

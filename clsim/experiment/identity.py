@@ -31,8 +31,8 @@ Of a file of weights the content is compared. `source`, `expected` and `checkpoi
 """
 
 AROUND_RUNS = (
-    *("__main__.py", "cli.py", "experiment/identity.py", "experiment/reuse.py", "experiment/single.py"),
-    *("experiment/comparison.py", "experiment/pool.py", "experiment/forecast.py"),
+    *("__main__.py", "cli.py", "experiment/reuse.py", "experiment/single.py"),
+    *("experiment/comparison.py", "experiment/pool.py", "experiment/sharing.py", "experiment/forecast.py"),
     *("experiment/progress.py", "experiment/run_state.py", "experiment/results.py", "experiment/report*.py"),
 )
 """Files that start runs or show them: no run imports them, so that they may change between two runs of a comparison."""

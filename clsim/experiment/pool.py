@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from clsim.experiment.progress import Progress
 from clsim.experiment.run_state import MetricsTail, RunState
+from clsim.experiment.sharing import is_there, launch_order
 from clsim.files import write_atomically
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 COMMAND = (sys.executable, "-m", "clsim.experiment.execution")
-"""What carries out a prepared folder, which it is given."""
+"""What carries out a prepared folder, which it is given, and where it shares the first task, if it does."""
 
 INTERRUPTED = 130
 """Exit code of a run that was asked to stop and has written a checkpoint."""
@@ -30,13 +32,27 @@ class Pool:
     The first Ctrl-C, SIGTERM or SIGHUP lets nothing new start and asks the runs to write a checkpoint and end; the
     second kills them. They are sessions of their own, so that a terminal's Ctrl-C reaches this process alone.
 
+    Args:
+        workers: runs at a time.
+        threads: of each.
+        progress: what to tell.
+        share: run folder -> folder of the first task it shares. Runs that share one wait until the first of them has
+            trained it; should that fail, the next one does.
+
     Attributes:
         stops: how many times it was asked to stop.
     """
 
-    def __init__(self, workers: int, threads: int, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        threads: int,
+        progress: Progress | None = None,
+        share: Mapping[Path, Path] = MappingProxyType({}),
+    ) -> None:
         self.workers = workers
         self.progress = progress
+        self.share = share
         self.environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
         self.running: dict[Path, _Process] = {}
         self.stops = 0
@@ -45,14 +61,18 @@ class Pool:
     def run(self, states: Mapping[Path, RunState]) -> None:
         """Carry out the runs that wait; their states tell what became of them. Those that are ended are only shown."""
         waiting = [folder for folder, state in states.items() if state.status == "waiting"]
+        waiting = launch_order(waiting, self.share, states)
         try:
             for folder, state in states.items():
                 self._show(folder, state)
             with _signals(self._stop):
                 while self.running or (waiting and not self.stops):
-                    while waiting and not self.stops and len(self.running) < self.workers:
-                        folder = waiting.pop(0)
-                        self.running[folder] = _Process(folder, states[folder], self.environment)
+                    while not self.stops and len(self.running) < self.workers:
+                        ready = [folder for folder in waiting if not self._must_wait(folder)]
+                        if not ready:
+                            break
+                        waiting.remove(ready[0])
+                        self._start(ready[0], states[ready[0]])
                     time.sleep(0.2)
                     self._look()
         finally:
@@ -62,6 +82,24 @@ class Pool:
                 process.popen.wait()
             if self.progress is not None:
                 self.progress.close()
+
+    def _must_wait(self, folder: Path) -> bool:
+        """Whether a run that is at work trains the first task that this one shares."""
+        share = self.share.get(folder)
+        return (
+            share is not None
+            and not is_there(share)
+            and any(
+                self.share.get(other) == share and process.state.task == 1 for other, process in self.running.items()
+            )
+        )
+
+    def _start(self, folder: Path, state: RunState) -> None:
+        share = self.share.get(folder)
+        arguments = [str(folder)] if share is None else [str(folder), str(share)]
+        shared = state.epochs if share is not None and is_there(share) else 0
+        self.running[folder] = _Process(folder, state, arguments, self.environment, shared)
+        self._show(folder, state)
 
     def _look(self) -> None:
         stops = self.stops  # one value for all of them: a signal may come at any moment
@@ -86,16 +124,18 @@ class Pool:
 class _Process:
     """One run at work."""
 
-    def __init__(self, folder: Path, state: RunState, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, state: RunState, arguments: list[str], environment: Mapping[str, str], shared: int
+    ) -> None:
         self.folder, self.state = folder, state
         self.tail = MetricsTail(folder, state)
         self.tail.read()
-        state.start()
+        state.start(shared)
         self.asked = 0
         (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
         with (folder / "output.txt").open("ab") as output:
             self.popen = subprocess.Popen(
-                [*COMMAND, str(folder)],
+                [*COMMAND, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -21,7 +21,7 @@ class RunState:
         status: reused: finished by an earlier comparison.
         reason: why it failed or was interrupted.
         done: epochs done.
-        before: of them, those that an earlier process has done.
+        before: epochs that cost this process nothing: done by an earlier one, or by a run that shares the first task.
         seen_map: mAP over seen classes after the last finished task, percent.
         began, marked, ended: when it was started, did its last epoch, and ended; seconds of `time.monotonic`.
         recorded_pace: seconds an epoch, of a run that another comparison has timed.
@@ -43,10 +43,10 @@ class RunState:
         if self.status == "running":
             self.start()
 
-    def start(self) -> None:
-        """A process begins to run it, or to go on with it."""
+    def start(self, shared: int = 0) -> None:
+        """A process begins to run it, or to go on with it; the first `shared` epochs are those of another run."""
         self.status = "running"
-        self.before = self.done
+        self.before = max(self.done, shared)
         self.began = self.marked = time.monotonic()
 
     def take(self, line: dict[str, Any]) -> None:
@@ -62,9 +62,14 @@ class RunState:
         self.status, self.reason, self.ended = status, reason, time.monotonic()
 
     @property
+    def epochs(self) -> int:
+        """Epochs of a task."""
+        return self.total // self.tasks
+
+    @property
     def task(self) -> int:
         """The task being trained, counted from 1."""
-        return min(self.tasks, self.done * self.tasks // self.total + 1)
+        return min(self.tasks, self.done // self.epochs + 1)
 
     @property
     def elapsed(self) -> float | None:

@@ -245,3 +245,48 @@ def test_epochs_are_counted_as_they_come(jobs) -> None:
     Pool(1, 1, Counting()).run(states)
     assert sorted(set(counts)) == [0, 1, 2]
     assert states[folder].before == 1
+
+
+LEAVE = 'left = Path(sys.argv[2], "checkpoint"); left.mkdir(parents=True); (left / "1.json").touch(); '
+SEE = '(folder / "saw").write_text(str(Path(sys.argv[2], "checkpoint").exists())); '
+
+
+def test_runs_that_share_a_first_task_wait_for_it_and_others_do_not(jobs, tmp_path: Path) -> None:
+    states = jobs(
+        first=SEE + "time.sleep(1); " + LEAVE + "finish()",
+        second=SEE + "finish()",
+        third=SEE + "finish()",
+        own='(folder / "saw").write_text(str(len(sys.argv))); finish()',
+    )
+    share = {folder: tmp_path / "share" for folder in states if folder.name != "own"}
+    Pool(4, 1, share=share).run(states)
+    assert {folder.name: (folder / "saw").read_text() for folder in states} == {
+        "first": "False",
+        "second": "True",
+        "third": "True",
+        "own": "2",
+    }
+    assert [state.before for state in states.values()] == [0, 2, 2, 0]
+
+
+def test_a_run_that_fails_before_it_leaves_the_first_task_is_followed_by_the_next(jobs, tmp_path: Path) -> None:
+    states = jobs(
+        first="time.sleep(0.5); sys.exit(1)",
+        second=SEE + "time.sleep(0.5); " + LEAVE + "finish()",
+        third=SEE + "finish()",
+    )
+    Pool(3, 1, share=dict.fromkeys(states, tmp_path / "share")).run(states)
+    assert [state.status for state in states.values()] == ["failed", "finished", "finished"]
+    _, second, third = states
+    assert ((second / "saw").read_text(), (third / "saw").read_text()) == ("False", "True")
+
+
+def test_runs_do_not_wait_for_one_that_is_past_the_first_task_and_has_not_left_it(jobs, tmp_path: Path) -> None:
+    states = jobs(
+        first='epoch(2); second = folder.parent / "second" / "up"; '
+        "[time.sleep(0.05) for _ in range(600) if not second.exists()]; finish()",
+        second='(folder / "up").touch(); finish()',
+    )
+    Pool(2, 1, share=dict.fromkeys(states, tmp_path / "share")).run(states)
+    assert {state.status for state in states.values()} == {"finished"}
+    assert (next(iter(states)) / "result.json").stat().st_mtime >= (tmp_path / "second" / "up").stat().st_mtime
