@@ -1,12 +1,13 @@
 # make demo: install, compare six strategies on the embedded data set, say where report and curves are
 # make test: install, lint, type check, all tests
 # make bench: time steps, metrics and long streams against other ways; writes benchmarks/results.md
+# make soak: kill runs 60 times and compare what they come to with undisturbed ones; writes benchmarks/soak.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench soak clean
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
@@ -16,6 +17,9 @@ test: lint
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
+
+soak: $(INSTALLED)
+	$(BIN)/python -m benchmarks.soak
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

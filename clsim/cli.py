@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clsim.errors import ClsimError, did_you_mean
+from clsim.errors import ClsimError, did_you_mean, storage_errors
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
@@ -72,10 +72,11 @@ def resume(
     ],
 ) -> None:
     """Go on with an interrupted run from its last checkpoint."""
+    from clsim.experiment.folder import is_finished
     from clsim.experiment.progress import ConsoleProgress
     from clsim.experiment.single import resume as resume_one
 
-    if (folder / "result.json").is_file():
+    if is_finished(folder):
         typer.echo(f"{folder}: is finished, nothing to resume")
         return
     _print_result(resume_one(folder, progress=ConsoleProgress()))
@@ -385,9 +386,10 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
 
 
 def main() -> None:
-    """Entry point: input errors are one clear text and exit code 2."""
+    """Entry point: input errors, and those of the disk, are one clear text and exit code 2."""
     try:
-        app()
+        with storage_errors(Path.cwd()):
+            app()
     except ClsimError as error:
         typer.echo(str(error), err=True)
         sys.exit(2)

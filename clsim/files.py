@@ -27,7 +27,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         OSError: with `path` as its file name.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
-    with _errors_name(path):
+    with naming_errors(path):
         try:
             with part.open("wb") as file:
                 yield file
@@ -65,7 +65,7 @@ class GrowingFile:
 
     def append(self, content: str | bytes) -> None:
         """Add text or bytes at the end."""
-        with _errors_name(self.path), self.path.open("ab") as file:
+        with naming_errors(self.path), self.path.open("ab") as file:
             file.write(content.encode() if isinstance(content, str) else content)
 
     def read(self) -> bytes:
@@ -76,19 +76,19 @@ class GrowingFile:
         """Have all of it on the disk; its length in bytes."""
         if not self.path.exists():
             return 0
-        with _errors_name(self.path), self.path.open("rb+") as file:
+        with naming_errors(self.path), self.path.open("rb+") as file:
             os.fsync(file.fileno())
             return file.seek(0, os.SEEK_END)
 
     def cut(self, length: int) -> None:
         """Forget what lies behind the first `length` bytes."""
         if self.path.exists():
-            with _errors_name(self.path):
+            with naming_errors(self.path):
                 os.truncate(self.path, length)
 
 
 @contextmanager
-def _errors_name(path: Path) -> Iterator[None]:
+def naming_errors(path: Path) -> Iterator[None]:
     """Of an error of the operating system one wants to know the file, which a failed write does not say."""
     try:
         yield

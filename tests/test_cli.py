@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clsim import cli
+from clsim.experiment.folder import RunSpec, prepare
 from clsim.scenario import StreamPlan, load_scenario, shipped_scenarios
 
 MAKE = ["make-dataset", "--out", "out", "--format"]
@@ -83,6 +84,24 @@ def test_run_and_report(clsim_command, tiny_overrides: dict, tmp_path: Path) -> 
     code, _, err = clsim_command(*arguments)
     assert code == 2
     assert err == f"{folder}: there already; use --overwrite to replace, or another --out\n"
+
+
+def test_an_interrupted_run_is_resumed(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:
+    folder = tmp_path / "digits-b0c2" / "finetune" / "seed0"
+    prepare(folder, load_scenario("digits-b0c2", tiny_overrides), RunSpec("finetune", "finetune", 0), 1)
+    code, _, err = clsim_command("run", "digits-b0c2", "--strategy", "finetune", "--out", tmp_path)
+    assert code == 2
+    assert f"{folder}: there already; to go on with what was interrupted: clsim resume {folder}; use" in err
+    code, out, err = clsim_command("resume", folder)
+    assert code == 0
+    assert f"{folder}: last mAP " in out
+    assert "finetune/seed0: 6/6 epochs, mAP " in err
+    assert clsim_command("resume", folder)[:2] == (0, f"{folder}: is finished, nothing to resume\n")
+
+
+def test_a_disk_that_cannot_be_written_is_one_clear_line(clsim_command, tmp_path: Path) -> None:
+    code, _, err = clsim_command("plan", "digits-b0c2", "--out", tmp_path / "nowhere" / "plan.json.gz")
+    assert (code, err) == (2, f"{tmp_path}/nowhere/plan.json.gz: No such file or directory\n")
 
 
 def test_compare_prints_table_report_and_curves(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:

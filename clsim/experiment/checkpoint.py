@@ -20,7 +20,7 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 
 from clsim.errors import RunError
-from clsim.files import remove_parts, write_json, written_whole
+from clsim.files import write_json, written_whole
 
 FORMAT = 1
 """Raised by a change of the header, or of what any part of the state means."""
@@ -75,13 +75,10 @@ def write_checkpoint(run: Path, state: dict[str, Any], facts: dict[str, Any]) ->
 
 
 def keep_newest(run: Path, count: int) -> None:
-    """Remove all checkpoints of a run folder but the last `count`, and what belongs to none."""
+    """Remove all checkpoints of a run folder but the last `count`, and states without a header."""
     folder = run / FOLDER
-    if not folder.is_dir():
-        return
-    remove_parts(folder)
     kept = {f"{number:06d}" for number in _numbers(folder)[-count:]}
-    for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.pt")):  # a state without header is not there
+    for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.pt")):  # a header goes before its state
         if path.stem not in kept:
             path.unlink(missing_ok=True)
 

@@ -24,12 +24,13 @@ from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile, finite
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
 from clsim.evaluation.tensorboard import TensorBoardCurves
+from clsim.experiment.checkpoint import FOLDER as CHECKPOINTS
 from clsim.experiment.checkpoint import keep_newest, newest_checkpoint
 from clsim.experiment.checkpointing import Checkpointer, check_identity, run_identity
-from clsim.experiment.environment import environment
+from clsim.experiment.environment import environment, record_environment
 from clsim.experiment.features import benchmark_and_model
 from clsim.experiment.first_task import SharedFirstTask
-from clsim.experiment.folder import RunSpec, open_run, resolve_device
+from clsim.experiment.folder import RunSpec, is_finished, open_run, resolve_device
 from clsim.experiment.interruption import interruptible
 from clsim.experiment.lock import locked
 from clsim.experiment.run_log import run_log
@@ -69,16 +70,18 @@ def execute(folder: Path, listener: Listener | None = None, first_task: Path | N
     """
     scenario, spec = open_run(folder)
     with storage_errors(folder), locked(folder):
-        if (folder / "result.json").exists():
+        if is_finished(folder):
             return dict(json.loads((folder / "result.json").read_bytes()))
-        remove_parts(folder)
+        for place in (folder, folder / CHECKPOINTS):
+            remove_parts(place)
+        (folder / "error.txt").unlink(missing_ok=True)
         with run_log(folder / "run.log"):
             try:
                 return _run(folder, scenario, spec, listener, first_task)
             except BaseException as error:
                 with suppress(OSError):  # the disk may be what is wrong
                     log.exception("stopped")
-                    write_atomically(folder / "error.txt", f"{type(error).__name__}: {error}\n")
+                    write_atomically(folder / "error.txt", _reason(error) + "\n")
                 raise
 
 
@@ -89,9 +92,6 @@ def _run(
     assert isinstance(threads, int)
     torch.set_num_threads(threads)
     device = resolve_device(spec.device)
-    begun = (folder / "environment.json").exists()
-    facts = environment(device, threads)
-    write_json(folder / "environment.json", facts)
     composition = Composition(spec.strategy, spec.options)
     plan = training_plan(scenario, composition)
     write_atomically(folder / "plan.json.gz", plan.to_bytes())
@@ -109,6 +109,7 @@ def _run(
     checkpoint = newest_checkpoint(folder)
     if checkpoint is not None:
         check_identity(checkpoint, identity)
+    begun = record_environment(folder / "environment.json", environment(device, threads))
     growing = [GrowingFile(folder / name) for name in ("metrics.jsonl", EVENT_FILE, "timing.jsonl")]
     for grown in growing:
         grown.cut(checkpoint.header["files"][grown.path.name] if checkpoint is not None else 0)
@@ -167,10 +168,16 @@ def _run(
         }
     )
     write_json(folder / "result.json", result)
-    (folder / "error.txt").unlink(missing_ok=True)
     keep_newest(folder, 1)
     log.info("finished: last mAP %s", result["last_mAP"])
     return dict(result)
+
+
+def _reason(error: BaseException) -> str:
+    """What `error.txt` says."""
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "interrupted"
+    return f"{type(error).__name__}: {error}"
 
 
 def training_plan(scenario: Scenario, composition: Composition) -> StreamPlan:

@@ -20,7 +20,7 @@ from clsim.errors import RunError
 from clsim.experiment.identity import FILE as IDENTITY
 from clsim.experiment.identity import identity
 from clsim.experiment.lock import locked
-from clsim.files import write_json
+from clsim.files import write_atomically, write_json
 from clsim.scenario import Scenario
 from clsim.scenario.document import read_document
 from clsim.scenario.validate import validate
@@ -74,7 +74,7 @@ def prepare(folder: Path, scenario: Scenario, spec: RunSpec, threads: int) -> No
         part.mkdir(parents=True)
         write_json(part / "run.json", asdict(spec))
         write_json(part / IDENTITY, asked)
-        (part / "config.yaml").write_text(text.getvalue(), encoding="utf-8")
+        write_atomically(part / "config.yaml", text.getvalue())
         part.rename(folder)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -94,6 +94,11 @@ def open_run(folder: Path) -> tuple[Scenario, RunSpec]:
     return Scenario(validate(read_document(folder / "config.yaml"))), spec
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a run has its result."""
+    return (folder / "result.json").is_file()
+
+
 def claim(folders: list[Path], overwrite: bool) -> None:
     """See that run folders are free; with `overwrite`, remove runs that are there.
 
@@ -105,7 +110,9 @@ def claim(folders: list[Path], overwrite: bool) -> None:
     taken = [folder for folder in folders if folder.exists()]
     if taken and not overwrite:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        raise RunError(f"{taken[0]}{more}: there already; use --overwrite to replace, or another --out")
+        begun = [folder for folder in taken if (folder / "run.json").is_file() and not is_finished(folder)]
+        hint = f"to go on with what was interrupted: clsim resume {begun[0]}; " if begun else ""
+        raise RunError(f"{taken[0]}{more}: there already; {hint}use --overwrite to replace, or another --out")
     for folder in taken:
         refuse_other_folders(folder)
     with ExitStack() as locks:

@@ -32,7 +32,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         file = _take(folder, path)
     except OSError as error:
-        raise RunError(f"{path}: cannot be locked: {error.strerror}") from None
+        raise RunError(f"{path}: {error.strerror}") from None
     with file:
         try:
             yield
@@ -45,15 +45,14 @@ def _take(folder: Path, path: Path) -> IO[str]:
         file = path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not _is_at(path, file):  # its last holder has removed it meanwhile
-                file.close()
-                continue
             if (other := _other_machine(_told(path))) is not None:
                 raise RunError(f"{folder}: in use by {other}, or left by it; if it runs no more, remove {path}")
             file.truncate(0)
             json.dump({"pid": os.getpid(), "host": socket.gethostname(), "boot": _boot()}, file)
             file.flush()
-            return file
+            if _is_at(path, file):
+                return file
+            file.close()  # its last holder has removed it meanwhile
         except BlockingIOError:
             file.close()
             told = _told(path)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+from clsim.experiment.folder import is_finished
 from clsim.experiment.progress import Progress
 from clsim.experiment.run_state import MetricsTail, RunState
 from clsim.experiment.sharing import is_there, launch_order
@@ -159,7 +160,7 @@ class _Process:
         if code is None:
             return False
         self.tail.read()
-        if (self.folder / "result.json").is_file():
+        if is_finished(self.folder):
             self.state.end("finished")
         elif interrupted or code == INTERRUPTED:
             self.state.end("interrupted")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clsim.errors import RunError
-from clsim.experiment.folder import refuse_other_folders
+from clsim.experiment.folder import is_finished, refuse_other_folders
 from clsim.experiment.identity import differences, read_identity
 from clsim.experiment.lock import locked
 
@@ -33,7 +33,7 @@ def standing(folder: Path, asked: Mapping[str, Any]) -> Standing:
         more = [f"and {len(changed) - MOST_SHOWN} more"] if len(changed) > MOST_SHOWN else []
         texts = "; ".join([*changed[:MOST_SHOWN], *more])
         raise RunError(f"{folder}: another run is there ({texts}); use --overwrite to replace it, or another --out")
-    if (folder / "result.json").is_file():
+    if is_finished(folder):
         return "finished"
     with locked(folder):
         return "unfinished"

@@ -50,8 +50,9 @@ class Position:
     started: bool = False
 
 
-LOOK_EVERY = 50
-"""Steps on a GPU between two looks at whether the losses are finite."""
+LOOK_EVERY = {"cpu": 1}
+OTHER_DEVICES = 50
+"""Steps between two looks at whether the losses are finite; a look waits for the device, which costs on a GPU."""
 
 
 class MultiLabelTemplate(SupervisedTemplate):
@@ -314,9 +315,9 @@ class MultiLabelTemplate(SupervisedTemplate):
     # what is not a number
 
     def _watch_losses(self) -> None:
-        """Look at the losses of the step before it changes a weight; on a GPU, which this waits for, now and then."""
+        """Look at the losses before the step changes a weight; on a GPU only now and then."""
         self._unseen.append((self.position.step, self._terms))
-        if self.device.type == "cpu" or len(self._unseen) >= LOOK_EVERY:
+        if len(self._unseen) >= LOOK_EVERY.get(self.device.type, OTHER_DEVICES):
             self._look_at_losses()
 
     def _look_at_losses(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,3 +143,22 @@ def labelled(make_run: Callable[..., Path], tmp_path: Path) -> Path:
     make_run(tmp_path, "er+identity", memory=memory(blocks=knowing), control=KNOWS, **seen)
     make_run(tmp_path, "finetune", memory=None, **seen)
     return tmp_path
+
+
+@pytest.fixture
+def full_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AbstractContextManager[None]]:
+    """Inside `full_for(name)` what is written to a file of this name meets a disk that is really full: /dev/full."""
+    really = Path.open
+
+    @contextmanager
+    def full(name: str) -> Iterator[None]:
+        def opened(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            meant = name in (path.name, path.name.removeprefix(".").rpartition(".part")[0].rpartition(".")[0])
+            writes = any(letter in mode for letter in "wax+")
+            return really(Path("/dev/full") if meant and writes else path, mode.replace("x", "w"), *args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", opened)
+            yield
+
+    return full
