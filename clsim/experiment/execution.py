@@ -30,7 +30,8 @@ from clsim.experiment.checkpointing import Checkpointer, check_identity, run_ide
 from clsim.experiment.environment import environment, record_environment
 from clsim.experiment.features import benchmark_and_model
 from clsim.experiment.first_task import SharedFirstTask
-from clsim.experiment.folder import RunSpec, is_finished, open_run, resolve_device
+from clsim.experiment.folder import RunSpec, identity_of, is_finished, open_run, resolve_device
+from clsim.experiment.identity import record_identity
 from clsim.experiment.interruption import interruptible
 from clsim.experiment.lock import locked
 from clsim.experiment.run_log import run_log
@@ -109,6 +110,7 @@ def _run(
     checkpoint = newest_checkpoint(folder)
     if checkpoint is not None:
         check_identity(checkpoint, identity)
+    record_identity(folder, identity_of(scenario, spec, threads), goes_on=checkpoint is not None)
     begun = record_environment(folder / "environment.json", environment(device, threads))
     growing = [GrowingFile(folder / name) for name in ("metrics.jsonl", EVENT_FILE, "timing.jsonl")]
     for grown in growing:

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from typing import Any
 import clsim
 from clsim.errors import RunError
 from clsim.experiment.settings import flat
+from clsim.files import write_json
 from clsim.scenario import Scenario
 from clsim.training.composition import Composition
 from clsim.training.strategy import Strategy
@@ -85,6 +87,22 @@ def read_identity(folder: Path) -> dict[str, Any]:
     return content
 
 
+def record_identity(folder: Path, now: Mapping[str, Any], goes_on: bool) -> None:
+    """Write what makes the run that begins; of one that goes on by other means keep both, so that it equals neither."""
+    try:
+        there = read_identity(folder) if goes_on else {}
+    except RunError:
+        return  # of an older version, which is reused by nobody
+    both = {key: _after(there[key], value) if key in there else value for key, value in now.items()}
+    if both != there:
+        write_json(folder / FILE, both)
+
+
+def _after(there: Any, now: Any) -> Any:
+    known = there == now or str(there).endswith(f", then {now}")
+    return there if known else f"{there}, then {now}"
+
+
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """A text for each key that differs: "training.epochs: was 2, now 6"."""
     return [
@@ -97,8 +115,7 @@ def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
 def _shown(values: Mapping[str, Any], key: str) -> str:
     if key not in values:
         return "not there"
-    hashed = key in ("plan_sha256", "data_fingerprint", WEIGHTS) or key.startswith("code.")
-    return str(values[key])[:12] if hashed else json.dumps(values[key])
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", json.dumps(values[key]))
 
 
 @lru_cache(maxsize=1)

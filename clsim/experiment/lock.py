@@ -47,7 +47,8 @@ def _take(folder: Path, path: Path) -> IO[str]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if (other := _other_machine(_told(path))) is not None:
                 raise RunError(f"{folder}: in use by {other}, or left by it; if it runs no more, remove {path}")
-            file.truncate(0)
+            if os.fstat(file.fileno()).st_size:  # of a holder that was killed
+                file.truncate(0)
             json.dump({"pid": os.getpid(), "host": socket.gethostname(), "boot": _boot()}, file)
             file.flush()
             if _is_at(path, file):

@@ -124,7 +124,7 @@ def test_automatic_threads_are_those_of_the_runs_that_are_there(again, tiny_over
         ({"training.epochs": 3}, "training.epochs: was 2, now 3"),
         ({"threads": 2}, "threads: was 1, now 2"),
         ({"strategy.joint.tasks": "last"}, 'strategy.joint.tasks: was "all", now "last"'),
-        ({"dataset.train": 61}, "dataset.train: was 60, now 61; plan_sha256: was [0-9a-f]{12}, now [0-9a-f]{12}"),
+        ({"dataset.train": 61}, "dataset.train: was 60, now 61; plan_sha256: was .[0-9a-f]{12}., now .[0-9a-f]{12}."),
     ],
 )
 def test_another_run_is_never_mixed_in_and_the_error_says_what_differs(again, overrides: dict, message: str) -> None:
@@ -134,7 +134,7 @@ def test_another_run_is_never_mixed_in_and_the_error_says_what_differs(again, ov
 
 def test_other_code_makes_another_run(again, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity_module, "code_version", lambda: "0" * 64)
-    with pytest.raises(RunError, match=r"code.clsim: was [0-9a-f]{12}, now 000000000000"):
+    with pytest.raises(RunError, match=r'code.clsim: was "[0-9a-f]{12}", now "000000000000"'):
         again()
 
 
@@ -143,6 +143,21 @@ def test_other_versions_make_another_run(again, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(identity_module, "version", lambda name: "1.0" if name == "torch" else really(name))
     with pytest.raises(RunError, match=r'torch: was "[^"]+", now "1.0"'):
         again()
+
+
+def test_a_run_that_was_continued_by_other_code_equals_neither(tmp_path: Path) -> None:
+    old, new = {"code.clsim": "a" * 64, "seed": 0}, {"code.clsim": "b" * 64, "seed": 0}
+    identity_module.record_identity(tmp_path, old, goes_on=False)
+    identity_module.record_identity(tmp_path, old, goes_on=True)
+    assert identity_module.read_identity(tmp_path) == old
+    for _ in range(2):
+        identity_module.record_identity(tmp_path, new, goes_on=True)
+    there = identity_module.read_identity(tmp_path)
+    for asked in (old, new):
+        (text,) = identity_module.differences(there, asked)
+        assert text.startswith('code.clsim: was "aaaaaaaaaaaa, then bbbbbbbbbbbb", now "')
+    identity_module.record_identity(tmp_path, new, goes_on=False)
+    assert identity_module.read_identity(tmp_path) == new
 
 
 def test_descriptions_and_how_often_a_run_is_saved_are_not_compared(again) -> None:
