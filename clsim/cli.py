@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,36 +94,60 @@ def compare(
     order_seeds: Annotated[
         str, typer.Option("--order-seeds", help="comma-separated seeds of the class order; needs stream.order: seed")
     ] = "",
-    workers: Annotated[int | None, typer.Option("--workers", help="runs at a time; default: one a core")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="runs at a time; default: as cores allow")] = None,
+    share_first_task: Annotated[
+        bool, typer.Option(help="train a first task that several runs have in common once; no number depends on it")
+    ] = True,
     settings: SetOption = [],  # noqa: B006
     out: OutOption = Path("runs"),
     device: DeviceOption = "auto",
-    overwrite: OverwriteOption = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="train all runs anew and replace those that are there, finished or not")
+    ] = False,
     baseline: BaselineOption = None,
 ) -> None:
-    """Train several strategies on exactly the same stream and report on them."""
+    """Train several strategies on exactly the same stream and report on them.
+
+    The same command again continues: finished runs are reused, interrupted and failed ones go on from their last
+    checkpoint. A folder that holds a run with other settings or of other code is refused. Ctrl-C once writes
+    checkpoints and ends, twice kills.
+    """
+    from clsim.experiment.comparison import ComparisonInterrupted
     from clsim.experiment.comparison import compare as compare_all
     from clsim.experiment.progress import ConsoleProgress
 
-    comparison = compare_all(
-        scenario,
-        [name.strip() for name in strategies.split(",")],
-        seeds=_seeds("--seeds", seeds),
-        order_seeds=_seeds("--order-seeds", order_seeds) if order_seeds else (),
-        overrides=_overrides(settings),
-        out=out,
-        device=device,
-        workers=workers,
-        overwrite=overwrite,
-        progress=ConsoleProgress(),
-        baseline=baseline,
-    )
+    interrupted = False
+    try:
+        comparison = compare_all(
+            scenario,
+            [name.strip() for name in strategies.split(",")],
+            seeds=_seeds("--seeds", seeds),
+            order_seeds=_seeds("--order-seeds", order_seeds) if order_seeds else (),
+            overrides=_overrides(settings),
+            out=out,
+            device=device,
+            workers=workers,
+            overwrite=overwrite,
+            share_first_task=share_first_task,
+            progress=ConsoleProgress(),
+            baseline=baseline,
+        )
+    except ComparisonInterrupted as stop:
+        comparison, interrupted = stop.comparison, True
     for folder, reason in comparison.failed.items():
         typer.echo(f"failed: {folder}: {reason}", err=True)
-    typer.echo(comparison.table())
-    typer.echo(f"report: {comparison.report()}")
-    typer.echo(f"curves: clsim tensorboard {comparison.folder}")
-    if comparison.failed:
+    if comparison.interrupted:
+        typer.echo(f"interrupted: {len(comparison.interrupted)} runs are not finished", err=True)
+    if comparison.failed or comparison.interrupted:
+        again = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
+        typer.echo(f"to go on: {shlex.join(['clsim', *again])}", err=True)
+    if comparison.any_finished:
+        typer.echo(comparison.table())
+        typer.echo(f"report: {comparison.report()}")
+        typer.echo(f"curves: clsim tensorboard {comparison.folder}")
+    if interrupted:
+        raise typer.Exit(130)
+    if comparison.failed or comparison.interrupted:
         raise typer.Exit(1)
 
 

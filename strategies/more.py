@@ -82,6 +82,3 @@ class MORE(Strategy):
                 seed=context.seed,
             )
         ]
-
-    def first_task_key(self) -> str | None:
-        return f"more {self.options.model_dump_json()}"

@@ -107,6 +107,16 @@ class TimingFile(BaseLogger):
         self.trained = 0.0
         self.began = time.perf_counter()
         self.samples = 0
+        self.shared = 0.0
+
+    def share(self, seconds: float) -> None:
+        """Count the time another run has spent on this task.
+
+        DECIDED: a method costs what it costs alone, whoever has trained its first task; `shared_seconds` tells how much
+        of `train_seconds` that is.
+        """
+        self.shared = seconds
+        self.began -= seconds
 
     def before_training_exp(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
         self.began = time.perf_counter()
@@ -129,6 +139,8 @@ class TimingFile(BaseLogger):
             "samples_per_second": round((strategy.samples_trained - self.samples) / max(self.trained, 1e-9), 1),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
+        if self.shared:
+            line["shared_seconds"], self.shared = round(self.shared, 4), 0.0
         self.file.append(json.dumps(line) + "\n")
 
     def state_dict(self) -> dict[str, Any]:

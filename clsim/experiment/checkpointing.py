@@ -112,7 +112,7 @@ def run_identity(scenario: Scenario, spec: RunSpec, plan: StreamPlan, device: st
         "strategy": {"name": spec.strategy, "seed": spec.seed, **spec.options},
         "device": device,
         "plan_sha256": plan.sha256,
-        "data_fingerprint": scenario.source.fingerprint(),
+        "data_fingerprint": scenario.fingerprint,
     }
     plain: dict[str, Any] = json.loads(json.dumps(identity))  # as a header gives it back
     return plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError, ScenarioError
-from clsim.experiment.folder import RunSpec, claim, prepare, resolve_threads, safe_name, split_overrides
+from clsim.experiment.folder import (
+    RunSpec,
+    claim,
+    identity_of,
+    prepare,
+    resolve_threads,
+    safe_name,
+    split_overrides,
+)
+from clsim.experiment.lock import locked
 from clsim.experiment.pool import Pool
 from clsim.experiment.progress import Progress
+from clsim.experiment.reuse import standing, threads_there
+from clsim.experiment.run_state import MetricsTail, RunState, recorded_pace
+from clsim.experiment.sharing import FOLDER as FIRST_TASKS
+from clsim.experiment.sharing import first_task_key, shares
 from clsim.experiment.single import as_scenario, plan_run
 from clsim.scenario import Scenario
 from clsim.training.composition import check_options
@@ -32,6 +46,8 @@ class Comparison:
         order_seeds: seeds of the class orders; empty: the scenario's own order.
         failed: folder -> reason of the runs that did not finish.
         baseline: strategy that tables compare the others with; None: see `clsim.experiment.significance`.
+        reused: folders of the runs that an earlier comparison had finished.
+        interrupted: folders of the runs that were stopped, or not started, on request.
     """
 
     folder: Path
@@ -39,6 +55,8 @@ class Comparison:
     order_seeds: tuple[int, ...] = ()
     failed: dict[Path, str] = field(default_factory=dict)
     baseline: str | None = None
+    reused: tuple[Path, ...] = ()
+    interrupted: tuple[Path, ...] = ()
 
     @property
     def results(self) -> Results:
@@ -69,8 +87,27 @@ class Comparison:
         finished = self.baseline in self.results.strategies  # one that failed must not cost the report of the others
         return write_reports(self._folders(), path or self.folder, self.order, self.baseline if finished else None)
 
+    @property
+    def any_finished(self) -> bool:
+        """Whether there is a run to report on."""
+        return any(map(_has_results, self._folders()))
+
     def _folders(self) -> list[Path]:
-        return [_order_folder(self.folder, seed) for seed in self.order_seeds] or [self.folder]
+        """Of the streams; of those of several class orders, the ones with a finished run if there is any."""
+        folders = [_order_folder(self.folder, seed) for seed in self.order_seeds] or [self.folder]
+        return [folder for folder in folders if _has_results(folder)] or folders
+
+
+class ComparisonInterrupted(KeyboardInterrupt):
+    """Ctrl-C, or a signal like it, has stopped a comparison; the same call continues it.
+
+    Attributes:
+        comparison: what is finished of it.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        super().__init__()
 
 
 def compare(
@@ -84,12 +121,15 @@ def compare(
     device: str = "auto",
     workers: int | None = None,
     overwrite: bool = False,
+    share_first_task: bool = True,
     progress: Progress | None = None,
     baseline: str | None = None,
 ) -> Comparison:
     """Train every strategy with every seed on the same stream.
 
-    All input is checked before the first run starts. A run that fails does not stop the others.
+    All input is checked before the first run starts. A run that fails does not stop the others. Of an earlier
+    comparison finished runs are reused, and interrupted and failed ones continued from their checkpoints, if everything
+    that fixes a run's numbers is equal: scenario, options, seed, plan, data, threads, device, code and versions.
 
     Args:
         scenario: a loaded scenario, a path, or a shipped name.
@@ -100,14 +140,16 @@ def compare(
         overrides: as in `clsim.run`; a strategy option must fit at least one of the strategies.
         out: where run folders go.
         device: auto, cpu or cuda.
-        workers: runs at a time, by default as many as there are cores; the cores are shared among them.
-        overwrite: replace run folders that are there.
+        workers: runs at a time; the cores are shared among them, and by default none has less than one.
+        overwrite: train all of them anew and replace those that are there, finished or not.
+        share_first_task: runs whose first task is the same, to the last bit, train it once.
         progress: what to tell while runs go on, e.g. `clsim.experiment.progress.ConsoleProgress()`; None is silent.
         baseline: the strategy that tables and report compare the others with, seed by seed; by default `finetune`,
             else the first.
 
     Raises:
-        ClsimError: bad input or a taken folder; then nothing has been run.
+        ClsimError: bad input, a folder with another run or in use; then nothing has been run.
+        ComparisonInterrupted: asked to stop; what runs has then been told to write a checkpoint.
     """
     keys, options = split_overrides(overrides or {})
     loaded = as_scenario(scenario, keys)
@@ -120,6 +162,7 @@ def compare(
     if baseline is not None:
         baseline = _baseline(baseline, {spec: safe_name(each.name) for spec, each in composed.items()})
     jobs: dict[Path, tuple[Scenario, RunSpec]] = {}
+    parts: dict[Path, str | None] = {}
     for variant, folder in _streams(loaded, home, list(dict.fromkeys(order_seeds))):
         for seed in dict.fromkeys(seeds):
             for composition in composed.values():
@@ -127,15 +170,35 @@ def compare(
                 if spec.folder(folder) in jobs:
                     raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
                 jobs[spec.folder(folder)] = variant, spec
-    claim(list(jobs), overwrite)
-    workers = min(workers or usable_cores(), len(jobs))
-    threads = resolve_threads(loaded.config.threads, workers)
-    for run_folder, (variant, spec) in jobs.items():
-        prepare(run_folder, variant, spec, threads)
-    epochs = loaded.config.training.epochs * len(loaded.plan().tasks)
-    failed = Pool(workers, threads).run(list(jobs), epochs, progress)
+                parts[spec.folder(folder)] = composition.first_task_key()
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home):
+        if overwrite:
+            claim(list(jobs), overwrite)
+        threads, workers = _division(loaded.config.threads, workers, list(jobs))
+        identities = {folder: identity_of(variant, spec, threads) for folder, (variant, spec) in jobs.items()}
+        states = _states(jobs, identities, threads)
+        shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)  # of a comparison that was killed
+        first_tasks = {folder: first_task_key(parts[folder], identities[folder]) for folder in jobs if share_first_task}
+        pool = Pool(workers, threads, progress, shares(home, first_tasks, states))
+        try:
+            pool.run(states)
+        finally:
+            shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)
     order = tuple(dict.fromkeys(spec.name for _, spec in jobs.values()))
-    return Comparison(home, order, tuple(dict.fromkeys(order_seeds)), failed, baseline)
+    stopped = ("interrupted", "waiting")
+    comparison = Comparison(
+        home,
+        order,
+        tuple(dict.fromkeys(order_seeds)),
+        failed={folder: state.reason for folder, state in states.items() if state.status == "failed"},
+        baseline=baseline,
+        reused=tuple(folder for folder, state in states.items() if state.status == "reused"),
+        interrupted=tuple(folder for folder, state in states.items() if state.status in stopped),
+    )
+    if pool.stops:
+        raise ComparisonInterrupted(comparison)
+    return comparison
 
 
 def _baseline(given: str, names: Mapping[str, str]) -> str:
@@ -145,6 +208,37 @@ def _baseline(given: str, names: Mapping[str, str]) -> str:
     name = names.get(given, given)
     check_baseline(name, list(names.values()))
     return name
+
+
+def _division(asked: str | int, workers: int | None, folders: Sequence[Path]) -> tuple[int, int]:
+    """Threads of each run and runs at a time; both before the first one starts, because threads identify a run."""
+    there = threads_there(folder for folder in folders if folder.exists()) if asked == "auto" else None
+    threads = there or resolve_threads(asked, min(workers or usable_cores(), len(folders)))
+    return threads, workers or max(1, usable_cores() // threads)
+
+
+def _states(
+    jobs: Mapping[Path, tuple[Scenario, RunSpec]], identities: Mapping[Path, Mapping[str, Any]], threads: int
+) -> dict[Path, RunState]:
+    """Every run as it stands, its folder made if it is new; none is made unless all can be.
+
+    Raises:
+        RunError: a folder holds another run, is in use, or cannot be written.
+    """
+    found = {folder: standing(folder, identity) for folder, identity in identities.items()}
+    states = {}
+    for folder, (variant, spec) in jobs.items():
+        tasks = len(variant.plan().tasks)
+        total = variant.config.training.epochs * tasks
+        if found[folder] == "finished":
+            pace = recorded_pace(folder, total)
+            states[folder] = RunState(total, tasks, "reused", done=total, recorded_pace=pace)
+            continue
+        if found[folder] == "new":
+            prepare(folder, variant, spec, threads)
+        states[folder] = RunState(total, tasks, "waiting")
+        MetricsTail(folder, states[folder]).read()
+    return states
 
 
 def _streams(scenario: Scenario, home: Path, order_seeds: Sequence[int]) -> list[tuple[Scenario, Path]]:
@@ -167,6 +261,10 @@ def _streams(scenario: Scenario, home: Path, order_seeds: Sequence[int]) -> list
         )
         for seed in order_seeds
     ]
+
+
+def _has_results(folder: Path) -> bool:
+    return any(folder.glob("*/seed*/result.json"))
 
 
 def _order_folder(home: Path, order_seed: int) -> Path:

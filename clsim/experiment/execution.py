@@ -18,7 +18,7 @@ from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
 from clsim.data.image_files import few_images, skipped_images
-from clsim.errors import RunError, storage_errors
+from clsim.errors import storage_errors
 from clsim.evaluation.event_file import EVENT_FILE
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile, finite_or_null
@@ -31,8 +31,11 @@ from clsim.experiment.checkpoint import keep_newest, newest_checkpoint
 from clsim.experiment.checkpointing import Checkpointer, check_identity, run_identity
 from clsim.experiment.environment import environment, record_environment
 from clsim.experiment.features import benchmark_and_model
-from clsim.experiment.folder import RunSpec, is_finished, locked, open_run
+from clsim.experiment.first_task import SharedFirstTask
+from clsim.experiment.folder import RunSpec, identity_of, is_finished, open_run, resolve_device
+from clsim.experiment.identity import record_identity
 from clsim.experiment.interruption import interruptible
+from clsim.experiment.lock import locked
 from clsim.experiment.run_log import run_log
 from clsim.experiment.settings import hyperparameters
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
@@ -50,7 +53,7 @@ log = logging.getLogger("clsim")
 Listener = Callable[[dict[str, Any]], None]
 
 
-def execute(folder: Path, listener: Listener | None = None) -> dict[str, Any]:
+def execute(folder: Path, listener: Listener | None = None, first_task: Path | None = None) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
     It goes on from the newest whole checkpoint in the folder; without one it begins anew. A run that has a result is
@@ -59,6 +62,7 @@ def execute(folder: Path, listener: Listener | None = None) -> dict[str, Any]:
     Args:
         folder: made by `clsim.experiment.folder.prepare`.
         listener: called with each line of `metrics.jsonl`, also with those written before an interruption.
+        first_task: folder where the trained first task is shared with runs that train it alike; None: with none.
 
     Returns:
         The content of `result.json`.
@@ -76,7 +80,7 @@ def execute(folder: Path, listener: Listener | None = None) -> dict[str, Any]:
         (folder / "error.txt").unlink(missing_ok=True)
         with run_log(folder / "run.log"):
             try:
-                return _run(folder, scenario, spec, listener)
+                return _run(folder, scenario, spec, listener, first_task)
             except BaseException as error:
                 with suppress(OSError):  # the disk may be what is wrong
                     log.exception("stopped")
@@ -84,7 +88,9 @@ def execute(folder: Path, listener: Listener | None = None) -> dict[str, Any]:
                 raise
 
 
-def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | None) -> dict[str, Any]:
+def _run(
+    folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | None, first_task: Path | None
+) -> dict[str, Any]:
     threads = scenario.config.threads
     assert isinstance(threads, int)
     torch.set_num_threads(threads)
@@ -106,6 +112,7 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
     checkpoint = newest_checkpoint(folder)
     if checkpoint is not None:
         check_identity(checkpoint, identity)
+    record_identity(folder, identity_of(scenario, spec, threads), goes_on=checkpoint is not None)
     begun = record_environment(folder / "environment.json", environment(device, threads))
     growing = [GrowingFile(folder / name) for name in ("metrics.jsonl", EVENT_FILE, "timing.jsonl")]
     for grown in growing:
@@ -116,6 +123,7 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
     settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
     curves = TensorBoardCurves(folder, history, settings)
     pixels = partial(few_images, scenario.source, size=scenario.config.training.model.image_size)
+    timing = TimingFile(folder / "timing.jsonl")
     template = build_template(
         scenario,
         composition,
@@ -128,10 +136,12 @@ def _run(folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | N
             MemoryFile(folder / "memory.csv", plan.class_names),
             curves,
             SamplePictures(curves.events, history, pixels, evaluation.samples),
-            TimingFile(folder / "timing.jsonl"),
+            timing,
         ],
         row_truth=scenario.truth()[plan.row_samples],
     )
+    if first_task is not None:
+        template.first_task = SharedFirstTask(first_task, folder / "metrics.jsonl", timing)
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state())
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
@@ -232,19 +242,6 @@ def build_template(
     )
 
 
-def resolve_device(requested: str) -> str:
-    """cpu or cuda.
-
-    Raises:
-        RunError: cuda is asked for and there is none.
-    """
-    if requested == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if requested == "cuda" and not torch.cuda.is_available():
-        raise RunError("--device cuda: no CUDA device is available; allowed here: auto, cpu")
-    return requested
-
-
 def _memory(template: MultiLabelTemplate) -> dict[str, Any] | None:
     found = MemoryLabels.of(template)
     if found is None:
@@ -256,7 +253,7 @@ if __name__ == "__main__":
     from clsim.errors import ClsimError
 
     try:
-        execute(Path(sys.argv[1]))
+        execute(Path(sys.argv[1]), first_task=Path(sys.argv[2]) if len(sys.argv) > 2 else None)
     except ClsimError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""A run folder: what it is made of, who may write to it."""
+"""A run folder: what it is made of, and how it is made and removed."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import json
 import os
 import re
 import shutil
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import psutil
 from ruamel.yaml import YAML
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError
-from clsim.files import naming_errors, write_atomically, write_json
+from clsim.experiment.identity import FILE as IDENTITY
+from clsim.experiment.identity import identity
+from clsim.experiment.lock import locked
+from clsim.files import write_atomically, write_json
 from clsim.scenario import Scenario
 from clsim.scenario.document import read_document
 from clsim.scenario.validate import validate
@@ -50,8 +51,16 @@ class RunSpec:
         return home / self.name / f"seed{self.seed}"
 
 
+def identity_of(scenario: Scenario, spec: RunSpec, threads: int) -> dict[str, Any]:
+    """Everything that fixes the numbers of a run; see `clsim.experiment.identity`."""
+    device = resolve_device(spec.device)
+    return identity(scenario, spec.strategy, spec.options, seed=spec.seed, device=device, threads=threads)
+
+
 def prepare(folder: Path, scenario: Scenario, spec: RunSpec, threads: int) -> None:
-    """Make the run folder with the two files that define the run: `config.yaml`, the resolved scenario, and `run.json`.
+    """Make the run folder with the files that define the run; it is there with all of them, or not at all.
+
+    They are `config.yaml`, the resolved scenario, `run.json`, and `identity.json`, by which equal runs are known.
 
     Raises:
         RunError: it cannot be written.
@@ -59,11 +68,16 @@ def prepare(folder: Path, scenario: Scenario, spec: RunSpec, threads: int) -> No
     config = scenario.config.model_dump(mode="json") | {"threads": threads}
     text = StringIO()
     YAML().dump(config, text)
+    asked = identity_of(scenario, spec, threads)
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
-        folder.mkdir(parents=True)
-        write_json(folder / "run.json", asdict(spec))
-        write_atomically(folder / "config.yaml", text.getvalue())
+        part.mkdir(parents=True)
+        write_json(part / "run.json", asdict(spec))
+        write_json(part / IDENTITY, asked)
+        write_atomically(part / "config.yaml", text.getvalue())
+        part.rename(folder)
     except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
         raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
@@ -100,64 +114,18 @@ def claim(folders: list[Path], overwrite: bool) -> None:
         hint = f"to go on with what was interrupted: clsim resume {begun[0]}; " if begun else ""
         raise RunError(f"{taken[0]}{more}: there already; {hint}use --overwrite to replace, or another --out")
     for folder in taken:
-        if not (folder / "run.json").is_file():
-            raise RunError(f"{folder}: is not a run folder (no run.json); not removed")
-        if (holder := _holder(folder)) is not None:
-            raise RunError(f"{folder}: in use by process {holder}")
-    for folder in taken:
-        shutil.rmtree(folder)
+        refuse_other_folders(folder)
+    with ExitStack() as locks:
+        for folder in taken:
+            locks.enter_context(locked(folder))
+        for folder in taken:
+            shutil.rmtree(folder)
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against a second writer; the lock of a process that is gone is taken over.
-
-    Raises:
-        RunError: a living process holds it.
-    """
-    path = folder / "lock"
-    if (holder := _holder(folder)) is not None:
-        raise RunError(f"{folder}: in use by process {holder}")
-    path.unlink(missing_ok=True)
-    me = os.getpid()
-    try:
-        with naming_errors(path), path.open("x", encoding="utf-8") as file:
-            json.dump({"pid": me, "began": _began(me), "host": socket.gethostname()}, file)
-    except FileExistsError:
-        raise RunError(f"{folder}: in use by another process") from None
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _holder(folder: Path) -> str | None:
-    """ "pid" or "pid on host" of the living process that holds the lock."""
-    try:
-        lock = json.loads((folder / "lock").read_text(encoding="utf-8"))
-        pid, began, host = int(lock["pid"]), float(lock["began"]), str(lock["host"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if host != socket.gethostname():
-        return f"{pid} on {host}"
-    return str(pid) if _began(pid) == began else None
-
-
-def _began(pid: int) -> float | None:
-    """When a living process began, which tells it from a later one of the same number; None if there is none.
-
-    On Linux in ticks since the machine started: psutil counts from the time of day, which may be set meanwhile.
-    """
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        stat = Path(f"/proc/{pid}/stat")
-        if stat.is_file():
-            return float(stat.read_text().rpartition(")")[2].split()[19])
-        return float(process.create_time())
-    except (psutil.Error, OSError):
-        return None
+def refuse_other_folders(folder: Path) -> None:
+    """Raise RunError if the folder holds something that is not a run, so that nobody's files are lost."""
+    if not (folder / "run.json").is_file():
+        raise RunError(f"{folder}: is not a run folder (no run.json); not removed")
 
 
 def resolve_threads(requested: str | int, workers: int = 1) -> int:
@@ -165,6 +133,24 @@ def resolve_threads(requested: str | int, workers: int = 1) -> int:
     if requested == "auto":
         return max(1, usable_cores() // workers)
     return int(requested)
+
+
+def resolve_device(requested: str) -> str:
+    """cpu or cuda; part of a run's identity, so that it is fixed before launch. Imports torch unless cpu is asked for.
+
+    Raises:
+        RunError: no such device, or cuda is asked for and there is none.
+    """
+    if requested not in DEVICES:
+        raise RunError(f"device: given {requested!r}, allowed: {', '.join(DEVICES)}")
+    if requested == "cpu":
+        return requested
+    import torch  # here, because planning must stay cheap
+
+    available = torch.cuda.is_available()
+    if requested == "cuda" and not available:
+        raise RunError("--device cuda: no CUDA device is available; allowed here: auto, cpu")
+    return "cuda" if available else "cpu"
 
 
 def split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -81,9 +81,20 @@ def _skipped(results: Results) -> str:
     return f"Images that cannot be decoded were left out: {', '.join(parts)}; run.log names them."
 
 
+def _first_tasks(results: Results) -> str:
+    """A sentence on runs whose first task another run has trained; an empty text where there are none."""
+    names = [run.name for run in results.runs if any(line.get("shared_seconds") for line in run.timing)]
+    if not names:
+        return ""
+    return (
+        f"The first task of {', '.join(names)} was trained once, by another run that trains it alike to the last bit; "
+        "their train time counts it as if they had."
+    )
+
+
 def warnings_of(results: Results) -> list[str]:
     """What was left out, and what makes the rows of the final table less than comparable, in words."""
-    found = [skipped] if (skipped := _skipped(results)) else []
+    found = [text for text in (_skipped(results), _first_tasks(results)) if text]
     seeds = {name: tuple(run.seed for run in results.of(name)) for name in results.strategies}
     if len(set(seeds.values())) > 1:
         lists = "; ".join(f"{name}: {', '.join(map(str, own))}" for name, own in seeds.items())

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from clsim.errors import RunError, ScenarioError
 from clsim.experiment.folder import (
-    DEVICES,
     RunSpec,
     claim,
     open_run,
     prepare,
+    resolve_device,
     resolve_threads,
     safe_name,
     split_overrides,
 )
-from clsim.experiment.progress import Progress, RunState
+from clsim.experiment.progress import Progress
+from clsim.experiment.run_state import RunState
 from clsim.scenario import Scenario, load_scenario
 from clsim.training.composition import Composition, check_options
 
@@ -82,7 +83,8 @@ def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> R
     from clsim.experiment.execution import execute
     from clsim.experiment.results import read_run
 
-    state = RunState(scenario.config.training.epochs * len(scenario.plan().tasks))
+    tasks = len(scenario.plan().tasks)
+    state = RunState(scenario.config.training.epochs * tasks, tasks)
 
     def listen(line: dict[str, Any]) -> None:
         state.take(line)
@@ -115,10 +117,8 @@ def plan_run(
     Raises:
         ClsimError: an impossible stream, a strategy the scenario does not suit, an unknown device, a negative seed.
     """
-    if device not in DEVICES:
-        raise RunError(f"device: given {device!r}, allowed: {', '.join(DEVICES)}")
     if seed < 0:
         raise RunError(f"seed: given {seed}, must be 0 or more")
     scenario.check_images()
     composition.check(scenario.config, scenario.plan().n_classes)
-    return RunSpec(composition.located, safe_name(composition.name), seed, device, dict(options))
+    return RunSpec(composition.located, safe_name(composition.name), seed, resolve_device(device), dict(options))

@@ -79,6 +79,11 @@ class Scenario:
             names = source.image_names("train")
         return stream_data(self.config, source.class_names, source.labels("train"), source.labels("test"), names)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of what determines the images, as their source makes it; computed once."""
+        return self.source.fingerprint()
+
     def benchmark(
         self, plan: StreamPlan | None = None, features: Mapping[Split, NDArray[np.float32]] | None = None
     ) -> MultiLabelBenchmark:

@@ -171,7 +171,8 @@ class Composition:
     def first_task_key(self) -> str | None:
         """Hash of what is active in the first task over all parts, or None when a part may not share it."""
         keys = [part.first_task_key() for part in self.parts]
-        if any(key is None for key in keys):
+        of_its_own = any(type(part).derive_plan is not Strategy.derive_plan for part in self.parts)
+        if of_its_own or any(key is None for key in keys):
             return None
         return hashlib.sha256("|".join(sorted(filter(None, keys))).encode()).hexdigest()
 

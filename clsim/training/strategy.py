@@ -107,6 +107,8 @@ class Strategy:
     def first_task_key(self) -> str | None:
         """What of this part is active in the first task, as text; equal keys may share that task's training.
 
-        None: never shared, the safe answer for a method that says nothing else.
+        A run that shares it runs its plugins' hooks before and after the first task but none in its epochs and steps,
+        so none of them may change a plugin there. None: never shared, the safe answer for a method that says nothing
+        else.
         """
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,18 @@ from clsim.training.events import STEP_EVENTS, callbacks
 from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.precision import forward
 from clsim.training.seeding import seed_generators
+
+
+class FirstTask(Protocol):
+    """Where runs that train the same first task share it."""
+
+    def take(self, template: MultiLabelTemplate) -> bool:
+        """Call `take_task` with the state that another run has left, and log its epochs; False if there is none."""
+        ...
+
+    def give(self, template: MultiLabelTemplate) -> None:
+        """Leave `task_state` for other runs."""
+        ...
 
 
 @dataclass
@@ -61,6 +73,8 @@ class MultiLabelTemplate(SupervisedTemplate):
     Attributes:
         at_cut: called with the template wherever the run can be cut and its `state_dict` taken: after each step, and
             once a task is trained and scored. None: nobody wants to know.
+
+        first_task: where the trained first task is shared with other runs, or None.
 
     Args:
         benchmark: the streams, for whoever holds the template.
@@ -109,6 +123,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.augmentation = Augmentation(config, seed, self.device)
         self.position = Position()
         self.at_cut: Callable[[MultiLabelTemplate], None] | None = None
+        self.first_task: FirstTask | None = None
         self.loss_sums: dict[str, Tensor] = {}
         self.learning_rate = 0.0
         self.samples_trained = 0
@@ -167,6 +182,15 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.position.started = True
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
+        shared = self.first_task if self.position.task == 0 else None
+        untrained = self.position.epoch == self.position.step == 0
+        if shared is not None and untrained and shared.take(self):
+            return
+        self._train_epochs(**kwargs)
+        if shared is not None:
+            shared.give(self)
+
+    def _train_epochs(self, **kwargs: Any) -> None:
         while self.position.epoch < self.train_epochs:
             if self.position.step == 0:
                 self.loss_sums = {}
@@ -182,6 +206,7 @@ class MultiLabelTemplate(SupervisedTemplate):
             self.position.step = 0
 
     def _after_training_exp(self, **kwargs: Any) -> None:
+        seed_generators(self.seed, "task end", self.position.task, device=self.device)
         trigger_plugins(self, "finish_model", **kwargs)
         super()._after_training_exp(**kwargs)
         self.position = Position(self.position.task + 1)
@@ -370,11 +395,18 @@ class MultiLabelTemplate(SupervisedTemplate):
         Raises:
             RunError: a plugin has no `state_dict`, or has replaced the data loader, so that the run cannot be resumed.
         """
+        return {"plugins": [plugin.state_dict() for plugin in self.stateful()], **self.task_state()}
+
+    def task_state(self) -> dict[str, Any]:
+        """What the steps of training change, without what plugins, metrics and loggers have of their own.
+
+        Raises:
+            RunError: a plugin has replaced the data loader.
+        """
         state: dict[str, Any] = {
             "position": asdict(self.position),
             "model": self.model.state_dict(),
             "frozen": [name for name, parameter in self.model.named_parameters() if not parameter.requires_grad],
-            "plugins": [plugin.state_dict() for plugin in self.stateful()],
             "clock": dict(vars(self.clock)),
             "samples_trained": self.samples_trained,
         }
@@ -394,17 +426,25 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`; the next `learn` goes on with the very next step."""
-        self.position = Position(**state["position"])
         self.model.head.grow(len(state["model"]["head.bias"]))
         owners = list(zip(self.stateful(), state["plugins"], strict=True))
         for owner, saved in owners:
             if hasattr(owner, "rebuild_model"):
                 owner.rebuild_model(self.model, saved)
+        self._load_trained(state)
+        for owner, saved in owners:
+            owner.load_state_dict(saved)
+
+    def take_task(self, state: dict[str, Any]) -> None:
+        """Put the `task_state` of another run in the place of this task's steps; the task must be set up."""
+        self._load_trained(state)
+        self._load_task_state()
+
+    def _load_trained(self, state: dict[str, Any]) -> None:
+        self.position = Position(**state["position"])
         self.model.load_state_dict(state["model"])
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in state["frozen"])
-        for owner, saved in owners:
-            owner.load_state_dict(saved)
         self.clock.__dict__.update(state["clock"])
         self.samples_trained = state["samples_trained"]
         self._task_state = state.get("task", {})

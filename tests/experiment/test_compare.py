@@ -7,8 +7,8 @@ import pytest
 
 import clsim
 from clsim.errors import RunError, ScenarioError, StrategyError
-from clsim.experiment.progress import RunState
 from clsim.experiment.report import write_report
+from clsim.experiment.run_state import RunState
 
 FILES = {"report.html", "results.csv", "statistics.csv", "results.md", "results.tex"}
 BROKEN = """
@@ -58,15 +58,14 @@ class Recorder:
     """A progress that remembers."""
 
     def __init__(self) -> None:
-        self.states: list[RunState] = []
-        self.finished: dict[str, str | None] = {}
+        self.states: dict[str, RunState] = {}
         self.closed = False
 
     def update(self, folder: Path, state: RunState) -> None:
-        self.states.append(state)
+        self.states[folder.parent.name] = state
 
-    def finish(self, folder: Path, error: str | None) -> None:
-        self.finished[folder.parent.name] = error
+    def say(self, text: str) -> None:
+        pass
 
     def close(self) -> None:
         self.closed = True
@@ -89,8 +88,11 @@ def test_a_failing_run_does_not_stop_the_others(tiny_overrides: dict, tmp_path: 
     assert result.failed == {folder: "RuntimeError: no plugins today"}
     assert list(result.frame["strategy"]) == ["finetune"]
     assert [entry.reason for entry in result.results.unfinished] == ["RuntimeError: no plugins today"]
-    assert recorder.finished == {"broken": "RuntimeError: no plugins today", "finetune": None}
-    assert recorder.states[-1].done == recorder.states[-1].total == 6
+    assert {name: state.status for name, state in recorder.states.items()} == {
+        "broken": "failed",
+        "finetune": "finished",
+    }
+    assert recorder.states["finetune"].done == recorder.states["finetune"].total == 6
     assert recorder.closed
     assert result.baseline == "broken"  # named as it was asked for; what failed does not cost the report
     assert "Differences to finetune" in result.report().read_text(encoding="utf-8")
@@ -118,13 +120,6 @@ def test_bad_input_is_refused_before_anything_is_written(
     with pytest.raises(error, match=message):
         clsim.compare(**base | arguments)
     assert not (tmp_path / "runs").exists()
-
-
-def test_one_taken_folder_refuses_the_whole_comparison(comparison: clsim.Comparison, tiny_overrides: dict) -> None:
-    out = comparison.folder.parent
-    with pytest.raises(RunError, match="finetune/seed0: there already"):
-        clsim.compare("digits-b0c2", ["lwf", "finetune"], overrides=tiny_overrides, out=out)
-    assert not (comparison.folder / "lwf").exists()
 
 
 def test_an_option_goes_to_the_strategies_that_have_it(tiny_overrides: dict, tmp_path: Path) -> None:

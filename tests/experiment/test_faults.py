@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 import clsim
@@ -19,7 +18,7 @@ from benchmarks.soak import differences
 from clsim.errors import RunError
 from clsim.experiment.checkpoint import newest_checkpoint
 from clsim.experiment.execution import execute
-from clsim.experiment.folder import RunSpec, locked, prepare
+from clsim.experiment.folder import RunSpec, prepare
 from clsim.scenario import load_scenario
 
 FullFor = Callable[[str], AbstractContextManager[None]]
@@ -146,13 +145,6 @@ def test_weights_that_are_not_finite_are_never_saved(tiny_overrides: dict[str, A
     assert good is not None
     assert good.header["position"] == {"task": 1, "epoch": 0, "step": 2, "started": True}
     assert all(bool(value.isfinite().all()) for value in good.state()["model"].values())
-
-
-def test_a_clock_that_is_set_frees_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with locked(tmp_path):
-        monkeypatch.setattr(psutil.Process, "create_time", lambda self: 1e9)
-        with pytest.raises(RunError, match="in use"), locked(tmp_path):
-            pass
 
 
 def test_a_clock_that_is_set_back_while_a_run_rests_disorders_no_curve(

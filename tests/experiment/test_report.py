@@ -248,3 +248,12 @@ def test_report_needs_neither_torch_nor_avalanche() -> None:
     code = "import sys, clsim.experiment.report; print({'torch', 'avalanche', 'matplotlib.pyplot'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_shared_first_task_is_told(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run(tmp_path, "er")
+    assert "first task" not in Page(write_report(tmp_path)).text
+    timing = make_run(tmp_path, "lwf") / "timing.jsonl"
+    first, *rest = timing.read_text().splitlines()
+    timing.write_text("\n".join([json.dumps(json.loads(first) | {"shared_seconds": 2.0}), *rest]))
+    assert "The first task of lwf/seed0 was trained once, by another run" in Page(write_report(tmp_path)).text

@@ -5,20 +5,21 @@ import os
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
 
 import clsim
 from clsim.errors import RunError, ScenarioError, StrategyError
-from clsim.experiment.folder import RunSpec, claim, locked, open_run, prepare, resolve_threads
+from clsim.experiment.folder import RunSpec, claim, open_run, prepare, resolve_threads
+from clsim.experiment.lock import locked
 from clsim.scenario import Scenario, StreamPlan
 
 
 def test_a_run_folder_holds_everything_that_defines_and_describes_the_run(finished_run: Path) -> None:
     assert finished_run.parts[-3:] == ("digits-b0c2", "lwf+er", "seed3")
     names = {path.name for path in finished_run.iterdir() if not path.name.startswith("events.")}
-    expected = {"config.yaml", "run.json", "plan.json.gz", "environment.json", "result.json", "run.log"}
-    assert names == expected | {"metrics.jsonl", "timing.jsonl", "memory.csv", "checkpoint"}
+    defining = {"config.yaml", "run.json", "identity.json", "plan.json.gz"}
+    described = {"environment.json", "result.json", "run.log", "metrics.jsonl", "timing.jsonl", "memory.csv"}
+    assert names == defining | described | {"checkpoint"}
 
 
 def test_the_result_has_the_fixed_names(finished_run: Path) -> None:
@@ -83,27 +84,14 @@ def test_overwrite_removes_nothing_that_is_no_run(tiny: Scenario, tmp_path: Path
     assert run.exists()
 
 
-def test_a_folder_in_use_is_refused(tiny: Scenario, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    prepare(run, tiny, RunSpec("lwf", "lwf", 0), 1)
-    with locked(run):
-        with pytest.raises(RunError, match=f"in use by process {os.getpid()}"), locked(run):
-            pass
-        with pytest.raises(RunError, match="in use"):
-            claim([run], overwrite=True)
-    with locked(run):
-        pass
-
-
-def test_the_lock_of_a_dead_process_is_taken_over(tiny: Scenario, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    prepare(run, tiny, RunSpec("lwf", "lwf", 0), 1)
-    with locked(run):
-        lock = json.loads((run / "lock").read_text())
-    lock["pid"] = max(psutil.pids()) + 100_000
-    (run / "lock").write_text(json.dumps(lock))
-    with locked(run):
-        assert json.loads((run / "lock").read_text())["pid"] == os.getpid()
+def test_overwrite_removes_no_run_that_is_in_use(tiny: Scenario, tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    for folder in (other, run):
+        prepare(folder, tiny, RunSpec("lwf", "lwf", 0), 1)
+    with locked(run), pytest.raises(RunError, match=f"in use by process {os.getpid()}"):
+        claim([other, run], overwrite=True)
+    assert other.exists()
+    assert run.exists()
 
 
 def test_a_diverging_run_says_where_and_leaves_the_reason(tiny_overrides: dict, tmp_path: Path) -> None:

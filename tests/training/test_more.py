@@ -18,7 +18,6 @@ from clsim.models.build import build_model
 from clsim.models.low_rank import LowRank, general_path, low_rank_parts, relative_sizes
 from clsim.scenario import load_scenario
 from clsim.scenario.training_schema import ModelSection
-from clsim.strategies.more import MORE
 from clsim.training.composition import Composition
 from clsim.training.distillation import Distillation
 from clsim.training.more import CONFIDENT, ModelRebalancing
@@ -373,9 +372,5 @@ def test_what_cannot_be_is_refused(spec: str, options: dict[str, Any], message: 
         Composition(spec, options)
 
 
-def test_it_shares_its_first_task_with_equal_options_only() -> None:
-    keys = {Composition(spec).first_task_key() for spec in ("finetune+more", "er+more")}
-    assert len(keys) == 1
-    assert Composition("er+more", {"rank": 0.2}).first_task_key() not in keys
-    assert Composition("er").first_task_key() not in keys
-    assert MORE().first_task_key() is not None
+def test_it_shares_no_first_task_because_it_keeps_account_of_every_step() -> None:
+    assert Composition("er+more").first_task_key() is None
