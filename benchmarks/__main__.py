@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import image_pipeline, index, ranking, stream_length, training_step
+from benchmarks import checkpoint, image_pipeline, index, ranking, stream_length, training_step
 from clsim.experiment.environment import environment
 from clsim.files import write_atomically
 
@@ -76,6 +76,10 @@ def main() -> None:
         "The published form takes gradients of both paths, student_only of the full one; the plain step has no replay. "
         "Once merged the network is the plain one, module by module.\n",
         table(("network", "step", "ms", "ratio"), more) + "\n",
+        "## A checkpoint\n",
+        f"Inside the second task of `{checkpoint.STRATEGY}` with AdamW, written to the disk and read back with their "
+        "checksums; the share is that of one write in the time between two, by default.\n",
+        table(checkpoint.HEADINGS, checkpoint.measure()) + "\n",
         f"## Average precision of {ranking.IMAGES} x {ranking.CLASSES} scores\n",
         table(("way", "ms", "ratio to clsim"), ranking.measure()) + "\n",
         "## Streams of many tasks\n",

@@ -48,7 +48,9 @@ KILLS = 60
 KILLS_A_RUN = 4
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["benchmarks.soak"])  # imported once, not in every process
+PROCESSES.set_forkserver_preload(  # imported once, not in every process
+    ["benchmarks.__main__", "clsim.experiment.execution", EventAccumulator.__module__]
+)
 
 
 @dataclass
