@@ -1,0 +1,92 @@
+"""The documentation is what the code says: generated parts, worked examples, links, and scripts that run."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clsim.evaluation.history import AT_THRESHOLD, BLOCKS, OF_BLOCK, SHOTS
+from clsim.scenario import shipped_scenarios
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def generate() -> Any:
+    spec = util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["scenarios.md", "strategies.md"])
+def test_generated_parts_are_up_to_date(generate: Any, name: str) -> None:
+    assert generate.page(name) == (DOCS / name).read_text(encoding="utf-8"), "run python -m docs.generate"
+
+
+@pytest.mark.parametrize("key", ["false_negative", "per_class", "later_lr", "magnitude", "tolerance", "split_column"])
+def test_keys_at_every_depth_are_there(generate: Any, key: str) -> None:
+    assert f"| `{key}` |" in generate.scenario_keys()
+
+
+def test_the_worked_example_of_the_metrics_is_right() -> None:
+    failed, tried = doctest.testfile(str(DOCS / "metrics.md"), module_relative=False)
+    assert tried > 5
+    assert not failed
+
+
+def test_every_metric_of_a_threshold_is_defined() -> None:
+    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    for name in AT_THRESHOLD:
+        assert f"`threshold_<p>/{name}`" in text
+    for name in OF_BLOCK:
+        assert f"`threshold_<p>/{name}_<{', '.join(BLOCKS)}>`" in text
+    assert f"`accuracy/<{', '.join(SHOTS)}>`" in text
+
+
+def test_every_published_protocol_is_listed() -> None:
+    text = (DOCS / "protocols.md").read_text(encoding="utf-8")
+    for name in shipped_scenarios():
+        if name.startswith(("voc", "coco")):
+            base, _, rest = name.partition("-")
+            assert f"`{name}`" in text or (f"`{base}-" in text and f"`-{rest}`" in text), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def run(*words: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_own_scenario_plans_and_runs(tmp_path: Path) -> None:
+    told = run("docs/examples/own_scenario.py", "--out", str(tmp_path), "--train", "60", "--epochs", "1")
+    assert "last mAP" in told
+    assert (tmp_path / "own" / "lwf+er" / "seed0" / "result.json").is_file()
+
+
+def test_own_data_plans(tmp_path: Path) -> None:
+    assert "2 tasks" in run("docs/examples/own_data.py", str(tmp_path))
+
+
+def test_results_are_read_back(comparison: Any) -> None:
+    assert run("docs/examples/read_results.py", str(comparison.folder)).count("mAP after each task") == 4
