@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=loadfile
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import clsim
 from clsim.evaluation.history import AT_THRESHOLD, BLOCKS, OF_BLOCK, SHOTS
 from clsim.scenario import shipped_scenarios
 
@@ -54,6 +56,30 @@ def test_every_metric_of_a_threshold_is_defined() -> None:
     for name in OF_BLOCK:
         assert f"`threshold_<p>/{name}_<{', '.join(BLOCKS)}>`" in text
     assert f"`accuracy/<{', '.join(SHOTS)}>`" in text
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory, tiny_overrides: dict[str, object]) -> set[str]:
+    """Every tag of a run that has a memory, a teacher, relabelling, MORE and scores inside tasks."""
+    own = {**tiny_overrides, "evaluation.every": "epoch"}
+    folder = clsim.run("digits-b0c2", "rebll+more", overrides=own, out=tmp_path_factory.mktemp("logged")).folder
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return {tag for line in lines for tag in json.loads(line)["values"]}
+
+
+def test_every_tag_that_a_run_logs_is_defined(logged: set[str]) -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "metrics.md").read_text(encoding="utf-8"), re.MULTILINE)
+    defined = [_as_pattern(tag) for row in rows for tag in re.findall("`(.*?)`", row)]
+    assert len(logged) > 50
+    assert [tag for tag in sorted(logged) if not any(re.fullmatch(pattern, tag) for pattern in defined)] == []
+
+
+def _as_pattern(tag: str) -> str:
+    """`a/<b, c>_<k>` as an expression: one of b and c, and anything for k."""
+    parts = re.split("<(.*?)>", tag)
+    chosen = ["(" + "|".join(part.split(", ")) + ")" if ", " in part else ".+" for part in parts[1::2]]
+    fixed = [re.escape(part) for part in parts[::2]]
+    return "".join(a + b for a, b in zip(fixed, [*chosen, ""], strict=True))
 
 
 def test_every_published_protocol_is_listed() -> None:

@@ -23,7 +23,7 @@ SETTINGS: list[tuple[Callable[..., Tensor], dict[str, Any]]] = [
         for clip in (0.0, 1e-9, 0.05, 0.4)
     ),
 ]
-every = pytest.mark.parametrize(("loss", "options"), SETTINGS, ids=str)
+every = pytest.mark.parametrize(("loss", "options"), SETTINGS, ids=lambda value: getattr(value, "__name__", str(value)))
 shapes = st.tuples(st.integers(1, 7), st.integers(0, 6), st.integers(0, 3), st.integers(0, 10_000))
 
 

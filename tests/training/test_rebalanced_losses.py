@@ -24,7 +24,7 @@ SETTINGS: list[tuple[Any, dict[str, Any]]] = [
     (logit_adjusted, {"tau": 0.3}),
     *((class_balanced, {"beta": beta, "weigh": weigh}) for beta in (0.9, 0.9999) for weigh in ("classes", "images")),
 ]
-every = pytest.mark.parametrize(("loss", "options"), SETTINGS, ids=str)
+every = pytest.mark.parametrize(("loss", "options"), SETTINGS, ids=lambda value: getattr(value, "__name__", str(value)))
 shapes = st.tuples(st.integers(1, 7), st.integers(1, 6), st.integers(0, 3), st.integers(0, 10_000))
 
 
