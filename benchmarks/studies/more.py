@@ -50,7 +50,7 @@ PHOTOS = [
     Stream("voc-mini-lt50-b0c4", VOC_MINI, {**photos(50), **THREE_TASKS, **VALIDATED}),
 ]
 TUNING = [*(PHOTOS if VOC_THERE else []), SCENES]
-REPORTED = [Stream("digits-lt", "digits-lt")]
+REPORTED = [Stream("digits-lt-4-epochs", "digits-lt", {"training.epochs": 4})]
 if VOC_THERE:
     REPORTED.insert(0, Stream("voc-mini-lt100-b0c4", VOC_MINI, {**photos(100), **THREE_TASKS}))
     REPORTED.insert(1, Stream("voc-mini-lt100-joint", VOC_MINI, {**photos(100), **ONE_TASK}))

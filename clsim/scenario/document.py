@@ -137,14 +137,14 @@ class _TooDeep(Exception):
 class _Composer(Composer):
     """Stops at the first node that is nested too deeply: the scanner takes a time that grows with depth squared."""
 
-    depth = 0
+    level = 0  # not `depth`, which newer releases of the base class count too
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        self.depth += 1
-        if self.depth > _DEEPEST + 1:
+        self.level += 1
+        if self.level > _DEEPEST + 1:
             raise _TooDeep(self.parser.peek_event().start_mark.line + 1)
         node = super().compose_node(parent, index)
-        self.depth -= 1
+        self.level -= 1
         return node
 
 

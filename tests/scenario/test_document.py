@@ -114,8 +114,8 @@ def test_aliases_that_merge_or_recur_end_quickly(problems: Any, text: str) -> No
     [
         ("a: " + "[" * 50_000, 1),
         ("b: 1\na: " + "{a: " * 1000, 2),
-        ("".join(" " * i + "a:\n" for i in range(400)), 26),
-        ("".join(" " * i + "a:\n" for i in range(60)), 26),
+        ("".join(" " * i + "a:\n" for i in range(400)), 51),
+        ("".join(" " * i + "a:\n" for i in range(60)), 51),
     ],
 )
 def test_deep_nesting_is_said_to_be_too_deep_with_its_line(problems: Any, text: str, line: int) -> None:
