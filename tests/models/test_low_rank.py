@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models import VisionTransformer
 
 from clsim.models.build import build_model, with_head
 from clsim.models.low_rank import (
@@ -40,10 +41,19 @@ class Attentive(nn.Module):
         return (tokens + self.mlp(tokens)).mean(dim=1)
 
 
+def small_vit() -> nn.Module:
+    """torchvision's vision transformer with two small blocks, without its classifier."""
+    vit = VisionTransformer(32, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32)
+    vit.heads = nn.Identity()
+    return vit
+
+
 def network(name: str = "tiny-resnet") -> MultiLabelNet:
     torch.manual_seed(0)
     if name == "attentive":
         model = with_head(Attentive(), 24, ModelSection(), seed=0)
+    elif name == "vit":
+        model = with_head(small_vit(), 16, ModelSection(), seed=0)
     else:
         model = build_model(ModelSection(name=name, image_size=32), seed=0)
     model.head.grow(3)
@@ -72,14 +82,14 @@ def logits(model: nn.Module, general: bool = False) -> Tensor:
     return model.eval()(images())
 
 
-@pytest.mark.parametrize("name", [*SMALL, "attentive"])
+@pytest.mark.parametrize("name", [*SMALL, "attentive", "vit"])
 def test_full_general_and_the_model_before_are_equal_to_the_last_bit_at_the_start(name: str) -> None:
     before, model = logits(network(name)), decomposed(name)
     assert torch.equal(logits(model), before)
     assert torch.equal(logits(model, general=True), before)
 
 
-@pytest.mark.parametrize("name", [*SMALL, "attentive"])
+@pytest.mark.parametrize("name", [*SMALL, "attentive", "vit"])
 def test_merged_is_the_full_path_with_the_names_types_and_order_of_before(name: str) -> None:
     plain, model = network(name), decomposed(name, spread=0.1)
     full = logits(model)
@@ -124,6 +134,26 @@ def test_every_linear_map_of_torchvisions_vit_is_found() -> None:
 
         vit = torchvision.models.vit_b_16(weights=None)
     assert len(decomposable(vit)[0]) == 1 + 12 * 4 + 1  # patches, four a block, classifier
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fine_tuning_a_vit_moves_every_low_rank_part_and_each_path_uses_its_own_weights(training: bool) -> None:
+    model = decomposed("vit")
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (model.train()(images()) - 1).square().sum().backward()
+        optimizer.step()
+    assert len(low_rank_parts(model)) == 1 + 2 * 4
+    assert all(part.b.abs().max() > 0 and part.a.grad is not None for part in low_rank_parts(model).values())
+    model.train(training)
+    with torch.no_grad():  # in eval mode torch's attention takes another way
+        full = model(images())
+        with general_path(model):
+            general = model(images())
+        assert (full - general).abs().max() > 1e-3
+        merge(model)
+        torch.testing.assert_close(model(images()), full, rtol=0, atol=1e-5)
 
 
 def test_over_cached_features_the_hidden_layer_is_decomposed() -> None:
