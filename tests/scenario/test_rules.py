@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -56,6 +56,37 @@ def test_every_row_truly_shows_a_class_of_its_task(configure: Any, truth: Labels
         return
     for task in plan.tasks:
         assert (truth[task.samples, slice(*task.classes)] == 1).any(axis=1).all()
+
+
+@quick
+@given(truth=labels(), overrides=streams())
+def test_every_row_shows_a_positive_of_its_task_unless_labels_are_kept_by_chance(
+    configure: Any, truth: Labels, overrides: dict
+) -> None:
+    assume(overrides["labels.visible"] != {"keep": 0.5})
+    try:
+        plan = plan_of(configure, truth, **overrides)
+    except Unplannable:
+        return
+    for task in plan.tasks:
+        own = [place for place, column in enumerate(task.columns) if column in range(*task.classes)]
+        assert (task.values[:, own] == 1).any(axis=1).all()
+
+
+@quick
+@given(truth=labels(), overrides=streams(), order=st.permutations(range(8)))
+def test_the_order_of_the_data_sets_columns_does_not_matter(
+    configure: Any, truth: Labels, overrides: dict, order: list[int]
+) -> None:
+    names = [f"c{column}" for column in range(truth.shape[1])]
+    order = [column for column in order if column < len(names)]
+    config = configure(0, 2, **overrides)
+    try:
+        plan = build_plan(config, stream_data(config, names, truth, truth))
+    except Unplannable:
+        return
+    moved = np.ascontiguousarray(truth[:, order])
+    assert build_plan(config, stream_data(config, [names[c] for c in order], moved, moved)).sha256 == plan.sha256
 
 
 @quick
