@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -160,7 +161,7 @@ def read_split(root: Path, split: str) -> CocoLabels:
         Unplannable: the file is not there, with what to download, or it is not an annotation file.
     """
     file = annotation_file(root, split)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise _problem(_no_annotations(root, split))
     cached = cached_labels(("coco", PARSER_VERSION, str(file)), [file], lambda: _as_arrays(parse_annotations(file)))
     names, files = (unpack_texts(cached[key]) for key in ("class_names", "files"))
@@ -299,7 +300,7 @@ def _first(problems: Iterator[str]) -> list[str]:
 
 def _rows_of_ids(file: Path, ids: NDArray[np.int64], split: str) -> NDArray[np.int64]:
     """Rows of `ids` [N] that the file names, int64, ascending; one id a line, empty lines and # comments apart."""
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise Unplannable(
             ("dataset", "ids"), f"{file}: no such file; give --set dataset.ids=FILE, with one image id a line"
         )
@@ -336,7 +337,7 @@ def _no_annotations(root: Path, split: str) -> str:
     year = split[-4:]
     there = sorted(path.stem.removeprefix("instances_") for path in file.parent.glob("instances_*.json"))
     for other in (root / "coco", root.parent):
-        if annotation_file(other, split).is_file():
+        if os.path.isfile(annotation_file(other, split)):
             return f"{file}: no such file; did you mean dataset.root: {other}?"
     hint = _download(split, f"annotations/annotations_trainval{year}.zip", root)
     if there:

@@ -10,6 +10,7 @@ present or absent, because a list has no place for what is not known.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -146,7 +147,7 @@ class Manifest(ImageFiles):
     def _parsed(self) -> Arrays:
         given = tables_of(self.config)
         for one in given:
-            if not one.file.is_file():
+            if not os.path.isfile(one.file):
                 raise Unplannable(("dataset", one.key), f"{one.file}: no such file{_near(one.file)}")
         options = self.config.model_dump_json(exclude=ImageFilesConfig.model_fields.keys() - {"name"})
         identity = ("manifest", PARSER_VERSION, options)
@@ -156,4 +157,4 @@ class Manifest(ImageFiles):
 def _near(file: Path) -> str:
     """The file in the same folder that was perhaps meant."""
     folder = file.parent
-    return did_you_mean(file.name, sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ())
+    return did_you_mean(file.name, sorted(path.name for path in folder.iterdir()) if os.path.isdir(folder) else ())

@@ -11,6 +11,7 @@ import torch, which a plan must not, and read one image at a time.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -187,16 +188,16 @@ class Voc(ImageFiles):
         """Say what is missing and what to download, and see a root that is one level off."""
         year = f"VOC{listed.year}"
         main = root / year / "ImageSets" / "Main"
-        if (main / f"{listed.split}.txt").is_file():
+        if os.path.isfile(main / f"{listed.split}.txt"):
             return
-        if main.is_dir():
+        if os.path.isdir(main):
             splits = sorted(path.stem for path in main.glob("*.txt") if not self._is_class_file(path.stem))
             hint = f"{did_you_mean(listed.split, splits)}; splits there: {', '.join(splits) or 'none'}"
             raise _problem("root", f"{main / f'{listed.split}.txt'}: no such file{hint}; {_needed(root, listed)}")
         for other in (root / "VOCdevkit", root.parent):
-            if (other / year / "ImageSets" / "Main").is_dir():
+            if os.path.isdir(other / year / "ImageSets" / "Main"):
                 raise _problem("root", f"{main}: no such folder; did you mean dataset.root: {other}?")
-        absent = root if not root.is_dir() else root / year if not (root / year).is_dir() else main
+        absent = root if not os.path.isdir(root) else root / year if not os.path.isdir(root / year) else main
         raise _problem("root", f"{absent}: no such folder; {_needed(root, listed)}")
 
     def _is_class_file(self, stem: str) -> bool:
@@ -226,7 +227,7 @@ class Voc(ImageFiles):
         if self.config.ids is None:
             return blocks
         path = Path(self.config.ids)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise _problem("ids", f"{path}: no such file; give --set dataset.ids=FILE, with one image id a line")
         wanted = _read_ids(path, "ids")
         known = {image for block in blocks for image in block.images}
@@ -272,7 +273,7 @@ class Voc(ImageFiles):
         text = f"{missing[0]}: no such file ({count}); {_needed(self._root, listed, folder)}"
         if self.config.labels == "annotations" and len(missing) == len(files):
             first = self._main(listed) / f"{self.class_names[0]}_{listed.split}.txt"
-            text += "; with dataset.labels: class-files no annotations are needed" if first.is_file() else ""
+            text += "; with dataset.labels: class-files no annotations are needed" if os.path.isfile(first) else ""
         return _problem("root", text)
 
 

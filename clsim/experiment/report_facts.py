@@ -108,9 +108,7 @@ def warnings_of(results: Results) -> list[str]:
     for name in results.strategies:
         brings = results.of(name)[0].result.get("loss_of")
         if brings and loss != "bce":
-            found.append(
-                f"{name} trains on the classification loss that {brings} brings, not on training.loss ({loss})."
-            )
+            found.append(f"{name} trains on the loss that {brings} brings, not on training.loss ({loss}).")
     different = {"resolved configurations": config_differences(results), "environments": environments(results)}
     for what, rows in different.items():
         keys = [row["key"] for row in rows if row["differs"]]

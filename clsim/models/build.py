@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def _backbone(config: ModelSection) -> tuple[nn.Module, int, str]:
 
 
 def _state_of_file(path: Path) -> Any:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise RunError(f"training.model.weights.file: no such file {path}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -108,7 +109,7 @@ def _state_of_torchvision(model: str, name: str) -> Any:
     try:
         return kind[name].get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
     except Exception as error:
-        if path.is_file():
+        if os.path.isfile(path):
             raise _no_state_dict(str(path), error) from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(

@@ -6,6 +6,7 @@ benchmarks of the field.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ def read_ids(file: Path, names: Sequence[str]) -> Ids:
     Raises:
         Unplannable: no such file, an unknown or repeated id; with the line.
     """
-    if file.exists() and not file.is_file():  # a device may never end
+    if os.path.exists(file) and not os.path.isfile(file):  # a device may never end
         raise _problem(f"{file}: cannot be read: it is no regular file")
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()

@@ -197,7 +197,7 @@ def rebalanced_runs(make_run: Callable[..., Path]) -> Callable[[Path], Path]:
             folder = make_run(root, "er+more", seed=seed, options=options)
             tasks = [0, *range(3)] if seed == 0 else list(range(3))
             lines = [
-                {"phase": "eval", "task": task, "values": values(size, task + 1)}
+                {"phase": "eval", "task": task, "step": task + 1, "values": values(size, task + 1)}
                 for task, size in zip(tasks, sizes, strict=True)
             ]
             (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

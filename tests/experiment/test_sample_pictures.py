@@ -37,6 +37,7 @@ def trained(scenario: Scenario, folder: Path, *plugins: Any, n: int = 6, plan: S
     """Bytes of all weights after the stream of er, its pictures being in `folder`."""
     plan = plan or scenario.plan()
     history = History(plan)
+    folder.mkdir(exist_ok=True)
     events = EventFile(folder)
     events.begin()
     logger = SamplePictures(events, history, partial(few_images, scenario.source, size=28), n)

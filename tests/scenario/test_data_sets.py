@@ -200,3 +200,12 @@ def test_a_wrong_cell_is_told_with_the_line_of_the_table_and_of_the_scenario(tmp
         f"{tmp_path}/mine.yaml:3: dataset.file: {tmp_path}/m.csv:3: column 'split': given 'trian', "
         "allowed: train, test, did you mean 'train'?"
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("imagenet-lt", "dataset.file"), ("voc-mlt", "dataset.root"), ("coco-mlt", "dataset.root")],
+)
+def test_a_path_that_no_disk_can_hold_is_not_there(name: str, key: str) -> None:
+    with pytest.raises(ScenarioError, match="no such f"):
+        load_scenario(name, {key: "1" + 300 * "0"}).plan()
