@@ -335,7 +335,8 @@ def _rows_of_ids(file: Path, ids: NDArray[np.int64], split: str) -> NDArray[np.i
 def _no_annotations(root: Path, split: str) -> str:
     file = annotation_file(root, split)
     year = split[-4:]
-    there = sorted(path.stem.removeprefix("instances_") for path in file.parent.glob("instances_*.json"))
+    found = file.parent.glob("instances_*.json") if os.path.isdir(file.parent) else ()
+    there = sorted(path.stem.removeprefix("instances_") for path in found)
     for other in (root / "coco", root.parent):
         if os.path.isfile(annotation_file(other, split)):
             return f"{file}: no such file; did you mean dataset.root: {other}?"
