@@ -27,6 +27,7 @@ from clsim.experiment.run_state import MetricsTail, RunState, recorded_pace
 from clsim.experiment.sharing import FOLDER as FIRST_TASKS
 from clsim.experiment.sharing import first_task_key, shares
 from clsim.experiment.single import as_scenario, plan_run
+from clsim.experiment.starter import SUITED as STARTER_SUITED
 from clsim.scenario import Scenario
 from clsim.training.composition import check_options
 
@@ -180,7 +181,9 @@ def compare(
         states = _states(jobs, identities, threads)
         shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)  # of a comparison that was killed
         first_tasks = {folder: first_task_key(parts[folder], identities[folder]) for folder in jobs if share_first_task}
-        pool = Pool(workers, threads, progress, shares(home, first_tasks, states))
+        several = sum(state.status == "waiting" for state in states.values()) > 1
+        fork = STARTER_SUITED and several and all(spec.device == "cpu" for _, spec in jobs.values())
+        pool = Pool(workers, threads, progress, shares(home, first_tasks, states), fork=fork)
         try:
             pool.run(states)
         finally:

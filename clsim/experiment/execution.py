@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
 from clsim.data.image_files import few_images, skipped_images
-from clsim.errors import storage_errors
+from clsim.errors import ClsimError, storage_errors
 from clsim.evaluation.event_file import EVENT_FILE
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile, finite_or_null
@@ -249,14 +249,23 @@ def _memory(template: MultiLabelTemplate) -> dict[str, Any] | None:
     return {"rows": len(found.replay.memory), "bytes": found.replay.nbytes, "labels": found.summary()}
 
 
-if __name__ == "__main__":
-    from clsim.errors import ClsimError
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a run in a process of its own: its folder, and where it shares the first task, if it does.
 
+    Returns:
+        The process's exit code.
+    """
+    folder, *first_task = map(Path, arguments)
     try:
-        execute(Path(sys.argv[1]), first_task=Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+        execute(folder, first_task=first_task[0] if first_task else None)
     except ClsimError as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        return 2
     except KeyboardInterrupt as stop:
         print(stop or "interrupted", file=sys.stderr)
-        sys.exit(130)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -17,11 +17,12 @@ from clsim.experiment.folder import is_finished
 from clsim.experiment.progress import Progress
 from clsim.experiment.run_state import MetricsTail, RunState
 from clsim.experiment.sharing import is_there, launch_order
+from clsim.experiment.starter import Forked, Starter, kill_session
 from clsim.files import write_atomically
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-COMMAND = (sys.executable, "-m", "clsim.experiment.execution")
-"""What carries out a prepared folder, which it is given, and where it shares the first task, if it does."""
+MODULE = "clsim.experiment.execution"
+"""Its `main` carries out a prepared folder, which it is given, and where it shares the first task, if it does."""
 
 INTERRUPTED = 130
 """Exit code of a run that was asked to stop and has written a checkpoint."""
@@ -39,6 +40,7 @@ class Pool:
         progress: what to tell.
         share: run folder -> folder of the first task it shares. Runs that share one wait until the first of them has
             trained it; should that fail, the next one does.
+        fork: start them by a process that has the imports behind it; see `clsim.experiment.starter`.
 
     Attributes:
         stops: how many times it was asked to stop.
@@ -50,11 +52,14 @@ class Pool:
         threads: int,
         progress: Progress | None = None,
         share: Mapping[Path, Path] = MappingProxyType({}),
+        fork: bool = False,
     ) -> None:
         self.workers = workers
         self.progress = progress
         self.share = share
         self.environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+        self.fork = fork
+        self.starter: Starter | None = None
         self.running: dict[Path, _Process] = {}
         self.stops = 0
         self.announced = False
@@ -63,12 +68,14 @@ class Pool:
         """Carry out the runs that wait; their states tell what became of them. Those that are ended are only shown."""
         waiting = [folder for folder, state in states.items() if state.status == "waiting"]
         waiting = launch_order(waiting, self.share, states)
+        if self.fork and waiting:
+            self.starter = Starter(MODULE, self.environment)
         try:
             for folder, state in states.items():
                 self._show(folder, state)
             with _signals(self._stop):
                 while self.running or (waiting and not self.stops):
-                    while not self.stops and len(self.running) < self.workers:
+                    while not self.stops and len(self.running) < self.workers and self._can_start():
                         ready = [folder for folder in waiting if not self._must_wait(folder)]
                         if not ready:
                             break
@@ -81,6 +88,8 @@ class Pool:
                 process.stop(1)
             for process in self.running.values():
                 process.popen.wait()
+            if self.starter is not None:
+                self.starter.close()
             if self.progress is not None:
                 self.progress.close()
 
@@ -95,11 +104,16 @@ class Pool:
             )
         )
 
+    def _can_start(self) -> bool:
+        return self.starter is None or self.starter.gone or self.starter.ready()
+
     def _start(self, folder: Path, state: RunState) -> None:
         share = self.share.get(folder)
         arguments = [str(folder)] if share is None else [str(folder), str(share)]
         shared = state.epochs if share is not None and is_there(share) else 0
-        self.running[folder] = _Process(folder, state, arguments, self.environment, shared)
+        process = _Process(folder, state, shared)
+        process.launch(arguments, self.environment, self.starter)
+        self.running[folder] = process
         self._show(folder, state)
 
     def _look(self) -> None:
@@ -125,18 +139,26 @@ class Pool:
 class _Process:
     """One run at work."""
 
-    def __init__(
-        self, folder: Path, state: RunState, arguments: list[str], environment: Mapping[str, str], shared: int
-    ) -> None:
+    popen: subprocess.Popen[bytes] | Forked
+
+    def __init__(self, folder: Path, state: RunState, shared: int) -> None:
         self.folder, self.state = folder, state
         self.tail = MetricsTail(folder, state)
         self.tail.read()
         state.start(shared)
         self.asked = 0
         (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
-        with (folder / "output.txt").open("ab") as output:
+
+    def launch(self, arguments: list[str], environment: Mapping[str, str], starter: Starter | None) -> None:
+        """Begin, by the starter as long as there is one."""
+        path = self.folder / "output.txt"
+        forked = starter.start(arguments, path) if starter is not None else None
+        if forked is not None:
+            self.popen = forked
+            return
+        with path.open("ab") as output:
             self.popen = subprocess.Popen(
-                [*COMMAND, *arguments],
+                [sys.executable, "-m", MODULE, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -151,7 +173,7 @@ class _Process:
         if times == 1:
             self.popen.terminate()
         else:
-            os.killpg(self.popen.pid, signal.SIGKILL)
+            kill_session(self.popen.pid)
         self.asked = times
 
     def ended(self, interrupted: bool) -> bool:
