@@ -114,7 +114,7 @@ def clsim_way(files: list[Path], size: int, recipe: str) -> Callable[[], None]:
     def epoch() -> None:
         loader.start(loader.epoch + 1, 0)
         for step, (x, *_) in enumerate(loader):
-            assert augmentation(x, len(x), 0, loader.epoch, step).shape[1:] == (3, size, size)
+            assert augmentation(x, "new", 0, loader.epoch, step).shape[1:] == (3, size, size)
 
     return epoch
 

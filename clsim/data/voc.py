@@ -342,15 +342,16 @@ def _parse(text: str) -> Listed:
 def _read_ids(path: Path, key: str) -> list[str]:
     """Image ids of a text file, ascending, so that the order of its lines decides nothing."""
     lines = list(map(str.strip, _text(path, key).splitlines()))
-    ids = [line for line in lines if line]
+    ids = list(filter(None, lines))
     if not ids:
         raise _problem(key, f"{path}: names no image")
     if not IMAGE_IDS.fullmatch("\n".join(ids)):  # one match for all, because a warm start has little else to do
         number, line = next((n, line) for n, line in enumerate(lines, 1) if line and not IMAGE_IDS.fullmatch(line))
         raise _problem(key, f"{path}:{number}: given {line[:60]!r}, expected one image id")
     ids.sort()
-    if twice := [one for one, next_one in pairwise(ids) if one == next_one]:
-        raise _problem(key, f"{path}: image {twice[0]} is listed more than once")
+    if len(set(ids)) < len(ids):
+        twice = next(one for one, next_one in pairwise(ids) if one == next_one)
+        raise _problem(key, f"{path}: image {twice} is listed more than once")
     return ids
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import mmap
+import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+import numpy as np
 import torch
 from torch import Tensor
 
-SLICE_BYTES = 1_000_000
+SLICE_BYTES = 1_300_000
 """On a CPU a batch is worked on in slices of this size: larger ones leave the caches and cost several times as much."""
 HUGE_PAGES = 4_000_000
 """From so many bytes on a batch lies in huge pages."""
+_spare: deque[mmap.mmap] = deque(maxlen=2)
+"""Memory of batches that nobody keeps; as many as take turns in a loop."""
 
 
 class Normalisation:
@@ -29,8 +34,8 @@ class Normalisation:
         self._shift = (torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) / spread).to(device)
 
     def of_bytes(self, values: Tensor) -> Tensor:
-        """Normalised images, float32 [B, 3, H, W], of uint8 ones on the CPU."""
-        x = empty_batch(values.shape)
+        """Normalised images, float32 [B, 3, H, W], of uint8 ones, on their device."""
+        x = empty_batch(values.shape, values.device)
         for rows in slices(x):
             self.apply_(x[rows].copy_(values[rows]))
         return x
@@ -53,16 +58,29 @@ def slices(x: Tensor) -> Iterator[slice]:
         yield slice(start, start + rows)
 
 
-def empty_batch(shape: Sequence[int]) -> Tensor:
+def empty_batch(shape: Sequence[int], device: torch.device | None = None) -> Tensor:
     """Memory of a batch, float32, of any content.
 
-    A large batch gets fresh memory from the kernel each time, since whoever keeps the one before must not see it
-    change. In pages of 4 kB that takes as long as to normalise the images, so huge ones are asked for, where there are.
+    Whoever keeps an earlier batch must not see it change, and fresh memory from the kernel takes as long as to
+    normalise the images. So on a CPU a large batch gets memory of one that nobody keeps any more, or else fresh memory
+    in huge pages, where there are.
     """
     size = 4 * torch.Size(shape).numel()
-    if size < HUGE_PAGES or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return torch.empty(shape)
+    on_cpu = device is None or device.type == "cpu"
+    if not on_cpu or size < HUGE_PAGES or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.empty(shape, device=device)
+    memory = _spare_memory(size)
+    held = np.frombuffer(memory, dtype=np.float32)  # by every tensor that shares the memory
+    weakref.finalize(held, _spare.append, memory).atexit = False
+    return torch.from_numpy(held).view(shape)
+
+
+def _spare_memory(size: int) -> mmap.mmap:
+    with suppress(IndexError):
+        memory = _spare.pop()
+        if len(memory) == size:
+            return memory
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):  # a kernel without them
         memory.madvise(mmap.MADV_HUGEPAGE)
-    return torch.frombuffer(memory, dtype=torch.float32).view(shape)  # holds the memory as long as it lives
+    return memory

@@ -65,8 +65,12 @@ class RowStore:
 
         Of a store of features those, float32 [B, d].
         """
-        stored = torch.from_numpy(self._images[self._samples[rows - self._first_row]])
+        stored = self.stored(rows)
         return stored if stored.dtype == torch.float32 else self._normalisation.of_bytes(stored)
+
+    def stored(self, rows: NDArray[np.int64]) -> Tensor:
+        """Images of row ids as they are stored, uint8 [B, 3, H, W], or features, float32 [B, d]."""
+        return torch.from_numpy(self._images[self._samples[rows - self._first_row]])
 
     def prefetch(self, rows: NDArray[np.int64]) -> None:
         """Say which row ids come next, so that images that are decoded as they are needed can be begun."""
@@ -161,6 +165,17 @@ class MultiLabelDataset(AvalancheDataset):
             return [self[int(position)] for position in positions]
         rows = self.rows()[np.asarray(positions, dtype=np.int64)]
         return FetchedRows(self.store.images(rows), self.store.targets(rows), torch.from_numpy(rows))
+
+    def stored(self, positions: NDArray[np.int64]) -> list[Tensor]:
+        """The batch at `positions`, `[x, y, index, task_label]`, with x as it is stored, 8-bit images or features.
+
+        A set that falls back to item by item access gives normalised images.
+        """
+        if self.store is None:
+            batch: list[Tensor] = collate_rows(self.__getitems__(positions))
+            return batch
+        rows = self.rows()[positions]
+        return FetchedRows(self.store.stored(rows), self.store.targets(rows), torch.from_numpy(rows)).batch
 
     def prefetch(self, positions: NDArray[np.int64]) -> None:
         """Say which positions the next `__getitems__` will ask for; that one is then faster, nothing else changes."""

@@ -5,9 +5,8 @@ run's seed, the option, task, epoch, step and the image's place in the batch, an
 rows. So nothing that ran before changes them, no strategy and no other option; two methods meet the same changed new
 rows, and a run goes on in the middle of an epoch as if nothing had happened.
 
-Only what a training step is made of is changed: the template calls this once a step, when the batch is complete, and
-student and teacher see the same result. Scores, thresholds, relabelling, herding and features are of images as they
-are.
+Only what a training step is made of is changed, as it comes into the batch, so that plugins, student and teacher see
+the same result. Scores, thresholds, relabelling, herding and features are of images as they are.
 
 DECIDED: the order of the options is crop, flip, colour, cutout, RandAugment; the code of the KRT family has its square
 cut out before RandAugment, too, and knows none of the others.
@@ -17,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -25,12 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clsim.randomness import uniforms
-from clsim.scenario.normalisation import Normalisation, slices
+from clsim.scenario.normalisation import Normalisation, empty_batch, slices
 from clsim.scenario.training_schema import AugmentationSection, ColourSection, RandomResizedCropSection, TrainingSection
 from clsim.training import image_operations as image
 from clsim.training.randaugment import RandAugment
 
 Uniforms = NDArray[np.float64]
+Origin = Literal["new", "replayed"]
 
 CROP_TRIES = 10
 
@@ -57,7 +57,7 @@ class Step(Protocol):
 
 
 class Augmentation:
-    """What `training.augmentation` says, for the batches of one run.
+    """Makes of stored images what is trained on, as `training.augmentation` says, for the batches of one run.
 
     Args:
         config: the scenario's training section.
@@ -70,35 +70,39 @@ class Augmentation:
         self.seed = seed
         self.normalisation = Normalisation(config.model.mean, config.model.std, device)
 
-    def __call__(self, x: Tensor, own: int, task: int, epoch: int, step: int) -> Tensor:
-        """Change a batch.
+    def __call__(self, x: Tensor, origin: Origin, task: int, epoch: int, step: int, before: int = 0) -> Tensor:
+        """Change images and normalise them.
 
         Args:
-            x: normalised images, float32 [B, 3, H, W]; overwritten.
-            own: the first so many are the task's own rows, the others are replayed.
+            x: uint8 [B, 3, H, W], or float32 and normalised, which are brought back to 8 bits first; or, where nothing
+                is to change, features float32 [B, d]. Left as it is.
+            origin: new, the task's own rows, or replayed.
             task, epoch, step: position of the run.
+            before: images of that origin that the batch has already.
 
         Returns:
-            x. Pixels that no option changes keep their value to the last bit.
+            Normalised images, float32 [B, 3, H, W], on x's device. Pixels that no option changes are as a store
+            normalises them, to the last bit.
         """
-        if self.steps:
-            at = (task, epoch, step)
-            self._change(x[:own], "new", *at)
-            self._change(x[own:], "replayed", *at)
-        return x
+        normalised = x.is_floating_point()
+        if not self.steps:
+            return x if normalised else self.normalisation.of_bytes(x)
+        at = (origin, task, epoch, step)
+        drawn = [each.parameters(self._numbers(each, before, len(x), at), x.shape[-1]) for each in self.steps]
+        changed = empty_batch(x.shape, x.device)
+        for rows in slices(changed):
+            images = changed[rows].copy_(x[rows])
+            if normalised:
+                self.normalisation.undo_(images)
+            for change, parameters in zip(self.steps, drawn, strict=True):
+                images = change(images, *(values[rows] for values in parameters))
+            self.normalisation.apply_(images, out=changed[rows])
+        return changed
 
-    def _change(self, x: Tensor, *purpose: str | int) -> None:
-        drawn = [step.parameters(self._numbers(step, len(x), *purpose), x.shape[-1]) for step in self.steps]
-        for rows in slices(x):
-            images = self.normalisation.undo_(x[rows])
-            for step, parameters in zip(self.steps, drawn, strict=True):
-                images = step(images, *(values[rows] for values in parameters))
-            self.normalisation.apply_(images, out=x[rows])
-
-    def _numbers(self, step: Step, rows: int, *purpose: str | int) -> Uniforms:
+    def _numbers(self, step: Step, before: int, rows: int, at: tuple[str | int, ...]) -> Uniforms:
         """Uniform numbers of each row, [rows, step.numbers]; those of a row do not depend on how many rows follow."""
-        drawn = uniforms(rows * step.numbers, self.seed, "augmentation", step.name, *purpose)
-        return drawn.reshape(rows, step.numbers)
+        drawn = uniforms((before + rows) * step.numbers, self.seed, "augmentation", step.name, *at)
+        return drawn.reshape(-1, step.numbers)[before:]
 
 
 def _steps(section: AugmentationSection) -> list[Step]:

@@ -16,7 +16,7 @@ from clsim.training.sampling import SAMPLERS, Membership, membership
 
 
 class EpochLoader:
-    """Shuffled mini-batches `[x, y, index, task_label]` of one task.
+    """Shuffled mini-batches `[x, y, index, task_label]` of one task, with x as `MultiLabelDataset.stored` gives it.
 
     The order of an epoch is derived from (seed, task, epoch), so a start in the middle is only a position, and every
     strategy meets the same batches. A replay that concatenates enlarges the pool the order runs over: positions beyond
@@ -65,7 +65,7 @@ class EpochLoader:
         for positions, coming in zip(batches, [*batches[1:], order[:0]], strict=False):
             own = positions < len(self.dataset)
             self.beyond = positions[~own] - len(self.dataset)
-            batch = collate_rows(self.dataset.__getitems__(positions[own]))
+            batch = self.dataset.stored(positions[own])
             self.dataset.prefetch(coming[coming < len(self.dataset)])
             yield batch
 

@@ -39,9 +39,18 @@ def on_rows(x: Tensor, rows: NDArray[np.bool_], operation: Callable[..., Tensor]
     if rows.all():
         return operation(x, *parameters)
     chosen = np.flatnonzero(rows)
-    if len(chosen):
+    if len(chosen) == 0:
+        return x
+    first, last = chosen[0], chosen[-1]
+    parameters = tuple(values[chosen] for values in parameters)
+    if last - first == len(chosen) - 1:  # neighbours, without a copy
+        images = x[first : last + 1]
+        changed = operation(images, *parameters)
+        if changed.data_ptr() != images.data_ptr():
+            images.copy_(changed)
+    else:
         at = torch.from_numpy(chosen).to(x.device)
-        x.index_copy_(0, at, operation(x.index_select(0, at), *(values[chosen] for values in parameters)))
+        x.index_copy_(0, at, operation(x.index_select(0, at), *parameters))
     return x
 
 

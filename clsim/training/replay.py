@@ -91,7 +91,7 @@ class Replay(SupervisedPlugin):
 
     def _fetch(self, positions: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         rows = self.memory.rows[positions]
-        return self.store.images(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
+        return self.store.stored(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
 
     def _apply_policies(self, strategy: Any, drawn: NDArray[np.int64]) -> None:
         classes = strategy.experience.classes_in_this_experience

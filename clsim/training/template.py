@@ -127,6 +127,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.loss_sums: dict[str, Tensor] = {}
         self.learning_rate = 0.0
         self.samples_trained = 0
+        self._own = 0
         self._step_callbacks: dict[str, list[Callable[..., Any]]] = {}
         self._task_state: dict[str, Any] = {}
         self._terms: dict[str, Tensor] = {}
@@ -220,11 +221,11 @@ class MultiLabelTemplate(SupervisedTemplate):
             self.mbatch = batch
             seed_generators(self.seed, "step", *_where(self.position), device=self.device)
             self._unpack_minibatch()
+            self.mbatch = [self.augmentation(self.mb_x, "new", *_where(self.position)), *self.mbatch[1:]]
             self.replayed = torch.zeros(len(self.mb_x), dtype=torch.bool, device=self.device)
             self.distillable = ~self.replayed
-            own = len(self.mb_x)
+            self._own = len(self.mb_x)
             self._notify("before_training_iteration")
-            self.mbatch = [self.augmentation(self.mb_x, own, *_where(self.position)), *self.mbatch[1:]]
 
             self.optimizer.zero_grad()
             self.loss = self._make_empty_loss()
@@ -295,10 +296,17 @@ class MultiLabelTemplate(SupervisedTemplate):
         self._sum_loss(name, value)
 
     def extend_batch(self, x: Tensor, y: Tensor, index: Tensor) -> None:
-        """Append replayed rows to the current batch: x float [R, 3, H, W], y float [R, C], index int64 [R]."""
-        own = self.mbatch
+        """Append replayed rows to the current batch, changed as `training.augmentation` says.
+
+        Args:
+            x: images [R, 3, H, W], uint8 as `RowStore.stored` gives them or float32 and normalised; or features [R, d].
+            y: float [R, C].
+            index: row ids, int64 [R].
+        """
+        before = len(self.mb_x) - self._own
+        x = self.augmentation(x.to(self.device), "replayed", *_where(self.position), before=before)
         new = [x, y, index, torch.zeros(len(x), dtype=torch.long)]
-        self.mbatch = [torch.cat([a, b.to(self.device)]) for a, b in zip(own, new, strict=True)]
+        self.mbatch = [torch.cat([a, b.to(self.device)]) for a, b in zip(self.mbatch, new, strict=True)]
         self.replayed = torch.cat([self.replayed, torch.ones(len(x), dtype=torch.bool, device=self.device)])
         self.distillable = torch.cat([self.distillable, torch.ones(len(x), dtype=torch.bool, device=self.device)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections import deque
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ def store(n: int = 5) -> RowStore:
 
 @pytest.fixture
 def huge(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every batch is one that gets huge pages, where there are."""
+    """Every batch is one that gets huge pages, where there are; none has left its memory yet."""
     monkeypatch.setattr(normalisation, "HUGE_PAGES", 1)
+    monkeypatch.setattr(normalisation, "_spare", deque(maxlen=2))
 
 
 def test_images_are_the_same_in_huge_pages_and_in_any_slices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +58,26 @@ def test_a_system_without_huge_pages_has_batches_all_the_same(
     batch = empty_batch((2, 3, 4, 4)).fill_(3)
     assert (batch.shape, batch.dtype) == ((2, 3, 4, 4), torch.float32)
     assert batch.sum() == 288
+
+
+def test_memory_of_a_batch_that_nobody_keeps_is_used_again_and_no_other(huge: None) -> None:
+    shape = (2, 3, 4, 4)
+    kept = empty_batch(shape).fill_(1)
+    part = empty_batch(shape).fill_(2)[1, :, 2:]
+    passing = empty_batch(shape)
+    where = passing.data_ptr()
+    del passing
+    again = empty_batch(shape).fill_(3)
+    assert again.data_ptr() == where
+    others = [empty_batch(shape).fill_(4) for _ in range(5)]
+    assert len({batch.data_ptr() for batch in [kept, again, *others]}) == 7
+    assert [float(batch.max()) for batch in (kept, part, again)] == [1, 2, 3]
+
+
+def test_memory_of_another_size_is_not_used(huge: None) -> None:
+    del_me = empty_batch((2, 3, 4, 4))
+    del del_me
+    assert empty_batch((2, 3, 8, 8)).fill_(1).shape == (2, 3, 8, 8)
 
 
 def test_there_are_8_bit_values_between_a_normalisation_and_its_end() -> None:

@@ -16,7 +16,7 @@ from clsim.scenario.normalisation import Normalisation
 from clsim.scenario.stream import RowStore
 from clsim.scenario.training_schema import RandomResizedCropSection
 from clsim.training import augmentation
-from clsim.training.augmentation import Augmentation, Colour, Cutout, Flip, Step, crop_boxes, jitter
+from clsim.training.augmentation import Augmentation, Colour, Cutout, Flip, Origin, Step, crop_boxes, jitter
 
 LOOK = {"training.model.mean": [0.485, 0.456, 0.406], "training.model.std": [0.229, 0.224, 0.225]}
 EVERYTHING: dict[str, Any] = {
@@ -42,11 +42,21 @@ def build_augmentation(section: Any, seed: int = 0, **overrides: Any) -> Augment
     return Augmentation(scenario.config.training, seed, "cpu")
 
 
-def batch(n: int, size: int = 32) -> Tensor:
-    """Normalised images as a store hands them out."""
+def change(augmentation: Augmentation, x: Tensor, own: int, task: int, epoch: int, step: int) -> Tensor:
+    """A batch of which the first `own` rows are new and the others replayed."""
+    at = (task, epoch, step)
+    return torch.cat([augmentation(x[:own], "new", *at), augmentation(x[own:], "replayed", *at)])
+
+
+def store(n: int, size: int = 32) -> RowStore:
     pixels = np.random.default_rng(3).integers(0, 256, (n, 3, size, size), dtype=np.uint8)
     look = {key.rpartition(".")[2]: value for key, value in LOOK.items()}
-    return RowStore(pixels, np.arange(n), np.zeros((n, 1), np.int8), 0, **look).images(np.arange(n))
+    return RowStore(pixels, np.arange(n), np.zeros((n, 1), np.int8), 0, **look)
+
+
+def batch(n: int, size: int = 32) -> Tensor:
+    """Normalised images."""
+    return store(n, size).images(np.arange(n))
 
 
 # nothing is changed that should not be
@@ -64,12 +74,21 @@ def test_8_bit_values_come_back_exactly_and_go_again(mean: float, std: float) ->
 @pytest.mark.parametrize("own", [0, 7, 12])
 @pytest.mark.parametrize("section", ["none", *WEAKEST.values()], ids=["none", *WEAKEST])
 def test_at_identity_strength_a_batch_is_bit_identical(section: Any, own: int) -> None:
-    assert torch.equal(build_augmentation(section)(batch(12), own, 1, 2, 3), batch(12))
+    assert torch.equal(change(build_augmentation(section), batch(12), own, 1, 2, 3), batch(12))
+
+
+@pytest.mark.parametrize("section", ["none", *OPTIONS.values()], ids=["none", *OPTIONS])
+def test_8_bit_images_become_what_normalised_ones_do_and_both_are_left_as_they_are(section: Any) -> None:
+    pixels, x = store(12).stored(np.arange(12)), batch(12)
+    augmentation = build_augmentation(section)
+    assert torch.equal(change(augmentation, pixels, 7, 1, 2, 3), change(augmentation, x, 7, 1, 2, 3))
+    assert torch.equal(pixels, store(12).stored(np.arange(12)))
+    assert torch.equal(x, batch(12))
 
 
 @pytest.mark.parametrize("section", OPTIONS.values(), ids=list(OPTIONS))
 def test_else_new_and_replayed_images_are_changed_and_stay_in_range(section: Any) -> None:
-    changed = build_augmentation(section)(batch(64), 32, 0, 0, 0)
+    changed = change(build_augmentation(section), batch(64), 32, 0, 0, 0)
     differs = (changed != batch(64)).flatten(1).any(dim=1)
     assert differs[:32].any()
     assert differs[32:].any()
@@ -83,46 +102,53 @@ def test_else_new_and_replayed_images_are_changed_and_stay_in_range(section: Any
 
 @pytest.mark.parametrize("section", OPTIONS.values(), ids=list(OPTIONS))
 def test_a_batch_is_the_same_whatever_ran_before(section: Any) -> None:
-    first = build_augmentation(section)(batch(16), 8, 1, 2, 3)
+    first = change(build_augmentation(section), batch(16), 8, 1, 2, 3)
     torch.manual_seed(9)
     again = build_augmentation(section)
-    again(batch(5), 2, 0, 0, 0)
-    assert torch.equal(again(batch(16), 8, 1, 2, 3), first)
+    change(again, batch(5), 2, 0, 0, 0)
+    assert torch.equal(change(again, batch(16), 8, 1, 2, 3), first)
 
 
 @pytest.mark.parametrize("where", [{"seed": 1}, {"task": 0}, {"epoch": 0}, {"step": 0}], ids=str)
 def test_seed_task_epoch_and_step_change_every_image(where: dict[str, int]) -> None:
     at = {"task": 1, "epoch": 2, "step": 3} | {key: value for key, value in where.items() if key != "seed"}
-    x = build_augmentation(EVERYTHING)(batch(16), 8, 1, 2, 3)
-    other = build_augmentation(EVERYTHING, where.get("seed", 0))(batch(16), 8, **at)
+    x = change(build_augmentation(EVERYTHING), batch(16), 8, 1, 2, 3)
+    other = change(build_augmentation(EVERYTHING, where.get("seed", 0)), batch(16), 8, **at)
     assert (x != other).flatten(1).any(dim=1).all()
 
 
 def test_new_rows_do_not_depend_on_replayed_ones_nor_on_how_many_follow() -> None:
-    alone = build_augmentation(EVERYTHING)(batch(16), 16, 1, 2, 3)
-    with_replay = build_augmentation(EVERYTHING)(torch.cat([batch(16), batch(9)]), 16, 1, 2, 3)
+    alone = change(build_augmentation(EVERYTHING), batch(16), 16, 1, 2, 3)
+    with_replay = change(build_augmentation(EVERYTHING), torch.cat([batch(16), batch(9)]), 16, 1, 2, 3)
     assert torch.equal(with_replay[:16], alone)
-    fewer = build_augmentation(EVERYTHING)(batch(16)[:10], 10, 1, 2, 3)
+    fewer = change(build_augmentation(EVERYTHING), batch(16)[:10], 10, 1, 2, 3)
     torch.testing.assert_close(fewer, alone[:10], rtol=0, atol=1e-5)
 
 
 def test_a_replayed_row_has_other_numbers_than_the_new_row_of_its_place() -> None:
-    x = build_augmentation(EVERYTHING)(torch.cat([batch(16), batch(16)]), 16, 1, 2, 3)
+    x = change(build_augmentation(EVERYTHING), torch.cat([batch(16), batch(16)]), 16, 1, 2, 3)
     assert (x[:16] != x[16:]).flatten(1).any(dim=1).all()
+
+
+def test_rows_that_come_later_are_counted_on() -> None:
+    augmentation = build_augmentation(EVERYTHING)
+    whole = augmentation(batch(16), "replayed", 1, 2, 3)
+    rest = augmentation(batch(16)[6:], "replayed", 1, 2, 3, before=6)
+    torch.testing.assert_close(rest, whole[6:], rtol=0, atol=1e-5)
 
 
 def test_an_option_does_not_shift_the_numbers_of_another() -> None:
     flip = {"flip": 1.0}
-    cropped = build_augmentation({"random_resized_crop": {}})(batch(8), 8, 0, 0, 0)
-    both = build_augmentation({"random_resized_crop": {}} | flip)(batch(8), 8, 0, 0, 0)
+    cropped = change(build_augmentation({"random_resized_crop": {}}), batch(8), 8, 0, 0, 0)
+    both = change(build_augmentation({"random_resized_crop": {}} | flip), batch(8), 8, 0, 0, 0)
     torch.testing.assert_close(both, cropped.flip(-1), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("bytes_", [1, 30_000])
 def test_slices_are_only_a_matter_of_speed(bytes_: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = build_augmentation(EVERYTHING)(batch(16), 9, 0, 0, 0)
+    whole = change(build_augmentation(EVERYTHING), batch(16), 9, 0, 0, 0)
     monkeypatch.setattr(normalisation, "SLICE_BYTES", bytes_)
-    torch.testing.assert_close(build_augmentation(EVERYTHING)(batch(16), 9, 0, 0, 0), whole, rtol=0, atol=1e-4)
+    torch.testing.assert_close(change(build_augmentation(EVERYTHING), batch(16), 9, 0, 0, 0), whole, rtol=0, atol=1e-4)
 
 
 # how the numbers are distributed
@@ -271,16 +297,17 @@ def test_scores_of_training_rows_are_of_images_as_they_are(
     build: Any, learn: Any, spec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Herding and relabelling score; only training steps change anything."""
-    calls: list[int] = []
+    calls: dict[tuple[int, ...], int] = {}
     change = Augmentation.__call__
 
-    def counting(self: Augmentation, x: Tensor, *where: int) -> Tensor:
-        calls.append(len(x))
-        return change(self, x, *where)
+    def counting(self: Augmentation, x: Tensor, origin: Origin, *where: int, before: int = 0) -> Tensor:
+        assert before == 0
+        calls[where] = calls.get(where, 0) + len(x)
+        return change(self, x, origin, *where)
 
     monkeypatch.setattr(Augmentation, "__call__", counting)
     seen, _ = run(build, learn, spec, options={"selection": "herding"}, overrides=AUGMENTED)
-    assert calls == [len(rows) for rows in seen.rows.values()]
+    assert calls == {at: len(rows) for at, rows in seen.rows.items()}
 
 
 def test_the_teacher_sees_what_the_student_sees(build: Any, learn: Any) -> None:
@@ -318,6 +345,6 @@ def test_a_run_at_identity_strength_ends_as_one_without_it(build: Any, learn: An
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_makes_the_same_of_a_batch() -> None:
     scenario = load_scenario("digits-b0c2", AUGMENTED | LOOK)
-    on_cpu = Augmentation(scenario.config.training, 0, "cpu")(batch(16), 9, 0, 0, 0)
-    on_gpu = Augmentation(scenario.config.training, 0, "cuda")(batch(16).cuda(), 9, 0, 0, 0)
+    on_cpu = change(Augmentation(scenario.config.training, 0, "cpu"), batch(16), 9, 0, 0, 0)
+    on_gpu = change(Augmentation(scenario.config.training, 0, "cuda"), batch(16).cuda(), 9, 0, 0, 0)
     assert ((on_gpu.cpu() - on_cpu).abs() > 1e-3).float().mean() < 0.01  # where rounding decides about a pixel

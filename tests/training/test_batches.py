@@ -78,9 +78,9 @@ class Announced(RowStore):
         self.announced: list[list[int]] = []
         self.fetched: list[list[int]] = []
 
-    def images(self, rows: Any) -> Any:
+    def stored(self, rows: Any) -> Any:
         self.fetched.append(rows.tolist())
-        return super().images(rows)
+        return super().stored(rows)
 
     def prefetch(self, rows: Any) -> None:
         self.announced.append(rows.tolist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,4 +204,17 @@ def test_on_rows_changes_only_those() -> None:
     expected = [kept[0], kept[1], kept[2], (3 * kept[3]).clamp(max=255), kept[4]]
     assert torch.equal(changed, torch.stack(expected))
     assert image.on_rows(x, np.zeros(5, dtype=bool), image.invert) is x
+
+
+@pytest.mark.parametrize("operation", [image.invert, lambda x: x.flip(-1)], ids=["in place", "in new memory"])
+@pytest.mark.parametrize("rows", [[2], [0, 1], [1, 2, 3], [3, 4], [0, 4], [0, 1, 3], [0, 1, 2, 3, 4]], ids=str)
+def test_on_rows_changes_neighbours_and_scattered_rows_alike(operation: Any, rows: list[int]) -> None:
+    x = pictures()
+    expected = x.clone()
+    expected[rows] = operation(x[rows])
+    assert torch.equal(image.on_rows(x, np.isin(np.arange(5), rows), operation), expected)
+
+
+def test_on_rows_of_all_rows_is_the_operation() -> None:
+    x = pictures()
     assert torch.equal(image.on_rows(x.clone(), np.ones(5, dtype=bool), image.invert), 255 - x)
