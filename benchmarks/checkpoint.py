@@ -1,15 +1,13 @@
-"""What a checkpoint costs: `python -m benchmarks.checkpoint` prints the table."""
+"""What a checkpoint costs."""
 
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from avalanche.logging import BaseLogger
 
 from benchmarks.training_step import WORKLOADS
@@ -82,14 +80,3 @@ def _inside_the_second_task(name: str) -> MultiLabelTemplate:
     except _Reached:
         return template
     raise RuntimeError("the second task has no step")
-
-
-def main() -> None:
-    """Print the rows."""
-    torch.set_num_threads(1)
-    for row in (HEADINGS, *measure()):
-        sys.stdout.write(" | ".join(row) + "\n")
-
-
-if __name__ == "__main__":
-    main()

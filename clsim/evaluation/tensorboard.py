@@ -47,11 +47,18 @@ class TensorBoardCurves(BaseLogger):
         self.events = EventFile(folder)
         self.history = history
         # Not `add_hparams`: that makes a run of its own in a subfolder, apart from the curves.
-        experiment, start, self._end = summary.hparams(
+        *self._hparams, self._end = summary.hparams(
             {name: _plain(value) for name, value in (hparams or {}).items()}, dict.fromkeys(FINAL_METRICS)
         )
-        if self.events.begin():
-            for head in (summary.custom_scalars(_layout()), experiment, start):
+
+    def before_training(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
+        if strategy.position.task == 0 and self.events.begin():
+            charts = _charts(
+                memory=MemoryLabels.of(strategy) is not None,
+                inside_tasks=strategy.score_epochs,
+                single_label=self.history.plan.single_label,
+            )
+            for head in (summary.custom_scalars({"clsim": charts}), *self._hparams):
                 self.events.add(head)
 
     def log_single_metric(self, name: str, value: Any, x_plot: int) -> None:
@@ -96,31 +103,29 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value)
 
 
-def _layout() -> dict[str, Any]:
-    """Charts of several curves; TensorBoard matches each expression from the start of a tag."""
-    return {
-        "clsim": {
-            "mAP, seen classes": ["Multiline", ["mAP/seen$", "mAP/average$"]],
-            "mAP of each task": ["Multiline", [r"mAP/task_\d+"]],
-            "forgetting of each task": ["Multiline", [r"forgetting/.*"]],
-            "head, medium, tail mAP": ["Multiline", [r"groups/.*_mAP"]],
-            "head, medium, tail forgetting": ["Multiline", [r"groups/.*_forgetting"]],
-            "CF1 at each threshold": ["Multiline", [r"threshold_[\d.e-]+/CF1$"]],
-            "CF1, harmonic, at each threshold": ["Multiline", [r"threshold_[\d.e-]+/CF1_harmonic$"]],
-            "OF1 at each threshold": ["Multiline", [r"threshold_[\d.e-]+/OF1$"]],
-            "old classes: predicted and truly present": [
-                "Multiline",
-                [r"threshold_[\d.e-]+/predicted_old$", "present/old$"],
-            ],
-            "new classes: predicted and truly present": [
-                "Multiline",
-                [r"threshold_[\d.e-]+/predicted_new$", "present/new$"],
-            ],
-            "labels of the memory": ["Multiline", ["memory/(coverage|precision|FPR|FNR)$"]],
-            "ones in the memory": ["Multiline", ["memory/(ones|hidden)_.*"]],
-            "FPR and FNR at each threshold": ["Multiline", [r"threshold_[\d.e-]+/(FPR|FNR)$"]],
-            "mAP inside the tasks": ["Multiline", [r"epoch/mAP_.*"]],
-            "top-1 accuracy": ["Multiline", [r"accuracy/.*"]],
-            "loss terms": ["Multiline", [r"loss/.*"]],
-        }
+def _charts(memory: bool, inside_tasks: bool, single_label: bool) -> dict[str, Any]:
+    """Charts of several curves, of those that a run has; TensorBoard matches an expression from the start of a tag."""
+    charts = {
+        "mAP, seen classes": ["mAP/seen$", "mAP/average$"],
+        "mAP of each task": [r"mAP/task_\d+"],
+        "forgetting of each task": [r"forgetting/.*"],
+        "head, medium, tail mAP": [r"groups/.*_mAP"],
+        "head, medium, tail forgetting": [r"groups/.*_forgetting"],
+        "CF1 at each threshold": [r"threshold_[\d.e-]+/CF1$"],
+        "CF1, harmonic, at each threshold": [r"threshold_[\d.e-]+/CF1_harmonic$"],
+        "OF1 at each threshold": [r"threshold_[\d.e-]+/OF1$"],
+        "FPR and FNR at each threshold": [r"threshold_[\d.e-]+/(FPR|FNR)$"],
+        "old classes: predicted and truly present": [r"threshold_[\d.e-]+/predicted_old$", "present/old$"],
+        "new classes: predicted and truly present": [r"threshold_[\d.e-]+/predicted_new$", "present/new$"],
     }
+    if memory:
+        charts |= {
+            "labels of the memory": ["memory/(coverage|precision|FPR|FNR)$"],
+            "ones in the memory": ["memory/(ones|hidden)_.*"],
+        }
+    if inside_tasks:
+        charts["mAP inside the tasks"] = [r"epoch/mAP_.*"]
+    if single_label:
+        charts["top-1 accuracy"] = [r"accuracy/.*"]
+    charts["loss terms"] = [r"loss/.*"]
+    return {title: ["Multiline", tags] for title, tags in charts.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,9 @@ from typing import Any
 
 from clsim.errors import RunError
 from clsim.experiment.checkpoint import Checkpoint, write_checkpoint
-from clsim.experiment.folder import RunSpec
+from clsim.experiment.identity import differences, without_versions
 from clsim.experiment.interruption import Interruption
-from clsim.experiment.settings import flat
 from clsim.files import GrowingFile
-from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.schema import CheckpointSection
 from clsim.training.template import MultiLabelTemplate
 
@@ -31,7 +28,7 @@ class Checkpointer:
 
     Args:
         folder: the run folder.
-        identity: what must be equal when the run goes on.
+        identity: what `check_identity` will be asked about when the run goes on.
         growing: files of the folder that are only added to.
         frequency: how often inside a task.
         interruption: whether to stop.
@@ -101,32 +98,15 @@ class Checkpointer:
         log.info("checkpoint: task %d, epoch %d, step %d; %d bytes, %.3f s", at.task, at.epoch, at.step, size, seconds)
 
 
-def run_identity(scenario: Scenario, spec: RunSpec, plan: StreamPlan, device: str) -> dict[str, Any]:
-    """What must be equal when a run goes on: its configuration, strategy, stream, images and kind of device.
-
-    How often it is saved may change, and so may what is expected of it.
-    """
-    config = scenario.config.model_dump(mode="json", exclude={"checkpoint", "expected", "source"})
-    identity = {
-        **config,
-        "strategy": {"name": spec.strategy, "seed": spec.seed, **spec.options},
-        "device": device,
-        "plan_sha256": plan.sha256,
-        "data_fingerprint": scenario.fingerprint,
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(identity))  # as a header gives it back
-    return plain
-
-
 def check_identity(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
-    """See that a run goes on with what it began with.
+    """See that a run goes on with what it began with; the code may have changed, which the log then tells.
 
     Raises:
-        RunError: naming each key that differs.
+        RunError: naming each key that differs, versions aside.
     """
-    before, now = flat(checkpoint.header["identity"]), flat(identity)
-    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if differing:
-        lines = [f"  {key}: was {before.get(key)!r}, is {now.get(key)!r}" for key in differing]
+    before = checkpoint.header["identity"]
+    if differing := differences(without_versions(before), without_versions(identity)):
         text = f"{checkpoint.path.parent.parent}: not resumed, because it is no longer the run that was interrupted:"
-        raise RunError("\n".join([text, *lines]))
+        raise RunError("\n".join([text, *(f"  {line}" for line in differing)]))
+    if changed := [line for line in differences(before, identity) if line.startswith("code.")]:
+        log.warning("resumed with other code, so the result may differ: %s", "; ".join(changed))

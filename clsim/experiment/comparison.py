@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clsim.cores import usable_cores
-from clsim.errors import RunError, ScenarioError
+from clsim.errors import RunError, ScenarioError, storage_errors
 from clsim.experiment.folder import (
     RunSpec,
     claim,
@@ -172,8 +173,7 @@ def compare(
                     raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
                 jobs[spec.folder(folder)] = variant, spec
                 parts[spec.folder(folder)] = composition.first_task_key()
-    home.mkdir(parents=True, exist_ok=True)
-    with locked(home):
+    with storage_errors(home), _alone(home):
         if overwrite:
             claim(list(jobs), overwrite)
         threads, workers = _division(loaded.config.threads, workers, list(jobs))
@@ -202,6 +202,14 @@ def compare(
     if pool.stops:
         raise ComparisonInterrupted(comparison)
     return comparison
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Inside it no other comparison writes to the folder, which is made."""
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home):
+        yield
 
 
 def _baseline(given: str, names: Mapping[str, str]) -> str:

@@ -28,7 +28,7 @@ from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.experiment.checkpoint import FOLDER as CHECKPOINTS
 from clsim.experiment.checkpoint import keep_newest, newest_checkpoint
-from clsim.experiment.checkpointing import Checkpointer, check_identity, run_identity
+from clsim.experiment.checkpointing import Checkpointer, check_identity
 from clsim.experiment.environment import environment, record_environment
 from clsim.experiment.features import benchmark_and_model
 from clsim.experiment.first_task import SharedFirstTask
@@ -108,11 +108,12 @@ def _run(
             log.warning("image of %s left out, because it cannot be decoded: %s", split, file)
         log.info("images of %s left out: %d", split, len(files))
 
-    identity = run_identity(scenario, spec, plan, device)
+    identity = identity_of(scenario, spec, threads)
+    saved = identity | {"training_plan_sha256": plan.sha256}  # which `joint` and an oracle memory make of the truth
     checkpoint = newest_checkpoint(folder)
     if checkpoint is not None:
-        check_identity(checkpoint, identity)
-    record_identity(folder, identity_of(scenario, spec, threads), goes_on=checkpoint is not None)
+        check_identity(checkpoint, saved)
+    record_identity(folder, identity, goes_on=checkpoint is not None)
     begun = record_environment(folder / "environment.json", environment(device, threads))
     growing = [GrowingFile(folder / name) for name in ("metrics.jsonl", EVENT_FILE, "timing.jsonl")]
     for grown in growing:
@@ -148,7 +149,7 @@ def _run(
     elif begun:
         template.stateful()  # a run that cannot be resumed is not silently begun again
     with interruptible() as interruption:
-        template.at_cut = Checkpointer(folder, identity, growing, scenario.config.checkpoint, interruption)
+        template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     result = finite_or_null(
         {

@@ -1,4 +1,8 @@
-"""What makes two runs the same run: `identity.json` in a run folder, written before the run starts."""
+"""What makes two runs the same run.
+
+It is written as `identity.json` into a run folder before the run starts, for a comparison that may find the run there,
+and into the header of each checkpoint, for the run that goes on from it.
+"""
 
 from __future__ import annotations
 
@@ -113,6 +117,13 @@ def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
         for key in dict.fromkeys([*asked, *there])
         if key not in there or key not in asked or there[key] != asked[key]
     ]
+
+
+def without_versions(values: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity without the code and the versions of what it was made with."""
+    return {
+        key: value for key, value in values.items() if not key.startswith("code.") and key not in ("python", *PACKAGES)
+    }
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from clsim.errors import storage_errors
 from clsim.experiment import (
     ladder,
     report_figures,
@@ -67,17 +68,25 @@ def write_reports(
     classes and tasks differ; the tables in `out` itself are over all. Each file appears whole or not at all. Beside
     the runs, if `out` is where they are, the mean curves of each strategy for TensorBoard are written too. Returns the
     (last) page.
+
+    Raises:
+        RunError: also a full disk and its like, naming the file.
     """
+    with storage_errors(Path(out)):
+        return _write_reports(folders, Path(out), order, baseline)
+
+
+def _write_reports(folders: Sequence[Path], out: Path, order: Sequence[str] | None, baseline: str | None) -> Path:
     parts = [load_results(folder, order) for folder in folders]
-    everything = joined(Path(out), parts)
+    everything = joined(out, parts)
     chosen = choose_baseline(everything, baseline)
     if all(ORDER_FOLDER.fullmatch(folder.name) for folder in folders):
-        pages = [_write(part, Path(out) / part.directory.name, chosen) for part in parts]
-        write_tables(everything, Path(out), chosen)
-        if Path(out).resolve() == folders[0].resolve().parent:
+        pages = [_write(part, out / part.directory.name, chosen) for part in parts]
+        write_tables(everything, out, chosen)
+        if out.resolve() == folders[0].resolve().parent:
             write_overlays(everything)
         return pages[-1]
-    return _write(parts[0], Path(out), chosen)
+    return _write(parts[0], out, chosen)
 
 
 def _write(results: Results, folder: Path, baseline: str) -> Path:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from clsim.errors import RunError
-from clsim.experiment.checkpoint import FOLDER, Checkpoint, keep_newest, newest_checkpoint, write_checkpoint
+from clsim.experiment.checkpoint import FOLDER, FORMAT, Checkpoint, keep_newest, newest_checkpoint, write_checkpoint
 
 STATE = {"weights": torch.arange(1000.0), "position": {"task": 1}, "names": ["a"], "nothing": None}
 
@@ -78,7 +78,7 @@ def test_one_whose_growing_files_have_lost_their_end_is_passed_over(tmp_path: Pa
 def test_another_format_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, 1).with_suffix(".json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
-    with pytest.raises(RunError, match="checkpoint format is 99, this version of clsim reads 1"):
+    with pytest.raises(RunError, match=f"checkpoint format is 99, this version of clsim reads {FORMAT}"):
         newest_checkpoint(tmp_path)
 
 

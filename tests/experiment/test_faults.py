@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from clsim.errors import RunError
 from clsim.experiment.checkpoint import newest_checkpoint
 from clsim.experiment.execution import execute
 from clsim.experiment.folder import RunSpec, prepare
+from clsim.experiment.overlay import FILE
+from clsim.experiment.report import write_report
 from clsim.scenario import load_scenario
 
 FullFor = Callable[[str], AbstractContextManager[None]]
@@ -100,6 +103,26 @@ def test_a_full_disk_while_a_run_is_prepared_is_named(
             prepared(tmp_path / name, tiny_overrides)
 
 
+def test_a_full_disk_for_any_file_of_a_report_is_named_and_the_report_before_stays(
+    comparison: clsim.Comparison, full_for: FullFor, tmp_path: Path
+) -> None:
+    whole = {path.name: path.read_bytes() for path in comparison.report(tmp_path).parent.iterdir() if path.is_file()}
+    assert set(whole) == {"report.html", "results.csv", "statistics.csv", "results.md", "results.tex"}
+    for name in whole:
+        with full_for(name), pytest.raises(RunError, match=rf"^{tmp_path}/{name}: No space left on device$"):
+            comparison.report(tmp_path)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == whole
+
+
+def test_a_full_disk_for_the_mean_curves_is_named(
+    comparison: clsim.Comparison, full_for: FullFor, tmp_path: Path
+) -> None:
+    home = shutil.copytree(comparison.folder, tmp_path / "runs")
+    name = FILE
+    with full_for(name), pytest.raises(RunError, match=rf"{name}: No space left on device$"):
+        write_report(home)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of 3 MB."""
@@ -134,6 +157,8 @@ def test_a_folder_that_cannot_be_written_is_named(small_disk: Path, tiny_overrid
         clsim.resume(folder)
     with pytest.raises(RunError, match="cannot be written: Read-only file system"):
         clsim.run("digits-b0c2", "er", overrides=tiny_overrides, out=small_disk)
+    with pytest.raises(RunError, match="Read-only file system"):
+        clsim.compare("digits-b0c2", ["er"], overrides=tiny_overrides, out=small_disk)
 
 
 def test_weights_that_are_not_finite_are_never_saved(tiny_overrides: dict[str, Any], tmp_path: Path) -> None:

@@ -70,6 +70,25 @@ def test_a_point_needs_a_value_of_every_seed(pair: Path) -> None:
     assert scalars(pair / "joint" / "mean")["mAP/seen", 1] == 90.0, "a strategy with one run stands beside the means"
 
 
+def test_several_class_orders_have_means_of_their_own_and_one_over_all(
+    make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    for order, values in ((0, (40.0, 60.0)), (1, (70.0, 90.0))):
+        for seed, value in enumerate(values):
+            run = make_run(tmp_path / f"order{order}", "er", seed)
+            (run / "metrics.jsonl").write_text(line(**{"mAP/seen": value}))
+    write_report(tmp_path)
+    means = {name: scalars(tmp_path / name / "mean") for name in ("er", "order0/er", "order1/er")}
+    assert {name: found["mAP/seen", 1] for name, found in means.items()} == {
+        "er": 65.0,
+        "order0/er": 50.0,
+        "order1/er": 80.0,
+    }
+    assert (means["er"]["spread/mAP/seen/lowest", 1], means["er"]["spread/mAP/seen/highest", 1]) == (40.0, 90.0)
+    write_report(tmp_path)  # again, with the means beside the runs
+    assert scalars(tmp_path / "er" / "mean") == means["er"]
+
+
 def test_the_margin_charts_name_curves_that_are_there(comparison: clsim.Comparison) -> None:
     comparison.report()
     events = read(comparison.folder / "finetune" / "mean")

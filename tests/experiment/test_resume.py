@@ -21,7 +21,7 @@ from clsim.errors import RunError
 from clsim.experiment.checkpoint import FOLDER, newest_checkpoint
 from clsim.experiment.execution import execute
 from clsim.experiment.folder import RunSpec, prepare
-from clsim.scenario import load_scenario
+from clsim.scenario import Scenario, load_scenario
 
 FORGETFUL = """
 import clsim
@@ -220,9 +220,9 @@ def test_how_often_a_run_is_saved_changes_no_result(
 @pytest.mark.parametrize(
     ("file", "given", "changed", "message"),
     [
-        ("config.yaml", "epochs: 2", "epochs: 3", "training.epochs: was 2, is 3"),
-        ("config.yaml", "train: 60", "train: 61", "dataset.train: was 60, is 61"),
-        ("run.json", '"seed": 3', '"seed": 4', "strategy.seed: was 3, is 4"),
+        ("config.yaml", "epochs: 2", "epochs: 3", "training.epochs: was 2, now 3"),
+        ("config.yaml", "train: 60", "train: 61", "dataset.train: was 60, now 61"),
+        ("run.json", '"seed": 3', '"seed": 4', "seed: was 3, now 4"),
     ],
 )
 def test_another_run_is_refused_by_name(file: str, given: str, changed: str, message: str, interrupted: Path) -> None:
@@ -237,8 +237,55 @@ def test_another_run_is_refused_by_name(file: str, given: str, changed: str, mes
 
 def test_changed_images_are_refused(interrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clsim.data.digits.Digits.fingerprint", lambda self: "other images")
-    with pytest.raises(RunError, match=r"data_fingerprint: was '\w{64}', is 'other images'"):
+    with pytest.raises(RunError, match=r'data_fingerprint: was "\w{12}", now "other images"'):
         execute(interrupted)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "more"),
+    [
+        ("joint", {}),
+        ("rebll", {"training.model.freeze": "backbone", "training.model.cache_features": True}),
+        ("er", {"training.augmentation": {"flip": 0.5, "cutout": 0.3}, "training.sampler": "class-aware"}),
+    ],
+    ids=["joint", "cached features", "augmented"],
+)
+def test_other_kinds_of_runs_go_on_to_the_same_end(
+    strategy: str, more: dict[str, Any], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = prepared(tmp_path / "whole", settings | more, strategy)
+    execute(whole)
+    cut = prepared(tmp_path / "cut", settings | more, strategy)
+    assert "in task 1, epoch 1, step" in interrupt(cut)
+    execute(cut)
+    assert differences(cut, whole) == []
+
+
+def test_changed_hidden_labels_are_refused_where_the_stream_is_made_of_them(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`joint` trains on what the scenario's own plan does not show."""
+    folder = prepared(tmp_path / "joint", settings, strategy="joint")
+    with pytest.raises(KeyboardInterrupt):
+        execute(folder, Stopper(1))
+    truth = Scenario.truth
+
+    def changed(self: Scenario) -> Any:
+        values = truth(self).copy()
+        values[0] = 1 - values[0]
+        return values
+
+    monkeypatch.setattr(Scenario, "truth", changed)
+    with pytest.raises(RunError, match=r'training_plan_sha256: was "\w{12}", now "\w{12}"'):
+        execute(folder)
+
+
+def test_changed_code_goes_on_and_is_told(
+    interrupted: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("clsim.experiment.identity.code_version", lambda: "0" * 64)
+    execute(interrupted)
+    assert "resumed with other code, so the result may differ: code.clsim: was" in (interrupted / "run.log").read_text()
 
 
 def test_a_plugin_without_state_is_refused_by_name(

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,15 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util.tensor_util import make_ndarray
 
+import clsim
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import finite_or_null
 from clsim.evaluation.tensorboard import FINAL_METRICS, PR_THRESHOLDS, TensorBoardCurves
 from clsim.scenario.plan import ClassGroups, StreamPlan, TaskPlan
 
-NO_MEMORY = SimpleNamespace(evaluator=SimpleNamespace(metrics=[]))  # a template whose run has none
+NO_MEMORY = SimpleNamespace(  # a template whose run has none
+    evaluator=SimpleNamespace(metrics=[]), position=SimpleNamespace(task=0), score_epochs=False
+)
 
 
 @pytest.fixture(scope="module")
@@ -102,19 +106,39 @@ def test_the_labels_of_the_memory_are_an_image_after_each_task(events: EventAccu
     assert len({image.encoded_image_string for image in images}) == 3
 
 
-def test_a_layout_combines_curves(events: EventAccumulator) -> None:
-    """Each chart finds a curve of this run, but for passes inside a task and single-label data, which it has not."""
+def charts(events: EventAccumulator) -> dict[str, list[str]]:
+    """The curves that each chart of the layout finds."""
     tensor = events.Tensors("custom_scalars__config__")[0].tensor_proto
     layout = Layout.FromString(make_ndarray(tensor).item())
-    charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
-    found = {
-        title: [tag for tag in events.Tags()["scalars"] if any(re.match(pattern, tag) for pattern in patterns)]
-        for title, patterns in charts.items()
-    }
-    assert [title for title, tags in found.items() if not tags] == ["mAP inside the tasks", "top-1 accuracy"]
+    patterns = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
+    tags = events.Tags()["scalars"]
+    return {title: [tag for tag in tags if any(re.match(one, tag) for one in each)] for title, each in patterns.items()}
+
+
+def test_a_layout_combines_curves(events: EventAccumulator) -> None:
+    found = charts(events)
+    assert all(found.values())
+    assert "mAP inside the tasks" not in found
+    assert "top-1 accuracy" not in found
     assert found["CF1 at each threshold"] == ["threshold_0.5/CF1", "threshold_0.8/CF1"]
     assert set(found["forgetting of each task"]) == {"forgetting/task_00", "forgetting/task_01", "forgetting/mean"}
     assert len(found["FPR and FNR at each threshold"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("strategy", "more", "there", "absent"),
+    [
+        ("finetune", {"evaluation.every": "epoch"}, "mAP inside the tasks", "labels of the memory"),
+        ("er", {"dataset.labels_per_scene": [1, 1]}, "top-1 accuracy", "mAP inside the tasks"),
+    ],
+)
+def test_a_chart_is_there_if_the_run_has_its_curves(
+    strategy: str, more: dict[str, Any], there: str, absent: str, tiny_overrides: dict[str, Any], tmp_path: Path
+) -> None:
+    found = charts(read(clsim.run("digits-b0c2", strategy, overrides=tiny_overrides | more, out=tmp_path).folder))
+    assert all(found.values())
+    assert there in found
+    assert absent not in found
 
 
 def test_precision_recall_curves_are_those_of_the_classes_seen(events: EventAccumulator) -> None:
@@ -168,7 +192,9 @@ def small(tmp_path: Path) -> TensorBoardCurves:
     groups = ClassGroups("counts", np.array([200, 50, 5]), np.array([0, 1, 2], dtype=np.int8))
     plan = StreamPlan(("a", "b", "c"), (task(0, 2), task(2, 3)), np.arange(4), TRUTH, "seen", groups)
     settings = {"rate": 0.5, "sizes": [1, 2], "nothing": None, "on": True}
-    return TensorBoardCurves(tmp_path, History(plan), settings)
+    curves = TensorBoardCurves(tmp_path, History(plan), settings)
+    curves.before_training(NO_MEMORY, [])
+    return curves
 
 
 def evaluate(curves: TensorBoardCurves, width: int) -> None:
