@@ -16,14 +16,29 @@ from clsim.scenario.plan import GROUPS
 GROUP_COLOURS = ("#0072B2", "#56B4E9", "#D55E00")
 MOST_NAMED = 120
 """Classes that are named; of more, every second, third, ... is."""
+MOST_NUMBERED = 20
+"""Tasks up to which each entry of R shows its number."""
 
 
 def matrix_image(matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """R [T, T] in percent as a picture: viridis from 0 to 100, undefined entries light grey."""
-    colors = matplotlib.colormaps["viridis"](np.nan_to_num(matrix) / 100)[..., :3]
-    colors[np.isnan(matrix)] = 0.92
-    cell = max(1, 320 // len(matrix))
-    return (colors * 255).round().astype(np.uint8).repeat(cell, axis=0).repeat(cell, axis=1)
+    """R [T, T] in percent as a picture: viridis from 0 to 100, undefined entries grey; of few tasks with numbers."""
+    places = np.arange(len(matrix))
+    side = 1.2 + 0.5 * min(len(matrix), 20)
+    figure = Figure(figsize=(max(side, 2.6), max(side, 2.6)), layout="constrained")
+    axes = figure.add_subplot()
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad="#ebebeb")
+    axes.imshow(np.ma.masked_invalid(matrix), cmap=colours, vmin=0, vmax=100)
+    if len(matrix) <= MOST_NUMBERED:
+        for row, column in np.argwhere(np.isfinite(matrix)):
+            value = matrix[row, column]
+            colour = "black" if value > 60 else "white"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set(xlabel="mAP of task", ylabel="after task")
+    named = places[:: -(-len(places) // MOST_NUMBERED)]
+    axes.set_xticks(named, [str(place) for place in named], fontsize=7)
+    axes.set_yticks(named, [str(place) for place in named], fontsize=7)
+    axes.tick_params(length=0)
+    return _pixels(figure)
 
 
 LABEL_COLOURS = {"given": "#333333", "relabelled": "#E69F00", "unknown": "#e6e6e6"}

@@ -54,7 +54,6 @@ class TensorBoardCurves(BaseLogger):
     def before_training(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
         if strategy.position.task == 0 and self.events.begin():
             charts = _charts(
-                memory=MemoryLabels.of(strategy) is not None,
                 inside_tasks=strategy.score_epochs,
                 single_label=self.history.plan.single_label,
             )
@@ -103,8 +102,12 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value)
 
 
-def _charts(memory: bool, inside_tasks: bool, single_label: bool) -> dict[str, Any]:
-    """Charts of several curves, of those that a run has; TensorBoard matches an expression from the start of a tag."""
+def _charts(inside_tasks: bool, single_label: bool) -> dict[str, Any]:
+    """Charts of several curves; TensorBoard matches an expression from the start of a tag.
+
+    Those that no run of the scenario has are left out. Those of a memory are not: TensorBoard shows the charts of the
+    first run by name, and another may have one.
+    """
     charts = {
         "mAP, seen classes": ["mAP/seen$", "mAP/average$"],
         "mAP of each task": [r"mAP/task_\d+"],
@@ -117,12 +120,9 @@ def _charts(memory: bool, inside_tasks: bool, single_label: bool) -> dict[str, A
         "FPR and FNR at each threshold": [r"threshold_[\d.e-]+/(FPR|FNR)$"],
         "old classes: predicted and truly present": [r"threshold_[\d.e-]+/predicted_old$", "present/old$"],
         "new classes: predicted and truly present": [r"threshold_[\d.e-]+/predicted_new$", "present/new$"],
+        "labels of the memory": ["memory/(coverage|precision|FPR|FNR)$"],
+        "ones in the memory": ["memory/(ones|hidden)_.*"],
     }
-    if memory:
-        charts |= {
-            "labels of the memory": ["memory/(coverage|precision|FPR|FNR)$"],
-            "ones in the memory": ["memory/(ones|hidden)_.*"],
-        }
     if inside_tasks:
         charts["mAP inside the tasks"] = [r"epoch/mAP_.*"]
     if single_label:

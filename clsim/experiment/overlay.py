@@ -135,5 +135,6 @@ def _layout(charts: Sequence[str]) -> Any:
         series = MarginChartContent.Series(value=tag, lower=f"spread/{tag}/lowest", upper=f"spread/{tag}/highest")
         return MarginChartContent(series=[series])
 
-    shown = [Chart(title=BANDS[tag], margin=margin(tag)) for tag in charts]
+    from_last = reversed(charts)  # TensorBoard shows the last margin chart first
+    shown = [Chart(title=BANDS[tag], margin=margin(tag)) for tag in from_last]
     return Layout(category=[Category(title="mean over the runs, from the lowest to the highest", chart=shown)])

@@ -82,9 +82,9 @@ class LowRank(nn.Module):
     def forward(self, general: Tensor) -> Tensor:
         if not self.switched_on:
             return general
-        if general.is_contiguous():  # a third of the time of making BA first
+        if general.is_contiguous():  # faster than `addmm`, and than BA in memory of its own
             with torch.autocast(general.device.type, enabled=False):
-                return torch.addmm(general.flatten(1), self.b, self.a).view(general.shape)
+                return (self.b @ self.a).add_(general.flatten(1)).view(general.shape)
         return general + self.product(general.shape)
 
     def right_inverse(self, weight: Tensor) -> Tensor:

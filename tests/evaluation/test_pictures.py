@@ -2,16 +2,38 @@ from __future__ import annotations
 
 import numpy as np
 
-from clsim.evaluation.pictures import MOST_NAMED, class_bars, matrix_image
+from clsim.evaluation.pictures import MOST_NAMED, MOST_NUMBERED, class_bars, matrix_image
 
 HEAD_BLUE, TAIL_RED = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
 
 
-def test_undefined_entries_of_the_matrix_are_grey() -> None:
+def share(image: np.ndarray, colour: tuple[int, int, int]) -> float:
+    return float((image == colour).all(axis=2).mean())
+
+
+def test_the_matrix_has_a_colour_for_each_value_and_grey_for_what_is_undefined() -> None:
     image = matrix_image(np.array([[0.0, np.nan], [100.0, 50.0]]))
     assert image.dtype == np.uint8
-    assert image[0, -1].tolist() == [235, 235, 235]
-    assert len({tuple(image[y, x]) for y, x in [(0, 0), (0, -1), (-1, 0), (-1, -1)]}) == 4
+    lowest, middle, highest, undefined = (68, 1, 84), (32, 144, 140), (253, 231, 36), (235, 235, 235)
+    shares = [share(image, colour) for colour in (lowest, middle, highest, undefined)]
+    assert all(0.08 < one < 0.25 for one in shares)
+    empty = matrix_image(np.full((2, 2), np.nan))
+    assert share(empty, undefined) > 3 * shares[3]
+
+
+def test_entries_of_few_tasks_have_numbers() -> None:
+    ground = []
+    for tasks in (MOST_NUMBERED, MOST_NUMBERED + 1):
+        image = matrix_image(np.zeros((tasks, tasks)))
+        middle = image[len(image) // 4 : len(image) // 2, len(image) // 4 : len(image) // 2]
+        ground.append(share(middle, (68, 1, 84)))
+    assert ground[0] < 0.99
+    assert ground[1] == 1
+
+
+def test_pictures_of_many_tasks_do_not_grow_without_end() -> None:
+    few, many, more = (matrix_image(np.zeros((tasks, tasks))).shape for tasks in (5, 20, 100))
+    assert few < many == more
 
 
 def length(image: np.ndarray, colour: tuple[int, int, int]) -> int:

@@ -128,11 +128,11 @@ def test_a_layout_combines_curves(events: EventAccumulator) -> None:
 @pytest.mark.parametrize(
     ("strategy", "more", "there", "absent"),
     [
-        ("finetune", {"evaluation.every": "epoch"}, "mAP inside the tasks", "labels of the memory"),
+        ("er", {"evaluation.every": "epoch"}, "mAP inside the tasks", "top-1 accuracy"),
         ("er", {"dataset.labels_per_scene": [1, 1]}, "top-1 accuracy", "mAP inside the tasks"),
     ],
 )
-def test_a_chart_is_there_if_the_run_has_its_curves(
+def test_a_chart_is_there_if_runs_of_the_scenario_have_its_curves(
     strategy: str, more: dict[str, Any], there: str, absent: str, tiny_overrides: dict[str, Any], tmp_path: Path
 ) -> None:
     found = charts(read(clsim.run("digits-b0c2", strategy, overrides=tiny_overrides | more, out=tmp_path).folder))
