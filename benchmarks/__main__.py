@@ -106,7 +106,7 @@ SECTIONS = {
     "more": Section(
         "A step of MORE",
         "The published form takes gradients of both paths, student_only of the full one; the plain step has no replay. "
-        "CPU time. Once merged the network is the plain one, module by module. Aim: 1.40 for student_only, 1.0 for "
+        "Once merged the network is the plain one, module by module. Aim: 1.40 for student_only, 1.0 for "
         "inference.",
         more,
     ),
@@ -138,7 +138,8 @@ SECTIONS = {
     ),
     "streams": Section(
         "Streams of many tasks",
-        f"lwf+er, MLP, {stream_length.PER_TASK} rows a task; early and late: medians of the first and last fifth.",
+        f"lwf+er, MLP, {stream_length.PER_TASK} rows a task and as many in the memory; early and late: medians of the "
+        "first and last fifth.",
         streams,
     ),
 }

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 SUITED = sys.platform == "linux"
+NO_PROCESS = -1
 LOOK_EVERY = 0.05
 """Seconds between two looks for runs that have ended."""
 
@@ -57,13 +58,13 @@ class Starter:
         return self._ready and not self.gone
 
     def start(self, arguments: Sequence[str], output: Path) -> Forked | None:
-        """Fork a run, in a session of its own; what it prints is appended to a file. None: the process is gone."""
+        """Fork a run, in a session of its own; what it prints is appended to a file. None: it cannot."""
         known = len(self._started)
         with suppress(OSError):
             self._pipe.send((list(arguments), str(output)))
         while len(self._started) == known and not self.gone:
             self._listen(None)
-        return None if self.gone else Forked(self, self._started[-1])
+        return None if self.gone or self._started[-1] == NO_PROCESS else Forked(self, self._started[-1])
 
     def code(self, pid: int) -> int | None:
         """Exit code of a run, negative for a signal; None while it is at work."""
@@ -93,7 +94,7 @@ class Starter:
             self.gone = True
             self._process.wait()
             for pid in self._started:
-                if pid not in self._codes:
+                if pid not in self._codes and pid != NO_PROCESS:
                     kill_session(pid)
                     self._codes[pid] = -signal.SIGKILL
 
@@ -135,24 +136,32 @@ def _serve(pipe: Connection) -> list[str]:
     Raises:
         SystemExit: nobody listens any more.
     """
-    pipe.send(("ready",))
-    while True:
-        try:
+    try:
+        pipe.send(("ready",))
+        while True:
             if pipe.poll(LOOK_EVERY):
                 arguments, output = pipe.recv()
-                pid = os.fork()
+                pid = _fork()
                 if pid == 0:
-                    _become_a_run(pipe, output)
-                    return list(arguments)
+                    break
                 pipe.send(("started", pid))
             _tell_ends(pipe)
-        except (EOFError, OSError):
-            sys.exit(0)
-
-
-def _become_a_run(pipe: Connection, output: str) -> None:
+    except (EOFError, OSError):
+        sys.exit(0)
     os.setsid()
     pipe.close()
+    _print_into(output)
+    return list(arguments)
+
+
+def _fork() -> int:
+    try:
+        return os.fork()
+    except OSError:  # no memory, or too many processes
+        return NO_PROCESS
+
+
+def _print_into(output: str) -> None:
     file = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     os.dup2(file, 1)
     os.dup2(file, 2)
