@@ -38,9 +38,10 @@ def main(given):
     folder, arguments = Path(given[0]), given
     (folder / "pid").write_text(str(os.getpid()))
     exec((folder / "code").read_text(), globals())
+    return 0
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
 """
 WAIT_FOR_STOP = 'signal.signal(signal.SIGTERM, checkpoint); epoch(1); (folder / "up").touch(); time.sleep(60)'
 DEAF = (
@@ -320,9 +321,10 @@ def starters() -> list[psutil.Process]:
 
 
 def test_the_imports_are_done_once(jobs, fork: bool, tmp_path: Path) -> None:
-    with (tmp_path / "small_run.py").open("a") as file:
-        file.write('\nwith open(Path(__file__).with_name("imports"), "a") as file: file.write("x")\n')
-    Pool(1, 1, fork=fork).run(jobs(a="finish()", b="finish()", c="finish()"))
+    states = jobs(a="finish()", b="finish()", c="finish()")
+    mark = 'from pathlib import Path\nwith open(Path(__file__).with_name("imports"), "a") as file: file.write("x")\n'
+    (tmp_path / "small_run.py").write_text(mark + RUN)
+    Pool(1, 1, fork=fork).run(states)
     assert (tmp_path / "imports").read_text() == ("x" if fork else "xxx")
     assert not starters()
 
