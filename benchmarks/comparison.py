@@ -47,8 +47,8 @@ def main() -> None:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as home:
         all_seeds = ",".join(map(str, SEEDS))
-        command = ("compare", "--strategies", ",".join(STRATEGIES), "--seeds", all_seeds)
-        together = [seconds(command, settings, Path(home) / "before")]
+        all_runs = ("compare", "--strategies", ",".join(STRATEGIES), "--seeds", all_seeds)
+        together = [seconds(all_runs, settings, Path(home) / "before")]
         print(f"one comparison: {together[0]:.1f} s", flush=True)
         alone = {}
         for strategy in STRATEGIES:
@@ -56,7 +56,7 @@ def main() -> None:
                 command = ("run", "--strategy", strategy, "--seed", str(seed))
                 alone[strategy, seed] = seconds(command, settings, Path(home) / "alone")
                 print(f"{strategy} seed {seed}: {alone[strategy, seed]:.1f} s", flush=True)
-        together.append(seconds(command, settings, Path(home) / "after"))
+        together.append(seconds(all_runs, settings, Path(home) / "after"))
         runs = load_results(Path(home) / "after" / "digits-b0c2").runs
     shared = sum("shared_seconds" in line for run in runs for line in run.timing)
     facts = environment("cpu", usable_cores())
