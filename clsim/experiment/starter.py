@@ -58,7 +58,7 @@ class Starter:
 
     def ready(self) -> bool:
         """Whether everything is imported."""
-        self._listen(0)
+        self.listen(0)
         return self._ready and not self.gone
 
     def start(self, arguments: Sequence[str], output: Path) -> Forked | None:
@@ -67,12 +67,12 @@ class Starter:
         with suppress(OSError):
             self._pipe.send((list(arguments), str(output)))
         while len(self._started) == known and not self.gone:
-            self._listen(None)
+            self.listen(None)
         return None if self.gone or self._started[-1] == NO_PROCESS else Forked(self, self._started[-1])
 
     def code(self, pid: int) -> int | None:
         """Exit code of a run, negative for a signal; None while it is at work."""
-        self._listen(0)
+        self.listen(0)
         return self._codes.get(pid)
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class Starter:
         self._process.kill()
         self._process.wait()
 
-    def _listen(self, seconds: float | None) -> None:
+    def listen(self, seconds: float | None) -> None:
         """Take what it has to say, waiting for the first word."""
         try:
             while not self.gone and self._pipe.poll(seconds):
@@ -123,7 +123,7 @@ class Forked:
     def wait(self) -> int:
         """Exit code, as soon as it has ended."""
         while (code := self.poll()) is None:
-            self._starter._listen(None)
+            self._starter.listen(None)
         return code
 
 
