@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import checkpoint, image_pipeline, index, ranking, stream_length, training_step
+from benchmarks import checkpoint, image_pipeline, index, memory_layout, ranking, stream_length, training_step
 from clsim.experiment.environment import environment
 from clsim.files import write_atomically
 
@@ -67,6 +67,13 @@ def more() -> str:
     return table(("network", "step", "ms", "ratio"), rows)
 
 
+def layout() -> str:
+    """Networks in three memory layouts."""
+    rows = [row for load in memory_layout.WORKLOADS for row in memory_layout.measure(*load)]
+    milliseconds = (f"{name} (ms)" for name in memory_layout.LAYOUTS)
+    return table(("network", "pass", *milliseconds, "auto / contiguous"), rows)
+
+
 def images() -> str:
     """Images a second, and memory."""
     headings = (
@@ -109,6 +116,12 @@ SECTIONS = {
         "Once merged the network is the plain one, module by module. Aim: 1.40 for student_only, 1.0 for "
         "inference.",
         more,
+    ),
+    "layout": Section(
+        "Memory layout of convolutions",
+        "`training.model.channels_last`: false, true, and auto, which chooses for each convolution. CPU time of a "
+        "batch.",
+        layout,
     ),
     "images": Section(
         "Images",

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from numpy.typing import NDArray
 from torch import nn
 
+from clsim.models.build import build_model
 from clsim.models.network import GrowingHead, MultiLabelNet
-from clsim.models.tiny_resnet import TinyResNet
 from clsim.scenario import Scenario, load_scenario
+from clsim.scenario.training_schema import ModelSection
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,9 @@ def scenario(source: RandomSource, **overrides: Any) -> Scenario:
 
 
 def network(name: str, size: int) -> MultiLabelNet:
-    """A network without classes: mlp (two hidden layers of 256 on flattened pixels), tiny-resnet, resnet18 or 50."""
+    """A network without classes: mlp (two hidden layers of 256 on flattened pixels), or a backbone as a run has it."""
+    if name != "mlp":
+        return build_model(ModelSection(name=name, image_size=size), seed=0)
     torch.manual_seed(0)
-    if name == "mlp":
-        layers = [nn.Flatten(), nn.Linear(3 * size * size, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()]
-        return MultiLabelNet(nn.Sequential(*layers), GrowingHead(256, seed=0))
-    if name == "tiny-resnet":
-        backbone = TinyResNet()
-        return MultiLabelNet(backbone, GrowingHead(backbone.n_features, seed=0))
-    resnet = torchvision.models.get_model(name, weights=None)
-    n_features = resnet.fc.in_features
-    resnet.fc = nn.Identity()
-    return MultiLabelNet(resnet, GrowingHead(n_features, seed=0))
+    layers = [nn.Flatten(), nn.Linear(3 * size * size, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()]
+    return MultiLabelNet(nn.Sequential(*layers), GrowingHead(256, seed=0))

@@ -80,7 +80,11 @@ class ModelSection(Section):
     std: list[Annotated[float, Field(gt=0)]] = Field(
         [0.5, 0.5, 0.5], min_length=3, max_length=3, description="then divided by"
     )
-    channels_last: bool = Field(False, description="memory layout that is faster with bfloat16 convolutions")
+    channels_last: Literal["auto"] | bool = Field(
+        "auto",
+        description="memory layout of images and kernels; auto: on a CPU each convolution has the faster one, "
+        "elsewhere as false; true is faster with bfloat16 on a GPU",
+    )
 
     @field_validator("name")
     @classmethod

@@ -101,7 +101,8 @@ def _plain(message: str) -> str:
         "mapping of keys",
         message.removeprefix("Value error, "),
     )
-    return re.sub(r"^(Input|String|List|Tuple) should", "should", text).replace("a valid list", "a list")
+    text = re.sub(r"^(Input|String|List|Tuple) should", "should", text)
+    return text.replace("a valid list", "a list").replace("a valid boolean", "true or false")
 
 
 def _value(data: Any, path: KeyPath) -> Any:
