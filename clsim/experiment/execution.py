@@ -17,6 +17,7 @@ from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
+from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import few_images, skipped_images
 from clsim.errors import ClsimError, storage_errors
 from clsim.evaluation.event_file import EVENT_FILE
@@ -257,6 +258,7 @@ def main(arguments: Sequence[str]) -> int:
         The process's exit code.
     """
     folder, *first_task = map(Path, arguments)
+    keep_freed_memory()
     try:
         execute(folder, first_task=first_task[0] if first_task else None)
     except ClsimError as error:
