@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import checkpoint, image_pipeline, index, memory_layout, ranking, stream_length, training_step
+from benchmarks import checkpoint, convolutions, image_pipeline, index, ranking, stream_length, training_step
 from clsim.allocator import keep_freed_memory
 from clsim.experiment.environment import environment
 from clsim.files import write_atomically
@@ -68,10 +68,10 @@ def more() -> str:
     return table(("network", "step", "ms", "ratio"), rows)
 
 
-def layout() -> str:
-    """Networks in three memory layouts."""
-    rows = [row for load in memory_layout.WORKLOADS for row in memory_layout.measure(*load)]
-    milliseconds = (f"{name} (ms)" for name in memory_layout.LAYOUTS)
+def ways() -> str:
+    """Networks whose convolutions compute in three ways."""
+    rows = [row for load in convolutions.WORKLOADS for row in convolutions.measure(*load)]
+    milliseconds = (f"{name} (ms)" for name in convolutions.WAYS)
     return table(("network", "pass", *milliseconds, "auto / contiguous"), rows)
 
 
@@ -119,11 +119,11 @@ SECTIONS = {
         "inference.",
         more,
     ),
-    "layout": Section(
-        "Memory layout of convolutions",
+    "convolutions": Section(
+        "Convolutions",
         "`training.model.channels_last`: false, true, and auto, which chooses for each convolution. CPU time of a "
         "batch.",
-        layout,
+        ways,
     ),
     "images": Section(
         "Images",

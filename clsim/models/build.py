@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from clsim.errors import RunError
-from clsim.models.layout import choose_layouts
+from clsim.models.convolution import choose_ways
 from clsim.models.network import GrowingHead, MultiLabelNet
 from clsim.models.tiny_resnet import TinyResNet
 from clsim.randomness import derive_seed
@@ -46,7 +46,7 @@ def build_model(config: ModelSection, seed: int) -> MultiLabelNet:
     model = with_head(backbone, n_features, config, seed)
     _try_out(model, config)
     if config.channels_last == "auto":
-        choose_layouts(model)
+        choose_ways(model)
         return model
     return model.to(memory_format=torch.channels_last) if config.channels_last else model
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from torch.nn.utils import parametrize
 
 from clsim.randomness import derive_seed
@@ -145,6 +146,23 @@ def low_rank_parts(model: nn.Module) -> dict[str, LowRank]:
         for module_name, module in model.named_modules()
         for name, low_rank in _own_low_rank(module)
     }
+
+
+def times_weight(module: nn.Module, rows: Tensor) -> Tensor:
+    """X W^T with a module's `weight` as a matrix: where that is decomposed as X G^T + (X A^T) B^T, without composing W.
+
+    Args:
+        rows: X, float [P, n]; cheaper than composing W where P is small.
+
+    Returns:
+        Float [P, m].
+    """
+    low_rank = dict(_own_low_rank(module)).get("weight")
+    if low_rank is None:
+        return linear(rows, module.weight.flatten(1))  # type: ignore[operator]
+    general = module.parametrizations.weight.original  # type: ignore[union-attr]
+    product = linear(rows, general.flatten(1))  # type: ignore[operator]
+    return product + linear(linear(rows, low_rank.a), low_rank.b) if low_rank.switched_on else product
 
 
 @contextmanager

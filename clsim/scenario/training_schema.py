@@ -82,8 +82,8 @@ class ModelSection(Section):
     )
     channels_last: Literal["auto"] | bool = Field(
         "auto",
-        description="memory layout of images and kernels; auto: on a CPU each convolution has the faster one, "
-        "elsewhere as false; true is faster with bfloat16 on a GPU",
+        description="memory layout of images and kernels; auto: on a CPU each convolution computes in the way that "
+        "is fastest for its shape, elsewhere as false; true is faster with bfloat16 on a GPU",
     )
 
     @field_validator("name")

@@ -43,7 +43,7 @@ def saved(state: Any, folder: Path) -> Path:
 
 def built(name: str, file: Path) -> MultiLabelNet:
     weights = WeightsSection(file=str(file), trained_on=["nothing"], source="this test")
-    return build_model(ModelSection(name=name, image_size=32, weights=weights), seed=0)
+    return build_model(ModelSection(name=name, image_size=32, weights=weights, channels_last=False), seed=0)
 
 
 def features(model: nn.Module, name: str, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Networks with the memory layout chosen for each convolution, against one layout for all."""
+"""Networks with a way to compute chosen for each convolution, against one memory layout for all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.timing import side_by_side
 from clsim.models.build import build_model
 from clsim.scenario.training_schema import ModelSection
 
-LAYOUTS: dict[str, Literal["auto"] | bool] = {"contiguous": False, "channels last": True, "auto": "auto"}
+WAYS: dict[str, Literal["auto"] | bool] = {"contiguous": False, "channels last": True, "auto": "auto"}
 WORKLOADS = (  # network, image size, batch size, rounds
     ("tiny-resnet", 32, 64, 15),
     ("resnet18", 64, 32, 9),
@@ -26,20 +26,20 @@ CLASSES = 10
 
 
 def measure(name: str, size: int, batch: int, rounds: int) -> list[tuple[str, ...]]:
-    """Rows (network, pass, a ms column for each layout, auto / contiguous): CPU time of a batch."""
+    """Rows (network, pass, a column of ms for each way, auto / contiguous): CPU time of a batch."""
     training, scoring = {}, {}
-    for layout, channels_last in LAYOUTS.items():
+    for way, channels_last in WAYS.items():
         model = build_model(ModelSection(name=name, image_size=size, channels_last=channels_last), seed=0)
         model.head.grow(CLASSES)
         x = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
         if channels_last is True:
             x = x.contiguous(memory_format=torch.channels_last)
-        training[layout] = _forward_and_backward(model, x)
-        scoring[layout] = _score(model, x)
+        training[way] = _forward_and_backward(model, x)
+        scoring[way] = _score(model, x)
     rows = []
     for what, ways in (("forward and backward", training), ("scoring", scoring)):
         timings = side_by_side(ways, rounds, time.process_time)
-        milliseconds = [f"{1000 * timings[layout].seconds:.1f}" for layout in LAYOUTS]
+        milliseconds = [f"{1000 * timings[way].seconds:.1f}" for way in WAYS]
         rows.append((f"{name}, {batch} x {size} px", what, *milliseconds, f"{timings['auto'].ratio:.2f}"))
     return rows
 
