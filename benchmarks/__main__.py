@@ -114,8 +114,7 @@ SECTIONS = {
     "more": Section(
         "A step of MORE",
         "CPU time. The published form takes gradients of both paths, student_only of the full one; the plain step has "
-        "no replay. "
-        "Once merged the network is the plain one, module by module. Aim: 1.40 for student_only, 1.0 for "
+        "no replay. Once merged the network is the plain one, module by module. Aim: 1.40 for student_only, 1.0 for "
         "inference.",
         more,
     ),

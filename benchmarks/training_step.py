@@ -37,11 +37,11 @@ WORKLOADS = {  # network: (image size, batch size, steps an epoch, rounds)
     "tiny-resnet": (32, 64, 15, 15),
     "resnet18": (64, 32, 4, 9),
 }
-MORE_WORKLOADS = (  # network, image size, batch size, steps an epoch, rounds
-    ("tiny-resnet", 32, 64, 15, 15),
-    ("resnet18", 64, 32, 4, 11),
-    ("resnet18", 128, 32, 3, 7),
-    ("resnet50", 128, 16, 3, 7),
+MORE_WORKLOADS = (  # network, image size, batch size, steps an epoch, rounds: many short ones, as machines drift
+    ("tiny-resnet", 32, 64, 5, 31),
+    ("resnet18", 64, 32, 3, 21),
+    ("resnet18", 128, 32, 2, 13),
+    ("resnet50", 128, 16, 2, 11),
 )
 
 
