@@ -10,10 +10,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timing:
-    """One way's median time in seconds, and the median of its ratios to the first way, round by round."""
+    """What a way took.
+
+    Attributes:
+        seconds: median of its rounds.
+        ratio: median of its ratios to the first way, round by round.
+        least: its fastest round, in seconds: what else runs on a machine can only add to that.
+        least_ratio: to the fastest round of the first way.
+    """
 
     seconds: float
     ratio: float
+    least: float
+    least_ratio: float
 
 
 def side_by_side(
@@ -32,6 +41,11 @@ def side_by_side(
                 seconds[name].append(clock() - began)
     first = seconds[next(iter(ways))]
     return {
-        name: Timing(statistics.median(times), statistics.median(t / f for t, f in zip(times, first, strict=True)))
+        name: Timing(
+            statistics.median(times),
+            statistics.median(t / f for t, f in zip(times, first, strict=True)),
+            min(times),
+            min(times) / min(first),
+        )
         for name, times in seconds.items()
     }
