@@ -27,8 +27,8 @@ It takes 0.3 to 1.0 times as long as the convolution at 260,000 to 2,400,000, an
 class Convolution(nn.Conv2d):
     """A Conv2d whose input is put in the layout, or into the matrix, that suits its shape; what follows keeps that.
 
-    The way depends on shapes alone, not on the size of the batch, so that an image's features do not either. On other
-    devices than a CPU it is a Conv2d as any other.
+    The way depends on the shapes of kernel and image alone, not on the size of the batch: all batches of a run compute
+    alike. On other devices than a CPU it is a Conv2d as any other.
     """
 
     def forward(self, x: Tensor) -> Tensor:
