@@ -213,6 +213,13 @@ def test_wrong_weights_are_told_by_their_form(problems: Any, digits_text: str, m
     assert text in problem
 
 
+@pytest.mark.parametrize(("given", "hint"), [("atuo", ", did you mean 'auto'?"), (1, "")])
+def test_a_choice_that_may_also_be_yes_or_no(given: Any, hint: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        load_scenario("digits-b0c2", {"training.model.channels_last": given})
+    assert f"training.model.channels_last: given {given!r}, allowed: auto, true or false{hint}" in str(error.value)
+
+
 @pytest.mark.parametrize("known", ["[Digits]", "[imagenet-1k, uci-digits]", "[digits]"])
 def test_weights_that_know_the_test_data_are_refused_unless_asked_for(
     problems: Any, digits_text: str, known: str
