@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from clsim.errors import StrategyError, did_you_mean
+from clsim.plugin_files import PluginFileError, load
 from clsim.scenario.plan import StreamPlan
 from clsim.scenario.schema import ScenarioConfig
 from clsim.scenario.training_schema import LossSection
@@ -48,33 +47,21 @@ def strategy_class(name: str) -> type[Strategy]:
             hint = did_you_mean(name, points)
             raise StrategyError(f"unknown strategy {name!r}{hint}; available: {', '.join(points)}, or file.py:Class")
         found = points[name].load()
-    if not (inspect.isclass(found) and issubclass(found, Strategy)):
+    if not _is_strategy(found):
         raise StrategyError(f"{name}: {found!r} is not a subclass of clsim.Strategy")
     return found
 
 
+def _is_strategy(found: Any) -> bool:
+    return inspect.isclass(found) and issubclass(found, Strategy) and found is not Strategy
+
+
 def _from_file(name: str) -> Any:
-    path_text, _, class_name = name.rpartition(":")
-    path = Path(path_text)
-    if not path_text or not path.is_file():
-        missing = f", and no file {path_text!r} is there" if path_text else ""
-        raise StrategyError(f"{name}: expected path/to/file.py:Class{missing}")
-    module_name = "clsim_user_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # pydantic and dataclasses look names of annotations up there
+    """Load a strategy from a file; what is wrong with the file becomes a StrategyError."""
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        raise StrategyError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
-    if not hasattr(module, class_name):
-        own = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Strategy) and v != Strategy]
-        hint = f"; it has: {', '.join(own)}" if own else ""
-        raise StrategyError(f"{path}: has no class {class_name!r}{did_you_mean(class_name, own)}{hint}")
-    return getattr(module, class_name)
+        return load(name, _is_strategy)
+    except PluginFileError as error:
+        raise StrategyError(str(error)) from error
 
 
 class Composition:
