@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -18,6 +19,7 @@ from clsim.plugin_files import PluginFileError, load
 from clsim.scenario.plan import StreamPlan
 from clsim.scenario.schema import ScenarioConfig
 from clsim.scenario.training_schema import LossSection
+from clsim.source_code import class_code
 from clsim.training.strategy import Context, Strategy
 
 if TYPE_CHECKING:
@@ -156,12 +158,25 @@ class Composition:
         return plan
 
     def first_task_key(self) -> str | None:
-        """Hash of what is active in the first task over all parts, or None when a part may not share it."""
-        keys = [part.first_task_key() for part in self.parts]
-        of_its_own = any(type(part).derive_plan is not Strategy.derive_plan for part in self.parts)
-        if of_its_own or any(key is None for key in keys):
+        """Return the hash of what is active in the first task over all parts; None: a part may not share it.
+
+        A part that does not come with clsim may be wrong about itself, and must not spoil another method's numbers:
+        its key is what it is, code and options, so that it shares with its equals only.
+        """
+        keys = [_first_task_key(part) for part in self.parts]
+        if any(key is None for key in keys):
             return None
         return hashlib.sha256("|".join(sorted(filter(None, keys))).encode()).hexdigest()
+
+
+def _first_task_key(part: Strategy) -> str | None:
+    kind = type(part)
+    key = part.first_task_key()
+    if key is None or kind.derive_plan is not Strategy.derive_plan:
+        return None
+    if kind.__module__.partition(".")[0] == "clsim":
+        return key
+    return json.dumps([kind.__qualname__, class_code(kind), part.options.model_dump(mode="json"), str(key)])
 
 
 def check_options(specs: Sequence[str], options: Mapping[str, Any]) -> dict[str, Composition]:
