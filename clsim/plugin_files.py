@@ -50,7 +50,7 @@ def load(reference: str, candidate: Callable[[Any], bool] = callable) -> Any:
     if not hasattr(module, name):
         fitting = [key for key, value in vars(module).items() if candidate(value) and not key.startswith("_")]
         hint = f"; it has: {', '.join(fitting)}" if fitting else ""
-        raise PluginFileError(f"{path}: has no class {name!r}{did_you_mean(name, fitting)}{hint}")
+        raise PluginFileError(f"{path}: defines no {name!r}{did_you_mean(name, fitting)}{hint}")
     return getattr(module, name)
 
 
@@ -90,8 +90,10 @@ class _Folder:
             sys.modules[name] = module_from_spec(spec)  # dataclasses and pydantic look names of annotations up there
             try:
                 spec.loader.exec_module(sys.modules[name])
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 del sys.modules[name]
+                if not isinstance(error, Exception | SystemExit):
+                    raise
                 raise PluginFileError(self._reason(path, error)) from error
         return sys.modules[name]
 
@@ -118,9 +120,9 @@ class _Loader(SourceFileLoader):
     def path_stats(self, path: str) -> Any:
         raise OSError("no bytecode")
 
-    def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:  # type: ignore[override]
+    def source_to_code(self, data: Any, path: Any, *args: Any, **kwargs: Any) -> CodeType:  # type: ignore[override]
         self.executed[str(path)] = bytes(data)
-        return super().source_to_code(data, path, _optimize=_optimize)
+        return super().source_to_code(data, path, *args, **kwargs)
 
 
 class _Neighbours(MetaPathFinder):

@@ -113,6 +113,14 @@ def test_a_file_that_failed_can_be_mended(tmp_path: Path) -> None:
     assert load(f"{tmp_path}/one.py:f")() == 1
 
 
+def test_a_file_whose_execution_was_interrupted_is_executed_again(tmp_path: Path) -> None:
+    mark = "from pathlib import Path\nmark = Path(__file__).with_name('mark')\n"
+    write(tmp_path, one=f"{mark}if not mark.exists():\n    mark.touch()\n    raise KeyboardInterrupt\nf = len\n")
+    with pytest.raises(KeyboardInterrupt):
+        load(f"{tmp_path}/one.py:f")
+    assert load(f"{tmp_path}/one.py:f") is len
+
+
 # --- neighbours and side effects
 
 
@@ -180,7 +188,7 @@ def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
         ("x = 1\0\n", "one.py"),
         ("from ..far import x\n", "one.py:1: cannot be loaded: ImportError: attempted relative import beyond"),
         ("from .gone import x\n", "one.py:1: cannot be loaded: ModuleNotFoundError: No module named "),
-        ("def f(): pass\n_g = len\n", "one.py: has no class 'Mine'; it has: f"),
+        ("def f(): pass\n_g = len\n", "one.py: defines no 'Mine'; it has: f"),
     ],
 )
 def test_an_error_names_file_and_line(tmp_path: Path, text: str | bytes, message: str) -> None:
