@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from clsim.data.image_files import ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_texts
+from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
@@ -39,7 +40,7 @@ class CocoConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `coco`."""
 
     name: Literal["coco"] = Field(description="COCO 2014 or 2017, or a folder in its layout; to be downloaded by you")
-    root: str | None = Field(
+    root: Annotated[str | None, DATA_PATH] = Field(
         None, description="folder with annotations/, train2014/, val2014/ ...; relative to the scenario file"
     )
     train: str = Field(
@@ -48,7 +49,7 @@ class CocoConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
         description="split to train on: annotations/instances_{split}.json and the folder of its images",
     )
     test: str = Field("val2014", pattern=_SPLIT, description="split to test on")
-    ids: str | None = Field(
+    ids: Annotated[str | None, DATA_PATH] = Field(
         None,
         description="file with one image id a line: only these training images (COCO-MLT); relative to the scenario",
     )

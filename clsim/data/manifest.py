@@ -14,7 +14,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from clsim.data.image_files import ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, unpack_texts
 from clsim.data.manifest_parser import PARSER_VERSION, parse_manifest, tables_of
+from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
@@ -32,13 +33,13 @@ class ManifestConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True)
     """Options of the data set `manifest`."""
 
     name: Literal["manifest"] = Field(description="your own images, listed in a table: CSV, TSV, JSON Lines or Parquet")
-    file: str | None = Field(
+    file: Annotated[str | None, DATA_PATH] = Field(
         None, description="table of all images, with a column that names the split; relative to the scenario"
     )
-    train_file: str | None = Field(
+    train_file: Annotated[str | None, DATA_PATH] = Field(
         None, description="table of the training images, instead of `file`; relative to the scenario"
     )
-    test_file: str | None = Field(None, description="table of the test images, instead of `file`")
+    test_file: Annotated[str | None, DATA_PATH] = Field(None, description="table of the test images, instead of `file`")
     path_column: str = Field(
         "path", min_length=1, description="column of the image files; relative paths start at the table's folder"
     )

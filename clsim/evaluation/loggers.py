@@ -107,15 +107,15 @@ class TimingFile(BaseLogger):
         self.trained = 0.0
         self.began = time.perf_counter()
         self.samples = 0
-        self.shared = 0.0
+        self.shared: dict[str, Any] = {}
 
-    def share(self, seconds: float) -> None:
+    def share(self, seconds: float, trained_by: str) -> None:
         """Count the time another run has spent on this task.
 
         DECIDED: a method costs what it costs alone, whoever has trained its first task; `shared_seconds` tells how much
-        of `train_seconds` that is.
+        of `train_seconds` that is, `trained_by` which run it was.
         """
-        self.shared = seconds
+        self.shared = {"shared_seconds": round(seconds, 4), "trained_by": trained_by}
         self.began -= seconds
 
     def before_training_exp(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
@@ -139,9 +139,16 @@ class TimingFile(BaseLogger):
             "samples_per_second": round((strategy.samples_trained - self.samples) / max(self.trained, 1e-9), 1),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
-        if self.shared:
-            line["shared_seconds"], self.shared = round(self.shared, 4), 0.0
-        self.file.append(json.dumps(line) + "\n")
+        self.file.append(json.dumps(line | self.shared) + "\n")
+        self.shared = {}
+
+    def trained_by(self) -> str | None:
+        """Return the run that has trained the first task in place of this one; None: this one did."""
+        try:
+            first = json.loads(self.file.read().partition(b"\n")[0])
+        except ValueError:  # damaged from outside, for which no result is given up
+            return None
+        return first.get("trained_by") if isinstance(first, dict) else None
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": time.perf_counter() - self.began, "samples": self.samples}

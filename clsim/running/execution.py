@@ -97,6 +97,7 @@ def _run(
     torch.set_num_threads(threads)
     device = resolve_device(spec.device)
     composition = Composition(spec.strategy, spec.options)
+    identity = identity_of(scenario, spec, threads)  # at once, so that it is of the code that is loaded here
     plan = training_plan(scenario, composition)
     write_atomically(folder / "plan.json.gz", plan.to_bytes())
     log.info(
@@ -109,7 +110,6 @@ def _run(
             log.warning("image of %s left out, because it cannot be decoded: %s", split, file)
         log.info("images of %s left out: %d", split, len(files))
 
-    identity = identity_of(scenario, spec, threads)
     saved = identity | {"training_plan_sha256": plan.sha256}  # which `joint` and an oracle memory make of the truth
     checkpoint = newest_checkpoint(folder)
     if checkpoint is not None:
@@ -143,7 +143,9 @@ def _run(
         row_truth=scenario.truth()[plan.row_samples],
     )
     if first_task is not None:
-        template.first_task = SharedFirstTask(first_task, folder / "metrics.jsonl", timing)
+        template.first_task = SharedFirstTask(
+            first_task, folder / "metrics.jsonl", timing, f"{spec.name}/seed{spec.seed}"
+        )
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state())
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
@@ -175,6 +177,7 @@ def _run(
             "control": composition.control or None,
             "loss_of": composition.loss_of(),
             "memory": _memory(template),
+            "first_task": {"trained_by": trained_by} if (trained_by := timing.trained_by()) else None,
         }
     )
     write_json(folder / "result.json", result)

@@ -7,41 +7,29 @@ and into the header of each checkpoint, for the run that goes on from it.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import clsim
+from clsim.data.path_options import path_options
 from clsim.errors import RunError
 from clsim.files import write_json
 from clsim.running.dotted_keys import flat
 from clsim.scenario import Scenario
+from clsim.scenario.schema import ScenarioConfig
+from clsim.source_code import class_code, code_version
 from clsim.training.composition import Composition
-from clsim.training.strategy import Strategy
 
 FILE = "identity.json"
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 """DECIDED: their versions count, and Python's, because numbers and pixels come from them; those of plots do not."""
 
-WEIGHTS = "training.model.weights.file"
-PATHS = ("labels.long_tail.ids", *(f"dataset.{key}" for key in ("root", "ids", "file", "train_file", "test_file")))
-"""DECIDED: not compared, so that data may move; what lies there is, by the fingerprint and by the plan's hash.
-
-Of a file of weights the content is compared. `source`, `expected` and `checkpoint` change no number.
-"""
-
-AROUND_RUNS = (
-    *("__main__.py", "cli.py", "launch/*.py"),
-    *("experiment/results.py", "experiment/report*.py", "experiment/tables.py", "experiment/ladder.py"),
-    *("experiment/significance.py", "experiment/statistics.py", "experiment/overlay.py", "experiment/board.py"),
-)
-"""Files that start runs or show them: no run imports them, so that they may change between two runs of a comparison."""
+NO_NUMBERS = {"source", "expected", "threads", "checkpoint"}
+"""Keys of a scenario that are not compared: they change no number, but for `threads`, whose resolved value is."""
 
 
 def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **launch: Any) -> dict[str, Any]:
@@ -54,11 +42,11 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
     """
     composition = Composition(strategy, options)
     resolved = composition.options()
-    config = flat(scenario.config.model_dump(mode="json", exclude={"source", "expected", "threads", "checkpoint"}))
-    for key in PATHS:
-        config.pop(key, None)
-    if isinstance(config.get(WEIGHTS), str):
-        config[WEIGHTS] = _content(Path(config[WEIGHTS]))
+    config = flat(scenario.config.model_dump(mode="json", exclude=NO_NUMBERS))
+    for keys, option in path_options(ScenarioConfig).items():
+        path = config.pop(key := ".".join(keys), None)
+        if isinstance(path, str) and option.compared == "content":
+            config[key] = _content(Path(path))
     return {
         "strategy": composition.name,
         **launch,
@@ -67,7 +55,7 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
         "plan_sha256": scenario.plan().sha256,
         "data_fingerprint": scenario.fingerprint,
         "code.clsim": code_version(),
-        **{f"code.{name}": _source(part) for name, part in zip(resolved, composition.parts, strict=True)},
+        **{f"code.{name}": class_code(type(part)) for name, part in zip(resolved, composition.parts, strict=True)},
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
@@ -127,38 +115,6 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
     if key not in values:
         return "not there"
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", json.dumps(values[key]))
-
-
-@lru_cache(maxsize=1)
-def code_version() -> str:
-    """SHA-256 over the name and content of every file of clsim that a run may import.
-
-    DECIDED: by content, not by commit, so that a change that is not committed counts and one of the documentation does
-    not. Strategies are hashed each by its own file, those of users too; what such a file imports is not followed.
-    """
-    home = Path(clsim.__file__).parent
-    return _sha256(_sources(home), home)
-
-
-def _sources(home: Path) -> Iterator[Path]:
-    """Sorted; strategies and scenarios, which an installed clsim has within, are left out."""
-    for path in sorted(home.rglob("*.py")):
-        name = path.relative_to(home)
-        if name.parts[0] not in ("strategies", "scenarios") and not any(name.match(shape) for shape in AROUND_RUNS):
-            yield path
-
-
-def _sha256(files: Iterable[Path], home: Path | None = None) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        content = path.read_bytes()
-        name = path.relative_to(home).as_posix() if home is not None else ""
-        digest.update(f"{name} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
-
-
-def _source(part: Strategy) -> str:
-    return _sha256([Path(inspect.getfile(type(part)))])
 
 
 def _content(path: Path) -> str:

@@ -35,10 +35,12 @@ class SharedFirstTask:
         folder: of all runs that train it alike.
         metrics: `metrics.jsonl` of this run, which holds nothing but the first task when that ends.
         timing: where the time of its steps is counted.
+        name: of this run, such as "finetune/seed0", for the results of those that take its task.
     """
 
-    def __init__(self, folder: Path, metrics: Path, timing: TimingFile) -> None:
+    def __init__(self, folder: Path, metrics: Path, timing: TimingFile, name: str) -> None:
         self.folder = folder
+        self.name = name
         self.metrics = metrics
         self.timing = timing
 
@@ -48,10 +50,10 @@ class SharedFirstTask:
         if found is None:
             return False
         template.take_task(found.state())
-        self.timing.share(found.header["seconds"])
+        self.timing.share(found.header["seconds"], found.header["trained_by"])
         for line in found.header["lines"]:
             _tell(template, line)
-        log.info("first task not trained here but shared, %s", found.path)
+        log.info("first task not trained here but shared, by %s: %s", found.header["trained_by"], found.path)
         return True
 
     def give(self, template: MultiLabelTemplate) -> None:
@@ -64,6 +66,7 @@ class SharedFirstTask:
                     "position": asdict(template.position),
                     "files": {},
                     "lines": [json.loads(line) for line in GrowingFile(self.metrics).read().splitlines()],
+                    "trained_by": self.name,
                     "seconds": self.timing.state_dict()["seconds"],
                 }
                 write_checkpoint(self.folder, template.task_state(), facts)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.data.path_options import path_options
 from clsim.data.source import ImageSource, NamedSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
@@ -160,16 +161,9 @@ def _override(document: Document, overrides: Mapping[str, Any] | Iterable[str]) 
     _resolve_files(document, Path.cwd())
 
 
-FILE_KEYS = (
-    ("training", "model", "weights", "file"),
-    ("labels", "long_tail", "ids"),
-    *(("dataset", key) for key in ("root", "ids", "file", "train_file", "test_file")),
-)
-
-
 def _resolve_files(document: Document, folder: Path) -> None:
     """Make relative file names absolute: first those of the scenario file, then those given by --set or Python."""
-    for *sections, key in FILE_KEYS:
+    for *sections, key in path_options(ScenarioConfig):
         section: Any = document.data
         for name in sections:
             section = section.get(name) if isinstance(section, dict) else None

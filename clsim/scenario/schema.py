@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from clsim.data.coco import CocoConfig
 from clsim.data.digits import DigitsConfig
 from clsim.data.manifest import ManifestConfig
+from clsim.data.path_options import DATA_PATH
 from clsim.data.voc import VocConfig
 from clsim.scenario.section import PositiveInt, Section, either
 from clsim.scenario.training_schema import TrainingSection, WeightsSection
@@ -40,7 +41,9 @@ class Pareto(Section):
 
 
 class Ids(Section):
-    ids: str = Field(min_length=1, description="file with one training image id a line; relative to the scenario")
+    ids: Annotated[str, DATA_PATH] = Field(
+        min_length=1, description="file with one training image id a line; relative to the scenario"
+    )
 
 
 class PerClass(Section):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
-import sys
+import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -16,9 +15,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from clsim.errors import StrategyError, did_you_mean
+from clsim.plugin_files import PluginFileError, load
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import ScenarioConfig
 from clsim.scenario.training_schema import LossSection
+from clsim.source_code import class_code
 from clsim.training.strategy import Context, Strategy
 
 if TYPE_CHECKING:
@@ -48,33 +49,21 @@ def strategy_class(name: str) -> type[Strategy]:
             hint = did_you_mean(name, points)
             raise StrategyError(f"unknown strategy {name!r}{hint}; available: {', '.join(points)}, or file.py:Class")
         found = points[name].load()
-    if not (inspect.isclass(found) and issubclass(found, Strategy)):
+    if not _is_strategy(found):
         raise StrategyError(f"{name}: {found!r} is not a subclass of clsim.Strategy")
     return found
 
 
+def _is_strategy(found: Any) -> bool:
+    return inspect.isclass(found) and issubclass(found, Strategy) and found is not Strategy
+
+
 def _from_file(name: str) -> Any:
-    path_text, _, class_name = name.rpartition(":")
-    path = Path(path_text)
-    if not path_text or not path.is_file():
-        missing = f", and no file {path_text!r} is there" if path_text else ""
-        raise StrategyError(f"{name}: expected path/to/file.py:Class{missing}")
-    module_name = "clsim_user_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # pydantic and dataclasses look names of annotations up there
+    """Load a strategy from a file; what is wrong with the file becomes a StrategyError."""
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        raise StrategyError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
-    if not hasattr(module, class_name):
-        own = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Strategy) and v != Strategy]
-        hint = f"; it has: {', '.join(own)}" if own else ""
-        raise StrategyError(f"{path}: has no class {class_name!r}{did_you_mean(class_name, own)}{hint}")
-    return getattr(module, class_name)
+        return load(name, _is_strategy)
+    except PluginFileError as error:
+        raise StrategyError(str(error)) from error
 
 
 class Composition:
@@ -169,12 +158,25 @@ class Composition:
         return plan
 
     def first_task_key(self) -> str | None:
-        """Hash of what is active in the first task over all parts, or None when a part may not share it."""
-        keys = [part.first_task_key() for part in self.parts]
-        of_its_own = any(type(part).derive_plan is not Strategy.derive_plan for part in self.parts)
-        if of_its_own or any(key is None for key in keys):
+        """Return the hash of what is active in the first task over all parts; None: a part may not share it.
+
+        A part that does not come with clsim may be wrong about itself, and must not spoil another method's numbers:
+        its key is what it is, code and options, so that it shares with its equals only.
+        """
+        keys = [_first_task_key(part) for part in self.parts]
+        if any(key is None for key in keys):
             return None
         return hashlib.sha256("|".join(sorted(filter(None, keys))).encode()).hexdigest()
+
+
+def _first_task_key(part: Strategy) -> str | None:
+    kind = type(part)
+    key = part.first_task_key()
+    if key is None or kind.derive_plan is not Strategy.derive_plan:
+        return None
+    if kind.__module__.partition(".")[0] == "clsim":
+        return key
+    return json.dumps([kind.__qualname__, class_code(kind), part.options.model_dump(mode="json"), str(key)])
 
 
 def check_options(specs: Sequence[str], options: Mapping[str, Any]) -> dict[str, Composition]:

@@ -105,10 +105,11 @@ class Strategy:
         return None
 
     def first_task_key(self) -> str | None:
-        """What of this part is active in the first task, as text; equal keys may share that task's training.
+        """Return what of this part is active in the first task, as text; parts with equal keys may share its training.
 
         A run that shares it runs its plugins' hooks before and after the first task but none in its epochs and steps,
         so none of them may change a plugin there. None: never shared, the safe answer for a method that says nothing
-        else.
+        else. Of a part that does not come with clsim any text says only that it may share: with runs of the same code
+        and options.
         """
         return None

@@ -199,31 +199,19 @@ def test_an_unfinished_run_that_another_process_writes_is_refused(
         clsim.compare("digits-b0c2", ["finetune"], overrides=tiny_overrides, out=tmp_path)
 
 
-def test_no_run_imports_what_is_left_out_of_the_code_version(finished_run: Path) -> None:
-    """Otherwise a change there could change numbers unseen."""
-    home = Path(clsim.__file__).parent
-    left_out = [path.relative_to(home) for shape in identity_module.AROUND_RUNS for path in home.glob(shape)]
-    assert len(left_out) >= len(identity_module.AROUND_RUNS)
-    modules = {".".join(("clsim", *path.with_suffix("").parts)) for path in left_out}
-    code = "import sys, clsim.running.execution; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert modules & set(done.stdout.split()) == set()
-
-
-def test_the_code_version_follows_the_content_of_clsim_and_of_the_strategies_used(
+def test_a_changed_statement_of_a_users_strategy_makes_another_run_a_comment_does_not(
     tiny: Scenario, tmp_path: Path
 ) -> None:
     file = tmp_path / "slow.py"
     file.write_text(SLOW)
     launch = {"seed": 0, "device": "cpu", "threads": 1}
     before = identity_module.identity(tiny, f"{file}:Slow", {}, **launch)
+    file.write_text(f"# slow\n{SLOW}")
+    assert identity_module.identity(tiny, f"{file}:Slow", {}, **launch) == before
     file.write_text(SLOW.replace("sleep(0.2)", "sleep(0.1)"))
     after = identity_module.identity(tiny, f"{file}:Slow", {}, **launch)
     (changed,) = identity_module.differences(before, after)
     assert changed.startswith("code.slow: was ")
-    names = {path.name for path in identity_module._sources(Path(clsim.__file__).parent)}
-    assert {"template.py", "execution.py", "losses.py", "randomness.py"} <= names
-    assert not {"cli.py", "report.py", "report_memory.py", "er.py"} & names
 
 
 @pytest.fixture(scope="module")

@@ -78,9 +78,14 @@ def state(folder: Path) -> dict[str, Any]:
     return content
 
 
-def assert_equal_runs(shared: Path, alone: Path) -> None:
+def assert_equal_runs(shared: Path, alone: Path, trained_by: str) -> None:
+    """Equal to the last bit, but for what `result.json` says of who has trained the first task."""
     assert "not trained here but shared" in (shared / "run.log").read_text()
-    for name in ("metrics.jsonl", "memory.csv", "result.json"):
+    one, other = (json.loads((folder / "result.json").read_text()) for folder in (shared, alone))
+    assert one.pop("first_task") == {"trained_by": trained_by}
+    assert other.pop("first_task") is None
+    assert list(one.items()) == list(other.items())
+    for name in ("metrics.jsonl", "memory.csv"):
         assert (shared / name).exists() == (alone / name).exists()
         if (alone / name).exists():
             assert (shared / name).read_bytes() == (alone / name).read_bytes(), name
@@ -108,7 +113,7 @@ def test_a_run_that_shares_equals_one_that_does_not(
     leader: str, spec: str, options: dict, carry_out: Carry, left: Callable[..., Path]
 ) -> None:
     assert Composition(leader).first_task_key() == Composition(spec, options).first_task_key() is not None
-    assert_equal_runs(carry_out(spec, options, share=left(leader)), carry_out(spec, options))
+    assert_equal_runs(carry_out(spec, options, share=left(leader)), carry_out(spec, options), f"{leader}/seed1")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +127,7 @@ def test_a_run_that_shares_equals_one_that_does_not(
 )
 def test_it_holds_under_other_settings(overrides: dict, carry_out: Carry, left: Callable[..., Path]) -> None:
     shared = carry_out("lwf+er", None, overrides, left("finetune", overrides))
-    assert_equal_runs(shared, carry_out("lwf+er", None, overrides))
+    assert_equal_runs(shared, carry_out("lwf+er", None, overrides), "finetune/seed1")
 
 
 def test_the_curves_are_those_of_a_run_that_trains_alone(carry_out: Carry, left: Callable[..., Path]) -> None:
@@ -192,6 +197,61 @@ def test_a_part_that_trains_on_another_plan_shares_nothing(tmp_path: Path) -> No
     assert Composition(f"{file}:Planner").first_task_key() is None
 
 
+LIAR = """
+import clsim
+from avalanche.core import SupervisedPlugin
+
+
+class Liar(clsim.Strategy):
+    name = "liar"
+
+    class Options(clsim.Options):
+        lr: float = 0.0
+
+    def plugins(self, context):
+        return [Freezes(self.options.lr)]
+
+    def first_task_key(self):
+        return ""
+
+
+class Freezes(SupervisedPlugin):
+    def __init__(self, lr):
+        super().__init__()
+        self.lr = lr
+
+    def before_update(self, strategy, **kwargs):
+        for group in strategy.optimizer.param_groups:
+            group["lr"] = self.lr
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+"""
+
+
+@pytest.fixture
+def liar(tmp_path: Path) -> str:
+    """A strategy that does not learn in the first task, and says that nothing of it is active there."""
+    (tmp_path / "liar.py").write_text(LIAR)
+    return f"{tmp_path / 'liar.py'}:Liar"
+
+
+def test_a_part_from_a_file_shares_with_its_equals_only(liar: str, tmp_path: Path) -> None:
+    key = Composition(liar).first_task_key()
+    assert key is not None
+    assert key == Composition(liar).first_task_key() == Composition(f"er+{liar}").first_task_key()
+    assert key != Composition("finetune").first_task_key()
+    assert key != Composition(liar, {"lr": 0.1}).first_task_key()
+    (tmp_path / "other.py").write_text(LIAR.replace("self.lr\n", "2 * self.lr\n"))
+    assert key != Composition(f"{tmp_path / 'other.py'}:Liar").first_task_key()
+    heir = "from clsim.strategies.er import ER\n\n\nclass Heir(ER):\n    pass\n"
+    (tmp_path / "heir.py").write_text(heir)
+    assert Composition(f"{tmp_path / 'heir.py'}:Heir").first_task_key() != Composition("er").first_task_key()
+
+
 IDENTITY = {
     "strategy": "er",
     "strategy.er.replay": "concat",
@@ -228,11 +288,11 @@ def test_groups_are_of_runs_that_have_the_task_to_train_and_their_heads_start_fi
 
 @pytest.mark.slow
 def test_a_comparison_trains_it_once_and_its_numbers_are_those_of_separate_runs(
-    tiny_overrides: dict, tmp_path: Path
+    tiny_overrides: dict, liar: str, tmp_path: Path
 ) -> None:
     overrides = tiny_overrides | SHORT
     together = clsim.compare(
-        "digits-b0c2", ["finetune", "er", "lwf"], overrides=overrides, out=tmp_path / "a", workers=2, device="cpu"
+        "digits-b0c2", [liar, "finetune", "er", "lwf"], overrides=overrides, out=tmp_path / "a", workers=2, device="cpu"
     )
     alone = clsim.compare(
         "digits-b0c2",
@@ -245,6 +305,12 @@ def test_a_comparison_trains_it_once_and_its_numbers_are_those_of_separate_runs(
     )
     logs = [path.read_text() for path in sorted(together.folder.glob("*/seed0/run.log"))]
     assert sum("not trained here but shared" in text for text in logs) == 2
+    sources = {
+        name: json.loads((together.folder / name / "seed0" / "result.json").read_text())["first_task"]
+        for name in ("liar", "finetune", "er", "lwf")
+    }
+    shared = {"trained_by": "finetune/seed0"}
+    assert sources == {"liar": None, "finetune": None, "er": shared, "lwf": shared}
     for name in ("finetune", "lwf"):
         one, other = (folder / name / "seed0" for folder in (together.folder, alone.folder))
         assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()

@@ -186,7 +186,7 @@ def test_a_file_without_a_class_name_is_told_the_form(user_file: Path) -> None:
 
 
 def test_a_missing_class_gets_the_ones_there_are(user_file: Path) -> None:
-    with pytest.raises(StrategyError, match=r"has no class 'Mien', did you mean 'Mine'\?; it has: Mine, Rival"):
+    with pytest.raises(StrategyError, match=r"defines no 'Mien', did you mean 'Mine'\?; it has: Mine, Rival"):
         Composition(f"{user_file}:Mien")
 
 
@@ -198,7 +198,7 @@ def test_a_class_that_is_no_strategy_is_refused(user_file: Path) -> None:
 def test_a_file_that_fails_is_refused_with_its_error(tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text("import no_such_module")
-    with pytest.raises(StrategyError, match=r"broken\.py: cannot be loaded: ModuleNotFoundError: .*no_such_module"):
+    with pytest.raises(StrategyError, match=r"broken\.py:1: cannot be loaded: ModuleNotFoundError: .*no_such_module"):
         Composition(f"{path}:Mine")
 
 
