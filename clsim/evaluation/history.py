@@ -134,7 +134,9 @@ class History:
             raise ValueError(f"scores of task {task}, expected one of 0 ... {len(self.plan.tasks) - 1}")
         seen = self.plan.tasks[task].classes[1]
         if scores.shape[1] != seen:
-            raise ValueError(f"scores have {scores.shape[1]} columns, expected the {seen} classes seen after task {task}")
+            raise ValueError(
+                f"scores have {scores.shape[1]} columns, expected the {seen} classes seen after task {task}"
+            )
         return seen
 
     def matrix(self) -> Floats:

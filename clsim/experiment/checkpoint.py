@@ -22,7 +22,7 @@ import torch
 from clsim.errors import RunError
 from clsim.files import write_json, written_whole
 
-FORMAT = 2
+FORMAT = 3
 """Raised by a change of the header, or of what any part of the state means."""
 
 FOLDER = "checkpoint"
