@@ -39,6 +39,7 @@ from clsim.experiment.interruption import interruptible
 from clsim.experiment.lock import locked
 from clsim.experiment.run_log import run_log
 from clsim.experiment.settings import hyperparameters
+from clsim.experiment.trained_model import write_trained_model
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.planning import oracle_memory_plan
@@ -152,6 +153,7 @@ def _run(
     with interruptible() as interruption:
         template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
+    write_trained_model(folder, template.model, scenario.config.training, plan.class_names, spec.seed)
     result = finite_or_null(
         {
             "format": RESULT_FORMAT,
