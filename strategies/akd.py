@@ -54,7 +54,7 @@ class AKD(Strategy):
         loss = partial(decayed_distillation, decay=self.options.decay, on=self.options.decay_on)
         return [
             OldClassesOfNewRows(self.options.old_classes),
-            Distillation(loss, self.options.kd_weight, context.new_model),
+            Distillation(loss, self.options.kd_weight, context.snapshot),
         ]
 
     def first_task_key(self) -> str | None:

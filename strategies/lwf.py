@@ -29,7 +29,7 @@ class LwF(Strategy):
 
         return [
             OldClassesOfNewRows(self.options.old_classes),
-            Distillation(sigmoid_distillation, self.options.weight, context.new_model),
+            Distillation(sigmoid_distillation, self.options.weight, context.snapshot),
         ]
 
     def first_task_key(self) -> str | None:

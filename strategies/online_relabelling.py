@@ -47,7 +47,7 @@ class OnlineRelabelling(Strategy):
                 options.fallback,
                 options.ternary,
                 context.tasks,
-                context.new_model,
+                context.snapshot,
                 context.seed,
             )
         ]

@@ -18,7 +18,7 @@ from clsim.launch.first_task_groups import is_there, launch_order
 from clsim.launch.progress import Progress
 from clsim.launch.run_state import MetricsTail, RunState
 from clsim.launch.starter import Forked, Starter, kill_session
-from clsim.running.folder import is_finished
+from clsim.running.folder import is_finished, obstacle
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MODULE = "clsim.running.execution"
@@ -124,6 +124,8 @@ class Pool:
         for folder, process in list(self.running.items()):
             process.stop(stops)
             process.tail.read()
+            if self.progress is not None and (warning := process.warning()):
+                self.progress.say(warning)
             if process.ended(interrupted=stops > 0):
                 del self.running[folder]
             self._show(folder, process.state)
@@ -147,6 +149,7 @@ class _Process:
         self.tail.read()
         state.start(shared)
         self.asked = 0
+        self.warned = False
         (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
 
     def launch(self, arguments: list[str], environment: Mapping[str, str], starter: Starter | None) -> None:
@@ -165,6 +168,13 @@ class _Process:
                 env=environment,
                 start_new_session=True,
             )
+
+    def warning(self) -> str | None:
+        """Return that it cannot be resumed, once; None if it can, or if that has been returned before."""
+        if self.warned or (reason := obstacle(self.folder)) is None:
+            return None
+        self.warned = True
+        return f"{self.folder}: {reason}; if it is interrupted, the same comparison begins it again"
 
     def stop(self, times: int) -> None:
         """Ask it to end; at the second time kill it, and what it has started."""

@@ -12,6 +12,7 @@ from typing import Any
 from clsim.errors import RunError
 from clsim.files import GrowingFile
 from clsim.running.checkpoint_files import Checkpoint, write_checkpoint
+from clsim.running.folder import obstacle
 from clsim.running.interruption import Interruption
 from clsim.running.run_identity import differences, without_versions
 from clsim.scenario.schema import CheckpointSection
@@ -61,7 +62,8 @@ class Checkpointer:
         if self.interruption.requested:
             at = template.position
             where = f"in task {at.task}, epoch {at.epoch}, step {at.step}" if at.started else f"before task {at.task}"
-            raise KeyboardInterrupt(f"interrupted {where}; go on with: clsim resume {self.folder}")
+            hint = obstacle(self.folder) or f"go on with: clsim resume {self.folder}"
+            raise KeyboardInterrupt(f"interrupted {where}; {hint}")
 
     def _due(self, template: MultiLabelTemplate) -> bool:
         minutes, steps = self.frequency.minutes, self.frequency.steps

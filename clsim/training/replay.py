@@ -94,8 +94,7 @@ class Replay(SupervisedPlugin):
         return self.store.stored(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
 
     def _apply_policies(self, strategy: Any, drawn: NDArray[np.int64]) -> None:
-        classes = strategy.experience.classes_in_this_experience
-        start, stop = classes[0], classes[-1] + 1
+        start, stop = len(strategy.experience.previous_classes), len(strategy.experience.classes_seen_so_far)
         if self._refreshed is not None:
             block = strategy.mb_y[-len(drawn) :, start:stop]
             told = torch.from_numpy(self._refreshed[drawn]).to(block.device)

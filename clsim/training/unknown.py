@@ -34,7 +34,7 @@ class OldClassesOfNewRows(SupervisedPlugin):
     def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         new = ~strategy.replayed
         if self.policy == "negative":
-            assume_negative(strategy.mb_y, new, 0, strategy.experience.classes_in_this_experience[0])
+            assume_negative(strategy.mb_y, new, 0, len(strategy.experience.previous_classes))
         elif self.policy == "ignore":
             strategy.distillable &= ~new
 
