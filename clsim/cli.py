@@ -120,7 +120,7 @@ def compare(
     try:
         comparison = compare_all(
             scenario,
-            [name.strip() for name in strategies.split(",")],
+            strategies,
             seeds=_seeds("--seeds", seeds),
             order_seeds=_seeds("--order-seeds", order_seeds) if order_seeds else (),
             overrides=_overrides(settings),
@@ -196,23 +196,27 @@ def scenarios() -> None:
 
 
 @app.command()
-def strategies(name: Annotated[str | None, typer.Argument(help="show the options of one strategy")] = None) -> None:
+def strategies(
+    name: Annotated[
+        str | None, typer.Argument(help="show the options of one: a name, lwf+er, or path/to/file.py:Class")
+    ] = None,
+) -> None:
     """List the strategies, or the options of one."""
-    from clsim.training.composition import registered, strategy_class
+    from clsim.training.composition import parts_of, registered, strategy_class
 
     if name is None:
         _print_table(("name", "what it does"), [(key, _first_line(strategy_class(key))) for key in registered()])
         return
-    kind = strategy_class(name)
-    typer.echo(f"{name}: {_first_line(kind)}")
-    if kind.made_of:
-        typer.echo(f"made of {'+'.join(kind.made_of)}; its options are those of its parts")
-        return
-    fields = kind.Options.model_json_schema().get("properties", {})
-    rows = [
-        (f"strategy.{name}.{key}", _allowed(field), json.dumps(field.get("default")), field.get("description", ""))
-        for key, field in fields.items()
-    ]
+    rows = []
+    for part, kind in parts_of(name).items():
+        typer.echo(f"{part}: {_first_line(kind)}")
+        if kind.made_of:
+            typer.echo(f"made of {'+'.join(kind.made_of)}; its options are those of its parts")
+        fields = kind.Options.model_json_schema(by_alias=False).get("properties", {})
+        rows += [
+            (f"strategy.{part}.{key}", _allowed(field), json.dumps(field.get("default")), field.get("description", ""))
+            for key, field in fields.items()
+        ]
     if rows:
         _print_table(("option", "allowed", "default", "meaning"), rows)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError, ScenarioError, storage_errors
+from clsim.experiment.arguments import (
+    as_flag,
+    as_path,
+    as_progress,
+    as_scenario,
+    as_seed,
+    as_seeds,
+    as_specs,
+    split_overrides,
+)
 from clsim.experiment.folder import (
     RunSpec,
     claim,
@@ -18,7 +28,6 @@ from clsim.experiment.folder import (
     prepare,
     resolve_threads,
     safe_name,
-    split_overrides,
 )
 from clsim.experiment.lock import locked
 from clsim.experiment.pool import Pool
@@ -27,14 +36,15 @@ from clsim.experiment.reuse import standing, threads_there
 from clsim.experiment.run_state import MetricsTail, RunState, recorded_pace
 from clsim.experiment.sharing import FOLDER as FIRST_TASKS
 from clsim.experiment.sharing import first_task_key, shares
-from clsim.experiment.single import as_scenario, plan_run
+from clsim.experiment.single import plan_run
 from clsim.experiment.starter import SUITED as STARTER_SUITED
 from clsim.scenario import Scenario
-from clsim.training.composition import check_options
+from clsim.training.composition import check_options, spec_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from clsim.experiment.arguments import ScenarioLike, StrategyLike
     from clsim.experiment.results import Results
 
 
@@ -113,11 +123,11 @@ class ComparisonInterrupted(KeyboardInterrupt):
 
 
 def compare(
-    scenario: Scenario | str | Path,
-    strategies: Sequence[str],
+    scenario: ScenarioLike,
+    strategies: StrategyLike | Iterable[StrategyLike],
     *,
-    seeds: Sequence[int] = (0,),
-    order_seeds: Sequence[int] = (),
+    seeds: Iterable[int] = (0,),
+    order_seeds: Iterable[int] = (),
     overrides: Mapping[str, Any] | None = None,
     out: str | Path = "runs",
     device: str = "auto",
@@ -125,7 +135,7 @@ def compare(
     overwrite: bool = False,
     share_first_task: bool = True,
     progress: Progress | None = None,
-    baseline: str | None = None,
+    baseline: StrategyLike | None = None,
 ) -> Comparison:
     """Train every strategy with every seed on the same stream.
 
@@ -134,9 +144,9 @@ def compare(
     that fixes a run's numbers is equal: scenario, options, seed, plan, data, threads, device, code and versions.
 
     Args:
-        scenario: a loaded scenario, a path, or a shipped name.
-        strategies: names, compositions such as "lwf+er", or path/to/file.py:Class.
-        seeds: training seeds.
+        scenario: as in `clsim.run`.
+        strategies: each as in `clsim.run`; one text may hold several, joined with commas. Each counts once.
+        seeds: training seeds, a list or range of whole numbers. Each counts once.
         order_seeds: seeds of the class order; needs `stream.order: seed`. Each gives a stream of its own, and each
             strategy meets all of them.
         overrides: as in `clsim.run`; a strategy option must fit at least one of the strategies.
@@ -146,6 +156,7 @@ def compare(
         overwrite: train all of them anew and replace those that are there, finished or not.
         share_first_task: runs whose first task is the same, to the last bit, train it once.
         progress: what to tell while runs go on, e.g. `clsim.experiment.progress.ConsoleProgress()`; None is silent.
+            An error of its own ends it, not the runs.
         baseline: the strategy that tables and report compare the others with, seed by seed; by default `finetune`,
             else the first.
 
@@ -153,20 +164,26 @@ def compare(
         ClsimError: bad input, a folder with another run or in use; then nothing has been run.
         ComparisonInterrupted: asked to stop; what runs has then been told to write a checkpoint.
     """
-    keys, options = split_overrides(overrides or {})
-    loaded = as_scenario(scenario, keys)
-    if not strategies or not seeds:
+    seeds, order_seeds = as_seeds(seeds, "seeds"), as_seeds(order_seeds, "order_seeds")
+    out, progress = as_path(out, "out"), as_progress(progress)
+    overwrite, share_first_task = as_flag(overwrite, "overwrite"), as_flag(share_first_task, "share_first_task")
+    specs = as_specs(strategies)
+    if not specs or not seeds:
         raise RunError("nothing to compare: give at least one strategy and one seed")
-    if workers is not None and workers < 1:
+    if workers is not None and (workers := as_seed(workers, "workers")) < 1:
         raise RunError(f"workers: given {workers}, must be at least 1")
-    composed = check_options(list(dict.fromkeys(strategies)), options)
-    home = Path(out) / loaded.name
+    keys, options = split_overrides(overrides)
+    loaded = as_scenario(scenario, keys)
+    composed = check_options(specs, options)
+    home = out / loaded.name
     if baseline is not None:
-        baseline = _baseline(baseline, {spec: safe_name(each.name) for spec, each in composed.items()})
+        baseline = _baseline(
+            spec_of(baseline, "baseline"), {spec: safe_name(each.name) for spec, each in composed.items()}
+        )
     jobs: dict[Path, tuple[Scenario, RunSpec]] = {}
     parts: dict[Path, str | None] = {}
-    for variant, folder in _streams(loaded, home, list(dict.fromkeys(order_seeds))):
-        for seed in dict.fromkeys(seeds):
+    for variant, folder in _streams(loaded, home, order_seeds):
+        for seed in seeds:
             for composition in composed.values():
                 spec = plan_run(variant, composition, seed, device, composition.given)
                 if spec.folder(folder) in jobs:
@@ -193,7 +210,7 @@ def compare(
     comparison = Comparison(
         home,
         order,
-        tuple(dict.fromkeys(order_seeds)),
+        order_seeds,
         failed={folder: state.reason for folder, state in states.items() if state.status == "failed"},
         baseline=baseline,
         reused=tuple(folder for folder, state in states.items() if state.status == "reused"),

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from io import StringIO
@@ -151,12 +150,6 @@ def resolve_device(requested: str) -> str:
     if requested == "cuda" and not available:
         raise RunError("--device cuda: no CUDA device is available; allowed here: auto, cpu")
     return "cuda" if available else "cpu"
-
-
-def split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Keys of the scenario, and strategy options (keys that start with "strategy.", without it)."""
-    options = {key.removeprefix("strategy."): value for key, value in overrides.items() if key.startswith("strategy.")}
-    return {key: value for key, value in overrides.items() if not key.startswith("strategy.")}, options
 
 
 def safe_name(name: str) -> str:

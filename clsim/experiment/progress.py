@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -25,6 +27,10 @@ LOOK_AT_FIRST = ("failed", "running", "interrupted", "waiting", "finished", "reu
 AROUND_TABLE = 4  # lines: headings, summary, the cursor, one to spare
 
 
+log = logging.getLogger("clsim")
+
+
+@runtime_checkable
 class Progress(Protocol):
     """Told about runs by their folder `.../<strategy>/seed<k>`."""
 
@@ -39,6 +45,35 @@ class Progress(Protocol):
     def close(self) -> None:
         """No more runs."""
         ...
+
+
+class Unfailing:
+    """A progress whose errors end no run: the first one is a warning in the log, and it is told nothing more."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress: Progress | None = progress
+
+    def update(self, folder: Path, state: RunState) -> None:
+        """The run has come to `state`."""
+        if self._progress is not None:
+            self._tell(self._progress.update, folder, state)
+
+    def say(self, text: str) -> None:
+        """Something about all runs."""
+        if self._progress is not None:
+            self._tell(self._progress.say, text)
+
+    def close(self) -> None:
+        """No more runs."""
+        if self._progress is not None:
+            self._tell(self._progress.close)
+
+    def _tell(self, method: Callable[..., None], *arguments: Any) -> None:
+        try:
+            method(*arguments)
+        except (Exception, SystemExit) as error:  # rich ends the process when a pipe is closed
+            self._progress = None
+            log.warning("progress is no longer shown: %s: %s", type(error).__name__, error)
 
 
 class ConsoleProgress:

@@ -53,23 +53,65 @@ def strategy_class(name: str) -> type[Strategy]:
     return found
 
 
+def spec_of(strategy: str | type[Strategy], argument: str = "strategy") -> str:
+    """Return the name of a strategy, by which a process of its own finds it, too.
+
+    A class is named by its entry point, else by the file it stands in. Errors name the `argument` it was given as.
+
+    Raises:
+        StrategyError: neither a text nor a class of clsim.Strategy, or a class that no file gives by its name.
+    """
+    if isinstance(strategy, str):
+        return strategy.strip()
+    if not (inspect.isclass(strategy) and issubclass(strategy, Strategy)):
+        text = " ".join(repr(strategy).split())
+        raise StrategyError(
+            f"{argument}: given {text}, expected a name, path/to/file.py:Class or a class of clsim.Strategy"
+        )
+    where = f"{strategy.__module__}:{strategy.__qualname__}"
+    for name, point in registered().items():
+        if point.value == where:
+            return name
+    try:
+        path = Path(inspect.getfile(strategy))
+    except (OSError, TypeError):  # typed into an interpreter or a notebook
+        path = Path()
+    if path.suffix != ".py" or not path.is_file() or not strategy.__qualname__.isidentifier():
+        raise StrategyError(
+            f"{argument}: the class {where} cannot be named as path/to/file.py:Class, which a run needs to find it; "
+            "move it to the top level of a file"
+        )
+    return f"{path.resolve()}:{strategy.__qualname__}"
+
+
+_LOADING: set[Path] = set()
+"""Files that are being executed to find a class in them."""
+
+
 def _from_file(name: str) -> Any:
     path_text, _, class_name = name.rpartition(":")
     path = Path(path_text)
     if not path_text or not path.is_file():
         missing = f", and no file {path_text!r} is there" if path_text else ""
         raise StrategyError(f"{name}: expected path/to/file.py:Class{missing}")
+    if path.resolve() in _LOADING:
+        raise StrategyError(
+            'it uses itself while it is loaded; what starts runs stands below if __name__ == "__main__":'
+        )
     module_name = "clsim_user_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # pydantic and dataclasses look names of annotations up there
+    _LOADING.add(path.resolve())
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[module_name]
         raise StrategyError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
+    finally:
+        _LOADING.discard(path.resolve())
     if not hasattr(module, class_name):
         own = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Strategy) and v != Strategy]
         hint = f"; it has: {', '.join(own)}" if own else ""
@@ -194,6 +236,18 @@ def check_options(specs: Sequence[str], options: Mapping[str, Any]) -> dict[str,
         kinds = [kind for spec in specs for kind in _parts(spec)]
         raise StrategyError(_unknown_option(sorted(unused)[0], kinds))
     return composed
+
+
+def parts_of(spec: str) -> dict[str, type[Strategy]]:
+    """Return the classes of a strategy by the name that their options go by; one that stands for others is before them.
+
+    Raises:
+        StrategyError: an unknown strategy, or parts that cannot be combined.
+    """
+    if len(named := _split(spec)) > 1:
+        Composition(spec)
+    kinds = [kind for part in named for kind in (strategy_class(part), *_parts(part))]
+    return {_name(kind): kind for kind in kinds}
 
 
 def _split(spec: str) -> list[str]:
