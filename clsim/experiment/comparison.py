@@ -23,11 +23,11 @@ from clsim.experiment.arguments import (
 )
 from clsim.experiment.folder import (
     RunSpec,
-    claim,
     identity_of,
     prepare,
     resolve_threads,
     safe_name,
+    set_aside,
 )
 from clsim.experiment.lock import locked
 from clsim.experiment.pool import Pool
@@ -153,7 +153,8 @@ def compare(
         out: where run folders go.
         device: auto, cpu or cuda.
         workers: runs at a time; the cores are shared among them, and by default none has less than one.
-        overwrite: train all of them anew and replace those that are there, finished or not.
+        overwrite: train all of them anew and replace those that are there, finished or not. The old runs are removed
+            once all new ones are prepared.
         share_first_task: runs whose first task is the same, to the last bit, train it once.
         progress: what to tell while runs go on, e.g. `clsim.experiment.progress.ConsoleProgress()`; None is silent.
             An error of its own ends it, not the runs.
@@ -191,11 +192,11 @@ def compare(
                 jobs[spec.folder(folder)] = variant, spec
                 parts[spec.folder(folder)] = composition.first_task_key()
     with storage_errors(home), _alone(home):
-        if overwrite:
-            claim(list(jobs), overwrite)
-        threads, workers = _division(loaded.config.threads, workers, list(jobs))
+        there = () if overwrite else [folder for folder in jobs if folder.exists()]
+        threads, workers = _division(loaded.config.threads, workers, len(jobs), there)
         identities = {folder: identity_of(variant, spec, threads) for folder, (variant, spec) in jobs.items()}
-        states = _states(jobs, identities, threads)
+        with set_aside(jobs if overwrite else ()):
+            states = _states(jobs, identities, threads)
         shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)  # of a comparison that was killed
         first_tasks = {folder: first_task_key(parts[folder], identities[folder]) for folder in jobs if share_first_task}
         several = sum(state.status == "waiting" for state in states.values()) > 1
@@ -238,10 +239,14 @@ def _baseline(given: str, names: Mapping[str, str]) -> str:
     return name
 
 
-def _division(asked: str | int, workers: int | None, folders: Sequence[Path]) -> tuple[int, int]:
-    """Threads of each run and runs at a time; both before the first one starts, because threads identify a run."""
-    there = threads_there(folder for folder in folders if folder.exists()) if asked == "auto" else None
-    threads = there or resolve_threads(asked, min(workers or usable_cores(), len(folders)))
+def _division(asked: str | int, workers: int | None, n_runs: int, there: Iterable[Path]) -> tuple[int, int]:
+    """Return the threads of each run and the runs at a time, before the first starts: threads identify a run.
+
+    Args:
+        there: folders of earlier runs to reuse or to go on with.
+    """
+    known = threads_there(there) if asked == "auto" else None
+    threads = known or resolve_threads(asked, min(workers or usable_cores(), n_runs))
     return threads, workers or max(1, usable_cores() // threads)
 
 

@@ -10,12 +10,13 @@ from clsim.errors import RunError
 from clsim.experiment.arguments import as_flag, as_path, as_progress, as_scenario, as_seed, split_overrides
 from clsim.experiment.folder import (
     RunSpec,
-    claim,
     open_run,
     prepare,
+    refuse_taken,
     resolve_device,
     resolve_threads,
     safe_name,
+    set_aside,
 )
 from clsim.experiment.progress import Progress
 from clsim.experiment.run_state import RunState
@@ -47,7 +48,7 @@ def run(
         overrides: {"training.epochs": 2, "strategy.lwf.weight": 0.5}; keys that start with "strategy." are options.
         out: where run folders go.
         device: auto, cpu or cuda.
-        overwrite: replace the run folder if it is there.
+        overwrite: replace the run folder if it is there; the old run is removed once the new one is prepared.
         progress: what to tell while the run goes on; None is silent. An error of its own ends it, not the run.
 
     Raises:
@@ -61,8 +62,10 @@ def run(
     composition = check_options([name], options)[name]
     spec = plan_run(loaded, composition, seed, device, options)
     folder = spec.folder(out / loaded.name)
-    claim([folder], overwrite)
-    prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
+    if not overwrite:
+        refuse_taken(folder)
+    with set_aside([folder] if overwrite else ()):
+        prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
     return _carry_out(folder, loaded, progress)
 
 
