@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clsim.errors import ClsimError, did_you_mean, storage_errors
+from clsim.standard_streams import lost_output, make_lossy
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
@@ -134,6 +135,7 @@ def compare(
         )
     except ComparisonInterrupted as stop:
         comparison, interrupted = stop.comparison, True
+    report_page = comparison.report() if comparison.any_finished else None  # before anything that is only shown
     for folder, reason in comparison.failed.items():
         typer.echo(f"failed: {folder}: {reason}", err=True)
     if comparison.interrupted:
@@ -141,9 +143,9 @@ def compare(
     if comparison.failed or comparison.interrupted:
         again = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
         typer.echo(f"to go on: {shlex.join(['clsim', *again])}", err=True)
-    if comparison.any_finished:
+    if report_page is not None:
         typer.echo(comparison.table())
-        typer.echo(f"report: {comparison.report()}")
+        typer.echo(f"report: {report_page}")
         typer.echo(f"curves: clsim tensorboard {comparison.folder}")
     if interrupted:
         raise typer.Exit(130)
@@ -421,7 +423,14 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
 
 
 def main() -> None:
-    """Entry point: input errors, and those of the disk, are one clear text and exit code 2."""
+    """Run the command of `sys.argv`.
+
+    Exit codes: 0 done, 1 a run of a comparison failed, 2 an error of input or of the disk in one clear text, 130 asked
+    to stop. Standard output and error may be lost without consequence for what a command does. DECIDED: the code says
+    what became of it, and a closed pipe is no error; only if all went well and standard output could not be written
+    for another reason, such as a full device, it is 2.
+    """
+    make_lossy()
     try:
         with storage_errors(Path.cwd()):
             app()
@@ -431,6 +440,11 @@ def main() -> None:
     except KeyboardInterrupt as stop:
         typer.echo(str(stop) or "interrupted", err=True)
         sys.exit(130)
+    except SystemExit as end:
+        if not end.code and (reason := lost_output()) is not None:
+            typer.echo(f"standard output: {reason}", err=True)
+            sys.exit(2)
+        raise
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from clsim.experiment.settings import hyperparameters
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.planning import oracle_memory_plan
+from clsim.standard_streams import make_lossy
 from clsim.training.class_counts import CountedLoss
 from clsim.training.composition import Composition
 from clsim.training.replay import Replay
@@ -258,6 +259,7 @@ def main(arguments: Sequence[str]) -> int:
         The process's exit code.
     """
     folder, *first_task = map(Path, arguments)
+    make_lossy()
     keep_freed_memory()
     try:
         execute(folder, first_task=first_task[0] if first_task else None)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from clsim.experiment.forecast import forecast
 from clsim.experiment.run_state import RunState, Status
+from clsim.standard_streams import Lossy
 
 STYLES: dict[Status, str] = {
     **{"waiting": "dim", "running": "cyan", "finished": "green"},
@@ -77,10 +78,14 @@ class Unfailing:
 
 
 class ConsoleProgress:
-    """A live table on a terminal; otherwise a line at each evaluation and each end."""
+    """A live table on a terminal; otherwise a line at each evaluation and each end.
+
+    Losing the console, by a closed pipe or a full device, is no error.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
+        self.console.file = Lossy(self.console.file)  # type: ignore[assignment]  # rich would end the process
         self.states: dict[Path, RunState] = {}
         self.told: dict[Path, tuple[Status, float | None]] = {}
         self.began = time.monotonic()

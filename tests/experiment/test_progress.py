@@ -3,9 +3,10 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from clsim.experiment.progress import ConsoleProgress
+from clsim.experiment.progress import ConsoleProgress, Unfailing
 from clsim.experiment.run_state import RunState
 
 
@@ -101,3 +102,54 @@ def test_on_a_low_terminal_runs_at_work_are_shown_first_and_in_the_end_all() -> 
     assert " ".join(rows[-1]).endswith("7 runs not shown")
     progress.close()
     assert [row[0] for row in shown(progress)[1:-1]] == 9 * ["old"] + ["new", "next"]
+
+
+class Failing:
+    """A progress whose every word is an error."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.told = 0
+
+    def update(self, folder: Path, state: RunState) -> None:
+        self.say("")
+
+    def say(self, text: str) -> None:
+        self.told += 1
+        raise self.error
+
+    def close(self) -> None:
+        self.say("")
+
+
+@pytest.mark.parametrize("error", [ValueError("closed"), OSError(32, "Broken pipe"), SystemExit(1)])
+def test_an_error_of_a_progress_silences_it_and_ends_nothing(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = Failing(error)
+    progress = Unfailing(failing)
+    progress.update(run("er"), RunState(4))
+    progress.say("more")
+    progress.close()
+    assert failing.told == 1
+    assert f"progress is no longer shown: {type(error).__name__}" in caplog.text
+
+
+def test_whoever_interrupts_in_a_progress_is_heard() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Unfailing(Failing(KeyboardInterrupt())).say("")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_console_that_is_lost_is_no_error(terminal: bool) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    progress = ConsoleProgress(Console(file=Gone(), force_terminal=terminal, width=100))
+    state = RunState(4, 2)
+    progress.update(run("er"), state)
+    state.end("finished")
+    progress.update(run("er"), state)
+    progress.say("done")
+    progress.close()
