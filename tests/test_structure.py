@@ -18,6 +18,7 @@ LAYERS = [
         "clsim.files",
         "clsim.model_names",
         "clsim.standard_streams",
+        "clsim.preparation",
     },
     {"clsim.data"},
     {"clsim.scenario"},

@@ -31,13 +31,14 @@ from clsim.experiment.folder import (
 )
 from clsim.experiment.lock import locked
 from clsim.experiment.pool import Pool
-from clsim.experiment.progress import Progress
+from clsim.experiment.progress import Progress, Speaking
 from clsim.experiment.reuse import standing, threads_there
 from clsim.experiment.run_state import MetricsTail, RunState, recorded_pace
 from clsim.experiment.sharing import FOLDER as FIRST_TASKS
 from clsim.experiment.sharing import first_task_key, shares
 from clsim.experiment.single import plan_run
 from clsim.experiment.starter import SUITED as STARTER_SUITED
+from clsim.preparation import listening
 from clsim.scenario import Scenario
 from clsim.training.composition import check_options, spec_of
 
@@ -183,15 +184,17 @@ def compare(
         )
     jobs: dict[Path, tuple[Scenario, RunSpec]] = {}
     parts: dict[Path, str | None] = {}
+    speaking = Speaking(progress)
     for variant, folder in _streams(loaded, home, order_seeds):
         for seed in seeds:
             for composition in composed.values():
-                spec = plan_run(variant, composition, seed, device, composition.given)
+                with listening(speaking):
+                    spec = plan_run(variant, composition, seed, device, composition.given)
                 if spec.folder(folder) in jobs:
                     raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
                 jobs[spec.folder(folder)] = variant, spec
                 parts[spec.folder(folder)] = composition.first_task_key()
-    with storage_errors(home), _alone(home):
+    with storage_errors(home), _alone(home), listening(speaking):
         there = () if overwrite else [folder for folder in jobs if folder.exists()]
         threads, workers = _division(loaded.config.threads, workers, len(jobs), there)
         identities = {folder: identity_of(variant, spec, threads) for folder, (variant, spec) in jobs.items()}

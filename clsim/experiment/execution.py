@@ -37,9 +37,11 @@ from clsim.experiment.folder import RunSpec, identity_of, is_finished, open_run,
 from clsim.experiment.identity import record_identity
 from clsim.experiment.interruption import interruptible
 from clsim.experiment.lock import locked
+from clsim.experiment.preparation_file import preparation_file
 from clsim.experiment.run_log import run_log
 from clsim.experiment.settings import hyperparameters
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
+from clsim.preparation import training_begins
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.planning import oracle_memory_plan
 from clsim.standard_streams import make_lossy
@@ -80,7 +82,7 @@ def execute(folder: Path, listener: Listener | None = None, first_task: Path | N
         for place in (folder, folder / CHECKPOINTS):
             remove_parts(place)
         (folder / "error.txt").unlink(missing_ok=True)
-        with run_log(folder / "run.log"):
+        with run_log(folder / "run.log"), preparation_file(folder):
             try:
                 return _run(folder, scenario, spec, listener, first_task)
             except BaseException as error:
@@ -152,6 +154,7 @@ def _run(
         template.stateful()  # a run that cannot be resumed is not silently begun again
     with interruptible() as interruption:
         template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
+        training_begins()
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     result = finite_or_null(
         {

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from clsim.experiment.folder import is_finished
+from clsim.experiment.preparation_file import forget_preparation
 from clsim.experiment.progress import Progress
 from clsim.experiment.run_state import MetricsTail, RunState
 from clsim.experiment.sharing import is_there, launch_order
@@ -148,6 +149,7 @@ class _Process:
         state.start(shared)
         self.asked = 0
         (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
+        forget_preparation(folder)
 
     def launch(self, arguments: list[str], environment: Mapping[str, str], starter: Starter | None) -> None:
         """Begin, by the starter as long as there is one."""

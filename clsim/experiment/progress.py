@@ -17,6 +17,7 @@ from rich.text import Text
 
 from clsim.experiment.forecast import forecast
 from clsim.experiment.run_state import RunState, Status
+from clsim.preparation import Work
 from clsim.standard_streams import Lossy
 
 STYLES: dict[Status, str] = {
@@ -25,6 +26,7 @@ STYLES: dict[Status, str] = {
 }
 ENDS = ("finished", "reused", "interrupted", "failed")
 LOOK_AT_FIRST = ("failed", "running", "interrupted", "waiting", "finished", "reused")
+SECONDS_BETWEEN = 5.0  # two lines about the same work before training
 AROUND_TABLE = 4  # lines: headings, summary, the cursor, one to spare
 
 
@@ -77,8 +79,37 @@ class Unfailing:
             log.warning("progress is no longer shown: %s: %s", type(error).__name__, error)
 
 
+class Speaking:
+    """Listens to what this process does before runs start, and says it from time to time; see `clsim.preparation`."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress = progress
+        self.pauses = _Pauses()
+
+    def __call__(self, work: Work | None) -> None:
+        if self.progress is not None and work is not None and self.pauses.over(None, work):
+            self.progress.say(str(work))
+
+
+class _Pauses:
+    """When to say again how far work has come, per run: after it has lasted a while, and then from time to time."""
+
+    def __init__(self) -> None:
+        self.last: dict[Path | None, float] = {}
+        self.said: dict[Path | None, str] = {}
+
+    def over(self, folder: Path | None, work: Work) -> bool:
+        """Whether it is to be said now."""
+        now = time.monotonic()
+        new_wait = not work.total and self.said.get(folder) != work.what  # which is told only once
+        if not new_wait and now - self.last.setdefault(folder, now) < SECONDS_BETWEEN:
+            return False
+        self.last[folder], self.said[folder] = now, work.what
+        return True
+
+
 class ConsoleProgress:
-    """A live table on a terminal; otherwise a line at each evaluation and each end.
+    """A live table on a terminal; otherwise a line at each evaluation and each end, and some of what comes before.
 
     Losing the console, by a closed pipe or a full device, is no error.
     """
@@ -88,6 +119,7 @@ class ConsoleProgress:
         self.console.file = Lossy(self.console.file)  # type: ignore[assignment]  # rich would end the process
         self.states: dict[Path, RunState] = {}
         self.told: dict[Path, tuple[Status, float | None]] = {}
+        self.pauses = _Pauses()
         self.began = time.monotonic()
         self.live: Live | None = None
 
@@ -100,6 +132,9 @@ class ConsoleProgress:
         self.told[folder] = state.status, state.seen_map
         if state.status in ENDS and status != state.status and (self.live is None or state.status == "failed"):
             self.say(f"{_label(folder)}: {_end(state)}")
+        elif self.live is None and state.work is not None:
+            if self.pauses.over(folder, state.work):
+                self.say(f"{_label(folder)}: {state.work}")
         elif self.live is None and state.status == "running" and state.seen_map not in (None, seen_map):
             left = forecast(self.states).all
             rest = f"; about {_clock(left)} left in all" if left and len(self.states) > 1 else ""
@@ -133,7 +168,7 @@ class ConsoleProgress:
             table.add_row(
                 Text(_strategy(folder)),
                 folder.name.removeprefix("seed"),
-                Text(state.status, STYLES[state.status]),
+                Text(_doing(state), STYLES[state.status]),
                 f"{state.task}/{state.tasks}" if begun else "",
                 f"{state.done}/{state.total}",
                 ProgressBar(state.total, state.done, width=10),
@@ -154,6 +189,12 @@ class ConsoleProgress:
             return list(states)
         first = sorted(states, key=lambda folder: LOOK_AT_FIRST.index(states[folder].status))[:room]
         return [folder for folder in states if folder in set(first)]
+
+
+def _doing(state: RunState) -> str:
+    if state.work is None:
+        return state.status
+    return f"{state.work.what} {state.work.done}/{state.work.total}" if state.work.total else state.work.what
 
 
 def _end(state: RunState) -> str:

@@ -18,8 +18,9 @@ from clsim.experiment.folder import (
     safe_name,
     set_aside,
 )
-from clsim.experiment.progress import Progress
+from clsim.experiment.progress import Progress, Speaking
 from clsim.experiment.run_state import RunState
+from clsim.preparation import Work, listening
 from clsim.scenario import Scenario
 from clsim.training.composition import Composition, check_options, spec_of
 
@@ -60,11 +61,12 @@ def run(
     name = spec_of(strategy)
     loaded = as_scenario(scenario, keys)
     composition = check_options([name], options)[name]
-    spec = plan_run(loaded, composition, seed, device, options)
+    with listening(Speaking(progress)):
+        spec = plan_run(loaded, composition, seed, device, options)
     folder = spec.folder(out / loaded.name)
     if not overwrite:
         refuse_taken(folder)
-    with set_aside([folder] if overwrite else ()):
+    with listening(Speaking(progress)), set_aside([folder] if overwrite else ()):
         prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
     return _carry_out(folder, loaded, progress)
 
@@ -99,8 +101,14 @@ def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> R
         if progress is not None:
             progress.update(folder, state)
 
+    def hear(work: Work | None) -> None:
+        state.prepare(work)
+        if progress is not None:
+            progress.update(folder, state)
+
     try:
-        execute(folder, listen)
+        with listening(hear):
+            execute(folder, listen)
     finally:
         if progress is not None:
             progress.close()

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from clsim.experiment.progress import ConsoleProgress, Unfailing
+from clsim.experiment.progress import ConsoleProgress, Speaking, Unfailing
 from clsim.experiment.run_state import RunState
+from clsim.preparation import Work, listening, tell, training_begins
 
 
 def console(terminal: bool, height: int = 30) -> tuple[Console, io.StringIO]:
@@ -153,3 +155,41 @@ def test_a_console_that_is_lost_is_no_error(terminal: bool) -> None:
     progress.update(run("er"), state)
     progress.say("done")
     progress.close()
+
+
+def test_work_before_training_is_said_once_it_lasts_and_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    display, file = console(terminal=False)
+    progress = ConsoleProgress(display)
+    state = RunState(4, 2)
+    for second in range(13):
+        clock[0] = float(second)
+        state.prepare(Work("decoding", 10 * second, 200))
+        progress.update(run("er"), state)
+    state.prepare(None)
+    progress.update(run("er"), state)
+    assert file.getvalue().splitlines() == [
+        "er/seed0: decoding 50 of 200 images",
+        "er/seed0: decoding 100 of 200 images",
+    ]
+
+
+def test_waiting_for_another_process_is_said_at_once_and_before_runs_start_too() -> None:
+    display, file = console(terminal=False)
+    speaking = Speaking(ConsoleProgress(display))
+    with listening(speaking):
+        tell("reading", 0, 200)
+        tell("waiting for another process")
+        tell("waiting for another process")
+        training_begins()
+    assert file.getvalue() == "waiting for another process\n"
+    Speaking(None)(Work("reading"))
+
+
+def test_the_table_shows_work_before_training_with_its_progress() -> None:
+    progress = ConsoleProgress(console(terminal=False)[0])
+    state = RunState(10, 5)
+    state.prepare(Work("decoding", 128, 512))
+    progress.states = {run("er"): state}
+    assert shown(progress)[1][2:6] == ["decoding", "128/512", "1/5", "0/10"]
