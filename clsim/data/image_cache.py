@@ -174,7 +174,7 @@ def _building(path: Path) -> Iterator[IO[bytes]]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             log.info("waiting for another process that decodes the same images")
-            tell("waiting for another process that decodes the same images")
+            tell("waiting for another process that decodes")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield file
         if path.is_file() and os.fstat(file.fileno()).st_size == 0:

@@ -155,7 +155,7 @@ class ConsoleProgress:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("strategy", overflow="ellipsis", no_wrap=True, max_width=28)
         table.add_column("seed", justify="right", no_wrap=True)
-        table.add_column("state", no_wrap=True)
+        table.add_column("state", no_wrap=True, max_width=20)
         table.add_column("task", justify="right", no_wrap=True)
         table.add_column("epochs", justify="right", no_wrap=True)
         table.add_column("", width=10, no_wrap=True)
