@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clsim.errors import ClsimError, did_you_mean, storage_errors
+from clsim.standard_streams import lost_output, make_lossy
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
@@ -120,7 +121,7 @@ def compare(
     try:
         comparison = compare_all(
             scenario,
-            [name.strip() for name in strategies.split(",")],
+            strategies,
             seeds=_seeds("--seeds", seeds),
             order_seeds=_seeds("--order-seeds", order_seeds) if order_seeds else (),
             overrides=_overrides(settings),
@@ -134,6 +135,7 @@ def compare(
         )
     except ComparisonInterrupted as stop:
         comparison, interrupted = stop.comparison, True
+    report_page = comparison.report() if comparison.any_finished else None  # before anything that is only shown
     for folder, reason in comparison.failed.items():
         typer.echo(f"failed: {folder}: {reason}", err=True)
     if comparison.interrupted:
@@ -141,9 +143,9 @@ def compare(
     if comparison.failed or comparison.interrupted:
         again = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
         typer.echo(f"to go on: {shlex.join(['clsim', *again])}", err=True)
-    if comparison.any_finished:
+    if report_page is not None:
         typer.echo(comparison.table())
-        typer.echo(f"report: {comparison.report()}")
+        typer.echo(f"report: {report_page}")
         typer.echo(f"curves: clsim tensorboard {comparison.folder}")
     if interrupted:
         raise typer.Exit(130)
@@ -196,23 +198,27 @@ def scenarios() -> None:
 
 
 @app.command()
-def strategies(name: Annotated[str | None, typer.Argument(help="show the options of one strategy")] = None) -> None:
+def strategies(
+    name: Annotated[
+        str | None, typer.Argument(help="show the options of one: a name, lwf+er, or path/to/file.py:Class")
+    ] = None,
+) -> None:
     """List the strategies, or the options of one."""
-    from clsim.training.composition import registered, strategy_class
+    from clsim.training.composition import parts_of, registered, strategy_class
 
     if name is None:
         _print_table(("name", "what it does"), [(key, _first_line(strategy_class(key))) for key in registered()])
         return
-    kind = strategy_class(name)
-    typer.echo(f"{name}: {_first_line(kind)}")
-    if kind.made_of:
-        typer.echo(f"made of {'+'.join(kind.made_of)}; its options are those of its parts")
-        return
-    fields = kind.Options.model_json_schema().get("properties", {})
-    rows = [
-        (f"strategy.{name}.{key}", _allowed(field), json.dumps(field.get("default")), field.get("description", ""))
-        for key, field in fields.items()
-    ]
+    rows = []
+    for part, kind in parts_of(name).items():
+        typer.echo(f"{part}: {_first_line(kind)}")
+        if kind.made_of:
+            typer.echo(f"made of {'+'.join(kind.made_of)}; its options are those of its parts")
+        fields = kind.Options.model_json_schema(by_alias=False).get("properties", {})
+        rows += [
+            (f"strategy.{part}.{key}", _allowed(field), json.dumps(field.get("default")), field.get("description", ""))
+            for key, field in fields.items()
+        ]
     if rows:
         _print_table(("option", "allowed", "default", "meaning"), rows)
     else:
@@ -417,7 +423,14 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
 
 
 def main() -> None:
-    """Entry point: input errors, and those of the disk, are one clear text and exit code 2."""
+    """Run the command of `sys.argv`.
+
+    Exit codes: 0 done, 1 a run of a comparison failed, 2 an error of input or of the disk in one clear text, 130 asked
+    to stop. Standard output and error may be lost without consequence for what a command does. DECIDED: the code says
+    what became of it, and a closed pipe is no error; only if all went well and standard output could not be written
+    for another reason, such as a full device, it is 2.
+    """
+    make_lossy()
     try:
         with storage_errors(Path.cwd()):
             app()
@@ -427,6 +440,11 @@ def main() -> None:
     except KeyboardInterrupt as stop:
         typer.echo(str(stop) or "interrupted", err=True)
         sys.exit(130)
+    except SystemExit as end:
+        if not end.code and (reason := lost_output()) is not None:
+            typer.echo(f"standard output: {reason}", err=True)
+            sys.exit(2)
+        raise
 
 
 if __name__ == "__main__":

@@ -59,12 +59,14 @@ class _Folder:
 
     Attributes:
         executed: file -> its content when it was executed.
+        executing: names of modules whose execution has not ended.
     """
 
     def __init__(self, path: Path, generation: int) -> None:
         self.generation = generation
         self.name = f"{PREFIX}{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{generation}"
         self.executed: dict[str, bytes] = {}
+        self.executing: set[str] = set()
         package = ModuleType(self.name)
         package.__path__ = [str(path)]
         sys.modules[self.name] = package
@@ -83,11 +85,16 @@ class _Folder:
     def module(self, path: Path) -> ModuleType:
         """Return the module of a file, executed if it is not there yet."""
         name = f"{self.name}.{path.stem.replace('.', '_')}"
+        if name in self.executing:
+            raise PluginFileError(
+                f'{path}: uses itself while it is loaded; what starts runs stands below if __name__ == "__main__":'
+            )
         if name not in sys.modules:
             spec = spec_from_file_location(name, path, loader=self.loader(name, str(path)))
             assert spec is not None
             assert spec.loader is not None
             sys.modules[name] = module_from_spec(spec)  # dataclasses and pydantic look names of annotations up there
+            self.executing.add(name)
             try:
                 spec.loader.exec_module(sys.modules[name])
             except BaseException as error:
@@ -95,6 +102,8 @@ class _Folder:
                 if not isinstance(error, Exception | SystemExit):
                     raise
                 raise PluginFileError(self._reason(path, error)) from error
+            finally:
+                self.executing.discard(name)
         return sys.modules[name]
 
     def _reason(self, path: Path, error: BaseException) -> str:

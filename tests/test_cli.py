@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from clsim import cli
+from clsim.errors import StrategyError
 from clsim.running.folder import RunSpec, prepare
 from clsim.scenario import StreamPlan, load_scenario, shipped_scenarios
+from clsim.training.composition import check_options
 
 MAKE = ["make-dataset", "--out", "out", "--format"]
 
@@ -68,6 +70,24 @@ def test_scenarios_and_strategies_are_listed(clsim_command) -> None:
         assert f"\n{name} " in listed
     assert "strategy.er.replay" in clsim_command("strategies", "er")[1]
     assert "concat | paired" in clsim_command("strategies", "er")[1]
+
+
+def test_option_keys_that_are_listed_are_keys_that_set_takes(clsim_command, tmp_path: Path) -> None:
+    own = Path(__file__).parents[1] / "docs" / "examples" / "my_method.py"
+    for spec in (f"{own}:MyMethod", "lwf+er", f"lwf+er+{own}:MyMethod", "rebll", "akd"):
+        code, out, err = clsim_command("strategies", spec)
+        assert (code, err) == (0, "")
+        keys = [line.split()[0] for line in out.splitlines() if line.startswith("strategy.")]
+        assert keys
+        specs = [spec] if spec != "akd" else ["rebll"]
+        overrides = {key.removeprefix("strategy."): None for key in keys}
+        with pytest.raises(StrategyError, match=r"^strategy option [\w.]+: given None"):  # known, but of another type
+            check_options(specs, overrides)
+    assert "made of akd+er+or" in clsim_command("strategies", "rebll")[1]
+    code, _, err = clsim_command("strategies", "er+joint")
+    assert code == 2
+    assert err.startswith("er+joint: ")
+    assert clsim_command("strategies", "lwf+erx")[2].startswith("unknown strategy 'erx', did you mean 'er'?")
 
 
 def test_run_and_report(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:

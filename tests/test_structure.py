@@ -11,7 +11,13 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {
         *("clsim", "clsim.allocator", "clsim.cores", "clsim.errors", "clsim.randomness", "clsim.files"),
-        *("clsim.model_names", "clsim.plugin_files", "clsim.source_code"),
+        *(
+            "clsim.model_names",
+            "clsim.plugin_files",
+            "clsim.preparation",
+            "clsim.source_code",
+            "clsim.standard_streams",
+        ),
     },
     {"clsim.data"},
     {"clsim.scenario"},

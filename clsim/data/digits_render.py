@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.data.source import Split
+from clsim.preparation import tell
 from clsim.randomness import permutation, raw_integers, uniforms
 
 Floats = NDArray[np.float32]
@@ -76,6 +77,7 @@ def render(
     sources = choose_sources(digits, picks, seed, split)
     images = np.empty((len(digits), 3, size, size), dtype=np.uint8)
     for block, start in enumerate(range(0, len(digits), BLOCK)):
+        tell("rendering", start, len(digits))
         rows = slice(start, start + BLOCK)
         n, slots = digits[rows].shape
         canvas = _textures(n, size, seed, split, block)

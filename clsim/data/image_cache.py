@@ -27,6 +27,7 @@ from clsim.cores import usable_cores
 from clsim.data.cache import cache_folder, state_digest
 from clsim.errors import ScenarioError
 from clsim.files import write_atomically
+from clsim.preparation import tell
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -173,6 +174,7 @@ def _building(path: Path) -> Iterator[IO[bytes]]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             log.info("waiting for another process that decodes the same images")
+            tell("waiting for another process that decodes")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield file
         if path.is_file() and os.fstat(file.fileno()).st_size == 0:
@@ -195,12 +197,14 @@ def _build(
     log.info("decoding %d images to %d px, once, in %s", n, size, path)
     with ThreadPoolExecutor(workers or usable_cores()) as pool:  # Pillow decodes outside the interpreter lock
         for first in range(len(checksums) * CHUNK, n, CHUNK):
+            tell("decoding", first, n)
             images = pool.map(decoded, range(first, min(first + CHUNK, n)))
             chunk = np.stack(list(images)).tobytes()
             part.write(chunk)
             part.flush()
             checksums.append(zlib.crc32(chunk))
             write_atomically(progress, json.dumps(checksums))
+        tell("decoding", n, n)
     os.fsync(part.fileno())
     os.replace(path.with_suffix(".part"), path)
     progress.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from clsim.data.image_stream import StreamedImages
 from clsim.data.label_cache import cached_labels
 from clsim.data.source import ImageArray, ImageSource, Split
 from clsim.errors import ClsimError, ScenarioError
+from clsim.preparation import counted
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 READING = 1
@@ -190,7 +191,8 @@ def bad_rows(files: Sequence[Path], workers: int) -> NDArray[np.int64]:
 
     log.info("reading %d images, once, to see which cannot be decoded", len(files))
     with ThreadPoolExecutor(workers) as pool:
-        return np.flatnonzero(np.fromiter(pool.map(is_bad, files), dtype=bool, count=len(files))).astype(np.int64)
+        bad = counted("reading", pool.map(is_bad, files), len(files))
+        return np.flatnonzero(np.fromiter(bad, dtype=bool, count=len(files))).astype(np.int64)
 
 
 def none_decoded(split: Split, images: Sequence[object]) -> ScenarioError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,32 +11,43 @@ from typing import TYPE_CHECKING, Any
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError, ScenarioError, storage_errors
+from clsim.launch.arguments import (
+    as_flag,
+    as_path,
+    as_progress,
+    as_scenario,
+    as_seed,
+    as_seeds,
+    as_specs,
+    split_overrides,
+)
 from clsim.launch.first_task_groups import FOLDER as FIRST_TASKS
 from clsim.launch.first_task_groups import first_task_key, shares
 from clsim.launch.pool import Pool
-from clsim.launch.progress import Progress
+from clsim.launch.progress import Progress, Speaking
 from clsim.launch.reuse import standing, threads_there
 from clsim.launch.run_state import MetricsTail, RunState, recorded_pace
-from clsim.launch.single_run import as_scenario, plan_run
+from clsim.launch.single_run import plan_run
 from clsim.launch.starter import SUITED as STARTER_SUITED
+from clsim.preparation import listening
 from clsim.running.folder import (
     RunSpec,
-    claim,
     identity_of,
     obstacle,
     prepare,
     resolve_threads,
     safe_name,
-    split_overrides,
+    set_aside,
 )
 from clsim.running.lock import locked
 from clsim.scenario import Scenario
-from clsim.training.composition import check_options
+from clsim.training.composition import check_options, spec_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from clsim.experiment.results import Results
+    from clsim.launch.arguments import ScenarioLike, StrategyLike
 
 
 @dataclass(frozen=True)
@@ -114,11 +125,11 @@ class ComparisonInterrupted(KeyboardInterrupt):
 
 
 def compare(
-    scenario: Scenario | str | Path,
-    strategies: Sequence[str],
+    scenario: ScenarioLike,
+    strategies: StrategyLike | Iterable[StrategyLike],
     *,
-    seeds: Sequence[int] = (0,),
-    order_seeds: Sequence[int] = (),
+    seeds: Iterable[int] = (0,),
+    order_seeds: Iterable[int] = (),
     overrides: Mapping[str, Any] | None = None,
     out: str | Path = "runs",
     device: str = "auto",
@@ -126,7 +137,7 @@ def compare(
     overwrite: bool = False,
     share_first_task: bool = True,
     progress: Progress | None = None,
-    baseline: str | None = None,
+    baseline: StrategyLike | None = None,
 ) -> Comparison:
     """Train every strategy with every seed on the same stream.
 
@@ -136,18 +147,20 @@ def compare(
     that cannot be resumed begin again.
 
     Args:
-        scenario: a loaded scenario, a path, or a shipped name.
-        strategies: names, compositions such as "lwf+er", or path/to/file.py:Class.
-        seeds: training seeds.
+        scenario: as in `clsim.run`.
+        strategies: each as in `clsim.run`; one text may hold several, joined with commas. Each counts once.
+        seeds: training seeds, a list or range of whole numbers. Each counts once.
         order_seeds: seeds of the class order; needs `stream.order: seed`. Each gives a stream of its own, and each
             strategy meets all of them.
         overrides: as in `clsim.run`; a strategy option must fit at least one of the strategies.
         out: where run folders go.
         device: auto, cpu or cuda.
         workers: runs at a time; the cores are shared among them, and by default none has less than one.
-        overwrite: train all of them anew and replace those that are there, finished or not.
+        overwrite: train all of them anew and replace those that are there, finished or not. The old runs are removed
+            once all new ones are prepared.
         share_first_task: runs whose first task is the same, to the last bit, train it once.
         progress: what to tell while runs go on, e.g. `clsim.launch.progress.ConsoleProgress()`; None is silent.
+            An error of its own ends it, not the runs.
         baseline: the strategy that tables and report compare the others with, seed by seed; by default `finetune`,
             else the first.
 
@@ -155,32 +168,40 @@ def compare(
         ClsimError: bad input, a folder with another run or in use; then nothing has been run.
         ComparisonInterrupted: asked to stop; what runs has then been told to write a checkpoint.
     """
-    keys, options = split_overrides(overrides or {})
-    loaded = as_scenario(scenario, keys)
-    if not strategies or not seeds:
+    seeds, order_seeds = as_seeds(seeds, "seeds"), as_seeds(order_seeds, "order_seeds")
+    out, progress = as_path(out, "out"), as_progress(progress)
+    overwrite, share_first_task = as_flag(overwrite, "overwrite"), as_flag(share_first_task, "share_first_task")
+    specs = as_specs(strategies)
+    if not specs or not seeds:
         raise RunError("nothing to compare: give at least one strategy and one seed")
-    if workers is not None and workers < 1:
+    if workers is not None and (workers := as_seed(workers, "workers")) < 1:
         raise RunError(f"workers: given {workers}, must be at least 1")
-    composed = check_options(list(dict.fromkeys(strategies)), options)
-    home = Path(out) / loaded.name
+    keys, options = split_overrides(overrides)
+    loaded = as_scenario(scenario, keys)
+    composed = check_options(specs, options)
+    home = out / loaded.name
     if baseline is not None:
-        baseline = _baseline(baseline, {spec: safe_name(each.name) for spec, each in composed.items()})
+        baseline = _baseline(
+            spec_of(baseline, "baseline"), {spec: safe_name(each.name) for spec, each in composed.items()}
+        )
     jobs: dict[Path, tuple[Scenario, RunSpec]] = {}
     parts: dict[Path, str | None] = {}
-    for variant, folder in _streams(loaded, home, list(dict.fromkeys(order_seeds))):
-        for seed in dict.fromkeys(seeds):
+    speaking = Speaking(progress)
+    for variant, folder in _streams(loaded, home, order_seeds):
+        for seed in seeds:
             for composition in composed.values():
-                spec = plan_run(variant, composition, seed, device, composition.given)
+                with listening(speaking):
+                    spec = plan_run(variant, composition, seed, device, composition.given)
                 if spec.folder(folder) in jobs:
                     raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
                 jobs[spec.folder(folder)] = variant, spec
                 parts[spec.folder(folder)] = composition.first_task_key()
-    with storage_errors(home), _alone(home):
-        if overwrite:
-            claim(list(jobs), overwrite)
-        threads, workers = _division(loaded.config.threads, workers, list(jobs))
+    with storage_errors(home), _alone(home), listening(speaking):
+        there = () if overwrite else [folder for folder in jobs if folder.exists()]
+        threads, workers = _division(loaded.config.threads, workers, len(jobs), there)
         identities = {folder: identity_of(variant, spec, threads) for folder, (variant, spec) in jobs.items()}
-        states = _states(jobs, identities, threads)
+        with set_aside(jobs if overwrite else ()):
+            states = _states(jobs, identities, threads)
         shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)  # of a comparison that was killed
         first_tasks = {folder: first_task_key(parts[folder], identities[folder]) for folder in jobs if share_first_task}
         several = sum(state.status == "waiting" for state in states.values()) > 1
@@ -195,7 +216,7 @@ def compare(
     comparison = Comparison(
         home,
         order,
-        tuple(dict.fromkeys(order_seeds)),
+        order_seeds,
         failed={folder: state.reason for folder, state in states.items() if state.status == "failed"},
         baseline=baseline,
         reused=tuple(folder for folder, state in states.items() if state.status == "reused"),
@@ -223,10 +244,14 @@ def _baseline(given: str, names: Mapping[str, str]) -> str:
     return name
 
 
-def _division(asked: str | int, workers: int | None, folders: Sequence[Path]) -> tuple[int, int]:
-    """Threads of each run and runs at a time; both before the first one starts, because threads identify a run."""
-    there = threads_there(folder for folder in folders if folder.exists()) if asked == "auto" else None
-    threads = there or resolve_threads(asked, min(workers or usable_cores(), len(folders)))
+def _division(asked: str | int, workers: int | None, n_runs: int, there: Iterable[Path]) -> tuple[int, int]:
+    """Return the threads of each run and the runs at a time, before the first starts: threads identify a run.
+
+    Args:
+        there: folders of earlier runs to reuse or to go on with.
+    """
+    known = threads_there(there) if asked == "auto" else None
+    threads = known or resolve_threads(asked, min(workers or usable_cores(), n_runs))
     return threads, workers or max(1, usable_cores() // threads)
 
 
@@ -248,10 +273,9 @@ def _states(
             states[folder] = RunState(total, tasks, "reused", done=total, recorded_pace=pace)
             continue
         begins_again = found[folder] == "unfinished" and obstacle(folder) is not None
-        if begins_again:
-            claim([folder], overwrite=True)
         if begins_again or found[folder] == "new":
-            prepare(folder, variant, spec, threads)
+            with set_aside([folder] if begins_again else ()):
+                prepare(folder, variant, spec, threads)
         states[folder] = RunState(total, tasks, "waiting")
         MetricsTail(folder, states[folder]).read()
     return states

@@ -28,7 +28,8 @@ def forecast(states: Mapping[Path, RunState]) -> Forecast:
     """Seconds left of runs by their folder `.../<strategy>/seed<k>`.
 
     The pace of a run that has done no epoch yet is the mean over runs of its strategy, else over all runs. Runs that
-    wait are taken to start as soon as one of those that run has ended.
+    wait are taken to start as soon as one of those that run has ended. What a run does once before it trains, such as
+    decoding images, is in no pace and not forecast.
     """
     every = _mean(state.pace for state in states.values())
     of_strategy = {name: _mean(_paces(states, name)) for name in {folder.parent.name for folder in states}}
@@ -45,8 +46,10 @@ def forecast(states: Mapping[Path, RunState]) -> Forecast:
 def _left(state: RunState, pace: float | None) -> float | None:
     if pace is None:
         return None
-    since = time.monotonic() - state.marked if state.status == "running" and state.marked is not None else 0.0
-    return max(0.0, pace * (state.total - max(state.done, state.before)) - since)
+    left = pace * (state.total - max(state.done, state.before))
+    if state.status == "running" and state.trains and state.marked is not None:
+        left -= time.monotonic() - state.marked
+    return max(0.0, left)
 
 
 def _last_end(running: list[float | None], waiting: list[float | None]) -> float | None:

@@ -19,6 +19,7 @@ from clsim.launch.progress import Progress
 from clsim.launch.run_state import MetricsTail, RunState
 from clsim.launch.starter import Forked, Starter, kill_session
 from clsim.running.folder import is_finished, obstacle
+from clsim.running.preparation_file import forget_preparation
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MODULE = "clsim.running.execution"
@@ -151,6 +152,7 @@ class _Process:
         self.asked = 0
         self.warned = False
         (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
+        forget_preparation(folder)
 
     def launch(self, arguments: list[str], environment: Mapping[str, str], starter: Starter | None) -> None:
         """Begin, by the starter as long as there is one."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,6 +17,8 @@ from rich.text import Text
 
 from clsim.launch.forecast import forecast
 from clsim.launch.run_state import RunState, Status
+from clsim.preparation import Work
+from clsim.standard_streams import Lossy
 
 STYLES: dict[Status, str] = {
     **{"waiting": "dim", "running": "cyan", "finished": "green"},
@@ -22,9 +26,14 @@ STYLES: dict[Status, str] = {
 }
 ENDS = ("finished", "reused", "interrupted", "failed")
 LOOK_AT_FIRST = ("failed", "running", "interrupted", "waiting", "finished", "reused")
+SECONDS_BETWEEN = 5.0  # two lines about the same work before training
 AROUND_TABLE = 4  # lines: headings, summary, the cursor, one to spare
 
 
+log = logging.getLogger("clsim")
+
+
+@runtime_checkable
 class Progress(Protocol):
     """Told about runs by their folder `.../<strategy>/seed<k>`."""
 
@@ -41,13 +50,76 @@ class Progress(Protocol):
         ...
 
 
+class Unfailing:
+    """A progress whose errors end no run: the first one is a warning in the log, and it is told nothing more."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress: Progress | None = progress
+
+    def update(self, folder: Path, state: RunState) -> None:
+        """The run has come to `state`."""
+        if self._progress is not None:
+            self._tell(self._progress.update, folder, state)
+
+    def say(self, text: str) -> None:
+        """Something about all runs."""
+        if self._progress is not None:
+            self._tell(self._progress.say, text)
+
+    def close(self) -> None:
+        """No more runs."""
+        if self._progress is not None:
+            self._tell(self._progress.close)
+
+    def _tell(self, method: Callable[..., None], *arguments: Any) -> None:
+        try:
+            method(*arguments)
+        except (Exception, SystemExit) as error:  # rich ends the process when a pipe is closed
+            self._progress = None
+            log.warning("progress is no longer shown: %s: %s", type(error).__name__, error)
+
+
+class Speaking:
+    """Listens to what this process does before runs start, and says it from time to time; see `clsim.preparation`."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress = progress
+        self.pauses = _Pauses()
+
+    def __call__(self, work: Work | None) -> None:
+        if self.progress is not None and work is not None and self.pauses.over(None, work):
+            self.progress.say(str(work))
+
+
+class _Pauses:
+    """When to say again how far work has come, per run: after it has lasted a while, and then from time to time."""
+
+    def __init__(self) -> None:
+        self.last: dict[Path | None, float] = {}
+        self.said: dict[Path | None, str] = {}
+
+    def over(self, folder: Path | None, work: Work) -> bool:
+        """Whether it is to be said now."""
+        now = time.monotonic()
+        new_wait = not work.total and self.said.get(folder) != work.what  # which is told only once
+        if not new_wait and now - self.last.setdefault(folder, now) < SECONDS_BETWEEN:
+            return False
+        self.last[folder], self.said[folder] = now, work.what
+        return True
+
+
 class ConsoleProgress:
-    """A live table on a terminal; otherwise a line at each evaluation and each end."""
+    """A live table on a terminal; otherwise a line at each evaluation and each end, and some of what comes before.
+
+    Losing the console, by a closed pipe or a full device, is no error.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
+        self.console.file = Lossy(self.console.file)  # type: ignore[assignment]  # rich would end the process
         self.states: dict[Path, RunState] = {}
         self.told: dict[Path, tuple[Status, float | None]] = {}
+        self.pauses = _Pauses()
         self.began = time.monotonic()
         self.live: Live | None = None
 
@@ -60,6 +132,9 @@ class ConsoleProgress:
         self.told[folder] = state.status, state.seen_map
         if state.status in ENDS and status != state.status and (self.live is None or state.status == "failed"):
             self.say(f"{_label(folder)}: {_end(state)}")
+        elif self.live is None and state.work is not None:
+            if self.pauses.over(folder, state.work):
+                self.say(f"{_label(folder)}: {state.work}")
         elif self.live is None and state.status == "running" and state.seen_map not in (None, seen_map):
             left = forecast(self.states).all
             rest = f"; about {_clock(left)} left in all" if left and len(self.states) > 1 else ""
@@ -80,7 +155,7 @@ class ConsoleProgress:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("strategy", overflow="ellipsis", no_wrap=True, max_width=28)
         table.add_column("seed", justify="right", no_wrap=True)
-        table.add_column("state", no_wrap=True)
+        table.add_column("state", no_wrap=True, max_width=20)
         table.add_column("task", justify="right", no_wrap=True)
         table.add_column("epochs", justify="right", no_wrap=True)
         table.add_column("", width=10, no_wrap=True)
@@ -93,7 +168,7 @@ class ConsoleProgress:
             table.add_row(
                 Text(_strategy(folder)),
                 folder.name.removeprefix("seed"),
-                Text(state.status, STYLES[state.status]),
+                Text(_doing(state), STYLES[state.status]),
                 f"{state.task}/{state.tasks}" if begun else "",
                 f"{state.done}/{state.total}",
                 ProgressBar(state.total, state.done, width=10),
@@ -114,6 +189,12 @@ class ConsoleProgress:
             return list(states)
         first = sorted(states, key=lambda folder: LOOK_AT_FIRST.index(states[folder].status))[:room]
         return [folder for folder in states if folder in set(first)]
+
+
+def _doing(state: RunState) -> str:
+    if state.work is None:
+        return state.status
+    return f"{state.work.what} {state.work.done}/{state.work.total}" if state.work.total else state.work.what
 
 
 def _end(state: RunState) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ def standing(folder: Path, asked: Mapping[str, Any]) -> Standing:
     Raises:
         RunError: the folder holds another run, one that another process is writing, or something that is not a run.
     """
-    if not folder.exists():
+    if not os.path.lexists(folder):  # a link that leads nowhere is in the way
         return "new"
     refuse_other_folders(folder)
     try:

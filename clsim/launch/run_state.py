@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from clsim.preparation import Work
+from clsim.running.preparation_file import read_preparation
 
 Status = Literal["waiting", "running", "finished", "reused", "interrupted", "failed"]
 
@@ -23,7 +27,9 @@ class RunState:
         done: epochs done.
         before: epochs that cost this process nothing: done by an earlier one, or by a run that shares the first task.
         seen_map: mAP over seen classes after the last finished task, percent.
-        began, marked, ended: when it was started, did its last epoch, and ended; seconds of `time.monotonic`.
+        work: what it does before it trains; None: it trains, or has not said.
+        began, trains_since, marked, heard, ended: when it was started, began to train, did its last epoch (or began to
+            train), wrote its last line, and ended; seconds of `time.monotonic`.
         recorded_pace: seconds an epoch, of a run that another comparison has timed.
     """
 
@@ -34,8 +40,11 @@ class RunState:
     done: int = 0
     before: int = 0
     seen_map: float | None = None
+    work: Work | None = None
     began: float | None = None
+    trains_since: float | None = None
     marked: float | None = None
+    heard: float | None = None
     ended: float | None = None
     recorded_pace: float | None = None
 
@@ -48,18 +57,28 @@ class RunState:
         self.status = "running"
         self.before = max(self.done, shared)
         self.began = self.marked = time.monotonic()
+        self.work = self.trains_since = None
+
+    def prepare(self, work: Work | None) -> None:
+        """What its process does before it trains; None: from now on it trains."""
+        self.work = work
+        if work is None and self.trains_since is None:
+            self.trains_since = self.marked = time.monotonic()
 
     def take(self, line: dict[str, Any]) -> None:
         """A line of `metrics.jsonl`."""
+        self.heard = time.monotonic()
         if line["phase"] == "train":
             self.done = line["step"]
-            self.marked = time.monotonic()
+            self.work = None
+            self.marked = self.heard
         elif line["phase"] == "eval":
             self.seen_map = line["values"]["mAP/seen"]
 
     def end(self, status: Status, reason: str = "") -> None:
         """Its process has ended."""
         self.status, self.reason, self.ended = status, reason, time.monotonic()
+        self.work = None
 
     @property
     def epochs(self) -> int:
@@ -77,23 +96,38 @@ class RunState:
         return None if self.began is None else (self.ended or time.monotonic()) - self.began
 
     @property
+    def trains(self) -> bool:
+        """Whether its process has come to the epochs."""
+        return self.trains_since is not None or self.done > self.before
+
+    @property
     def pace(self) -> float | None:
-        """Seconds an epoch, start and evaluation within; None before the first one."""
-        if self.began is None or self.marked is None or self.done <= self.before:
+        """Seconds per epoch, evaluation within; None before the first one.
+
+        What is done once does not count: before training, such as decoding images, as far as the process tells it, and
+        the end of the process.
+        """
+        since = self.began if self.trains_since is None else self.trains_since
+        if since is None or self.marked is None or self.done <= self.before:
             return self.recorded_pace
-        return ((self.ended or self.marked) - self.began) / (self.done - self.before)
+        until = self.marked if self.ended is None or self.heard is None else self.heard
+        return (until - since) / (self.done - self.before)
 
 
 class MetricsTail:
-    """Brings a state up to date with the `metrics.jsonl` that another process writes, reading only what is new."""
+    """Brings a state up to date with what another process writes, reading only what is new of its `metrics.jsonl`."""
 
     def __init__(self, folder: Path, state: RunState) -> None:
+        self.folder = folder
         self.path = folder / "metrics.jsonl"
         self.state = state
         self.offset = 0
 
     def read(self) -> None:
         """Take the lines that have come; a half-written last one waits, a damaged one counts for nothing."""
+        if self.state.status == "running" and self.state.trains_since is None:
+            with suppress(LookupError):
+                self.state.prepare(read_preparation(self.folder))
         try:
             with self.path.open("rb") as file:
                 began_anew = file.seek(0, 2) < self.offset  # a run that goes on drops what came after its checkpoint

@@ -6,29 +6,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clsim.errors import RunError, ScenarioError
-from clsim.launch.progress import Progress
+from clsim.errors import RunError
+from clsim.launch.arguments import as_flag, as_path, as_progress, as_scenario, as_seed, split_overrides
+from clsim.launch.progress import Progress, Speaking
 from clsim.launch.run_state import RunState
+from clsim.preparation import Work, listening
 from clsim.running.folder import (
     RunSpec,
-    claim,
     open_run,
     prepare,
+    refuse_taken,
     resolve_device,
     resolve_threads,
     safe_name,
-    split_overrides,
+    set_aside,
 )
-from clsim.scenario import Scenario, load_scenario
-from clsim.training.composition import Composition, check_options
+from clsim.scenario import Scenario
+from clsim.training.composition import Composition, check_options, spec_of
 
 if TYPE_CHECKING:
     from clsim.experiment.results import RunResult
+    from clsim.launch.arguments import ScenarioLike, StrategyLike
 
 
 def run(
-    scenario: Scenario | str | Path,
-    strategy: str,
+    scenario: ScenarioLike,
+    strategy: StrategyLike,
     *,
     seed: int = 0,
     overrides: Mapping[str, Any] | None = None,
@@ -40,25 +43,31 @@ def run(
     """Train one strategy through a scenario and write its run folder `<out>/<scenario>/<strategy>/seed<k>`.
 
     Args:
-        scenario: a loaded scenario, a path, or a shipped name.
-        strategy: a name, names joined with "+", or path/to/file.py:Class.
+        scenario: a loaded scenario, a path, a shipped name, or the content of a scenario file as a mapping.
+        strategy: a name, names joined with "+", path/to/file.py:Class, or a class that one of these names.
         seed: fixes everything random in training.
         overrides: {"training.epochs": 2, "strategy.lwf.weight": 0.5}; keys that start with "strategy." are options.
         out: where run folders go.
         device: auto, cpu or cuda.
-        overwrite: replace the run folder if it is there.
-        progress: what to tell while the run goes on; None is silent.
+        overwrite: replace the run folder if it is there; the old run is removed once the new one is prepared.
+        progress: what to tell while the run goes on; None is silent. An error of its own ends it, not the run.
 
     Raises:
         ClsimError: bad input, a taken folder, a run that cannot go on.
     """
-    keys, options = split_overrides(overrides or {})
+    seed, out, progress = as_seed(seed), as_path(out, "out"), as_progress(progress)
+    overwrite = as_flag(overwrite, "overwrite")
+    keys, options = split_overrides(overrides)
+    name = spec_of(strategy)
     loaded = as_scenario(scenario, keys)
-    composition = check_options([strategy], options)[strategy]
-    spec = plan_run(loaded, composition, seed, device, options)
-    folder = spec.folder(Path(out) / loaded.name)
-    claim([folder], overwrite)
-    prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
+    composition = check_options([name], options)[name]
+    with listening(Speaking(progress)):
+        spec = plan_run(loaded, composition, seed, device, options)
+    folder = spec.folder(out / loaded.name)
+    if not overwrite:
+        refuse_taken(folder)
+    with listening(Speaking(progress)), set_aside([folder] if overwrite else ()):
+        prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
     return _carry_out(folder, loaded, progress)
 
 
@@ -74,7 +83,8 @@ def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult
     Raises:
         ClsimError: no run folder, one in use, a run that has changed since or cannot be resumed.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
+    progress = as_progress(progress)
     scenario, _ = open_run(folder)
     return _carry_out(folder, scenario, progress)
 
@@ -91,22 +101,18 @@ def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> R
         if progress is not None:
             progress.update(folder, state)
 
+    def hear(work: Work | None) -> None:
+        state.prepare(work)
+        if progress is not None:
+            progress.update(folder, state)
+
     try:
-        execute(folder, listen, say=None if progress is None else progress.say)
+        with listening(hear):
+            execute(folder, listen, say=None if progress is None else progress.say)
     finally:
         if progress is not None:
             progress.close()
     return read_run(folder)
-
-
-def as_scenario(scenario: Scenario | str | Path, overrides: Mapping[str, Any]) -> Scenario:
-    """A scenario from what a caller may give; overrides need one that is not loaded yet."""
-    if not isinstance(scenario, Scenario):
-        return load_scenario(scenario, overrides)
-    if overrides:
-        keys = ", ".join(overrides)
-        raise ScenarioError([f"overrides {keys}: give them to load_scenario, this scenario is already loaded"])
-    return scenario
 
 
 def plan_run(

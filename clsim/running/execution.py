@@ -28,6 +28,7 @@ from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, Task
 from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
+from clsim.preparation import training_begins
 from clsim.running.checkpoint_files import FOLDER as CHECKPOINTS
 from clsim.running.checkpoint_files import keep_newest, newest_checkpoint
 from clsim.running.checkpointer import Checkpointer, check_identity
@@ -37,12 +38,14 @@ from clsim.running.features import benchmark_and_model
 from clsim.running.folder import NOT_RESUMABLE, RunSpec, identity_of, is_finished, obstacle, open_run, resolve_device
 from clsim.running.interruption import interruptible
 from clsim.running.lock import locked
+from clsim.running.preparation_file import preparation_file
 from clsim.running.run_identity import record_identity
 from clsim.running.run_log import run_log
 from clsim.running.shared_first_task import SharedFirstTask
 from clsim.running.trained_model import write_trained_model
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
+from clsim.standard_streams import make_lossy
 from clsim.training.class_counts import CountedLoss
 from clsim.training.composition import Composition
 from clsim.training.replay import Replay
@@ -86,7 +89,7 @@ def execute(
         for place in (folder, folder / CHECKPOINTS):
             remove_parts(place)
         (folder / "error.txt").unlink(missing_ok=True)
-        with run_log(folder / "run.log"):
+        with run_log(folder / "run.log"), preparation_file(folder):
             try:
                 return _run(folder, scenario, spec, listener, first_task, say)
             except BaseException as error:
@@ -165,6 +168,7 @@ def _run(
         _begin(folder, template, say)
     with interruptible() as interruption:
         template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
+        training_begins()
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     write_trained_model(folder, template.model, scenario.config.training, plan.class_names, spec.seed)
     result = finite_or_null(
@@ -293,6 +297,7 @@ def main(arguments: Sequence[str]) -> int:
         The process's exit code.
     """
     folder, *first_task = map(Path, arguments)
+    make_lossy()
     keep_freed_memory()
     try:
         execute(folder, first_task=first_task[0] if first_task else None)

@@ -51,6 +51,7 @@ from clsim.files import written_whole
 from clsim.models.build import build_model, with_head
 from clsim.models.network import MultiLabelNet
 from clsim.models.stand_in import StandIn, weights_sha256
+from clsim.preparation import tell
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import RowStore
@@ -130,10 +131,12 @@ def compute_features(
     backbone = backbone.to(device).eval()
     batches = np.array_split(everything, -(-len(images) // BATCH))  # of even size, so that no row is alone
     parts = []
+    tell("features", 0, len(everything))
     for rows, coming in zip(batches, [*batches[1:], everything[:0]], strict=True):
         x = store.images(rows).to(device)
         store.prefetch(coming)
         parts.append(forward(backbone, x, config).cpu().numpy())
+        tell("features", int(rows[-1]) + 1, len(everything))
     return np.concatenate(parts)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -18,12 +19,15 @@ from ruamel.yaml import YAML
 from clsim.cores import usable_cores
 from clsim.errors import RunError
 from clsim.files import write_atomically, write_json
+from clsim.running.lock import FILE as LOCK
 from clsim.running.lock import locked
 from clsim.running.run_identity import FILE as IDENTITY
 from clsim.running.run_identity import identity
 from clsim.scenario import Scenario
 from clsim.scenario.document import read_document
 from clsim.scenario.validate import validate
+
+log = logging.getLogger("clsim")
 
 DEVICES = ("auto", "cpu", "cuda")
 NOT_RESUMABLE = "not_resumable.txt"
@@ -109,28 +113,71 @@ def obstacle(folder: Path) -> str | None:
         return None
 
 
-def claim(folders: list[Path], overwrite: bool) -> None:
-    """See that run folders are free; with `overwrite`, remove runs that are there.
+def refuse_taken(folder: Path) -> None:
+    """Raise RunError if something is at the place of a new run."""
+    if os.path.lexists(folder):
+        begun = (folder / "run.json").is_file() and not is_finished(folder) and obstacle(folder) is None
+        hint = f"to go on with what was interrupted: clsim resume {folder}; " if begun else ""
+        raise RunError(f"{folder}: there already; {hint}use --overwrite to replace, or another --out")
 
-    Nothing is removed unless all of them can be.
+
+@contextmanager
+def set_aside(folders: Iterable[Path]) -> Iterator[None]:
+    """Free the places of runs that are there, so that the block can prepare new ones; remove the old ones after it.
+
+    Meanwhile they are hidden siblings, `.seed0.replaced`. If the block ends with an error, they are put back, and what
+    it has made in their places is removed. None is moved unless all of them can be. DECIDED: where a run folder is a
+    symbolic link, the link is replaced, and what it leads to is kept.
 
     Raises:
-        RunError: a folder is taken, in use, or holds something that is not a run.
+        RunError: a folder is in use, holds something that is not a run, or cannot be moved.
     """
-    taken = [folder for folder in folders if folder.exists()]
-    if taken and not overwrite:
-        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        begun = [folder for folder in taken if (folder / "run.json").is_file() and not is_finished(folder)]
-        resumable = [folder for folder in begun if obstacle(folder) is None]
-        hint = f"to go on with what was interrupted: clsim resume {resumable[0]}; " if resumable else ""
-        raise RunError(f"{taken[0]}{more}: there already; {hint}use --overwrite to replace, or another --out")
+    folders = list(folders)
+    for folder in folders:
+        if not os.path.lexists(folder) and os.path.lexists(_aside(folder)):  # of a process that was killed here
+            _aside(folder).rename(folder)
+    taken = [folder for folder in folders if os.path.lexists(folder)]
     for folder in taken:
         refuse_other_folders(folder)
-    with ExitStack() as locks:
-        for folder in taken:
-            locks.enter_context(locked(folder))
-        for folder in taken:
-            shutil.rmtree(folder)
+    moved = []
+    try:
+        with ExitStack() as locks:
+            for folder in taken:
+                locks.enter_context(locked(folder))
+            for folder in taken:
+                _move_aside(folder)
+                moved.append(folder)
+        yield
+    except BaseException:
+        for folder in moved:
+            _remove(folder)
+            _aside(folder).rename(folder)
+        raise
+    for folder in moved:
+        try:
+            _remove(_aside(folder))
+        except OSError as error:
+            log.warning("%s: the replaced run is not wholly removed: %s", _aside(folder), error.strerror)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.replaced")
+
+
+def _move_aside(folder: Path) -> None:
+    try:
+        _remove(_aside(folder))  # what an earlier replacement could not remove
+        folder.rename(_aside(folder))
+        (_aside(folder) / LOCK).unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be replaced: {error.strerror}") from None
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def refuse_other_folders(folder: Path) -> None:
@@ -162,12 +209,6 @@ def resolve_device(requested: str) -> str:
     if requested == "cuda" and not available:
         raise RunError("--device cuda: no CUDA device is available; allowed here: auto, cpu")
     return "cuda" if available else "cpu"
-
-
-def split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Keys of the scenario, and strategy options (keys that start with "strategy.", without it)."""
-    options = {key.removeprefix("strategy."): value for key, value in overrides.items() if key.startswith("strategy.")}
-    return {key: value for key, value in overrides.items() if not key.startswith("strategy.")}, options
 
 
 def safe_name(name: str) -> str:

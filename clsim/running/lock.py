@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from clsim.errors import RunError
 
+FILE = "lock"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -28,7 +29,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         RunError: a living process holds it, perhaps on another machine; or it cannot be written.
     """
-    path = folder / "lock"
+    path = folder / FILE
     try:
         file = _take(folder, path)
     except OSError as error:

@@ -28,7 +28,7 @@ def run_log(path: Path) -> Iterator[None]:
     Raises:
         OSError: it cannot be written.
     """
-    handler = _RunLog(path, encoding="utf-8")
+    handler = _RunLog(path, encoding="utf-8", errors="backslashreplace")  # names of files may be any bytes
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

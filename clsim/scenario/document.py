@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError
@@ -62,7 +62,7 @@ class Document:
                 section[part] = {}
                 self.origins[path[:end]] = origin
             section = section[part]
-        section[path[-1]] = copy.deepcopy(value)  # a later override may reach into it
+        section[path[-1]] = plain(value, origin)
         self.origins = {known: at for known, at in self.origins.items() if known[: len(path)] != path}
         self.origins[path] = origin
 
@@ -81,13 +81,36 @@ def read_document(path: Path) -> Document:
     return document
 
 
+def plain(value: Any, origin: str, levels: int = _DEEPEST) -> Any:
+    """Return a Python value as YAML would give it, in containers of its own, which a later override may reach into.
+
+    A mapping becomes a dict, a tuple or a NumPy array a list, a number of NumPy Python's, a path a text. Anything else
+    is left to the schema.
+
+    Raises:
+        ScenarioError: a key is not text, or `levels` of nesting are not enough; with `origin`.
+    """
+    if levels < 0:
+        raise ScenarioError([f"{origin}: {_TOO_LARGE}"])
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ScenarioError([f"{origin}: key {key!r} is not text"])
+        return {str(key): plain(below, origin, levels - 1) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(below, origin, levels - 1) for below in value]
+    return str(value) if isinstance(value, PurePath) else value
+
+
 def parse_assignment(text: str) -> tuple[str, Any]:
     """`"training.epochs=2"` -> `("training.epochs", 2)`; the value is read as YAML.
 
     Raises:
         ScenarioError: there is no "=" or the value is not YAML.
     """
-    key, equals, value = text.partition("=")
+    key, equals, value = text.partition("=") if isinstance(text, str) else (str(text), "", "")
     if not equals or not key.strip():
         raise ScenarioError([f"--set {text}: expected dotted.key=value, for example --set training.epochs=2"])
     name = f"--set {text}"

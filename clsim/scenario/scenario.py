@@ -17,7 +17,7 @@ from clsim.data.path_options import path_options
 from clsim.data.source import ImageSource, NamedSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
-from clsim.scenario.document import Document, parse_assignment, read_document
+from clsim.scenario.document import Document, parse_assignment, plain, read_document
 from clsim.scenario.plan.planning import StreamData, build_plan, stream_data
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import DataSection, Ids, ScenarioConfig
@@ -30,10 +30,14 @@ if TYPE_CHECKING:
 class Scenario:
     """One stream that every strategy meets.
 
-    Attributes:
+    Args:
         config: the validated configuration.
-        source: images and true labels.
+        source: images and true labels in place of the data set that `config.dataset` names: for `plan` and `benchmark`.
+            `clsim.run` and `clsim.compare` refuse it, because a run reads the configured data set.
         document: where the configuration was written, for error messages.
+
+    Attributes:
+        config, source, document: as given; without one, `source` is the configured data set.
     """
 
     def __init__(
@@ -41,11 +45,17 @@ class Scenario:
     ) -> None:
         self.config = config
         self.document = document or Document(config.name, {})
-        self.source: ImageSource = source or open_source(config.dataset)
+        self.source: ImageSource = open_source(config.dataset) if source is None else source
+        self._configured = self.source if source is None else None
 
     @property
     def name(self) -> str:
         return self.config.name
+
+    @property
+    def has_own_source(self) -> bool:
+        """Whether `source` is another than the data set that the configuration names."""
+        return self.source is not self._configured
 
     def plan(self) -> StreamPlan:
         """The stream, extensionally: needs labels, no images; computed once.
@@ -112,19 +122,29 @@ def shipped_scenarios() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load_scenario(scenario: str | Path, overrides: Mapping[str, Any] | Iterable[str] = ()) -> Scenario:
-    """Read a scenario by path or shipped name.
+def load_scenario(
+    scenario: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | Iterable[str] = ()
+) -> Scenario:
+    """Read a scenario by path or shipped name, or check one that is given as a mapping.
 
     Args:
-        scenario: path of a YAML file, or a name such as "digits-b0c2".
+        scenario: path of a YAML file, a name such as "digits-b0c2", or what a file would hold:
+            `{"name": "mine", "dataset": {"name": "digits"}, ...}`, with relative paths from the working directory.
         overrides: `{"training.epochs": 2}`, or texts such as "training.epochs=2" with a YAML value.
 
     Raises:
         ScenarioError: no such scenario, or problems in it, each with file, line and key.
     """
-    path = _find(scenario)
-    document = read_document(path)
-    _resolve_files(document, path.resolve().parent)
+    if isinstance(scenario, Mapping):
+        document, folder = Document("scenario", plain(scenario, "scenario")), Path.cwd()
+    elif isinstance(scenario, str | Path):
+        path = _find(scenario)
+        document, folder = read_document(path), path.resolve().parent
+    else:
+        raise ScenarioError(
+            [f"scenario: given {type(scenario).__name__}, expected a path, a shipped name, a mapping or clsim.Scenario"]
+        )
+    _resolve_files(document, folder)
     _override(document, overrides)
     return Scenario(validate(document), document=document)
 
@@ -155,9 +175,12 @@ def _override(document: Document, overrides: Mapping[str, Any] | Iterable[str]) 
     if isinstance(overrides, Mapping):
         for dotted, value in overrides.items():
             document.override(dotted, value, f"override {dotted}")
-    else:
+    elif isinstance(overrides, Iterable) and not isinstance(overrides, str):
         for text in overrides:
             document.override(*parse_assignment(text), f"--set {text}")
+    else:
+        expected = "{'training.epochs': 2} or ['training.epochs=2']"
+        raise ScenarioError([f"overrides: given {overrides!r}, expected keys and values such as {expected}"])
     _resolve_files(document, Path.cwd())
 
 

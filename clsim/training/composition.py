@@ -54,6 +54,37 @@ def strategy_class(name: str) -> type[Strategy]:
     return found
 
 
+def spec_of(strategy: str | type[Strategy], argument: str = "strategy") -> str:
+    """Return the name of a strategy, by which a process of its own finds it, too.
+
+    A class is named by its entry point, else by the file it stands in. Errors name the `argument` it was given as.
+
+    Raises:
+        StrategyError: neither a text nor a class of clsim.Strategy, or a class that no file gives by its name.
+    """
+    if isinstance(strategy, str):
+        return strategy.strip()
+    if not (inspect.isclass(strategy) and issubclass(strategy, Strategy)):
+        text = " ".join(repr(strategy).split())
+        raise StrategyError(
+            f"{argument}: given {text}, expected a name, path/to/file.py:Class or a class of clsim.Strategy"
+        )
+    where = f"{strategy.__module__}:{strategy.__qualname__}"
+    for name, point in registered().items():
+        if point.value == where:
+            return name
+    try:
+        path = Path(inspect.getfile(strategy))
+    except (OSError, TypeError):  # typed into an interpreter or a notebook
+        path = Path()
+    if path.suffix != ".py" or not path.is_file() or not strategy.__qualname__.isidentifier():
+        raise StrategyError(
+            f"{argument}: the class {where} cannot be named as path/to/file.py:Class, which a run needs to find it; "
+            "move it to the top level of a file"
+        )
+    return f"{path.resolve()}:{strategy.__qualname__}"
+
+
 def _is_strategy(found: Any) -> bool:
     return inspect.isclass(found) and issubclass(found, Strategy) and found is not Strategy
 
@@ -197,6 +228,18 @@ def check_options(specs: Sequence[str], options: Mapping[str, Any]) -> dict[str,
         kinds = [kind for spec in specs for kind in _parts(spec)]
         raise StrategyError(_unknown_option(sorted(unused)[0], kinds))
     return composed
+
+
+def parts_of(spec: str) -> dict[str, type[Strategy]]:
+    """Return the classes of a strategy by the name that their options go by; one that stands for others is before them.
+
+    Raises:
+        StrategyError: an unknown strategy, or parts that cannot be combined.
+    """
+    if len(named := _split(spec)) > 1:
+        Composition(spec)
+    kinds = [kind for part in named for kind in (strategy_class(part), *_parts(part))]
+    return {_name(kind): kind for kind in kinds}
 
 
 def _split(spec: str) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,6 +24,7 @@ from clsim.experiment.report import write_report
 from clsim.running.checkpoint_files import newest_checkpoint
 from clsim.running.execution import execute
 from clsim.running.folder import RunSpec, prepare
+from clsim.running.run_log import run_log
 from clsim.scenario import load_scenario
 
 FullFor = Callable[[str], AbstractContextManager[None]]
@@ -185,3 +188,33 @@ def test_a_clock_that_is_set_back_while_a_run_rests_disorders_no_curve(
     monkeypatch.setattr("time.time", lambda: 1e9)
     execute(folder)
     assert differences(folder, finished_run) == []
+
+
+def test_a_file_name_that_is_no_text_does_not_end_a_run_that_logs_it(tmp_path: Path) -> None:
+    with run_log(tmp_path / "run.log"):
+        logging.getLogger("clsim").warning("left out: %s", "a\udcff.jpg")
+    assert "left out: a\\udcff.jpg" in (tmp_path / "run.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_full_disk_for_what_a_run_prints_does_not_end_it(tiny_overrides: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(LOUD)
+    folder = prepared(tmp_path / "run", tiny_overrides | {"training.epochs": 1}, f"{tmp_path / 'loud.py'}:Loud")
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "clsim.running.execution", str(folder)]
+        assert subprocess.run(command, stdout=full, stderr=full, timeout=200).returncode == 0
+    assert (folder / "result.json").is_file()
+
+
+LOUD = """
+import sys
+
+import clsim
+
+
+class Loud(clsim.Strategy):
+    def plugins(self, context):
+        print("made", flush=True)
+        print("made", file=sys.stderr, flush=True)
+        return []
+"""

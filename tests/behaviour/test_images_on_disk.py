@@ -12,6 +12,7 @@ import clsim
 from clsim.data.digits import Digits, DigitsConfig
 from clsim.data.export import write_voc
 from clsim.errors import ScenarioError
+from clsim.launch.run_state import RunState
 from clsim.scenario import load_scenario
 
 SCENARIO = """
@@ -168,3 +169,74 @@ def test_features_of_bad_images_are_not_those_of_mended_ones(
     assert len(list((cache / "features").iterdir())) == 4, "two splits, before and after"
     monkeypatch.setenv("CLSIM_CACHE", str(tmp_path / "empty"))
     assert result_of(home, tmp_path / "afresh", "finetune", frozen) == mended
+
+
+# --- what is done before training
+
+SLOW = """
+import time
+
+import clsim
+from avalanche.training.plugins import SupervisedPlugin
+
+
+class Sleeps(SupervisedPlugin):
+    def before_training_epoch(self, strategy, **kwargs):
+        time.sleep(0.3)
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+class Slow(clsim.Strategy):
+    def plugins(self, context):
+        time.sleep(3)
+        return [Sleeps()]
+"""
+
+
+class Told:
+    """A progress that remembers what was done, and the last state."""
+
+    def __init__(self) -> None:
+        self.work: list[str] = []
+
+    def update(self, folder: Path, state: RunState) -> None:
+        self.state = state
+        if state.work is not None:
+            self.work.append(str(state.work))
+
+    def say(self, text: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_one_off_work_is_told_and_is_not_in_the_pace(
+    processes: bool, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLSIM_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "slow.py").write_text(SLOW)
+    frozen = {"training.model.freeze": "backbone", "training.model.cache_features": True}
+    told = Told()
+    where: dict[str, Any] = {"overrides": frozen, "out": tmp_path / "runs", "progress": told}
+    spec = f"{tmp_path / 'slow.py'}:Slow"
+    if processes:
+        assert clsim.compare(whole / "mine.yaml", spec, **where).failed == {}
+        assert told.work  # what it had come to when it was looked at
+    else:
+        clsim.run(whole / "mine.yaml", spec, **where)
+        assert [text for text in told.work if text.startswith("decoding")][-1] == "decoding 48 of 48 images"
+        assert {"features 0 of 48 images", "features 48 of 48 images", "features 30 of 30 images"} <= set(told.work)
+    assert told.state.work is None
+    state = told.state
+    assert state.pace is not None
+    assert state.elapsed is not None
+    assert state.done == state.total == 2
+    assert 0.6 < state.pace * state.total < state.elapsed - 3
+    assert not list((tmp_path / "runs").rglob("preparation.json"))

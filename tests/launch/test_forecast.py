@@ -7,6 +7,7 @@ import pytest
 
 from clsim.launch.forecast import forecast
 from clsim.launch.run_state import RunState
+from clsim.preparation import Work
 
 NOW = 1000.0
 
@@ -76,6 +77,18 @@ def test_waiting_runs_start_when_a_worker_is_free() -> None:
         run("lwf", 1): waiting(),
     }
     assert forecast(states).all == 25 + 50  # 5 + 50 = 55 on the first worker, 25 + 50 on the second
+
+
+def test_work_that_is_done_once_is_in_no_pace_and_costs_no_time_that_is_left() -> None:
+    decoded = RunState(10, 5)
+    decoded.began = NOW - 100.0
+    decoded.trains_since = NOW - 4.0
+    decoded.done, decoded.marked = 2, NOW - 1.0
+    decoding = RunState(10, 5)
+    decoding.began = decoding.marked = NOW - 50.0
+    decoding.prepare(Work("decoding", 1, 2))
+    told = forecast({run("er"): decoded, run("er", 1): decoding, run("er", 2): waiting()})
+    assert told.each == {run("er"): 8 * 1.5 - 1.0, run("er", 1): 15.0, run("er", 2): 15.0}
 
 
 def test_what_is_done_is_not_done_again() -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from clsim.launch.progress import ConsoleProgress
+from clsim.launch.progress import ConsoleProgress, Speaking, Unfailing
 from clsim.launch.run_state import RunState
+from clsim.preparation import Work, listening, tell, training_begins
 
 
 def console(terminal: bool, height: int = 30) -> tuple[Console, io.StringIO]:
@@ -101,3 +104,92 @@ def test_on_a_low_terminal_runs_at_work_are_shown_first_and_in_the_end_all() -> 
     assert " ".join(rows[-1]).endswith("7 runs not shown")
     progress.close()
     assert [row[0] for row in shown(progress)[1:-1]] == 9 * ["old"] + ["new", "next"]
+
+
+class Failing:
+    """A progress whose every word is an error."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.told = 0
+
+    def update(self, folder: Path, state: RunState) -> None:
+        self.say("")
+
+    def say(self, text: str) -> None:
+        self.told += 1
+        raise self.error
+
+    def close(self) -> None:
+        self.say("")
+
+
+@pytest.mark.parametrize("error", [ValueError("closed"), OSError(32, "Broken pipe"), SystemExit(1)])
+def test_an_error_of_a_progress_silences_it_and_ends_nothing(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = Failing(error)
+    progress = Unfailing(failing)
+    progress.update(run("er"), RunState(4))
+    progress.say("more")
+    progress.close()
+    assert failing.told == 1
+    assert f"progress is no longer shown: {type(error).__name__}" in caplog.text
+
+
+def test_whoever_interrupts_in_a_progress_is_heard() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Unfailing(Failing(KeyboardInterrupt())).say("")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_console_that_is_lost_is_no_error(terminal: bool) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    progress = ConsoleProgress(Console(file=Gone(), force_terminal=terminal, width=100))
+    state = RunState(4, 2)
+    progress.update(run("er"), state)
+    state.end("finished")
+    progress.update(run("er"), state)
+    progress.say("done")
+    progress.close()
+
+
+def test_work_before_training_is_said_once_it_lasts_and_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    display, file = console(terminal=False)
+    progress = ConsoleProgress(display)
+    state = RunState(4, 2)
+    for second in range(13):
+        clock[0] = float(second)
+        state.prepare(Work("decoding", 10 * second, 200))
+        progress.update(run("er"), state)
+    state.prepare(None)
+    progress.update(run("er"), state)
+    assert file.getvalue().splitlines() == [
+        "er/seed0: decoding 50 of 200 images",
+        "er/seed0: decoding 100 of 200 images",
+    ]
+
+
+def test_waiting_for_another_process_is_said_at_once_and_before_runs_start_too() -> None:
+    display, file = console(terminal=False)
+    speaking = Speaking(ConsoleProgress(display))
+    with listening(speaking):
+        tell("reading", 0, 200)
+        tell("waiting for another process")
+        tell("waiting for another process")
+        training_begins()
+    assert file.getvalue() == "waiting for another process\n"
+    Speaking(None)(Work("reading"))
+
+
+def test_the_table_shows_work_before_training_with_its_progress() -> None:
+    progress = ConsoleProgress(console(terminal=False)[0])
+    state = RunState(10, 5)
+    state.prepare(Work("decoding", 128, 512))
+    progress.states = {run("er"): state}
+    assert shown(progress)[1][2:6] == ["decoding", "128/512", "1/5", "0/10"]

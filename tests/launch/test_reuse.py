@@ -184,6 +184,28 @@ def test_a_run_that_does_not_say_what_made_it_is_not_reused(
         clsim.compare("digits-b0c2", ["finetune"], overrides=tiny_overrides, out=tmp_path)
 
 
+def test_overwrite_keeps_every_old_run_until_all_new_ones_are_prepared(
+    comparison: clsim.Comparison,
+    tiny_overrides: dict,
+    tmp_path: Path,
+    no_process: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home = shutil.copytree(comparison.folder, tmp_path / "digits-b0c2")
+    really = comparison_module.prepare
+
+    def once(folder: Path, *others: Any) -> None:
+        if folder.parent.name == "finetune":
+            raise RunError(f"{folder}: cannot be written: No space left on device")
+        really(folder, *others)
+
+    monkeypatch.setattr(comparison_module, "prepare", once)
+    with pytest.raises(RunError, match="No space left"):
+        clsim.compare("digits-b0c2", "joint,finetune", overrides=tiny_overrides, out=tmp_path, overwrite=True)
+    assert sorted(path.parent.parent.name for path in home.glob("*/*/result.json")) == 2 * ["finetune"] + 2 * ["joint"]
+    assert not list(home.glob("*/.seed*"))
+
+
 def test_a_second_comparison_at_once_is_refused(again, comparison: clsim.Comparison) -> None:
     message = f"{comparison.folder}: in use by process {os.getpid()}"
     with locked(comparison.folder), pytest.raises(RunError, match=message):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from clsim.launch.run_state import MetricsTail, RunState, recorded_pace
+from clsim.preparation import tell, training_begins
+from clsim.running.preparation_file import FILE, preparation_file
 
 LINES = [
     {"phase": "train", "step": 3, "values": {"loss/total": 1.0}},
@@ -88,6 +90,42 @@ def test_the_pace_counts_only_epochs_that_this_process_has_done(monkeypatch: pyt
     state.end("finished")
     clock[0] = 200.0
     assert state.elapsed == 7.0
+
+
+def test_work_that_is_done_once_is_not_in_the_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    state = RunState(10, 5, "waiting")
+    tail = MetricsTail(tmp_path, state)
+    with preparation_file(tmp_path):
+        tell("decoding", 3, 9)
+        tail.read()
+        assert state.work is None  # of a run that is not at work: left by a process that was killed
+        state.start()
+        tail.read()
+        assert (str(state.work), state.trains) == ("decoding 3 of 9 images", False)
+        clock[0] = 90.0
+        tell("features", 9, 9)
+        tail.read()
+        assert str(state.work) == "features 9 of 9 images"
+        training_begins()
+        tail.read()
+        assert (state.work, state.trains, state.pace) == (None, True, None)
+        clock[0] = 95.0
+        (tmp_path / "metrics.jsonl").write_text(epochs(1))
+        tail.read()
+        assert (state.pace, state.elapsed) == (5.0, 95.0)
+    assert not (tmp_path / FILE).exists()
+    state.start()
+    assert not state.trains
+
+
+def test_a_damaged_report_of_work_counts_for_nothing(tmp_path: Path) -> None:
+    state = RunState(10, 5)
+    for text in ("", "{", "{}", "[]", '{"what": "x", "done": "y", "total": 1}'):
+        (tmp_path / FILE).write_text(text)
+        MetricsTail(tmp_path, state).read()
+        assert (state.work, state.trains) == (None, False)
 
 
 def test_epochs_of_a_shared_first_task_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
