@@ -1,27 +1,22 @@
 """Labels parsed once: arrays in the cache folder that last as long as the files they came from stay as they are.
 
 COCO's annotation file takes seconds and gigabytes to parse, and a plan needs only the matrix in it. An entry carries
-the state of its files, and is made again when that has changed or when the entry cannot be read.
+the state of its files, and is made again when that has changed or when the entry is damaged.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clsim.data.cache import cache_folder, state_digest
-from clsim.files import write_atomically
-
-Arrays = dict[str, NDArray[Any]]
+from clsim.data.checked_files import Arrays, read_arrays, write_arrays
 
 FORMAT = 1
 _STATE = "state of the files"
@@ -66,22 +61,15 @@ def unpack_texts(packed: NDArray[np.uint8]) -> list[str]:
 
 
 def _read(entry: Path, state: str) -> Arrays | None:
-    """The arrays of an entry, None if there is none, it is stale or damaged; the zip inside has checksums."""
-    try:
-        with np.load(entry, allow_pickle=False) as content:
-            if content[_STATE].tobytes().decode() != state:
-                return None
-            return {name: content[name] for name in content.files if name != _STATE}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):
+    """Return the arrays of an entry; None if there is none, or it is stale or damaged."""
+    arrays = read_arrays(entry)
+    if arrays is None or arrays.pop(_STATE, np.empty(0)).tobytes() != state.encode():
         return None
+    return arrays
 
 
 def _write(entry: Path, state: str, arrays: Arrays) -> None:
-    content = io.BytesIO()
-    named: dict[str, Any] = {_STATE: np.frombuffer(state.encode(), dtype=np.uint8), **arrays}
-    np.savez(content, **named)
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(entry, content.getvalue())
+        write_arrays(entry, {_STATE: np.frombuffer(state.encode(), dtype=np.uint8), **arrays})
     except OSError as error:
         log.warning("labels are not cached: %s: %s", entry, error.strerror or error)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import clsim
+from clsim.data.content import content_sha256
 from clsim.errors import RunError
 from clsim.experiment.settings import flat
 from clsim.files import write_json
@@ -31,7 +32,7 @@ PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 
 WEIGHTS = "training.model.weights.file"
 PATHS = ("labels.long_tail.ids", *(f"dataset.{key}" for key in ("root", "ids", "file", "train_file", "test_file")))
-"""DECIDED: not compared, so that data may move; what lies there is, by the fingerprint and by the plan's hash.
+"""DECIDED: not compared, so that data may move; what lies there is, by the hashes of images, labels and plan.
 
 Of a file of weights the content is compared. `source`, `expected` and `checkpoint` change no number.
 """
@@ -68,6 +69,7 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
         **flat(resolved, "strategy."),
         **config,
         "plan_sha256": scenario.plan().sha256,
+        "labels_sha256": scenario.labels_sha256,
         "data_fingerprint": scenario.fingerprint,
         "code.clsim": code_version(),
         **{f"code.{name}": _source(part) for name, part in zip(resolved, composition.parts, strict=True)},
@@ -165,9 +167,8 @@ def _source(part: Strategy) -> str:
 
 
 def _content(path: Path) -> str:
-    """SHA-256 of a file of weights; the name where there is none, which building the model will tell."""
+    """Return the SHA-256 of a file of weights; the name if there is none, which building the model will tell."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return content_sha256(path)
     except OSError:
         return str(path)
