@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import zipfile
 import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,16 @@ from clsim.files import write_atomically
 
 Arrays = dict[str, NDArray[Any]]
 
+DISAGREES = "its content does not agree with its checksums"
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+
 log = logging.getLogger("clsim")
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write named arrays without Python objects to one file, atomically; its folder is made.
+
+    It is NumPy's npz, followed by a checksum of all its bytes: those of a zip archive leave out its directory.
 
     Raises:
         OSError: the file or its folder cannot be written.
@@ -31,27 +35,23 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content.getvalue())
+    write_atomically(path, content.getvalue() + packed_checksums([checksum(content.getvalue())]))
 
 
 def read_arrays(path: Path) -> Arrays | None:
     """Read what `write_arrays` wrote. None: the file is not there, or it is damaged, which is a warning in the log."""
     try:
-        with zipfile.ZipFile(path) as content:
-            return {name.removesuffix(".npy"): _read_array(content, name) for name in content.namelist()}
-    except FileNotFoundError:
+        written = path.read_bytes()
+        content, recorded = written[:-4], written[-4:]
+        if packed_checksums([checksum(content)]) != recorded:
+            raise ValueError(DISAGREES)
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except _ABSENT:
         return None
-    except Exception as error:  # the parsers of zip and npy answer damaged bytes with almost any kind
+    except (OSError, ValueError) as error:
         _warn(path, error)
         return None
-
-
-def _read_array(content: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    with content.open(name) as member:
-        array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-        if member.read():  # reading to the end makes zipfile compare the checksum
-            raise ValueError(f"{name}: longer than its array")
-        return array
 
 
 def checksum(rows: Any) -> int:
@@ -104,13 +104,12 @@ def map_checked(
             recorded = file.read()
         with ThreadPoolExecutor(usable_cores()) as pool:
             found = packed_checksums(pool.map(checksum, _blocks(array, rows_per_checksum)))
-    except FileNotFoundError:
+        if found != recorded:
+            raise ValueError(DISAGREES)
+    except _ABSENT:
         return None
     except Exception as error:  # the parser of npy answers damaged bytes with almost any kind
         _warn(path, error)
-        return None
-    if found != recorded:
-        _warn(path, "its checksums do not agree")
         return None
     return array
 

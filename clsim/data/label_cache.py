@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from clsim.data.cache import cache_folder, state_digest
 from clsim.data.checked_files import Arrays, read_arrays, write_arrays
 
-FORMAT = 1
+FORMAT = 2  # of an entry; part of its name, because earlier ones have no checksum
 _STATE = "state of the files"
 log = logging.getLogger("clsim")
 
@@ -39,8 +39,8 @@ def cached_labels(identity: object, files: Sequence[Path | str], parse: Callable
         OSError: one of the files is not there; `filename` names it.
     """
     paths = [path if path[:1] == "/" else os.path.abspath(path) for path in (os.fspath(file) for file in files)]
-    entry = cache_folder() / "labels" / f"{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}.npz"
-    state = state_digest(paths, "labels", FORMAT)
+    entry = cache_folder() / "labels" / f"{hashlib.sha256(repr((FORMAT, identity)).encode()).hexdigest()[:32]}.npz"
+    state = state_digest(paths, "labels")
     arrays = _read(entry, state)
     if arrays is None:
         arrays = parse()
