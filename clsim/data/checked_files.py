@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -54,13 +55,13 @@ def read_arrays(path: Path) -> Arrays | None:
         return None
 
 
-def checksum(rows: Any) -> int:
-    """Return the CRC-32 of some rows of an array, or of their bytes.
+def checksum(block: Any) -> int:
+    """Return the CRC-32 of bytes, or of an array.
 
     DECIDED: CRC-32, because a cache is to be protected from disks and copies, not from people, and because it is
     several times faster than SHA-256.
     """
-    return zlib.crc32(rows)
+    return zlib.crc32(block)
 
 
 def packed_checksums(checksums: Iterable[int]) -> bytes:
@@ -93,25 +94,41 @@ def map_checked(
         None if the file is not there, or if it is damaged, which is a warning in the log.
     """
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = _mapped(path)
         fits = len(array.shape) == len(shape) and all(
             wanted in (None, given) for wanted, given in zip(shape, array.shape, strict=True)
         )
         if not fits or array.dtype != dtype or not array.flags.c_contiguous:
             raise ValueError(f"holds {array.dtype} {array.shape}")
-        with path.open("rb") as file:
-            file.seek(array.offset + array.nbytes)  # type: ignore[attr-defined]
-            recorded = file.read()
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            found = packed_checksums(pool.map(checksum, _blocks(array, rows_per_checksum)))
-        if found != recorded:
+        block = rows_per_checksum * (array.nbytes // len(array))
+        if not _agrees(path, array.offset, array.offset + array.nbytes, block):
             raise ValueError(DISAGREES)
     except _ABSENT:
         return None
-    except Exception as error:  # the parser of npy answers damaged bytes with almost any kind
+    except (OSError, ValueError) as error:
         _warn(path, error)
         return None
     return array
+
+
+def _mapped(path: Path) -> np.memmap[Any, Any]:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # the parser of NumPy's header answers damaged bytes with almost any kind
+        raise ValueError(error) from None
+
+
+def _agrees(path: Path, start: int, stop: int, block: int) -> bool:
+    """Compare the bytes from start to stop with the checksums behind them.
+
+    They are read, not mapped: a disk that fails is then an error, not the end of the process.
+    """
+    with path.open("rb") as file, ThreadPoolExecutor(usable_cores()) as pool:
+        parts = ((min(block, stop - at), at) for at in range(start, stop, block))
+        found = packed_checksums(pool.map(lambda part: checksum(os.pread(file.fileno(), *part)), parts))
+        return os.pread(file.fileno(), len(found) + 1, stop) == found
 
 
 def _blocks(array: NDArray[Any], rows: int) -> Iterable[NDArray[Any]]:
