@@ -92,7 +92,8 @@ class Scenario:
         DECIDED: of what was read, not of the bytes of label files, id lists and tables, so that a comment in one of
         them, or the order of its lines, does not make another run.
         """
-        data = self._data
+        with self.located():
+            data = self._data
         digest = hashlib.sha256(repr((data.class_names, data.train.shape, data.test.shape)).encode())
         digest.update(data.train.tobytes() + data.test.tobytes())
         return digest.hexdigest()
