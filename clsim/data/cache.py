@@ -1,9 +1,10 @@
-"""The cache folder, and how a file is known to be the one that was read before."""
+"""The cache folder, and the state by which a file is known to be the one that was read before."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
 from array import array
 from collections.abc import Iterable
 from itertools import chain
@@ -11,28 +12,55 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 File = TypeVar("File", Path, str)
 
-_SIZE_AND_TIME = attrgetter("st_size", "st_mtime_ns")
+TICK = 20_000_000
+"""Nanoseconds after which a write gives a file another change time; the clock of Linux file systems ticks every 1 to 10
+ms."""
+
+_INODE = attrgetter("st_ino")
+_SIZE_AND_TIMES = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns")
 
 
 def cache_folder() -> Path:
-    """Where decoded images and parsed labels are kept: $CLSIM_CACHE, by default ~/.cache/clsim."""
+    """Return the folder of all caches: $CLSIM_CACHE, by default ~/.cache/clsim."""
     return Path(os.environ.get("CLSIM_CACHE") or Path.home() / ".cache" / "clsim").absolute()
 
 
-def state_digest(files: Iterable[Path | str], *what: object) -> str:
-    """SHA-256 over path, size and modification time of files, in their order, and over `what` is made of them.
+def file_states(files: Iterable[Path | str]) -> NDArray[np.int64]:
+    """Return inode, size, modification time and change time of each file, int64 [N, 4]; times are in nanoseconds.
 
-    Every file is asked, one system call each: a folder's own time says nothing about a file edited in place.
+    Equal states mean equal content: a write sets the change time, and no program can set it back. A file that changed
+    less than `TICK` ago is waited for, so that a later write cannot leave the state that is returned here.
+
+    Each file costs one system call: the time of a folder does not change when a file in it is edited.
 
     Raises:
         OSError: a file is missing or cannot be examined; `filename` names it.
     """
+    stats = [os.stat(file) for file in files]
+    states = np.empty((len(stats), 4), dtype=np.int64)
+    states[:, 0] = np.array(array("Q", map(_INODE, stats)), dtype=np.uint64).view(np.int64)
+    states[:, 1:] = np.array(array("q", chain.from_iterable(map(_SIZE_AND_TIMES, stats)))).reshape(-1, 3)
+    age = time.time_ns() - int(states[:, 3].max(initial=0))
+    if 0 <= age < TICK:
+        time.sleep((TICK - age) / 1e9)
+    return states
+
+
+def state_digest(files: Iterable[Path | str], *what: object) -> str:
+    """Return the SHA-256 of path and state of files, in their order, and of `what` is made of them.
+
+    Raises:
+        OSError: as `file_states`.
+    """
     paths = [os.fspath(file) for file in files]
-    sizes_and_times = array("q", chain.from_iterable(map(_SIZE_AND_TIME, map(os.stat, paths))))
+    states = file_states(paths)
     digest = hashlib.sha256("\0".join([repr(what), *paths]).encode(errors="surrogateescape"))
-    digest.update(sizes_and_times)
+    digest.update(states.tobytes())
     return digest.hexdigest()
 
 

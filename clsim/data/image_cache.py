@@ -1,22 +1,23 @@
 """Images decoded once: a memory map of uint8 pixels for each list of files, size and way of resizing.
 
 How a file becomes pixels is decided here too, for the cache and for `StreamedImages`. The cache file is addressed by
-path, size and modification time of every image, so a changed image is decoded again. It grows chunk by chunk with a
-checksum each, so a killed build goes on where it stopped; a second process waits for the first; the finished file
-appears whole, by renaming.
+the content of every image, so a changed image is decoded again. It grows chunk by chunk with a checksum each, so a
+killed build goes on where it stopped; a second process waits for the first; the finished file appears whole, by
+renaming. It ends with the checksums, which are compared whenever it is opened.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
 import shutil
-import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -24,7 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.cores import usable_cores
-from clsim.data.cache import cache_folder, state_digest
+from clsim.data.cache import cache_folder
+from clsim.data.checked_files import checksum, map_checked, packed_checksums
+from clsim.data.content import content_hashes
 from clsim.errors import ScenarioError
 from clsim.files import write_atomically
 from clsim.preparation import tell
@@ -130,14 +133,12 @@ def cached_images(
         workers: threads that decode; None: one a core.
 
     Raises:
-        ScenarioError: a file is missing or cannot be decoded; the cache folder cannot be written, or the images do not
-            fit under $CLSIM_CACHE_GB (default 50) or on the disk.
+        ScenarioError: a file is missing or cannot be decoded, or changes meanwhile; the cache folder cannot be written,
+            or the images do not fit under $CLSIM_CACHE_GB (default 50) or on the disk.
     """
-    left_out = [sorted(blank)] if blank else []
-    try:
-        key = state_digest(files, "images", FORMAT, size, resize, *left_out)
-    except OSError as error:
-        raise ScenarioError([f"{error.filename}: cannot be read: {error.strerror}"]) from None
+    contents = image_contents(files)
+    made_by = ("images", FORMAT, size, resize, version("pillow"), sorted(blank))
+    key = hashlib.sha256(repr(made_by).encode() + contents).hexdigest()
     shape = (len(files), 3, size, size)
     path = cache_folder() / "images" / f"{key}.npy"
     pixels = _open(path, shape)
@@ -148,7 +149,9 @@ def cached_images(
         with _building(path) as part:
             pixels = _open(path, shape)  # another process has built it while this one waited
             if pixels is None:
+                path.unlink(missing_ok=True)  # a damaged one
                 _build(part, path, shape, lambda row: decode_row(files, row, size, resize, blank), workers)
+                _finish(path, image_contents(files) == contents)
                 pixels = _open(path, shape)
     except OSError as error:
         raise ScenarioError([f"{path}: the image cache cannot be written: {error.strerror or error}"]) from None
@@ -156,13 +159,21 @@ def cached_images(
     return pixels
 
 
-def _open(path: Path, shape: tuple[int, ...]) -> Pixels | None:
-    """The finished file, or None if there is none of that shape; a damaged one counts as none and is replaced."""
+def image_contents(files: Sequence[Path]) -> bytes:
+    """Return the SHA-256 of each file, one after the other, 32 bytes each.
+
+    Raises:
+        ScenarioError: a file is missing or cannot be read; with its path.
+    """
     try:
-        pixels: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
+        return content_hashes(files).tobytes()
+    except OSError as error:
+        raise ScenarioError([f"{error.filename}: cannot be read: {error.strerror or error}"]) from None
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> Pixels | None:
+    """Return the finished file after a look at all of it; None if there is none or a damaged one."""
+    return map_checked(path, shape, np.uint8, CHUNK)
 
 
 @contextmanager
@@ -184,7 +195,7 @@ def _building(path: Path) -> Iterator[IO[bytes]]:
 def _build(
     part: IO[bytes], path: Path, shape: tuple[int, ...], decoded: Callable[[int], Pixels], workers: int | None
 ) -> None:
-    """Fill the unfinished file with the image of each row, and make it the finished one."""
+    """Fill the unfinished file with the image of each row and the checksums."""
     n, size = shape[0], shape[-1]
     bytes_a_chunk = CHUNK * 3 * size * size
     progress = path.with_suffix(".progress")
@@ -202,12 +213,25 @@ def _build(
             chunk = np.stack(list(images)).tobytes()
             part.write(chunk)
             part.flush()
-            checksums.append(zlib.crc32(chunk))
+            checksums.append(checksum(chunk))
             write_atomically(progress, json.dumps(checksums))
         tell("decoding", n, n)
+    part.write(packed_checksums(checksums))
+    part.truncate()
+    part.flush()
     os.fsync(part.fileno())
-    os.replace(path.with_suffix(".part"), path)
-    progress.unlink(missing_ok=True)
+
+
+def _finish(path: Path, unchanged: bool) -> None:
+    """Make the unfinished file the finished one; empty it if it may hold pixels of other images."""
+    part = path.with_suffix(".part")
+    if unchanged:
+        os.replace(part, path)
+    else:
+        os.truncate(part, 0)  # not removed, because another process may wait for its lock
+    path.with_suffix(".progress").unlink(missing_ok=True)
+    if not unchanged:
+        raise ScenarioError(["image files changed while they were decoded; start again when nothing writes to them"])
 
 
 def _intact(part: IO[bytes], progress: Path, bytes_a_chunk: int) -> list[int]:
@@ -217,11 +241,11 @@ def _intact(part: IO[bytes], progress: Path, bytes_a_chunk: int) -> list[int]:
     except (OSError, ValueError):
         return []
     intact: list[int] = []
-    for checksum in recorded if isinstance(recorded, list) else []:
+    for expected in recorded if isinstance(recorded, list) else []:
         chunk = part.read(bytes_a_chunk)
-        if len(chunk) < bytes_a_chunk or zlib.crc32(chunk) != checksum:
+        if len(chunk) < bytes_a_chunk or checksum(chunk) != expected:
             break
-        intact.append(checksum)
+        intact.append(expected)
     return intact
 
 

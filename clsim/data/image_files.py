@@ -16,7 +16,15 @@ from pydantic import BaseModel, Field
 
 from clsim.cores import usable_cores
 from clsim.data.cache import missing_files
-from clsim.data.image_cache import BadImage, Pixels, Resize, cached_images, decode_row, read_image
+from clsim.data.image_cache import (
+    BadImage,
+    Pixels,
+    Resize,
+    cached_images,
+    decode_row,
+    image_contents,
+    read_image,
+)
 from clsim.data.image_stream import StreamedImages
 from clsim.data.label_cache import cached_labels
 from clsim.data.source import ImageArray, ImageSource, Split
@@ -137,16 +145,17 @@ class ImageFiles(ABC):
             self._checked(split)
 
     def fingerprint(self) -> str:
-        """SHA-256 of name and size of every image file, of the resizing, and of which images are left out.
+        """Return the SHA-256 of the content of every image file, of the resizing, and of which images are left out.
 
-        DECIDED: without modification times, which differ between two copies of one download.
+        DECIDED: without names and times, which may differ between two copies of the same images.
+
+        Raises:
+            ScenarioError: an image is missing or cannot be read.
         """
-        digest = hashlib.sha256(f"{self._options.name} {self._options.resize}".encode())
-        folder = self.images_folder()
+        digest = hashlib.sha256(self._options.resize.encode())
         for split in SPLITS:
-            for file in self._checked(split):
-                known_as = file.relative_to(folder) if file.is_relative_to(folder) else file
-                digest.update(f"\n{known_as.as_posix()} {file.stat().st_size}".encode())
+            files = self._checked(split)
+            digest.update(f"\n{split} {len(files)} ".encode() + image_contents(files))
         for split in SPLITS:
             if len(bad := self.bad_images(split)):
                 digest.update(f"\n{split} without {bad.tolist()}".encode())

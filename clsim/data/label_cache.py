@@ -1,29 +1,24 @@
 """Labels parsed once: arrays in the cache folder that last as long as the files they came from stay as they are.
 
 COCO's annotation file takes seconds and gigabytes to parse, and a plan needs only the matrix in it. An entry carries
-the state of its files, and is made again when that has changed or when the entry cannot be read.
+the state of its files, and is made again when that has changed or when the entry is damaged.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clsim.data.cache import cache_folder, state_digest
-from clsim.files import write_atomically
+from clsim.data.checked_files import Arrays, read_arrays, write_arrays
 
-Arrays = dict[str, NDArray[Any]]
-
-FORMAT = 1
+FORMAT = 2  # of an entry; part of its name, because earlier ones have no checksum
 _STATE = "state of the files"
 log = logging.getLogger("clsim")
 
@@ -44,8 +39,8 @@ def cached_labels(identity: object, files: Sequence[Path | str], parse: Callable
         OSError: one of the files is not there; `filename` names it.
     """
     paths = [path if path[:1] == "/" else os.path.abspath(path) for path in (os.fspath(file) for file in files)]
-    entry = cache_folder() / "labels" / f"{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}.npz"
-    state = state_digest(paths, "labels", FORMAT)
+    entry = cache_folder() / "labels" / f"{hashlib.sha256(repr((FORMAT, identity)).encode()).hexdigest()[:32]}.npz"
+    state = state_digest(paths, "labels")
     arrays = _read(entry, state)
     if arrays is None:
         arrays = parse()
@@ -66,22 +61,15 @@ def unpack_texts(packed: NDArray[np.uint8]) -> list[str]:
 
 
 def _read(entry: Path, state: str) -> Arrays | None:
-    """The arrays of an entry, None if there is none, it is stale or damaged; the zip inside has checksums."""
-    try:
-        with np.load(entry, allow_pickle=False) as content:
-            if content[_STATE].tobytes().decode() != state:
-                return None
-            return {name: content[name] for name in content.files if name != _STATE}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):
+    """Return the arrays of an entry; None if there is none, or it is stale or damaged."""
+    arrays = read_arrays(entry)
+    if arrays is None or arrays.pop(_STATE, np.empty(0)).tobytes() != state.encode():
         return None
+    return arrays
 
 
 def _write(entry: Path, state: str, arrays: Arrays) -> None:
-    content = io.BytesIO()
-    named: dict[str, Any] = {_STATE: np.frombuffer(state.encode(), dtype=np.uint8), **arrays}
-    np.savez(content, **named)
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(entry, content.getvalue())
+        write_arrays(entry, {_STATE: np.frombuffer(state.encode(), dtype=np.uint8), **arrays})
     except OSError as error:
         log.warning("labels are not cached: %s: %s", entry, error.strerror or error)

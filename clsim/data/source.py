@@ -54,7 +54,7 @@ class ImageSource(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """A hash of what determines the images: generator version and parameters, or the state of the files."""
+        """Return a hash of what determines the images: generator and parameters, or the content of the files."""
         ...
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from clsim.data.content import content_sha256
 from clsim.errors import RunError
 from clsim.models.convolution import choose_ways
 from clsim.models.network import GrowingHead, MultiLabelNet
@@ -111,7 +113,7 @@ def _state_of_torchvision(model: str, name: str) -> Any:
     url = kind[name].url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     try:
-        return kind[name].get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+        state = kind[name].get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
     except Exception as error:
         if os.path.isfile(path):
             raise _no_state_dict(str(path), error) from None
@@ -120,6 +122,19 @@ def _state_of_torchvision(model: str, name: str) -> Any:
             f"training.model.weights.torchvision: {url} cannot be downloaded: {reason}; put it into {path.parent}, "
             "or give weights: {file: PATH, trained_on: [imagenet-1k], source: torchvision}"
         ) from None
+    _check_download(path)
+    return state
+
+
+def _check_download(path: Path) -> None:
+    """Refuse a file of torchvision's whose content is not what its name says, as torch looks at downloads only.
+
+    A run's identity holds the name of such weights; so the name must fix the content.
+    """
+    stated = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    sha256 = content_sha256(path)
+    if stated is not None and not sha256.startswith(stated[1]):
+        raise RunError(f"{path}: damaged or not torchvision's: its SHA-256 begins with {sha256[:8]}; remove the file")
 
 
 def _load(backbone: nn.Module, state: Any, where: str, head_name: str) -> None:

@@ -46,6 +46,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from clsim.data.cache import cache_folder
+from clsim.data.checked_files import map_checked, write_checked
 from clsim.data.source import ImageSource, Split
 from clsim.files import written_whole
 from clsim.models.build import build_model, with_head
@@ -58,11 +59,13 @@ from clsim.scenario.stream.rows import RowStore
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training.precision import forward
 
-FEATURES_FORMAT = 1
+FEATURES_FORMAT = 2
 """Part of every address in the cache; a change of `compute_features` raises it."""
 
 BATCH = 64
 """Most images in a pass. A constant, because features may depend on it in their last bits."""
+
+ROWS_PER_CHECKSUM = 1024
 
 log = logging.getLogger("clsim")
 
@@ -113,7 +116,7 @@ def cached_features(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as file:
-            np.save(file, features)
+            write_checked(file, features, ROWS_PER_CHECKSUM)
     except OSError as error:
         log.warning("features of %s: not cached, CLSIM_CACHE %s: %s", split, path.parent.parent, error)
     return features
@@ -141,12 +144,8 @@ def compute_features(
 
 
 def _read(path: Path, n_images: int) -> NDArray[np.float32] | None:
-    """The features of a file, as a read-only map that the runs of a machine share; None if there are none or broken."""
-    try:
-        features: NDArray[np.float32] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
-        return None
-    return features if features.dtype == np.float32 and features.ndim == 2 and len(features) == n_images else None
+    """Return the features of a file as a read-only map that the runs of a machine share; None: none, or damaged."""
+    return map_checked(path, (n_images, None), np.float32, ROWS_PER_CHECKSUM)
 
 
 def _address(backbone: nn.Module, source: ImageSource, split: Split, config: TrainingSection, device: str) -> str:

@@ -6,7 +6,6 @@ and into the header of each checkpoint, for the run that goes on from it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import re
@@ -15,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from clsim.data.content import content_sha256
 from clsim.data.path_options import path_options
 from clsim.errors import RunError
 from clsim.files import write_json
@@ -53,6 +53,7 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
         **flat(resolved, "strategy."),
         **config,
         "plan_sha256": scenario.plan().sha256,
+        "labels_sha256": scenario.labels_sha256,
         "data_fingerprint": scenario.fingerprint,
         "code.clsim": code_version(),
         **{f"code.{name}": class_code(type(part)) for name, part in zip(resolved, composition.parts, strict=True)},
@@ -118,9 +119,8 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
 
 
 def _content(path: Path) -> str:
-    """SHA-256 of a file of weights; the name where there is none, which building the model will tell."""
+    """Return the SHA-256 of a file of weights; the name if there is none, which building the model will tell."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return content_sha256(path)
     except OSError:
         return str(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -94,6 +95,19 @@ class Scenario:
     def fingerprint(self) -> str:
         """A hash of what determines the images, as their source makes it; computed once."""
         return self.source.fingerprint()
+
+    @cached_property
+    def labels_sha256(self) -> str:
+        """SHA-256 of all true labels of the streamed classes, also of those that no plan shows; computed once.
+
+        DECIDED: of what was read, not of the bytes of label files, id lists and tables, so that a comment in one of
+        them, or the order of its lines, does not make another run.
+        """
+        with self.located():
+            data = self._data
+        digest = hashlib.sha256(repr((data.class_names, data.train.shape, data.test.shape)).encode())
+        digest.update(data.train.tobytes() + data.test.tobytes())
+        return digest.hexdigest()
 
     def benchmark(
         self, plan: StreamPlan | None = None, features: Mapping[Split, NDArray[np.float32]] | None = None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from clsim.errors import RunError
 from clsim.model_names import TORCHVISION
+from clsim.models import build
 from clsim.models.build import build_model
 from clsim.models.network import MultiLabelNet
 from clsim.scenario.training_schema import ModelSection, TorchvisionSection, WeightsSection
@@ -188,12 +189,20 @@ def named(weights: str, model: str = "resnet18") -> MultiLabelNet:
     return build_model(config, seed=0)
 
 
-def test_weights_by_name_are_those_torchvision_keeps(hub: Path) -> None:
+def test_weights_by_name_are_those_torchvision_keeps(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = original("resnet18").state_dict()
     torch.save(state, hub / "resnet18-f37072fd.pth")
+    monkeypatch.setattr(build, "content_sha256", lambda path: "f37072fd" + 56 * "0")
     backbone = named("IMAGENET1K_V1").backbone
     assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
     assert set(state) - set(backbone.state_dict()) == {"fc.weight", "fc.bias"}
+
+
+def test_other_weights_under_the_name_of_torchvisions_are_refused(hub: Path) -> None:
+    file = hub / "resnet18-f37072fd.pth"
+    torch.save(original("resnet18").state_dict(), file)
+    with pytest.raises(RunError, match=rf"^{file}: damaged or not torchvision's: its SHA-256 begins with \w{{8}}; "):
+        named("IMAGENET1K_V1")
 
 
 def test_weights_that_cannot_be_downloaded_say_where_to_put_them(hub: Path) -> None:

@@ -180,6 +180,38 @@ def test_a_truncated_entry_is_built_again(files: list[Path], own_cache: Path) ->
     assert len(entries(own_cache)) == 1
 
 
+@pytest.mark.parametrize("at", [90, 500, -900, -1])
+def test_a_changed_byte_is_noticed(
+    files: list[Path], own_cache: Path, caplog: pytest.LogCaptureFixture, at: int
+) -> None:
+    before = np.array(cached_images(files, 8))
+    (path,) = entries(own_cache)
+    whole = bytearray(path.read_bytes())
+    whole[at] ^= 0x04
+    path.write_bytes(whole)
+    np.testing.assert_array_equal(cached_images(files, 8), before)
+    assert f"{path}: damaged, thrown away" in caplog.text
+    assert len(entries(own_cache)) == 1
+
+
+def test_a_picture_edited_under_equal_size_and_time_is_decoded_again(tmp_path: Path) -> None:
+    file = tmp_path / "picture.bmp"
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(file)
+    assert cached_images([file], 8)[0, :, 0, 0].tolist() == [1, 2, 3]
+    stat = file.stat()
+    Image.new("RGB", (8, 8), (4, 5, 6)).save(file)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert file.stat().st_size == stat.st_size
+    assert cached_images([file], 8)[0, :, 0, 0].tolist() == [4, 5, 6]
+
+
+def test_equal_files_elsewhere_share_an_entry(files: list[Path], own_cache: Path, tmp_path: Path) -> None:
+    copies = [Path(shutil.copy(file, tmp_path / f"copy{file.name}")) for file in files[:3]]
+    for few in (files[:3], copies):
+        np.testing.assert_array_equal(cached_images(few, 8), expected(few, 8))
+    assert len(entries(own_cache)) == 1
+
+
 class Interrupted(Exception):
     pass
 

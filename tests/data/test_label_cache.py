@@ -79,7 +79,13 @@ def touch(file: Path) -> None:
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
 
 
-@pytest.mark.parametrize("change", [grow, touch])
+def edit(file: Path) -> None:
+    stat = file.stat()
+    file.write_bytes(b"011")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [grow, touch, edit])
 def test_a_changed_file_is_parsed_again_and_replaces_its_entry(file: Path, change: Callable[[Path], None]) -> None:
     parse = Parser(file)
     cached_labels("csv", [file], parse)
@@ -91,7 +97,7 @@ def test_a_changed_file_is_parsed_again_and_replaces_its_entry(file: Path, chang
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text"])
-def test_a_damaged_entry_is_made_again(file: Path, damage: str) -> None:
+def test_a_damaged_entry_is_made_again(file: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     parse = Parser(file)
     cached_labels("csv", [file], parse)
     (entry,) = entries()
@@ -103,6 +109,7 @@ def test_a_damaged_entry_is_made_again(file: Path, damage: str) -> None:
     assert cached_labels("csv", [file], parse)["labels"].tobytes() == b"101"
     assert parse.calls == 2
     assert entry.read_bytes() == whole
+    assert f"{entry}: damaged, thrown away" in caplog.text
 
 
 def test_an_entry_with_python_objects_is_never_loaded(file: Path) -> None:

@@ -219,17 +219,20 @@ def test_features_from_the_cache_are_those_that_were_put_there(frozen: Any) -> N
     assert np.array_equal(computed, read)
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "other shape", "other type"])
-def test_a_broken_file_is_made_again(frozen: Any, cache: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["empty", "cut", "flip", "other shape", "other type"])
+def test_a_broken_file_is_made_again(frozen: Any, cache: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     expected = features_of(frozen())
     (file,) = cache.iterdir()
     whole = file.read_bytes()
     if damage in ("empty", "cut"):
         file.write_bytes(whole[: 0 if damage == "empty" else -100])
+    elif damage == "flip":
+        file.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
     else:
         np.save(file, expected[1:] if damage == "other shape" else expected.astype(np.float64))
     assert np.array_equal(features_of(frozen()), expected)
     assert file.read_bytes() == whole
+    assert f"{file}: damaged, thrown away" in caplog.text
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(

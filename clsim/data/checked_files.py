@@ -1,0 +1,139 @@
+"""Files of a cache with checksums: what was damaged on the disk is never read as if it were whole."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from clsim.cores import usable_cores
+from clsim.files import write_atomically
+
+Arrays = dict[str, NDArray[Any]]
+
+DISAGREES = "its content does not agree with its checksums"
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+
+log = logging.getLogger("clsim")
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write named arrays without Python objects to one file, atomically; its folder is made.
+
+    It is NumPy's npz, followed by a checksum of all its bytes: those of a zip archive leave out its directory.
+
+    Raises:
+        OSError: the file or its folder cannot be written.
+    """
+    content = io.BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content.getvalue() + packed_checksums([checksum(content.getvalue())]))
+
+
+def read_arrays(path: Path) -> Arrays | None:
+    """Read what `write_arrays` wrote. None: the file is not there, or it is damaged, which is a warning in the log."""
+    try:
+        written = path.read_bytes()
+        content, recorded = written[:-4], written[-4:]
+        if packed_checksums([checksum(content)]) != recorded:
+            raise ValueError(DISAGREES)
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except _ABSENT:
+        return None
+    except (OSError, ValueError) as error:
+        _warn(path, error)
+        return None
+
+
+def checksum(block: Any) -> int:
+    """Return the CRC-32 of bytes, or of an array.
+
+    DECIDED: CRC-32, because a cache is to be protected from disks and copies, not from people, and because it is
+    several times faster than SHA-256.
+    """
+    return zlib.crc32(block)
+
+
+def packed_checksums(checksums: Iterable[int]) -> bytes:
+    """Return what follows the array in a file that `map_checked` reads: one checksum per block of rows."""
+    return np.fromiter(checksums, dtype="<u4").tobytes()
+
+
+def write_checked(file: Any, array: NDArray[Any], rows_per_checksum: int) -> None:
+    """Write an array [N, ...] in NumPy's format, followed by its checksums, into an open binary file."""
+    array = np.ascontiguousarray(array)
+    np.save(file, array, allow_pickle=False)
+    file.write(packed_checksums(checksum(block) for block in _blocks(array, rows_per_checksum)))
+
+
+def map_checked(
+    path: Path, shape: tuple[int | None, ...], dtype: DTypeLike, rows_per_checksum: int
+) -> NDArray[Any] | None:
+    """Map an array into memory, read-only, after all of it was compared with its checksums.
+
+    DECIDED: everything is read at once, not each row when it is first used: it takes 0.3 s for the 1.5 GB of VOC2007 at
+    224 px with two cores, a run reads the same pages anyway, and what is wrong is found before training begins.
+
+    Args:
+        path: a file in NumPy's format, followed by `packed_checksums`.
+        shape: what the array must have; None: any length of this axis.
+        dtype: what the array must have.
+        rows_per_checksum: rows of a block.
+
+    Returns:
+        None if the file is not there, or if it is damaged, which is a warning in the log.
+    """
+    try:
+        array = _mapped(path)
+        fits = len(array.shape) == len(shape) and all(
+            wanted in (None, given) for wanted, given in zip(shape, array.shape, strict=True)
+        )
+        if not fits or array.dtype != dtype or not array.flags.c_contiguous:
+            raise ValueError(f"holds {array.dtype} {array.shape}")
+        block = rows_per_checksum * (array.nbytes // len(array))
+        if not _agrees(path, array.offset, array.offset + array.nbytes, block):
+            raise ValueError(DISAGREES)
+    except _ABSENT:
+        return None
+    except (OSError, ValueError) as error:
+        _warn(path, error)
+        return None
+    return array
+
+
+def _mapped(path: Path) -> np.memmap[Any, Any]:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # the parser of NumPy's header answers damaged bytes with almost any kind
+        raise ValueError(error) from None
+
+
+def _agrees(path: Path, start: int, stop: int, block: int) -> bool:
+    """Compare the bytes from start to stop with the checksums behind them.
+
+    They are read, not mapped: a disk that fails is then an error, not the end of the process.
+    """
+    with path.open("rb") as file, ThreadPoolExecutor(usable_cores()) as pool:
+        parts = ((min(block, stop - at), at) for at in range(start, stop, block))
+        found = packed_checksums(pool.map(lambda part: checksum(os.pread(file.fileno(), *part)), parts))
+        return os.pread(file.fileno(), len(found) + 1, stop) == found
+
+
+def _blocks(array: NDArray[Any], rows: int) -> Iterable[NDArray[Any]]:
+    return (array[first : first + rows] for first in range(0, len(array), rows))
+
+
+def _warn(path: Path, reason: object) -> None:
+    log.warning("%s: damaged, thrown away and made again: %s", path, reason)
