@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import clsim
+from clsim.cores import usable_cores
 from clsim.errors import RunError, ScenarioError, StrategyError
 from clsim.experiment.folder import RunSpec, claim, open_run, prepare, resolve_threads
 from clsim.experiment.lock import locked
@@ -125,7 +126,7 @@ def test_bad_input_is_refused_before_anything_is_written(
 
 
 def test_threads_are_shared_among_workers() -> None:
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     assert resolve_threads("auto") == cores
     assert resolve_threads("auto", workers=10 * cores) == 1
     assert resolve_threads(3, workers=2) == 3
