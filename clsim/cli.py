@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,15 +11,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
+from clsim.children import SAFE_PATH
 from clsim.errors import ClsimError, did_you_mean, storage_errors
+from clsim.experiment.interruption import INTERRUPTED, ended_by_signals
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
     from clsim.experiment.results import RunResult
 
+
+class _Commands(typer.core.TyperGroup):
+    """Commands that say why they were interrupted; typer itself drops the text of a KeyboardInterrupt."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            typer.echo(str(stop) or "interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
 app = typer.Typer(
     name="clsim",
+    cls=_Commands,
     help="Continual-learning simulator for multi-label streams with partial labels.",
     no_args_is_help=True,
     add_completion=False,
@@ -110,7 +127,7 @@ def compare(
 
     The same command again continues: finished runs are reused, interrupted and failed ones go on from their last
     checkpoint. A folder that holds a run with other settings or of other code is refused. Ctrl-C once writes
-    checkpoints and ends, twice kills.
+    checkpoints and ends, twice kills. SIGTERM and SIGHUP do as one Ctrl-C.
     """
     from clsim.experiment.comparison import ComparisonInterrupted
     from clsim.experiment.comparison import compare as compare_all
@@ -145,9 +162,9 @@ def compare(
         typer.echo(comparison.table())
         typer.echo(f"report: {comparison.report()}")
         typer.echo(f"curves: clsim tensorboard {comparison.folder}")
-    if interrupted:
-        raise typer.Exit(130)
-    if comparison.failed or comparison.interrupted:
+    if interrupted or comparison.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if comparison.failed:
         raise typer.Exit(1)
 
 
@@ -417,16 +434,14 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
 
 
 def main() -> None:
-    """Entry point: input errors, and those of the disk, are one clear text and exit code 2."""
+    """Run the command line; input errors, and those of the disk, are one clear text and exit code 2."""
+    os.environ.update(SAFE_PATH)
     try:
-        with storage_errors(Path.cwd()):
+        with ended_by_signals(), storage_errors(Path.cwd()):
             app()
     except ClsimError as error:
         typer.echo(str(error), err=True)
         sys.exit(2)
-    except KeyboardInterrupt as stop:
-        typer.echo(str(stop) or "interrupted", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

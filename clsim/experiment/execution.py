@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import sys
@@ -29,13 +30,13 @@ from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.experiment.checkpoint import FOLDER as CHECKPOINTS
 from clsim.experiment.checkpoint import keep_newest, newest_checkpoint
-from clsim.experiment.checkpointing import Checkpointer, check_identity
+from clsim.experiment.checkpointing import Checkpointer, check_identity, place, resume_command
 from clsim.experiment.environment import environment, record_environment
 from clsim.experiment.features import benchmark_and_model
 from clsim.experiment.first_task import SharedFirstTask
 from clsim.experiment.folder import RunSpec, identity_of, is_finished, open_run, resolve_device
 from clsim.experiment.identity import record_identity
-from clsim.experiment.interruption import interruptible
+from clsim.experiment.interruption import INTERRUPTED, ended_by_signals, interruptible
 from clsim.experiment.lock import locked
 from clsim.experiment.run_log import run_log
 from clsim.experiment.settings import hyperparameters
@@ -54,7 +55,9 @@ log = logging.getLogger("clsim")
 Listener = Callable[[dict[str, Any]], None]
 
 
-def execute(folder: Path, listener: Listener | None = None, first_task: Path | None = None) -> dict[str, Any]:
+def execute(
+    folder: Path, listener: Listener | None = None, first_task: Path | None = None, parent: int | None = None
+) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
     It goes on from the newest whole checkpoint in the folder; without one it begins anew. A run that has a result is
@@ -64,13 +67,14 @@ def execute(folder: Path, listener: Listener | None = None, first_task: Path | N
         folder: made by `clsim.experiment.folder.prepare`.
         listener: called with each line of `metrics.jsonl`, also with those written before an interruption.
         first_task: folder where the trained first task is shared with runs that train it alike; None: with none.
+        parent: as in `Interruption`.
 
     Returns:
         The content of `result.json`.
 
     Raises:
         ClsimError: what the user can mend; also in `error.txt`.
-        KeyboardInterrupt: the run was asked to stop, and is saved.
+        KeyboardInterrupt: the run was asked to stop; says where it is saved and which command goes on with it.
     """
     scenario, spec = open_run(folder)
     with storage_errors(folder), locked(folder):
@@ -81,8 +85,10 @@ def execute(folder: Path, listener: Listener | None = None, first_task: Path | N
         (folder / "error.txt").unlink(missing_ok=True)
         with run_log(folder / "run.log"):
             try:
-                return _run(folder, scenario, spec, listener, first_task)
+                return _run(folder, scenario, spec, listener, first_task, parent)
             except BaseException as error:
+                if isinstance(error, KeyboardInterrupt) and not error.args:  # not by the checkpointer
+                    error.args = (_interrupted(folder),)
                 with suppress(OSError):  # the disk may be what is wrong
                     log.exception("stopped")
                     write_atomically(folder / "error.txt", _reason(error) + "\n")
@@ -90,7 +96,12 @@ def execute(folder: Path, listener: Listener | None = None, first_task: Path | N
 
 
 def _run(
-    folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | None, first_task: Path | None
+    folder: Path,
+    scenario: Scenario,
+    spec: RunSpec,
+    listener: Listener | None,
+    first_task: Path | None,
+    parent: int | None,
 ) -> dict[str, Any]:
     threads = scenario.config.threads
     assert isinstance(threads, int)
@@ -149,7 +160,7 @@ def _run(
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
     elif begun:
         template.stateful()  # a run that cannot be resumed is not silently begun again
-    with interruptible() as interruption:
+    with interruptible(parent) as interruption:
         template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     result = finite_or_null(
@@ -185,9 +196,18 @@ def _run(
 
 def _reason(error: BaseException) -> str:
     """What `error.txt` says."""
-    if isinstance(error, KeyboardInterrupt):
-        return str(error) or "interrupted"
-    return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+
+
+def _interrupted(folder: Path) -> str:
+    """Say what there is of a run that was stopped at once."""
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is not None:
+        saved = place(checkpoint.header["position"])
+        return f"interrupted; last saved {saved}; go on with: {resume_command(folder)}"
+    if not (folder / "environment.json").exists():
+        return f"interrupted before training; go on with: {resume_command(folder)}"
+    return "interrupted before its first checkpoint"
 
 
 def training_plan(scenario: Scenario, composition: Composition) -> StreamPlan:
@@ -252,21 +272,29 @@ def _memory(template: MultiLabelTemplate) -> dict[str, Any] | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out a run in a process of its own: its folder, and where it shares the first task, if it does.
+    """Carry out a run in a process of its own.
+
+    Args:
+        arguments: FOLDER [FIRST_TASK] [--parent DESCRIPTOR]; see `execute`.
 
     Returns:
         The process's exit code.
     """
-    folder, *first_task = map(Path, arguments)
-    keep_freed_memory()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("first_task", type=Path, nargs="?")
+    parser.add_argument("--parent", type=int)
+    given = parser.parse_args(arguments)
     try:
-        execute(folder, first_task=first_task[0] if first_task else None)
+        with ended_by_signals():
+            keep_freed_memory()
+            execute(given.folder, first_task=given.first_task, parent=given.parent)
     except ClsimError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(stop or "interrupted", file=sys.stderr)
-        return 130
+        print(str(stop) or "interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
