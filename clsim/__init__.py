@@ -9,6 +9,11 @@ Importing clsim loads no torch; running does.
 
 from __future__ import annotations
 
+import sys
+
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:  # python -m clsim: Python has put the working directory first
+    del sys.path[0]
+
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,16 +11,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
+from clsim.children import SAFE_PATH
 from clsim.errors import ClsimError, did_you_mean, storage_errors
+from clsim.running.interruption import INTERRUPTED, ended_by_signals
 from clsim.standard_streams import lost_output, make_lossy
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
     from clsim.experiment.results import RunResult
 
+
+class _Commands(typer.core.TyperGroup):
+    """Commands that say why they were interrupted; typer itself drops the text of a KeyboardInterrupt."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            typer.echo(str(stop) or "interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
 app = typer.Typer(
     name="clsim",
+    cls=_Commands,
     help="Continual-learning simulator for multi-label streams with partial labels.",
     no_args_is_help=True,
     add_completion=False,
@@ -111,7 +128,8 @@ def compare(
 
     The same command again continues: finished runs are reused, interrupted and failed ones go on from their last
     checkpoint; one with a plugin whose state cannot be saved begins again. A folder that holds a run with other
-    settings or of other code is refused. Ctrl-C once writes checkpoints and ends, twice kills.
+    settings or of other code is refused. Ctrl-C once writes checkpoints and ends, twice kills. SIGTERM and SIGHUP do as
+    one Ctrl-C.
     """
     from clsim.launch.comparison import ComparisonInterrupted
     from clsim.launch.comparison import compare as compare_all
@@ -147,9 +165,9 @@ def compare(
         typer.echo(comparison.table())
         typer.echo(f"report: {report_page}")
         typer.echo(f"curves: clsim tensorboard {comparison.folder}")
-    if interrupted:
-        raise typer.Exit(130)
-    if comparison.failed or comparison.interrupted:
+    if interrupted or comparison.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if comparison.failed:
         raise typer.Exit(1)
 
 
@@ -431,15 +449,13 @@ def main() -> None:
     for another reason, such as a full device, it is 2.
     """
     make_lossy()
+    os.environ.update(SAFE_PATH)
     try:
-        with storage_errors(Path.cwd()):
+        with ended_by_signals(), storage_errors(Path.cwd()):
             app()
     except ClsimError as error:
         typer.echo(str(error), err=True)
         sys.exit(2)
-    except KeyboardInterrupt as stop:
-        typer.echo(str(stop) or "interrupted", err=True)
-        sys.exit(130)
     except SystemExit as end:
         if not end.code and (reason := lost_output()) is not None:
             typer.echo(f"standard output: {reason}", err=True)

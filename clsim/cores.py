@@ -6,5 +6,10 @@ import os
 
 
 def usable_cores() -> int:
-    """Cores this process may run on, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0))
+    """Count the cores this process may run on, which in a container can be fewer than the machine has.
+
+    A system without CPU affinity, such as macOS, gives all its cores.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in every process the tests start
 os.environ["MPLBACKEND"] = "Agg"
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,20 @@ TINY = {
 def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing is read from, or left in, the cache of the person who runs the tests."""
     os.environ["CLSIM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def as_in_a_terminal() -> Iterator[None]:
+    """Signals act, here and in child processes, also where the runner ignores them: nohup, a job in the background."""
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

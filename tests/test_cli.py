@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ def clsim_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["clsim", *map(str, arguments)])
+        monkeypatch.setenv("PYTHONSAFEPATH", "1")  # as the command itself does; taken back after the test
         with pytest.raises(SystemExit) as stop:
             cli.main()
         captured = capsys.readouterr()
@@ -254,6 +256,26 @@ def test_a_written_data_set_is_never_overwritten_and_pastes_into_a_scenario(clsi
         assert (code, err) == (2, f"{tmp_path / format}: there already and not empty; name another folder\n")
     plans.add(json.loads(clsim_command("plan", "digits-b0c2", "--json", *few)[1])["sha256"])
     assert len(plans) == 1
+
+
+@pytest.mark.parametrize("command", [("run", "digits-b0c2", "--strategy", "er"), ("resume", "somewhere")])
+def test_what_an_interrupted_run_says_is_printed(clsim_command, command: tuple[str, ...], monkeypatch) -> None:
+    def stopped(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt("saved; go on with: clsim resume DIR")
+
+    monkeypatch.setattr(f"clsim.launch.single_run.{command[0]}", stopped)
+    assert clsim_command(*command) == (130, "", "saved; go on with: clsim resume DIR\n")
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(clsim_command, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("clsim.scenario.load_scenario", lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        assert clsim_command("plan", "digits-b0c2") == (130, "", "interrupted\n")
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN  # to the end of the process
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -10,11 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {
-        *("clsim", "clsim.allocator", "clsim.cores", "clsim.errors", "clsim.randomness", "clsim.files"),
+        *("clsim", "clsim.allocator", "clsim.children", "clsim.cores", "clsim.errors", "clsim.files"),
         *(
             "clsim.model_names",
             "clsim.plugin_files",
             "clsim.preparation",
+            "clsim.randomness",
             "clsim.source_code",
             "clsim.standard_streams",
         ),

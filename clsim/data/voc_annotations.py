@@ -11,6 +11,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
+from clsim.children import module_command
 from clsim.cores import usable_cores
 from clsim.errors import ClsimError, Unplannable
 
@@ -64,7 +65,7 @@ def read_annotations(paths: Sequence[str], workers: int | None = None) -> list[O
         return [read_annotation(path) for path in paths]
     # Not multiprocessing, which would import the caller's script once more in every worker.
     share = -(-len(paths) // workers)
-    command = [sys.executable, "-m", "clsim.data.voc_annotations"]
+    command = module_command("clsim.data.voc_annotations")
     processes = []
     for start in range(0, len(paths), share):
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,12 @@ from avalanche.logging import BaseLogger
 
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.files import GrowingFile, write_atomically
+
+
+def peak_memory() -> int:
+    """Return the most memory this process has had so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere else
 
 
 def finite_or_null(value: Any) -> Any:
@@ -137,7 +144,7 @@ class TimingFile(BaseLogger):
             "train_seconds": round(self.trained, 4),
             "eval_seconds": round(time.perf_counter() - self.eval_began, 4),
             "samples_per_second": round((strategy.samples_trained - self.samples) / max(self.trained, 1e-9), 1),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_memory_bytes": peak_memory(),
         }
         self.file.append(json.dumps(line | self.shared) + "\n")
         self.shared = {}

@@ -222,7 +222,7 @@ def compare(
         reused=tuple(folder for folder, state in states.items() if state.status == "reused"),
         interrupted=tuple(folder for folder, state in states.items() if state.status in stopped),
     )
-    if pool.stops:
+    if pool.interruption.requested:
         raise ComparisonInterrupted(comparison)
     return comparison
 

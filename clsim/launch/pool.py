@@ -5,35 +5,36 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from clsim.children import SAFE_PATH, module_command
 from clsim.files import write_atomically
 from clsim.launch.first_task_groups import is_there, launch_order
 from clsim.launch.progress import Progress
 from clsim.launch.run_state import MetricsTail, RunState
 from clsim.launch.starter import Forked, Starter, kill_session
 from clsim.running.folder import is_finished, obstacle
+from clsim.running.interruption import INTERRUPTED, SIGNALS, Interruption, handled
 from clsim.running.preparation_file import forget_preparation
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MODULE = "clsim.running.execution"
-"""Its `main` carries out a prepared folder, which it is given, and where it shares the first task, if it does."""
+"""Its `main` carries out a prepared folder; see there for its arguments."""
 
-INTERRUPTED = 130
-"""Exit code of a run that was asked to stop and has written a checkpoint."""
+STOPPED = (INTERRUPTED, *(-number for number in SIGNALS))
+"""Exit codes of a run that was asked to stop; by a signal as long as it had nothing to save."""
 
 
 class Pool:
     """Runs prepared folders as processes, a few at a time; one that fails does not stop the others.
 
-    The first Ctrl-C, SIGTERM or SIGHUP lets nothing new start and asks the runs to write a checkpoint and end; the
-    second kills them. They are sessions of their own, so that a terminal's Ctrl-C reaches this process alone.
+    Once asked to stop (Ctrl-C, SIGTERM or SIGHUP to this process or to the starter) it starts nothing new and asks the
+    runs to write a checkpoint and end; asked to stop at once, it kills them (see `Interruption`). They are sessions of
+    their own, so that a terminal's Ctrl-C reaches this process alone. If this process is killed, each run notices at
+    the next point where it can be cut, by a pipe, and saves itself and ends.
 
     Args:
         workers: runs at a time.
@@ -44,7 +45,7 @@ class Pool:
         fork: start them by a process that has the imports behind it; see `clsim.launch.starter`.
 
     Attributes:
-        stops: how many times it was asked to stop.
+        interruption: whether it was asked to stop.
     """
 
     def __init__(
@@ -58,39 +59,42 @@ class Pool:
         self.workers = workers
         self.progress = progress
         self.share = share
-        self.environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+        self.environment = os.environ | SAFE_PATH | dict.fromkeys(THREAD_VARIABLES, str(threads))
         self.fork = fork
         self.starter: Starter | None = None
         self.running: dict[Path, _Process] = {}
-        self.stops = 0
+        self.interruption = Interruption()
         self.announced = False
 
     def run(self, states: Mapping[Path, RunState]) -> None:
         """Carry out the runs that wait; their states tell what became of them. Those that are ended are only shown."""
         waiting = [folder for folder, state in states.items() if state.status == "waiting"]
         waiting = launch_order(waiting, self.share, states)
+        parent, alive = os.pipe()  # its end `alive` stays in this process, and goes with it
         if self.fork and waiting:
-            self.starter = Starter(MODULE, self.environment)
+            self.starter = Starter(MODULE, self.environment, parent)
         try:
             for folder, state in states.items():
                 self._show(folder, state)
-            with _signals(self._stop):
-                while self.running or (waiting and not self.stops):
-                    while not self.stops and len(self.running) < self.workers and self._can_start():
+            with handled(self.interruption.take):
+                while self.running or (waiting and not self._stopping()):
+                    while self._can_start():
                         ready = [folder for folder in waiting if not self._must_wait(folder)]
                         if not ready:
                             break
                         waiting.remove(ready[0])
-                        self._start(ready[0], states[ready[0]])
+                        self._start(ready[0], states[ready[0]], parent)
                     time.sleep(0.2)
                     self._look()
         finally:
             for process in self.running.values():  # only after an error, such as the display's
-                process.stop(1)
+                process.stop()
             for process in self.running.values():
                 process.popen.wait()
             if self.starter is not None:
                 self.starter.close()
+            os.close(parent)
+            os.close(alive)
             if self.progress is not None:
                 self.progress.close()
 
@@ -106,37 +110,43 @@ class Pool:
         )
 
     def _can_start(self) -> bool:
-        return self.starter is None or self.starter.gone or self.starter.ready()
+        if len(self.running) >= self.workers:
+            return False
+        imported = self.starter is None or self.starter.ready() or self.starter.gone
+        return imported and not self._stopping()
 
-    def _start(self, folder: Path, state: RunState) -> None:
+    def _stopping(self) -> bool:
+        if self.starter is not None and self.starter.asked:
+            self.interruption.request()
+        return self.interruption.requested
+
+    def _start(self, folder: Path, state: RunState, parent: int) -> None:
         share = self.share.get(folder)
         arguments = [str(folder)] if share is None else [str(folder), str(share)]
         shared = state.epochs if share is not None and is_there(share) else 0
         process = _Process(folder, state, shared)
-        process.launch(arguments, self.environment, self.starter)
+        process.launch(arguments, parent, self.environment, self.starter)
         self.running[folder] = process
         self._show(folder, state)
 
     def _look(self) -> None:
-        stops = self.stops  # one value for all of them: a signal may come at any moment
-        if stops and not self.announced and self.progress is not None:
-            self.progress.say(f"stopping: {len(self.running)} runs write checkpoints; Ctrl-C again kills them")
+        stopping = self._stopping()  # one value for all of them: a signal may come at any moment
+        if stopping and not self.announced and self.progress is not None:
+            self.progress.say(f"stopping: {len(self.running)} runs write checkpoints; a second Ctrl-C kills them")
             self.announced = True
         for folder, process in list(self.running.items()):
-            process.stop(stops)
+            if stopping:
+                process.stop(self.interruption.at_once)
             process.tail.read()
             if self.progress is not None and (warning := process.warning()):
                 self.progress.say(warning)
-            if process.ended(interrupted=stops > 0):
+            if process.ended(interrupted=stopping):
                 del self.running[folder]
             self._show(folder, process.state)
 
     def _show(self, folder: Path, state: RunState) -> None:
         if self.progress is not None:
             self.progress.update(folder, state)
-
-    def _stop(self, number: int, frame: object) -> None:
-        self.stops += 1  # no more here: between two lines of anything
 
 
 class _Process:
@@ -149,13 +159,16 @@ class _Process:
         self.tail = MetricsTail(folder, state)
         self.tail.read()
         state.start(shared)
-        self.asked = 0
+        self.asked = False
         self.warned = False
         (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
         forget_preparation(folder)
 
-    def launch(self, arguments: list[str], environment: Mapping[str, str], starter: Starter | None) -> None:
-        """Begin, by the starter as long as there is one."""
+    def launch(
+        self, arguments: list[str], parent: int, environment: Mapping[str, str], starter: Starter | None
+    ) -> None:
+        """Begin, by the starter as long as there is one; the process gets the descriptor `parent`."""
+        arguments = [*arguments, "--parent", str(parent)]
         path = self.folder / "output.txt"
         forked = starter.start(arguments, path) if starter is not None else None
         if forked is not None:
@@ -163,11 +176,12 @@ class _Process:
             return
         with path.open("ab") as output:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", MODULE, *arguments],
+                module_command(MODULE, *arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=environment,
+                pass_fds=[parent],
                 start_new_session=True,
             )
 
@@ -178,15 +192,15 @@ class _Process:
         self.warned = True
         return f"{self.folder}: {reason}; if it is interrupted, the same comparison begins it again"
 
-    def stop(self, times: int) -> None:
-        """Ask it to end; at the second time kill it, and what it has started."""
-        if times <= self.asked or self.popen.poll() is not None:
+    def stop(self, at_once: bool = False) -> None:
+        """Ask it to end, which it is asked only once, or kill it and what it has started."""
+        if self.popen.poll() is not None:
             return
-        if times == 1:
-            self.popen.terminate()
-        else:
+        if at_once:
             kill_session(self.popen.pid)
-        self.asked = times
+        elif not self.asked:
+            self.popen.terminate()
+            self.asked = True
 
     def ended(self, interrupted: bool) -> bool:
         """Whether it has; then its state says how."""
@@ -196,7 +210,7 @@ class _Process:
         self.tail.read()
         if is_finished(self.folder):
             self.state.end("finished")
-        elif interrupted or code == INTERRUPTED:
+        elif interrupted or code in STOPPED:
             self.state.end("interrupted")
         else:
             self.state.end("failed", _reason(self.folder, code))
@@ -204,11 +218,14 @@ class _Process:
 
 
 def _reason(folder: Path, code: int) -> str:
-    """Why a process ended with `code`: its own last word, else the signal or exit code."""
+    """Return in one line why a run failed, in its own words or by its exit code, and which file says more."""
     path = folder / "error.txt"
-    if not path.is_file():
-        write_atomically(path, f"{_how(code)}; see {folder / 'output.txt'}\n")
-    return path.read_text(encoding="utf-8").partition("\n")[0]
+    if path.is_file():
+        own_words = path.read_text(encoding="utf-8").partition("\n")[0]
+        return f"{own_words}; see {folder / 'run.log'}"
+    reason = f"{_how(code)}; see {folder / 'output.txt'}"
+    write_atomically(path, reason + "\n")
+    return reason
 
 
 def _how(code: int) -> str:
@@ -220,18 +237,3 @@ def _how(code: int) -> str:
         name = ""
     want = ", perhaps for want of memory: fewer --workers need less" if -code == signal.SIGKILL else ""
     return f"killed by signal {-code}{name}{want}"
-
-
-@contextmanager
-def _signals(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Signals that ask to stop go to the handler. Those that are ignored (nohup) stay so; only the main thread can."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

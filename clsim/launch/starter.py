@@ -20,6 +20,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
+from clsim.children import module_command
+from clsim.running.interruption import SIGNALS, Interruption, handled
+
 SUITED = sys.platform == "linux"
 NO_PROCESS = -1
 LATE_IMPORTS = ("sklearn.datasets", "pandas", "pycocotools.coco")
@@ -34,26 +37,29 @@ class Starter:
     Args:
         module: has `main(arguments) -> exit code`.
         environment: of the process, and so of all runs.
+        parent: descriptor that the runs inherit under the same number.
 
     Attributes:
+        asked: it got a signal that asks to stop, and forks no more. The runs it has forked do not know of it.
         gone: it has ended by itself, before it was ready or killed later; the runs it had forked are killed then.
     """
 
-    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, module: str, environment: Mapping[str, str], parent: int) -> None:
         self._pipe, its_end = Pipe()
         with its_end:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "clsim.launch.starter", str(its_end.fileno()), module],
+                module_command("clsim.launch.starter", str(its_end.fileno()), module),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=environment,
-                pass_fds=[its_end.fileno()],
+                pass_fds=[its_end.fileno(), parent],
                 start_new_session=True,
             )
         self._ready = False
         self._started: list[int] = []
         self._codes: dict[int, int] = {}
+        self.asked = False
         self.gone = False
 
     def ready(self) -> bool:
@@ -88,6 +94,8 @@ class Starter:
                 word, *numbers = self._pipe.recv()
                 if word == "ready":
                     self._ready = True
+                elif word == "asked":
+                    self.asked = True
                 elif word == "started":
                     self._started += numbers
                 else:
@@ -134,18 +142,24 @@ def kill_session(pid: int) -> None:
             kill(pid, signal.SIGKILL)
 
 
-def _serve(pipe: Connection) -> list[str]:
+def _serve(pipe: Connection, interruption: Interruption) -> list[str]:
     """Fork whenever asked to, and tell who has ended, until nobody listens. Returns in each child, with its arguments.
+
+    A signal does not end this process: the runs would lose the one who tells how they end. It is passed on as a word.
 
     Raises:
         SystemExit: nobody listens any more.
     """
+    told = False
     try:
         pipe.send(("ready",))
         while True:
+            if interruption.requested and not told:
+                pipe.send(("asked",))
+                told = True
             if pipe.poll(LOOK_EVERY):
                 arguments, output = pipe.recv()
-                pid = _fork()
+                pid = NO_PROCESS if interruption.requested else _fork()
                 if pid == 0:
                     break
                 pipe.send(("started", pid))
@@ -159,10 +173,19 @@ def _serve(pipe: Connection) -> list[str]:
 
 
 def _fork() -> int:
+    """Fork as `os.fork` does, but the child has the default signal handlers. NO_PROCESS: it cannot."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a signal that comes meanwhile is the child's own, and late
     try:
-        return os.fork()
+        pid = os.fork()
+        if pid == 0:
+            for number in SIGNALS:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, signal.SIG_DFL)
+        return pid
     except OSError:  # no memory, or too many processes
         return NO_PROCESS
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _print_into(output: str) -> None:
@@ -190,8 +213,10 @@ def _end(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main = import_module(sys.argv[2]).main
-    for name in LATE_IMPORTS:
-        with suppress(ImportError):
-            import_module(name)
-    _end(main(_serve(Connection(int(sys.argv[1])))))
+    interruption = Interruption()
+    with handled(interruption.take):
+        main = import_module(sys.argv[2]).main
+        for name in LATE_IMPORTS:
+            with suppress(ImportError):
+                import_module(name)
+        _end(main(_serve(Connection(int(sys.argv[1])), interruption)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,7 +13,6 @@ from typing import Any
 from clsim.errors import RunError
 from clsim.files import GrowingFile
 from clsim.running.checkpoint_files import Checkpoint, write_checkpoint
-from clsim.running.folder import obstacle
 from clsim.running.interruption import Interruption
 from clsim.running.run_identity import differences, without_versions
 from clsim.scenario.schema import CheckpointSection
@@ -60,10 +60,10 @@ class Checkpointer:
         if self.interruption.requested or self._due(template):
             self.save(template)
         if self.interruption.requested:
-            at = template.position
-            where = f"in task {at.task}, epoch {at.epoch}, step {at.step}" if at.started else f"before task {at.task}"
-            hint = obstacle(self.folder) or f"go on with: clsim resume {self.folder}"
-            raise KeyboardInterrupt(f"interrupted {where}; {hint}")
+            where = place(asdict(template.position))
+            if self.obstacle is not None:
+                raise KeyboardInterrupt(f"interrupted {where}, and not saved: {self.obstacle}")
+            raise KeyboardInterrupt(f"interrupted and saved {where}; go on with: {resume_command(self.folder)}")
 
     def _due(self, template: MultiLabelTemplate) -> bool:
         minutes, steps = self.frequency.minutes, self.frequency.steps
@@ -98,6 +98,18 @@ class Checkpointer:
         path = write_checkpoint(self.folder, state, facts)
         at, seconds, size = template.position, time.perf_counter() - began, path.stat().st_size
         log.info("checkpoint: task %d, epoch %d, step %d; %d bytes, %.3f s", at.task, at.epoch, at.step, size, seconds)
+
+
+def place(position: Mapping[str, Any]) -> str:
+    """Return in words where a checkpoint was written, from the `position` in its header."""
+    if not position["started"]:
+        return f"before task {position['task']}"
+    return "at task {task}, epoch {epoch}, step {step}".format(**position)
+
+
+def resume_command(folder: Path) -> str:
+    """Return the command that goes on with the run of a folder."""
+    return shlex.join(["clsim", "resume", str(folder)])
 
 
 def check_identity(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:

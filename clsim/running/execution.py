@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import sys
@@ -31,12 +32,12 @@ from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
 from clsim.preparation import training_begins
 from clsim.running.checkpoint_files import FOLDER as CHECKPOINTS
 from clsim.running.checkpoint_files import keep_newest, newest_checkpoint
-from clsim.running.checkpointer import Checkpointer, check_identity
+from clsim.running.checkpointer import Checkpointer, check_identity, place, resume_command
 from clsim.running.dotted_keys import hyperparameters
 from clsim.running.environment import environment, record_environment
 from clsim.running.features import benchmark_and_model
 from clsim.running.folder import NOT_RESUMABLE, RunSpec, identity_of, is_finished, obstacle, open_run, resolve_device
-from clsim.running.interruption import interruptible
+from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
 from clsim.running.lock import locked
 from clsim.running.preparation_file import preparation_file
 from clsim.running.run_identity import record_identity
@@ -63,6 +64,7 @@ def execute(
     listener: Listener | None = None,
     first_task: Path | None = None,
     say: Callable[[str], None] | None = None,
+    parent: int | None = None,
 ) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
@@ -74,13 +76,14 @@ def execute(
         listener: called with each line of `metrics.jsonl`, also with those written before an interruption.
         first_task: folder where the trained first task is shared with runs that train it alike; None: with none.
         say: called with what a user should know when the run starts.
+        parent: as in `Interruption`.
 
     Returns:
         The content of `result.json`.
 
     Raises:
         ClsimError: what the user can mend; also in `error.txt`.
-        KeyboardInterrupt: the run was asked to stop, and is saved.
+        KeyboardInterrupt: the run was asked to stop; says where it is saved and which command goes on with it.
     """
     scenario, spec = open_run(folder)
     with storage_errors(folder), locked(folder):
@@ -91,8 +94,10 @@ def execute(
         (folder / "error.txt").unlink(missing_ok=True)
         with run_log(folder / "run.log"), preparation_file(folder):
             try:
-                return _run(folder, scenario, spec, listener, first_task, say)
+                return _run(folder, scenario, spec, listener, first_task, say, parent)
             except BaseException as error:
+                if isinstance(error, KeyboardInterrupt) and not error.args:  # not by the checkpointer
+                    error.args = (_interrupted(folder),)
                 with suppress(OSError):  # the disk may be what is wrong
                     log.exception("stopped")
                     write_atomically(folder / "error.txt", _reason(error) + "\n")
@@ -106,6 +111,7 @@ def _run(
     listener: Listener | None,
     first_task: Path | None,
     say: Callable[[str], None] | None,
+    parent: int | None,
 ) -> dict[str, Any]:
     threads = scenario.config.threads
     assert isinstance(threads, int)
@@ -166,7 +172,7 @@ def _run(
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
     else:
         _begin(folder, template, say)
-    with interruptible() as interruption:
+    with interruptible(parent) as interruption:
         template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
         training_begins()
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
@@ -224,9 +230,18 @@ def _begin(folder: Path, template: MultiLabelTemplate, say: Callable[[str], None
 
 def _reason(error: BaseException) -> str:
     """What `error.txt` says."""
-    if isinstance(error, KeyboardInterrupt):
-        return str(error) or "interrupted"
-    return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+
+
+def _interrupted(folder: Path) -> str:
+    """Say what there is of a run that was stopped at once."""
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is not None:
+        saved = place(checkpoint.header["position"])
+        return f"interrupted; last saved {saved}; go on with: {resume_command(folder)}"
+    if not (folder / "environment.json").exists():
+        return f"interrupted before training; go on with: {resume_command(folder)}"
+    return "interrupted before its first checkpoint"
 
 
 def training_plan(scenario: Scenario, composition: Composition) -> StreamPlan:
@@ -291,22 +306,30 @@ def _memory(template: MultiLabelTemplate) -> dict[str, Any] | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out a run in a process of its own: its folder, and where it shares the first task, if it does.
+    """Carry out a run in a process of its own.
+
+    Args:
+        arguments: FOLDER [FIRST_TASK] [--parent DESCRIPTOR]; see `execute`.
 
     Returns:
         The process's exit code.
     """
-    folder, *first_task = map(Path, arguments)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("first_task", type=Path, nargs="?")
+    parser.add_argument("--parent", type=int)
+    given = parser.parse_args(arguments)
     make_lossy()
-    keep_freed_memory()
     try:
-        execute(folder, first_task=first_task[0] if first_task else None)
+        with ended_by_signals():
+            keep_freed_memory()
+            execute(given.folder, first_task=given.first_task, parent=given.parent)
     except ClsimError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(stop or "interrupted", file=sys.stderr)
-        return 130
+        print(str(stop) or "interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

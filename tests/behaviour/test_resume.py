@@ -22,6 +22,8 @@ from clsim.running.execution import execute
 from clsim.running.folder import RunSpec, obstacle, prepare
 from clsim.scenario import Scenario, load_scenario
 
+pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
+
 FORGETFUL = """
 import clsim
 from avalanche.core import SupervisedPlugin
@@ -118,7 +120,7 @@ def test_a_killed_run_goes_on_to_the_same_end(strategy: str, tmp_path: Path) -> 
 
 def test_a_run_asked_to_stop_says_where_and_leaves_the_reason(interrupted_once: tuple[Path, str]) -> None:
     folder, said = interrupted_once
-    assert said == f"interrupted in task 1, epoch 1, step 1; go on with: clsim resume {folder}"
+    assert said == f"interrupted and saved at task 1, epoch 1, step 1; go on with: clsim resume {folder}"
     assert (folder / "error.txt").read_text() == said + "\n"
     assert not (folder / "lock").exists()
     header = json.loads((folder / FOLDER / "000002.json").read_text())
@@ -161,6 +163,34 @@ def test_a_second_signal_acts_at_once(settings: dict[str, Any], tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         execute(folder, impatient)
     assert newest_checkpoint(folder) is None
+    assert (folder / "error.txt").read_text() == "interrupted before its first checkpoint\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_many_signals_are_one_request(number: signal.Signals, settings: dict[str, Any], tmp_path: Path) -> None:
+    def batch_system(line: dict[str, Any]) -> None:
+        for _ in range(3):
+            signal.raise_signal(number)
+
+    folder = prepared(tmp_path / "run", settings)
+    with pytest.raises(KeyboardInterrupt, match="interrupted and saved at task 0, epoch 1, step 1; go on with: "):
+        execute(folder, batch_system)
+    assert newest_checkpoint(folder) is not None
+
+
+def test_a_run_interrupted_before_training_says_how_to_go_on(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(source: object) -> None:
+        raise KeyboardInterrupt
+
+    folder = prepared(tmp_path / "a run", settings)
+    monkeypatch.setattr("clsim.running.execution.skipped_images", interrupted)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        execute(folder)
+    monkeypatch.undo()
+    assert str(stop.value) == f"interrupted before training; go on with: clsim resume '{folder}'"
+    assert execute(folder)["last_mAP"] is not None
 
 
 @pytest.mark.slow
@@ -255,7 +285,7 @@ def test_other_kinds_of_runs_go_on_to_the_same_end(
     whole = prepared(tmp_path / "whole", settings | more, strategy)
     execute(whole)
     cut = prepared(tmp_path / "cut", settings | more, strategy)
-    assert "in task 1, epoch 1, step" in interrupt(cut)
+    assert "saved at task 1, epoch 1, step" in interrupt(cut)
     execute(cut)
     assert differences(cut, whole) == []
 

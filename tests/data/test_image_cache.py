@@ -227,7 +227,7 @@ def interrupted(files: list[Path], after: int, monkeypatch: pytest.MonkeyPatch) 
         return decode(path, *options)
 
     monkeypatch.setattr(image_cache, "decode", stopping)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
     with pytest.raises(Interrupted):
         cached_images(files, 8)
     decoded.clear()

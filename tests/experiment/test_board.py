@@ -18,6 +18,8 @@ import pytest
 from clsim.errors import RunError
 from clsim.experiment import board
 
+pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
+
 
 def free_port() -> int:
     with socket.socket() as listener:

@@ -85,7 +85,7 @@ def test_a_failing_run_does_not_stop_the_others(tiny_overrides: dict, tmp_path: 
         baseline=f"{tmp_path / 'broken.py'}:Broken",
     )
     folder = tmp_path / "runs" / "digits-b0c2" / "broken" / "seed0"
-    assert result.failed == {folder: "RuntimeError: no plugins today"}
+    assert result.failed == {folder: f"RuntimeError: no plugins today; see {folder / 'run.log'}"}
     assert list(result.frame["strategy"]) == ["finetune"]
     assert [entry.reason for entry in result.results.unfinished] == ["RuntimeError: no plugins today"]
     assert {name: state.status for name, state in recorder.states.items()} == {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +18,8 @@ import pytest
 from clsim.launch import pool as pool_module
 from clsim.launch.pool import Pool
 from clsim.launch.run_state import RunState
+
+pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
 
 RUN = """
 import json, os, signal, subprocess, sys, time
@@ -34,8 +37,8 @@ def checkpoint(*_):
     sys.exit(130)
 
 def main(given):
-    global folder, arguments
-    folder, arguments = Path(given[0]), given
+    global folder, arguments, parent
+    folder, arguments, parent = Path(given[0]), given[:-2], int(given[-1])
     (folder / "pid").write_text(str(os.getpid()))
     exec((folder / "code").read_text(), globals())
     return 0
@@ -44,6 +47,25 @@ if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 """
 WAIT_FOR_STOP = 'signal.signal(signal.SIGTERM, checkpoint); epoch(1); (folder / "up").touch(); time.sleep(60)'
+COUNT_STOPS = """
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+(folder / "up").touch()
+while not told:
+    time.sleep(0.01)
+time.sleep(1)
+(folder / "told").write_text(str(len(told)))
+checkpoint()
+"""
+AS_RUNS_DO = """
+from clsim.running.interruption import ended_by_signals, interruptible
+with ended_by_signals(), interruptible(parent) as interruption:
+    (folder / "up").touch()
+    while not interruption.requested:
+        time.sleep(0.01)
+    time.sleep(0.5)  # to the end of the step
+    checkpoint()
+"""
 DEAF = (
     "signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     'child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]); '
@@ -142,6 +164,9 @@ def test_runs_that_fail_do_not_stop_the_others_and_say_why(jobs, fork: bool) -> 
         "empty": ("failed", "ended with exit code 0 and without a result"),
         "well": ("finished", ""),
     }
+    logs = {folder.name: state.reason.rpartition("; see ")[2] for folder, state in states.items()}
+    assert logs["told"] == str(next(iter(states)).parent / "told" / "run.log")
+    assert logs["empty"] == str(next(iter(states)).parent / "empty" / "output.txt")
     assert recorder.seen["well"] == ["waiting", "running", "finished"]
     assert recorder.closed
     killed = next(iter(states))
@@ -181,12 +206,12 @@ def test_the_first_interrupt_lets_runs_write_checkpoints_and_starts_nothing_new(
     thread = when_up(first, interrupt)
     pool.run(states)
     thread.join()
-    assert pool.stops == 1
+    assert not pool.interruption.at_once
     assert (first / "checkpoint").exists()
     assert (states[first].status, states[first].done) == ("interrupted", 1)
     assert states[second].status == "waiting"
     assert not (second / "pid").exists()
-    assert recorder.said == ["stopping: 1 runs write checkpoints; Ctrl-C again kills them"]
+    assert recorder.said == ["stopping: 1 runs write checkpoints; a second Ctrl-C kills them"]
     assert not (first / "error.txt").exists()
 
 
@@ -204,9 +229,90 @@ def test_the_second_interrupt_kills_a_run_and_what_it_has_started(jobs, fork: bo
     pool = Pool(1, 1, fork=fork)
     pool.run(states)
     thread.join()
-    assert pool.stops == 2
+    assert pool.interruption.at_once
     assert states[deaf].status == "interrupted"
     assert ends(int((deaf / "child").read_text()))
+
+
+def test_sigterm_in_any_number_asks_a_run_once(jobs, fork: bool) -> None:
+    states = jobs(run=COUNT_STOPS)
+    (folder,) = states
+
+    def insist() -> None:
+        for _ in range(4):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.25)
+
+    thread = when_up(folder, insist)
+    Pool(1, 1, fork=fork).run(states)
+    thread.join()
+    assert (folder / "told").read_text() == "1"
+    assert (folder / "checkpoint").exists()
+    assert states[folder].status == "interrupted"
+
+
+def test_sigterm_to_every_process_at_once_loses_nothing(jobs, fork: bool) -> None:
+    states = jobs(a=AS_RUNS_DO, b=AS_RUNS_DO)
+    a, b = states
+
+    def everywhere() -> None:
+        when_up(b, lambda: None).join()
+        for _ in range(2):
+            this = psutil.Process()
+            for process in [*this.children(recursive=True), this]:
+                process.terminate()
+            time.sleep(0.3)
+
+    thread = when_up(a, everywhere)
+    Pool(2, 1, fork=fork).run(states)
+    thread.join()
+    assert [state.status for state in states.values()] == ["interrupted", "interrupted"]
+    assert [(folder / "checkpoint").exists() for folder in states] == [True, True]
+
+
+def test_a_sigterm_late_after_the_first_one_kills(jobs, fork: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clsim.running.interruption.GRACE", 0.3)
+    states = jobs(deaf=DEAF)
+    (deaf,) = states
+
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = when_up(deaf, twice)
+    Pool(1, 1, fork=fork).run(states)
+    thread.join()
+    assert states[deaf].status == "interrupted"
+
+
+def test_a_run_that_sigterm_ends_before_it_can_save_has_not_failed(jobs, fork: bool) -> None:
+    states = jobs(run='(folder / "up").touch(); time.sleep(60)', other="finish()")
+    run, other = states
+    thread = when_up(run, lambda: os.kill(int((run / "pid").read_text()), signal.SIGTERM))
+    Pool(1, 1, fork=fork).run(states)
+    thread.join()
+    assert (states[run].status, states[other].status) == ("interrupted", "finished")
+
+
+def test_runs_save_themselves_and_end_when_this_process_is_killed(jobs, fork: bool) -> None:
+    (folder,) = jobs(run=AS_RUNS_DO)
+    code = (
+        "from pathlib import Path\n"
+        "from clsim.launch import pool\n"
+        "from clsim.launch.run_state import RunState\n"
+        "pool.MODULE = 'small_run'\n"
+        f"pool.Pool(1, 1, fork={fork}).run({{Path({str(folder)!r}): RunState(4, 2, 'waiting')}})\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    when_up(folder, lambda: None).join()
+    processes = psutil.Process(parent.pid).children(recursive=True)
+    assert len(processes) == 1 + fork
+    assert not (folder / "checkpoint").exists()
+    parent.kill()
+    parent.wait()
+    assert all(ends(process.pid) for process in processes)
+    assert (folder / "checkpoint").exists()
 
 
 def test_a_terminal_reaches_this_process_alone(jobs, fork: bool) -> None:
@@ -341,6 +447,19 @@ def test_runs_of_a_starter_that_is_killed_fail_and_the_others_are_begun_without_
         ("finished", ""),
     ]
     assert ends(int((first / "pid").read_text()))
+
+
+@pytest.mark.parametrize("fork", [True], indirect=True)
+def test_a_signal_to_the_starter_stops_all_runs(jobs, fork: bool) -> None:
+    states = jobs(first=WAIT_FOR_STOP, second="finish()")
+    first, second = states
+    thread = when_up(first, lambda: starters()[0].terminate())
+    pool = Pool(1, 1, fork=fork)
+    pool.run(states)
+    thread.join()
+    assert pool.interruption.requested
+    assert (first / "checkpoint").exists()
+    assert (states[first].status, states[second].status) == ("interrupted", "waiting")
 
 
 @pytest.mark.parametrize("fork", [True], indirect=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import clsim
@@ -23,6 +25,8 @@ from clsim.launch.run_state import RunState
 from clsim.running import run_identity as identity_module
 from clsim.running.lock import locked
 from clsim.scenario import Scenario
+
+pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
 
 MORTAL = """
 import os, signal
@@ -309,3 +313,91 @@ def test_ctrl_c_saves_the_runs_and_the_command_it_names_goes_on(tiny_overrides: 
     assert "| slow | 1 |" in done.stdout
     steps = [json.loads(line)["step"] for line in (slow / "metrics.jsonl").read_text().splitlines() if "train" in line]
     assert steps == sorted(set(steps))
+
+
+@pytest.fixture
+def started(tiny_overrides: dict, tmp_path: Path) -> Iterator[tuple[list[str], subprocess.Popen[str], list[Path]]]:
+    """A command that compares two slow methods, its process once both train, and their folders."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "slower.py").write_text(SLOW.replace('"slow"', '"slower"'))
+    sets = [text for key, value in tiny_overrides.items() for text in ("--set", f"{key}={value}")]
+    names = f"{tmp_path / 'slow.py'}:Slow,{tmp_path / 'slower.py'}:Slow"
+    options = ["--strategies", names, "--workers", "2", "--device", "cpu", "--out", str(tmp_path / "runs"), *sets]
+    command = [sys.executable, "-m", "clsim", "compare", "digits-b0c2", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    folders = [tmp_path / "runs" / "digits-b0c2" / name / "seed0" for name in ("slow", "slower")]
+    for _ in range(2400):
+        if all((folder / "metrics.jsonl").is_file() for folder in folders) or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    yield command, process, folders
+    process.kill()
+    process.communicate()
+
+
+def position(folder: Path) -> dict[str, Any]:
+    """Where the newest checkpoint of a run is."""
+    return dict(json.loads(max((folder / "checkpoint").glob("*.json")).read_text())["position"])
+
+
+@pytest.mark.slow
+def test_sigterm_to_every_process_saves_all_runs(started) -> None:
+    _, process, folders = started
+    for _ in range(3):
+        parent = psutil.Process(process.pid)
+        for each in [*parent.children(recursive=True), parent]:
+            each.terminate()
+        time.sleep(0.1)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    for folder in folders:
+        assert position(folder)["started"]
+        assert (folder / "error.txt").read_text().startswith("interrupted and saved at task ")
+        assert f"{folder.parent.name}/seed0: interrupted at " in err
+
+
+@pytest.mark.slow
+def test_the_same_command_continues_a_comparison_whose_process_was_killed(started) -> None:
+    command, process, folders = started
+    runs = psutil.Process(process.pid).children(recursive=True)
+    assert len(runs) == 3
+    process.kill()
+    _, alive = psutil.wait_procs(runs, timeout=60)
+    assert not alive
+    for folder in folders:
+        assert position(folder)["started"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for folder in folders:
+        assert "goes on from" in (folder / "run.log").read_text()
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_single_run_says_where_it_is_saved_and_the_command_it_names_goes_on(
+    tiny_overrides: dict, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    sets = [text for key, value in tiny_overrides.items() for text in ("--set", f"{key}={value}")]
+    options = ["--strategy", f"{tmp_path / 'slow.py'}:Slow", "--device", "cpu", "--out", str(tmp_path / "runs"), *sets]
+    command = ["run", "digits-b0c2", *options]
+    folder = tmp_path / "runs" / "digits-b0c2" / "slow" / "seed0"
+    for lines in (1, 3):
+        process = subprocess.Popen([sys.executable, "-m", "clsim", *command], stderr=subprocess.PIPE, text=True)
+        for _ in range(2400):
+            if process.poll() is not None or lines_of(folder / "metrics.jsonl") >= lines:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        at = position(folder)
+        where = f"at task {at['task']}, epoch {at['epoch']}, step {at['step']}"
+        where = where if at["started"] else f"before task {at['task']}"
+        assert process.returncode == 130
+        assert err.splitlines()[-1] == f"interrupted and saved {where}; go on with: clsim resume {folder}"
+        assert "Traceback" not in err
+        command = shlex.split(err.splitlines()[-1].partition("go on with: clsim ")[2])
+        assert command == ["resume", str(folder)]
+
+
+def lines_of(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.is_file() else 0

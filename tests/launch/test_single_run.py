@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import clsim
+from clsim.cores import usable_cores
 from clsim.errors import RunError, ScenarioError, StrategyError
 from clsim.running.folder import RunSpec, open_run, prepare, resolve_threads, set_aside
 from clsim.running.lock import locked
@@ -20,7 +21,7 @@ def test_a_run_folder_holds_everything_that_defines_and_describes_the_run(finish
     names = {path.name for path in finished_run.iterdir() if not path.name.startswith("events.")}
     defining = {"config.yaml", "run.json", "identity.json", "plan.json.gz"}
     described = {"environment.json", "result.json", "run.log", "metrics.jsonl", "timing.jsonl", "memory.csv"}
-    assert names == defining | described | {"checkpoint"}
+    assert names == defining | described | {"checkpoint", "model.pt"}
 
 
 def test_the_result_has_the_fixed_names(finished_run: Path) -> None:
@@ -215,7 +216,7 @@ def test_bad_input_is_refused_before_anything_is_written(
 
 
 def test_threads_are_shared_among_workers() -> None:
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     assert resolve_threads("auto") == cores
     assert resolve_threads("auto", workers=10 * cores) == 1
     assert resolve_threads(3, workers=2) == 3

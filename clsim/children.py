@@ -1,0 +1,17 @@
+"""How clsim starts Python processes: none of them imports from the working directory."""
+
+from __future__ import annotations
+
+import sys
+
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+"""Environment variables that pass the rule on to what a child starts itself."""
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module in a new process of this Python.
+
+    Installed packages and PYTHONPATH are found as ever. The working directory is not searched (`-P`): a user's
+    `queue.py` or a folder named `clsim` there would be taken for the module of that name.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
