@@ -15,7 +15,7 @@ from clsim.errors import ClsimError, did_you_mean, storage_errors
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
-    from clsim.experiment.results import RunResult
+    from clsim.report.results import RunResult
 
 app = typer.Typer(
     name="clsim",
@@ -226,7 +226,7 @@ def report(
     baseline: BaselineOption = None,
 ) -> None:
     """Write report.html of the runs in a folder, and its tables as CSV, Markdown and LaTeX."""
-    from clsim.experiment.report import write_report
+    from clsim.report.page import write_report
 
     typer.echo(f"report: {write_report(folder, out, baseline=baseline)}")
 
@@ -242,7 +242,7 @@ def tensorboard(
     """Show the curves of the runs in a folder in TensorBoard, until Ctrl-C."""
     from threading import Event
 
-    from clsim.experiment.board import FIRST_PORT, port_of, runs_below, start
+    from clsim.report.tensorboard_server import FIRST_PORT, port_of, runs_below, start
 
     runs = runs_below(folder)
     address = start(folder, host, port)

@@ -18,9 +18,9 @@ import pandas as pd
 
 import clsim
 from clsim.errors import ClsimError
-from clsim.experiment.results import GROUPS, NO_VALUE
-from clsim.experiment.statistics import half_width, paired_differences
 from clsim.files import write_atomically
+from clsim.report.intervals import half_width, paired_differences
+from clsim.report.results import GROUPS, NO_VALUE
 
 MORE = ("low_rank", "rank_correlation", "tail_to_head")
 """What a run with MORE says of its last task; see `ModelRebalancing.report`."""

@@ -39,10 +39,8 @@ Of a file of weights the content is compared. `source`, `expected` and `checkpoi
 AROUND_RUNS = (
     *("__main__.py", "cli.py", "experiment/reuse.py", "experiment/single.py"),
     *("experiment/comparison.py", "experiment/pool.py", "experiment/sharing.py", "experiment/forecast.py"),
-    "experiment/starter.py",
-    *("experiment/progress.py", "experiment/run_state.py", "experiment/results.py", "experiment/report*.py"),
-    *("experiment/tables.py", "experiment/ladder.py", "experiment/significance.py", "experiment/statistics.py"),
-    *("experiment/overlay.py", "experiment/board.py"),
+    *("experiment/starter.py", "experiment/progress.py", "experiment/run_state.py"),
+    *("report/*.py", "report/sections/*.py"),
 )
 """Files that start runs or show them: no run imports them, so that they may change between two runs of a comparison."""
 

@@ -23,7 +23,7 @@ from clsim.scenario import Scenario, load_scenario
 from clsim.training.composition import Composition, check_options
 
 if TYPE_CHECKING:
-    from clsim.experiment.results import RunResult
+    from clsim.report.results import RunResult
 
 
 def run(
@@ -81,7 +81,7 @@ def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult
 
 def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> RunResult:
     from clsim.experiment.execution import execute
-    from clsim.experiment.results import read_run
+    from clsim.report.results import read_run
 
     tasks = len(scenario.plan().tasks)
     state = RunState(scenario.config.training.epochs * tasks, tasks)

@@ -6,7 +6,7 @@ python docs/examples/read_results.py runs/demo/digits-b0c2
 import json
 import sys
 
-from clsim.experiment.results import load_results
+from clsim.report.results import load_results
 
 results = load_results(sys.argv[1])
 for run in results.runs:

@@ -20,8 +20,8 @@ from clsim.errors import RunError
 from clsim.experiment.checkpoint import newest_checkpoint
 from clsim.experiment.execution import execute
 from clsim.experiment.folder import RunSpec, prepare
-from clsim.experiment.overlay import FILE
-from clsim.experiment.report import write_report
+from clsim.report.mean_curves import FILE
+from clsim.report.page import write_report
 from clsim.scenario import load_scenario
 
 FullFor = Callable[[str], AbstractContextManager[None]]

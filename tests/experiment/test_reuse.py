@@ -223,7 +223,7 @@ def test_the_code_version_follows_the_content_of_clsim_and_of_the_strategies_use
     assert changed.startswith("code.slow: was ")
     names = {path.name for path in identity_module._sources(Path(clsim.__file__).parent)}
     assert {"template.py", "execution.py", "losses.py", "randomness.py"} <= names
-    assert not {"cli.py", "report.py", "report_memory.py", "er.py"} & names
+    assert not {"cli.py", "page.py", "mean_curves.py", "er.py"} & names
 
 
 @pytest.fixture(scope="module")
