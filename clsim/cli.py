@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clsim.errors import ClsimError, did_you_mean, storage_errors
+from clsim.vocabulary import GROUPS
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
@@ -386,7 +387,7 @@ def _print_plan(content: dict[str, Any]) -> None:
     ]
     _print_table(("task", "classes", "images", "test images", "positives", "missing labels: positive of all"), rows)
     groups = content["groups"]
-    for name in ("head", "medium", "tail"):
+    for name in GROUPS:
         typer.echo(f"{name}: {', '.join(groups[name])}")
     typer.echo(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
     typer.echo(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")

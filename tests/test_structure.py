@@ -9,7 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"clsim", "clsim.allocator", "clsim.cores", "clsim.errors", "clsim.randomness", "clsim.files", "clsim.model_names"},
+    {
+        "clsim",
+        "clsim.allocator",
+        "clsim.cores",
+        "clsim.errors",
+        "clsim.randomness",
+        "clsim.files",
+        "clsim.model_names",
+        "clsim.vocabulary",
+    },
     {"clsim.data"},
     {"clsim.scenario"},
     {"clsim.models"},

@@ -20,7 +20,8 @@ import clsim
 from clsim.errors import ClsimError
 from clsim.files import write_atomically
 from clsim.report.intervals import half_width, paired_differences
-from clsim.report.results import GROUPS, NO_VALUE
+from clsim.report.results import NO_VALUE
+from clsim.vocabulary import GROUPS
 
 MORE = ("low_rank", "rank_correlation", "tail_to_head")
 """What a run with MORE says of its last task; see `ModelRebalancing.report`."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from clsim.vocabulary import SEEN_MAP
+
 Status = Literal["waiting", "running", "finished", "reused", "interrupted", "failed"]
 
 
@@ -55,7 +57,7 @@ class RunState:
             self.done = line["step"]
             self.marked = time.monotonic()
         elif line["phase"] == "eval":
-            self.seen_map = line["values"]["mAP/seen"]
+            self.seen_map = line["values"][SEEN_MAP]
 
     def end(self, status: Status, reason: str = "") -> None:
         """Its process has ended."""

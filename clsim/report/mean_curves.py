@@ -16,21 +16,29 @@ from typing import Any
 from clsim.errors import RunError
 from clsim.files import write_atomically
 from clsim.report.results import Results, RunResult
+from clsim.vocabulary import (
+    ACCURACY,
+    AVERAGE_MAP,
+    GROUPS,
+    MEAN_BACKWARD_TRANSFER,
+    MEAN_FORGETTING,
+    SEEN_MAP,
+    TOTAL_LOSS,
+    group_map_tag,
+)
 
 METRICS = "metrics.jsonl"
 FOLDER = "mean"
 FILE = "events.out.tfevents.0.mean"
 """Always the same, so that a second writing replaces the first; TensorBoard asks for `tfevents` in it."""
 BANDS = {
-    "mAP/seen": "mAP, seen classes",
-    "mAP/average": "mAP, mean over the tasks so far",
-    "forgetting/mean": "forgetting",
-    "backward_transfer/mean": "backward transfer",
-    "groups/head_mAP": "head mAP",
-    "groups/medium_mAP": "medium mAP",
-    "groups/tail_mAP": "tail mAP",
-    "accuracy/all": "top-1 accuracy",
-    "loss/total": "loss",
+    SEEN_MAP: "mAP, seen classes",
+    AVERAGE_MAP: "mAP, mean over the tasks so far",
+    MEAN_FORGETTING: "forgetting",
+    MEAN_BACKWARD_TRANSFER: "backward transfer",
+    **{group_map_tag(group): f"{group} mAP" for group in GROUPS},
+    ACCURACY: "top-1 accuracy",
+    TOTAL_LOSS: "loss",
 }
 """Tag -> chart of the curves that also have `spread/<tag>/lowest` and `.../highest`; of all, they would be a flood."""
 

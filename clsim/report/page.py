@@ -22,11 +22,12 @@ from clsim.report.facts import (
 )
 from clsim.report.intervals import RESAMPLES
 from clsim.report.mean_curves import write_overlays
-from clsim.report.results import GROUPS, NO_VALUE, ORDER_FOLDER, Results, joined, load_results, order_folders
+from clsim.report.results import NO_VALUE, ORDER_FOLDER, Results, joined, load_results, order_folders
 from clsim.report.sections import distance_to_joint, groups, imbalance, memory, more, more_figures
 from clsim.report.sections.classes import class_panels
 from clsim.report.significance import against, choose_baseline
 from clsim.report.text import write_tables
+from clsim.vocabulary import GROUPS
 
 
 def write_report(

@@ -15,17 +15,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from clsim.errors import RunError
+from clsim.vocabulary import AT_THRESHOLD, AT_THRESHOLD_BY_BLOCK, BLOCKS, GROUPS, MEMORY_LABELS, SHOTS
 
 FORMAT = 1
 JOINT = "joint"
-GROUPS = ("head", "medium", "tail")
-MEMORY_LABELS = (
-    *("coverage", "precision", "FPR", "FNR", "KL"),  # percent of the relabelled entries; KL in nats
-    *("ones_above", "hidden_above", "ones_below", "hidden_below"),  # numbers of entries
-)
-"""What a memory says after the last task, named `memory_<name>`; see clsim.evaluation.memory_labels."""
-BLOCKS = ("old", "new")
-SHOTS = ("many", "medium", "few")
 METRICS = (
     *("last_mAP", "avg_mAP", "forgetting", "backward_transfer"),  # percent, percent points
     *(f"{group}_last_mAP" for group in GROUPS),
@@ -36,12 +29,8 @@ METRICS = (
     *("last_accuracy", "avg_accuracy"),  # top-1, percent; only single-label data has them
     *(f"{shots}_last_accuracy" for shots in SHOTS),
 )
-AT_THRESHOLD = ("CF1", "CF1_harmonic", "OF1", "FPR", "FNR")
-OF_BLOCK = tuple(f"{name}_{block}" for name in ("predicted", "FPR") for block in BLOCKS)
-"""After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8.
-
-Those of OF_BLOCK hold for the classes of earlier tasks (old) and of the last one (new) apart.
-"""
+AT_EACH_THRESHOLD = (*AT_THRESHOLD, *AT_THRESHOLD_BY_BLOCK)
+"""After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8."""
 ORDER_FOLDER = re.compile(r"order(\d+)")
 NO_VALUE = "\u2013"
 REQUIRED = ("scenario", "strategy", "seed", "plan_sha256", "class_names", "tasks", "last_mAP", "mAP", "R")
@@ -105,7 +94,7 @@ class RunResult:
         measured |= {f"{shots}_last_accuracy": accuracy.get(f"last_{shots}") for shots in SHOTS}
         measured |= self._cost()
         for threshold, values_there in self.thresholds.items():
-            measured |= {f"{name}@{threshold}": values_there.get(f"last_{name}") for name in (*AT_THRESHOLD, *OF_BLOCK)}
+            measured |= {f"{name}@{threshold}": values_there.get(f"last_{name}") for name in AT_EACH_THRESHOLD}
         values = {name: math.nan if value is None else float(value) for name, value in measured.items()}
         plans = {"plan_sha256": self.result["plan_sha256"], "derived_from": self.result.get("derived_from")}
         order = self.result.get("order_seed")
@@ -169,9 +158,9 @@ class Results:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics in `frame` and `summary`: METRICS, and AT_THRESHOLD and OF_BLOCK at each threshold."""
-        names = (*AT_THRESHOLD, *OF_BLOCK)
-        return [*METRICS, *(f"{name}@{threshold}" for threshold in self.thresholds for name in names)]
+        """Names of the metrics in `frame` and `summary`: METRICS, and AT_EACH_THRESHOLD at each threshold."""
+        at = (f"{name}@{threshold}" for threshold in self.thresholds for name in AT_EACH_THRESHOLD)
+        return [*METRICS, *at]
 
     @property
     def frame(self) -> pd.DataFrame:

@@ -28,7 +28,8 @@ from clsim.report.intervals import (
     paired_differences,
     standard_deviation,
 )
-from clsim.report.results import GROUPS, SHOTS, Results
+from clsim.report.results import Results
+from clsim.vocabulary import GROUPS, SHOTS
 
 LOWER_REFERENCE = "finetune"
 COMPARED = {

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clsim.report.results import AT_THRESHOLD, METRICS, NO_VALUE, Results
+from clsim.report.results import METRICS, NO_VALUE, Results
 from clsim.report.significance import COMPARED, Contrast, winners
+from clsim.vocabulary import AT_THRESHOLD
 
 Rows = list[tuple[str, ...]]
 """Heading first; the same number of cells in each."""

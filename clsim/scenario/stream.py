@@ -19,7 +19,8 @@ from torch.utils.data import default_collate
 from clsim.data.image_stream import StreamedImages
 from clsim.data.source import ImageArray, ImageSource, Split
 from clsim.scenario.normalisation import Normalisation
-from clsim.scenario.plan import UNKNOWN, StreamPlan
+from clsim.scenario.plan import StreamPlan
+from clsim.vocabulary import UNKNOWN
 
 
 class RowStore:

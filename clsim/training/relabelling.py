@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from clsim.models.network import MultiLabelNet
 from clsim.randomness import permutation
 from clsim.training.events import find_plugin
-from clsim.training.memory import UNKNOWN
 from clsim.training.replay import Replay
+from clsim.vocabulary import UNKNOWN
 
 Floats = NDArray[np.float32]
 

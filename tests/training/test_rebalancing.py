@@ -19,7 +19,7 @@ from clsim.training.rebalancing import (
     tail_to_head,
     told_labels,
 )
-from clsim.training.rebalancing_course import schedule
+from clsim.training.schedules import half_sine
 
 KINDS: list[Any] = ["exposure", "sample", "class", "uniform"]
 
@@ -41,10 +41,10 @@ def case(seed: int, single: bool = False) -> tuple[Tensor, Tensor, Tensor, Tenso
 
 def test_alpha_is_zero_at_both_ends_and_one_in_the_middle() -> None:
     for total in (1, 7, 10, 1000):
-        assert schedule(0, total) == schedule(total, total) == 0
-    assert schedule(50, 100) == 1
-    assert schedule(25, 100) == pytest.approx(math.sqrt(0.5))
-    assert all(schedule(step, 9) > 0 for step in range(1, 9))
+        assert half_sine(0, total) == half_sine(total, total) == 0
+    assert half_sine(50, 100) == 1
+    assert half_sine(25, 100) == pytest.approx(math.sqrt(0.5))
+    assert all(half_sine(step, 9) > 0 for step in range(1, 9))
 
 
 def test_exposure_mixes_shares_of_new_and_replayed_rows() -> None:

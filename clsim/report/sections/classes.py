@@ -9,7 +9,8 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from clsim.report.figures import Style, course_text, styles
-from clsim.report.results import GROUPS, Results
+from clsim.report.results import Results
+from clsim.vocabulary import GROUPS
 
 WIDTH, HEIGHT = 150, 90
 LEFT, RIGHT, TOP, BOTTOM = 21, 146, 7, 74

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from clsim.report.figures import FAINT, SETTINGS, as_svg, line_with_band, stems, styles, thinned
-from clsim.report.results import GROUPS, Results
+from clsim.report.results import Results
 from clsim.report.tables import Rows, number
+from clsim.vocabulary import GROUPS
 
 
 def forgetting_table(results: Results) -> Rows:

@@ -10,8 +10,9 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from clsim.report.figures import FAINT, SETTINGS, as_svg, line_with_band, styles, thinned
-from clsim.report.results import NO_VALUE, OF_BLOCK, Results
+from clsim.report.results import NO_VALUE, Results
 from clsim.report.tables import number
+from clsim.vocabulary import AT_THRESHOLD_BY_BLOCK
 
 HEADINGS = (
     *("Strategy", "Old: predicted", "Old: present", "New: predicted", "New: present"),
@@ -25,7 +26,11 @@ def imbalance_tables(results: Results) -> list[tuple[str, list[tuple[str, ...]]]
     rows = results.summary().to_dict("records")
     tables = []
     for at in results.thresholds:
-        if any(run.thresholds.get(at, {}).get(f"last_{name}") is not None for run in results.runs for name in OF_BLOCK):
+        if any(
+            run.thresholds.get(at, {}).get(f"last_{name}") is not None
+            for run in results.runs
+            for name in AT_THRESHOLD_BY_BLOCK
+        ):
             names = ("predicted_old@", "present_old", "predicted_new@", "present_new", "FPR_old@", "FPR_new@")
             metrics = [f"{name}{at}" if name.endswith("@") else name for name in names]
             tables.append((at, [(row["strategy"], *(number(row, name) for name in metrics)) for row in rows]))

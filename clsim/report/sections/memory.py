@@ -11,15 +11,14 @@ from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
 
 from clsim.report.figures import SETTINGS, as_svg, thinned
-from clsim.report.results import MEMORY_LABELS, Results
+from clsim.report.results import Results
 from clsim.report.tables import number
+from clsim.vocabulary import MEMORY_LABELS, MEMORY_ONES, STATES
 
 HEADINGS = (  # a no-break space keeps each arrow with its word
     *("Strategy", "Coverage", "Precision\u00a0↑", "FPR\u00a0↓", "FNR\u00a0↓", "KL\u00a0↓"),
     *("Ones above", "True ones above", "Ones below", "True ones below"),
 )
-STATES = ("given", "right", "wrong", "unknown")
-"""The states of an entry in the order of `blocks`, which is their order in a bar, too."""
 COLOURS = ("#4a4a4a", "#56B4E9", "#D55E00", "#e3e3e0")
 HATCHES = (None, None, "////", None)  # wrong is told from right by its stripes as well
 _STRIPES = "repeating-linear-gradient(-45deg, {0} 0 3px, white 3px 4.5px)"
@@ -40,7 +39,7 @@ def memory_table(results: Results) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [HEADINGS]
     for row in results.summary().to_dict("records"):
         if any(run.memory_labels for run in results.of(row["strategy"])):
-            decimals = {name: 0 if row["seeds"] == 1 else 1 for name in MEMORY_LABELS[5:]} | {"KL": 3}
+            decimals = {name: 0 if row["seeds"] == 1 else 1 for name in MEMORY_ONES} | {"KL": 3}
             cells = (number(row, f"memory_{name}", decimals.get(name, 1)) for name in MEMORY_LABELS)
             rows.append((row["strategy"], *cells))
     return rows if len(rows) > 1 else []

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from clsim.report.intervals import standard_deviation
 from clsim.report.results import NO_VALUE, Results, RunResult, json_lines
 from clsim.report.tables import Rows, fixed
-from clsim.training.rebalancing_course import COLLAPSED, DISCREPANCY, OF_LAYER, WEIGHT
+from clsim.vocabulary import (
+    MORE_COLLAPSED,
+    MORE_CORRELATION,
+    MORE_DISCREPANCY,
+    MORE_LOW_RANK,
+    MORE_OF_LAYER,
+    MORE_TAIL_TO_HEAD,
+    MORE_WEIGHT,
+)
 
 Floats = NDArray[np.float64]
 HEADINGS = (
@@ -53,7 +61,7 @@ class Rebalancing:
     @property
     def collapsed(self) -> NDArray[np.bool_]:
         """Tasks after which the log warned, bool [seed, T]."""
-        return self.low_rank < COLLAPSED
+        return self.low_rank < MORE_COLLAPSED
 
 
 def rebalancings(results: Results) -> dict[str, Rebalancing]:
@@ -69,13 +77,14 @@ def rebalancings(results: Results) -> dict[str, Rebalancing]:
 
 def _lines(run: RunResult) -> dict[int, dict[str, Any]]:
     """Values after each task that MORE was part of, by task; of a task run again the last."""
-    lines = json_lines(run.folder / "metrics.jsonl", holding='"more/low_rank"')
+    lines = json_lines(run.folder / "metrics.jsonl", holding=f'"{MORE_LOW_RANK}"')
     return {int(line["task"]): line["values"] for line in lines}
 
 
 def _course(runs: Sequence[RunResult], lines: Sequence[Mapping[int, Mapping[str, Any]]]) -> Rebalancing:
     tasks, classes = range(len(runs[0].result["tasks"])), runs[0].result["class_names"]
-    tags = dict.fromkeys(tag for run in lines for values in run.values() for tag in values if tag.startswith(OF_LAYER))
+    recorded = (tag for run in lines for values in run.values() for tag in values)
+    tags = dict.fromkeys(tag for tag in recorded if tag.startswith(MORE_OF_LAYER))
 
     def table(tag: str) -> Floats:
         """[seed, T] of one tag."""
@@ -87,13 +96,13 @@ def _course(runs: Sequence[RunResult], lines: Sequence[Mapping[int, Mapping[str,
     return Rebalancing(
         seeds=[run.seed for run in runs],
         options=(runs[0].result.get("options") or {}).get("more") or {},
-        layers=[tag.removeprefix(OF_LAYER) for tag in tags],
-        low_rank=table("more/low_rank"),
+        layers=[tag.removeprefix(MORE_OF_LAYER) for tag in tags],
+        low_rank=table(MORE_LOW_RANK),
         by_layer=tables(list(tags)),
-        correlation=table("more/rank_correlation"),
-        tail_to_head=table("more/tail_to_head"),
-        weight=tables([WEIGHT + name for name in classes]),
-        discrepancy=tables([DISCREPANCY + name for name in classes]),
+        correlation=table(MORE_CORRELATION),
+        tail_to_head=table(MORE_TAIL_TO_HEAD),
+        weight=tables([MORE_WEIGHT + name for name in classes]),
+        discrepancy=tables([MORE_DISCREPANCY + name for name in classes]),
     )
 
 
@@ -121,7 +130,7 @@ def alarms(found: Mapping[str, Rebalancing]) -> list[str]:
         if where:
             sentences.append(
                 f"{name}: the low-rank parts of MORE have collapsed ({'; '.join(where)}): mean ‖BA‖ / ‖W‖ is below "
-                f"{COLLAPSED:.0%}, so that the model is hardly more than its general path. A smaller amplitude, a "
+                f"{MORE_COLLAPSED:.0%}, so that the model is hardly more than its general path. A smaller amplitude, a "
                 "larger rank or lr_factor, or init_b above 0 keep them alive."
             )
     return sentences

@@ -25,9 +25,10 @@ from clsim.report.figures import (
     thinned,
     titled,
 )
-from clsim.report.results import GROUPS, Results
+from clsim.report.results import Results
 from clsim.report.sections.more import Floats, Rebalancing
-from clsim.training.rebalancing_course import COLLAPSED, schedule
+from clsim.training.schedules import half_sine
+from clsim.vocabulary import GROUPS, MORE_COLLAPSED
 
 GROUP_LOOKS = {"head": ("o", "#0072B2"), "medium": ("s", "#8A8A2B"), "tail": ("^", "#D55E00"), "": ("o", "#5f6368")}
 GROUP_GLYPHS = [(group, MARKERS[marker], colour) for group, (marker, colour) in GROUP_LOOKS.items() if group]
@@ -80,9 +81,9 @@ def _sizes(results: Results, found: Mapping[str, Rebalancing]) -> Markup:
     looks = styles(results.strategies)
     for name, own in found.items():
         line_with_band(axes, np.arange(own.low_rank.shape[1]), 100 * own.low_rank, name, looks[name], decimals=2)
-    axes.axhline(100 * COLLAPSED, color="#a03c00", lw=1.2, ls=":")
+    axes.axhline(100 * MORE_COLLAPSED, color="#a03c00", lw=1.2, ls=":")
     axes.set_yscale("symlog", linthresh=0.1)  # what has not moved at all lies at 0, which a log has not
-    highest = max(float(np.nanmax(own.low_rank, initial=COLLAPSED)) for own in found.values())
+    highest = max(float(np.nanmax(own.low_rank, initial=MORE_COLLAPSED)) for own in found.values())
     axes.set_ylim(0, 200 * highest)
     ticks = [tick for tick in (0, 0.1, 1, 10, 100) if tick <= 200 * highest]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -106,7 +107,7 @@ def _schedule(results: Results, found: Mapping[str, Rebalancing]) -> Markup:
     steps = np.arange(len(results.reference.result["tasks"]) * STEPS + 1)
     for name, own in found.items():
         if "amplitude" in own.options:
-            factor = float(own.options["amplitude"]) * np.array([schedule(int(step) % STEPS, STEPS) for step in steps])
+            factor = float(own.options["amplitude"]) * np.array([half_sine(int(step) % STEPS, STEPS) for step in steps])
             (line,) = axes.plot(steps / STEPS - 0.5, factor, looks[name].dashes, color=looks[name].colour, lw=1.7)
             titled(line, f"{name}: {own.options['amplitude']} in the middle of each task")
     axes.set(xlabel="while training task t")

@@ -12,7 +12,8 @@ import pytest
 
 import clsim
 from clsim.report.results import load_results
-from clsim.report.sections.memory import LEGEND, STATES, block_bars, label_figures, memory_table
+from clsim.report.sections.memory import LEGEND, block_bars, label_figures, memory_table
+from clsim.vocabulary import STATES
 
 MakeRun = Callable[..., Path]
 
