@@ -18,6 +18,7 @@ LAYERS = [
         "clsim.files",
         "clsim.model_names",
         "clsim.vocabulary",
+        "clsim.strict_json",
     },
     {"clsim.data"},
     {"clsim.scenario"},

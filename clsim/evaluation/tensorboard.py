@@ -38,14 +38,14 @@ class TensorBoardCurves(BaseLogger):
     A file that is there is continued.
 
     Args:
-        folder: of the event file.
+        path: of the event file.
         history: where the scores and matrices are.
         hparams: name -> value for the HParams page; what is no number or text is written as JSON.
     """
 
-    def __init__(self, folder: Path, history: History, hparams: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, path: Path, history: History, hparams: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        self.events = EventFile(folder)
+        self.events = EventFile(path)
         self.history = history
         # Not `add_hparams`: that makes a run of its own in a subfolder, apart from the curves.
         *self._hparams, self._end = summary.hparams(

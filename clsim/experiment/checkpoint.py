@@ -20,12 +20,13 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 
 from clsim.errors import RunError
+from clsim.experiment.run_folder import RunFolder
 from clsim.files import write_json, written_whole
 
 FORMAT = 2
 """Raised by a change of the header, or of what any part of the state means."""
 
-FOLDER = "checkpoint"
+FOLDER = RunFolder.checkpoint
 KEPT = 2
 
 log = logging.getLogger("clsim")

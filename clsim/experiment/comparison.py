@@ -24,6 +24,7 @@ from clsim.experiment.lock import locked
 from clsim.experiment.pool import Pool
 from clsim.experiment.progress import Progress
 from clsim.experiment.reuse import standing, threads_there
+from clsim.experiment.run_folder import SEED_FOLDERS, RunFolder
 from clsim.experiment.run_state import MetricsTail, RunState, recorded_pace
 from clsim.experiment.sharing import FOLDER as FIRST_TASKS
 from clsim.experiment.sharing import first_task_key, shares
@@ -275,7 +276,7 @@ def _streams(scenario: Scenario, home: Path, order_seeds: Sequence[int]) -> list
 
 
 def _has_results(folder: Path) -> bool:
-    return any(folder.glob("*/seed*/result.json"))
+    return any(folder.glob(f"{SEED_FOLDERS}/{RunFolder.result}"))
 
 
 def _order_folder(home: Path, order_seed: int) -> Path:

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import few_images, skipped_images
 from clsim.errors import ClsimError, storage_errors
-from clsim.evaluation.event_file import EVENT_FILE
 from clsim.evaluation.history import History
-from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile, finite_or_null
+from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
 from clsim.evaluation.sample_pictures import SamplePictures
@@ -37,11 +36,13 @@ from clsim.experiment.folder import RunSpec, identity_of, is_finished, open_run,
 from clsim.experiment.identity import record_identity
 from clsim.experiment.interruption import interruptible
 from clsim.experiment.lock import locked
+from clsim.experiment.run_folder import RunFolder
 from clsim.experiment.run_log import run_log
 from clsim.experiment.settings import hyperparameters
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.planning import oracle_memory_plan
+from clsim.strict_json import finite_or_null
 from clsim.training.class_counts import CountedLoss
 from clsim.training.composition import Composition
 from clsim.training.replay import Replay
@@ -75,17 +76,17 @@ def execute(folder: Path, listener: Listener | None = None, first_task: Path | N
     scenario, spec = open_run(folder)
     with storage_errors(folder), locked(folder):
         if is_finished(folder):
-            return dict(json.loads((folder / "result.json").read_bytes()))
+            return dict(json.loads((RunFolder(folder).result).read_bytes()))
         for place in (folder, folder / CHECKPOINTS):
             remove_parts(place)
-        (folder / "error.txt").unlink(missing_ok=True)
-        with run_log(folder / "run.log"):
+        RunFolder(folder).error.unlink(missing_ok=True)
+        with run_log(RunFolder(folder).run_log):
             try:
                 return _run(folder, scenario, spec, listener, first_task)
             except BaseException as error:
                 with suppress(OSError):  # the disk may be what is wrong
                     log.exception("stopped")
-                    write_atomically(folder / "error.txt", _reason(error) + "\n")
+                    write_atomically(RunFolder(folder).error, _reason(error) + "\n")
                 raise
 
 
@@ -98,7 +99,7 @@ def _run(
     device = resolve_device(spec.device)
     composition = Composition(spec.strategy, spec.options)
     plan = training_plan(scenario, composition)
-    write_atomically(folder / "plan.json.gz", plan.to_bytes())
+    write_atomically(RunFolder(folder).plan, plan.to_bytes())
     log.info(
         "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
     )
@@ -115,17 +116,17 @@ def _run(
     if checkpoint is not None:
         check_identity(checkpoint, saved)
     record_identity(folder, identity, goes_on=checkpoint is not None)
-    begun = record_environment(folder / "environment.json", environment(device, threads))
-    growing = [GrowingFile(folder / name) for name in ("metrics.jsonl", EVENT_FILE, "timing.jsonl")]
+    begun = record_environment(RunFolder(folder).environment, environment(device, threads))
+    growing = [GrowingFile(folder / name) for name in (RunFolder.metrics, RunFolder.events, RunFolder.timing)]
     for grown in growing:
         grown.cut(checkpoint.header["files"][grown.path.name] if checkpoint is not None else 0)
 
     evaluation = scenario.config.evaluation
     history = History(plan, evaluation.empty_classes, evaluation.thresholds)
     settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
-    curves = TensorBoardCurves(folder, history, settings)
+    curves = TensorBoardCurves(RunFolder(folder).events, history, settings)
     pixels = partial(few_images, scenario.source, size=scenario.config.training.model.image_size)
-    timing = TimingFile(folder / "timing.jsonl")
+    timing = TimingFile(RunFolder(folder).timing)
     template = build_template(
         scenario,
         composition,
@@ -134,8 +135,8 @@ def _run(
         device=device,
         history=history,
         loggers=[
-            MetricsFile(folder / "metrics.jsonl", listener),
-            MemoryFile(folder / "memory.csv", plan.class_names),
+            MetricsFile(RunFolder(folder).metrics, listener),
+            MemoryFile(RunFolder(folder).memory, plan.class_names),
             curves,
             SamplePictures(curves.events, history, pixels, evaluation.samples),
             timing,
@@ -143,7 +144,7 @@ def _run(
         row_truth=scenario.truth()[plan.row_samples],
     )
     if first_task is not None:
-        template.first_task = SharedFirstTask(first_task, folder / "metrics.jsonl", timing)
+        template.first_task = SharedFirstTask(first_task, RunFolder(folder).metrics, timing)
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state())
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
@@ -177,7 +178,7 @@ def _run(
             "memory": _memory(template),
         }
     )
-    write_json(folder / "result.json", result)
+    write_json(RunFolder(folder).result, result)
     keep_newest(folder, 1)
     log.info("finished: last mAP %s", result["last_mAP"])
     return dict(result)

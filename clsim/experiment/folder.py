@@ -20,6 +20,7 @@ from clsim.errors import RunError
 from clsim.experiment.identity import FILE as IDENTITY
 from clsim.experiment.identity import identity
 from clsim.experiment.lock import locked
+from clsim.experiment.run_folder import RunFolder
 from clsim.files import write_atomically, write_json
 from clsim.scenario import Scenario
 from clsim.scenario.document import read_document
@@ -72,9 +73,9 @@ def prepare(folder: Path, scenario: Scenario, spec: RunSpec, threads: int) -> No
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
-        write_json(part / "run.json", asdict(spec))
+        write_json(RunFolder(part).run, asdict(spec))
         write_json(part / IDENTITY, asked)
-        write_atomically(part / "config.yaml", text.getvalue())
+        write_atomically(RunFolder(part).config, text.getvalue())
         part.rename(folder)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -88,15 +89,15 @@ def open_run(folder: Path) -> tuple[Scenario, RunSpec]:
         RunError, ScenarioError: a file is missing or damaged.
     """
     try:
-        spec = RunSpec(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
+        spec = RunSpec(**json.loads(RunFolder(folder).run.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{folder / 'run.json'}: not a run folder: {error}") from None
-    return Scenario(validate(read_document(folder / "config.yaml"))), spec
+        raise RunError(f"{RunFolder(folder).run}: not a run folder: {error}") from None
+    return Scenario(validate(read_document(RunFolder(folder).config))), spec
 
 
 def is_finished(folder: Path) -> bool:
     """Whether a run has its result."""
-    return (folder / "result.json").is_file()
+    return RunFolder(folder).finished
 
 
 def claim(folders: list[Path], overwrite: bool) -> None:
@@ -110,7 +111,7 @@ def claim(folders: list[Path], overwrite: bool) -> None:
     taken = [folder for folder in folders if folder.exists()]
     if taken and not overwrite:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        begun = [folder for folder in taken if (folder / "run.json").is_file() and not is_finished(folder)]
+        begun = [folder for folder in taken if RunFolder(folder).run.is_file() and not is_finished(folder)]
         hint = f"to go on with what was interrupted: clsim resume {begun[0]}; " if begun else ""
         raise RunError(f"{taken[0]}{more}: there already; {hint}use --overwrite to replace, or another --out")
     for folder in taken:
@@ -124,7 +125,7 @@ def claim(folders: list[Path], overwrite: bool) -> None:
 
 def refuse_other_folders(folder: Path) -> None:
     """Raise RunError if the folder holds something that is not a run, so that nobody's files are lost."""
-    if not (folder / "run.json").is_file():
+    if not RunFolder(folder).run.is_file():
         raise RunError(f"{folder}: is not a run folder (no run.json); not removed")
 
 

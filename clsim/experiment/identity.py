@@ -19,13 +19,14 @@ from typing import Any
 
 import clsim
 from clsim.errors import RunError
+from clsim.experiment.run_folder import RunFolder
 from clsim.experiment.settings import flat
 from clsim.files import write_json
 from clsim.scenario import Scenario
 from clsim.training.composition import Composition
 from clsim.training.strategy import Strategy
 
-FILE = "identity.json"
+FILE = RunFolder.identity
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 """DECIDED: their versions count, and Python's, because numbers and pixels come from them; those of plots do not."""
 

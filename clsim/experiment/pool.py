@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from clsim.experiment.folder import is_finished
 from clsim.experiment.progress import Progress
+from clsim.experiment.run_folder import RunFolder
 from clsim.experiment.run_state import MetricsTail, RunState
 from clsim.experiment.sharing import is_there, launch_order
 from clsim.experiment.starter import Forked, Starter, kill_session
@@ -147,11 +148,11 @@ class _Process:
         self.tail.read()
         state.start(shared)
         self.asked = 0
-        (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
+        RunFolder(folder).error.unlink(missing_ok=True)  # of an earlier attempt
 
     def launch(self, arguments: list[str], environment: Mapping[str, str], starter: Starter | None) -> None:
         """Begin, by the starter as long as there is one."""
-        path = self.folder / "output.txt"
+        path = RunFolder(self.folder).output
         forked = starter.start(arguments, path) if starter is not None else None
         if forked is not None:
             self.popen = forked
@@ -193,9 +194,9 @@ class _Process:
 
 def _reason(folder: Path, code: int) -> str:
     """Why a process ended with `code`: its own last word, else the signal or exit code."""
-    path = folder / "error.txt"
+    path = RunFolder(folder).error
     if not path.is_file():
-        write_atomically(path, f"{_how(code)}; see {folder / 'output.txt'}\n")
+        write_atomically(path, f"{_how(code)}; see {RunFolder(folder).output}\n")
     return path.read_text(encoding="utf-8").partition("\n")[0]
 
 

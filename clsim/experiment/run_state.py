@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from clsim.errors import RunError
+from clsim.experiment.run_folder import RunFolder
+from clsim.strict_json import Tail, read_lines
 from clsim.vocabulary import SEEN_MAP
 
 Status = Literal["waiting", "running", "finished", "reused", "interrupted", "failed"]
@@ -90,27 +93,17 @@ class MetricsTail:
     """Brings a state up to date with the `metrics.jsonl` that another process writes, reading only what is new."""
 
     def __init__(self, folder: Path, state: RunState) -> None:
-        self.path = folder / "metrics.jsonl"
+        self.lines = Tail(RunFolder(folder).metrics)
         self.state = state
-        self.offset = 0
 
     def read(self) -> None:
-        """Take the lines that have come; a half-written last one waits, a damaged one counts for nothing."""
-        try:
-            with self.path.open("rb") as file:
-                began_anew = file.seek(0, 2) < self.offset  # a run that goes on drops what came after its checkpoint
-                if began_anew:
-                    self.offset, self.state.done = 0, 0
-                file.seek(self.offset)
-                lines, newline, _ = file.read().rpartition(b"\n")
-        except FileNotFoundError:
-            return
-        self.offset += len(lines) + len(newline)
-        for text in lines.splitlines():
-            try:
-                self.state.take(json.loads(text))
-            except (ValueError, KeyError, TypeError):
-                continue
+        """Take the lines that have come; one that is no line of metrics counts for nothing."""
+        lines, began_anew = self.lines.read()  # a run that goes on drops what came after its checkpoint
+        if began_anew:
+            self.state.done = 0
+        for line in lines:
+            with suppress(KeyError, TypeError):
+                self.state.take(line)
         if began_anew:
             self.state.before = self.state.done
 
@@ -118,7 +111,7 @@ class MetricsTail:
 def recorded_pace(folder: Path, epochs: int) -> float | None:
     """Seconds an epoch of a finished run, evaluation within, from its `timing.jsonl`; None where that says nothing."""
     try:
-        lines = (folder / "timing.jsonl").read_text(encoding="utf-8").splitlines()
-        return sum(line["train_seconds"] + line["eval_seconds"] for line in map(json.loads, lines)) / epochs or None
-    except (OSError, ValueError, KeyError, TypeError):
+        lines = read_lines(RunFolder(folder).timing)
+        return sum(line["train_seconds"] + line["eval_seconds"] for line in lines) / epochs or None
+    except (OSError, RunError, KeyError, TypeError):
         return None

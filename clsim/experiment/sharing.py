@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from clsim.experiment.run_folder import RunFolder
 from clsim.experiment.run_state import RunState
 
 FOLDER = ".first-task"
@@ -45,7 +46,7 @@ def shares(home: Path, keys: Mapping[Path, str | None], states: Mapping[Path, Ru
 
 def is_there(share: Path) -> bool:
     """Whether a run has left the trained first task."""
-    return any((share / "checkpoint").glob("*.json"))
+    return any(RunFolder(share).checkpoint.glob("*.json"))
 
 
 def launch_order(waiting: Iterable[Path], share: Mapping[Path, Path], states: Mapping[Path, RunState]) -> list[Path]:

@@ -7,15 +7,16 @@ runs and needs no torch; equal runs give an equal file.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from clsim.errors import RunError
 from clsim.files import write_atomically
 from clsim.report.results import Results, RunResult
+from clsim.strict_json import read_lines
 from clsim.vocabulary import (
     ACCURACY,
     AVERAGE_MAP,
@@ -27,7 +28,6 @@ from clsim.vocabulary import (
     group_map_tag,
 )
 
-METRICS = "metrics.jsonl"
 FOLDER = "mean"
 FILE = "events.out.tfevents.0.mean"
 """Always the same, so that a second writing replaces the first; TensorBoard asks for `tfevents` in it."""
@@ -57,7 +57,7 @@ def write_overlays(results: Results) -> list[Path]:
     several = any(len(runs) > 1 for runs in shown)
     written = []
     for runs in shown if several else ():
-        if all((run.folder / METRICS).exists() for run in runs):  # runs of a hand-made or thinned folder may have none
+        if all(run.files.metrics.exists() for run in runs):  # those of a thinned folder may have none
             path = results.directory / runs[0].strategy / FOLDER / FILE
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, overlay(runs))
@@ -75,7 +75,7 @@ def overlay(runs: Sequence[RunResult]) -> bytes:
     DECIDED: lowest and highest, not an interval: with the usual two to five seeds that would rest on an assumption.
     DECIDED: a point is where every run has one, otherwise a mean would be over fewer seeds than its neighbours.
     """
-    curves = [read_curves(run.folder / METRICS) for run in runs]
+    curves = [read_curves(run.files.metrics) for run in runs]
     shared = [point for point in curves[0] if all(point in curve for curve in curves)]
     points: list[tuple[str, int, float]] = []
     for tag, step in shared:
@@ -84,7 +84,7 @@ def overlay(runs: Sequence[RunResult]) -> bytes:
         if tag in BANDS:
             points += [(f"spread/{tag}/lowest", step, min(values)), (f"spread/{tag}/highest", step, max(values))]
     # The clock has no part in the file: the axis of wall time shows when the last of the runs was written.
-    when = max((run.folder / METRICS).stat().st_mtime for run in runs)
+    when = max(run.files.metrics.stat().st_mtime for run in runs)
     charts = [tag for tag in BANDS if any(tag == known for known, _ in shared)]
     return b"".join(_records(points, charts, when))
 
@@ -93,38 +93,27 @@ def read_curves(path: Path) -> Curves:
     """(tag, step) -> value of every defined value of a `metrics.jsonl`; a line that was written again counts once.
 
     Raises:
-        RunError: it is missing or damaged; with its line.
+        RunError: it is damaged; with its line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from None
     curves: Curves = {}
-    for number, text in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         try:
-            line = json.loads(text)
             curves |= {(tag, line["step"]): value for tag, value in line["values"].items() if value is not None}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{path}, line {number}: not a line of metrics: {error!r}") from None
     return curves
 
 
 def _records(points: Iterable[tuple[str, int, float]], charts: Sequence[str], when: float) -> Iterator[bytes]:
     """An event file, record by record, as torch's SummaryWriter would write it."""
-    from io import BytesIO
-
-    from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.custom_scalar import metadata
-    from tensorboard.summary.writer.record_writer import RecordWriter
     from tensorboard.util.tensor_util import make_tensor_proto
 
-    def record(**content: Any) -> bytes:
-        file = BytesIO()
-        RecordWriter(file).write(Event(wall_time=when, **content).SerializeToString())
-        return file.getvalue()
+    from clsim.evaluation.event_file import VERSION, event_record
 
-    yield record(file_version="brain.Event:2")
+    record = partial(event_record, when)
+    yield record(file_version=VERSION)
     layout = Summary.Value(
         tag=metadata.CONFIG_SUMMARY_TAG,
         metadata=metadata.create_summary_metadata(),

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from clsim.errors import storage_errors
+from clsim.experiment.run_folder import SEED_FOLDERS
 from clsim.files import write_atomically
 from clsim.report import figures, tables
 from clsim.report.facts import (
@@ -48,7 +49,7 @@ def write_report(
         RunError: no run, a damaged one, runs of different streams, an unknown baseline.
     """
     home = Path(directory)
-    orders = [] if any(home.glob("*/seed*")) else order_folders(home)
+    orders = [] if any(home.glob(SEED_FOLDERS)) else order_folders(home)
     return write_reports(orders or [home], out if out is not None else home, order, baseline)
 
 

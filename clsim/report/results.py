@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -15,6 +14,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from clsim.errors import RunError
+from clsim.experiment.run_folder import SEED_FOLDERS, RunFolder
+from clsim.strict_json import parse_object, read_lines, read_object
 from clsim.vocabulary import AT_THRESHOLD, AT_THRESHOLD_BY_BLOCK, BLOCKS, GROUPS, MEMORY_LABELS, SHOTS
 
 FORMAT = 1
@@ -46,6 +47,11 @@ class RunResult:
     environment: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     config_text: str = ""
+
+    @property
+    def files(self) -> RunFolder:
+        """Where its files are."""
+        return RunFolder(self.folder)
 
     @property
     def strategy(self) -> str:
@@ -195,14 +201,13 @@ def load_results(directory: str | Path, order: Sequence[str] | None = None) -> R
     """
     directory = Path(directory)
     runs, unfinished = [], []
-    for folder in sorted(directory.glob("*/seed*")):
-        number = re.fullmatch(r"seed(\d+)", folder.name)
-        if not number or not folder.is_dir():
+    for files in map(RunFolder, sorted(directory.glob(SEED_FOLDERS))):
+        if files.seed is None or not files.path.is_dir():
             continue
-        if (folder / "result.json").exists():
-            runs.append(read_run(folder))
+        if files.result.exists():
+            runs.append(read_run(files.path))
         else:
-            unfinished.append(Unfinished(folder, folder.parent.name, int(number[1]), _reason(folder)))
+            unfinished.append(Unfinished(files.path, files.strategy, files.seed, _reason(files)))
     if not runs:
         raise RunError(_nothing_found(directory, unfinished))
     _check_comparable(runs)
@@ -231,8 +236,9 @@ def joined(directory: Path, parts: Sequence[Results]) -> Results:
 
 def read_run(folder: Path) -> RunResult:
     """One finished run; RunError names the file that is damaged or of another format."""
-    path = folder / "result.json"
-    result = _parse_json(path.read_bytes(), str(path))
+    files = RunFolder(folder)
+    path = files.result
+    result = read_object(path)
     if result.get("format") != FORMAT:
         raise RunError(f"{path}: format is {result.get('format')!r}, this version of clsim reads {FORMAT}")
     missing = [key for key in REQUIRED if key not in result]
@@ -244,26 +250,15 @@ def read_run(folder: Path) -> RunResult:
     if ap is not None and [len(row) for row in ap] != [len(result["class_names"])] * len(result["tasks"]):
         raise RunError(f"{path}: AP is not one row a task with one value a class")
     _check_blocks(path, result)
-    timing = json_lines(folder / "timing.jsonl")
-    path = folder / "environment.json"
-    environment = _parse_json(_read(path) or b"{}", str(path))
-    path = folder / "config.yaml"
+    timing = read_lines(files.timing)
+    environment = parse_object(_read(files.environment) or b"{}", str(files.environment))
+    path = files.config
     config_text = _read(path).decode("utf-8", errors="replace")
     try:
         config = YAML(typ="safe", pure=True).load(config_text) or {}
     except YAMLError as error:
         raise RunError(f"{path}: not readable as YAML: {error}") from error
     return RunResult(folder, result, timing, environment, config, config_text)
-
-
-def json_lines(path: Path, holding: str = "") -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file, of the lines that hold a text; none where there is no file.
-
-    Raises:
-        RunError: a line is damaged.
-    """
-    lines = enumerate(_read(path).splitlines(), start=1)
-    return [_parse_json(line, f"{path}, line {i}") for i, line in lines if holding.encode() in line]
 
 
 def _check_blocks(path: Path, result: dict[str, Any]) -> None:
@@ -293,28 +288,15 @@ def _read(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _parse_json(text: bytes, where: str) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON, undefined values are null")
-
-    try:
-        value = json.loads(text, parse_constant=refuse)
-    except ValueError as error:
-        raise RunError(f"{where}: not readable as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise RunError(f"{where}: expected a JSON object, found {type(value).__name__}")
-    return value
-
-
-def _reason(folder: Path) -> str:
-    lines = _read(folder / "error.txt").decode("utf-8", errors="replace").strip().splitlines()
-    return lines[0] if lines else "no result.json: still running or interrupted"
+def _reason(files: RunFolder) -> str:
+    lines = _read(files.error).decode("utf-8", errors="replace").strip().splitlines()
+    return lines[0] if lines else f"no {RunFolder.result}: still running or interrupted"
 
 
 def _nothing_found(directory: Path, unfinished: Sequence[Unfinished]) -> str:
-    lines = [f"no finished run in {directory}: expected <strategy>/seed<k>/result.json below it"]
+    lines = [f"no finished run in {directory}: expected <strategy>/seed<k>/{RunFolder.result} below it"]
     lines += [f"  {run.strategy}/seed{run.seed}: {run.reason}" for run in unfinished]
-    below = sorted({str(path.parents[2]) for path in directory.glob("*/*/seed*/result.json")})
+    below = sorted({str(path.parents[2]) for path in directory.glob(f"*/{SEED_FOLDERS}/{RunFolder.result}")})
     return "\n".join(lines + [f"  runs were found in {folder}: give this folder" for folder in below])
 
 

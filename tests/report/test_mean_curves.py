@@ -138,8 +138,12 @@ def test_runs_without_curves_still_have_a_report(pair: Path) -> None:
     assert not (pair / "er" / "mean").exists()
 
 
-def test_a_damaged_line_is_named(pair: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [('{"step": 2, "val', "not readable as JSON"), ('{"values": {"x": 1}}', "not a line of metrics: .*step")],
+)
+def test_a_damaged_line_is_named(pair: Path, text: str, why: str) -> None:
     path = pair / "er" / "seed1" / "metrics.jsonl"
-    path.write_text(path.read_text() + '{"step": 2, "val')
-    with pytest.raises(RunError, match=r"er/seed1/metrics\.jsonl, line 2: not a line of metrics"):
+    path.write_text(path.read_text() + text)
+    with pytest.raises(RunError, match=rf"er/seed1/metrics\.jsonl, line 2: {why}"):
         write_overlays(load_results(pair))

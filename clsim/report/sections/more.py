@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.report.intervals import standard_deviation
-from clsim.report.results import NO_VALUE, Results, RunResult, json_lines
+from clsim.report.results import NO_VALUE, Results, RunResult
 from clsim.report.tables import Rows, fixed
+from clsim.strict_json import read_lines
 from clsim.vocabulary import (
     MORE_COLLAPSED,
     MORE_CORRELATION,
@@ -77,7 +78,7 @@ def rebalancings(results: Results) -> dict[str, Rebalancing]:
 
 def _lines(run: RunResult) -> dict[int, dict[str, Any]]:
     """Values after each task that MORE was part of, by task; of a task run again the last."""
-    lines = json_lines(run.folder / "metrics.jsonl", holding=f'"{MORE_LOW_RANK}"')
+    lines = read_lines(run.files.metrics, holding=f'"{MORE_LOW_RANK}"')
     return {int(line["task"]): line["values"] for line in lines}
 
 
