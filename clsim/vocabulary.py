@@ -6,6 +6,8 @@ here, so that a name is changed in one place.
 
 from __future__ import annotations
 
+from typing import Literal
+
 UNKNOWN = -1
 """The value of a label that nobody knows or that is hidden; 1 is present, 0 absent, what lies between is soft."""
 
@@ -36,6 +38,10 @@ MEMORY_ONES = ("ones_above", "hidden_above", "ones_below", "hidden_below")
 """Numbers of entries above and below the diagonal of the label block matrix: ones written, and ones that are true."""
 
 MEMORY_LABELS = (*MEMORY_QUALITY, *MEMORY_ONES)
+
+
+Reference = Literal["upper", "lower"]
+"""A strategy that others are measured against; see `clsim.training.strategy.Strategy`."""
 
 
 # Tags of metrics.jsonl and of TensorBoard that one package writes and another looks up.

@@ -36,20 +36,19 @@ from clsim.experiment.folder import RunSpec, identity_of, is_finished, open_run,
 from clsim.experiment.identity import record_identity
 from clsim.experiment.interruption import interruptible
 from clsim.experiment.lock import locked
+from clsim.experiment.record import LabelsRecord, MemoryRecord, RunRecord, TaskRecord, measured
 from clsim.experiment.run_folder import RunFolder
 from clsim.experiment.run_log import run_log
 from clsim.experiment.settings import hyperparameters
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.planning import oracle_memory_plan
-from clsim.strict_json import finite_or_null
 from clsim.training.class_counts import CountedLoss
 from clsim.training.composition import Composition
 from clsim.training.replay import Replay
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
 
-RESULT_FORMAT = 1
 log = logging.getLogger("clsim")
 
 Listener = Callable[[dict[str, Any]], None]
@@ -153,35 +152,31 @@ def _run(
     with interruptible() as interruption:
         template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
-    result = finite_or_null(
-        {
-            "format": RESULT_FORMAT,
-            "scenario": scenario.name,
-            "strategy": spec.name,
-            "options": composition.options(),
-            "seed": spec.seed,
-            "order_seed": scenario.config.stream.order_seed if scenario.config.stream.order == "seed" else None,
-            "plan_sha256": plan.sha256,
-            "derived_from": plan.derived_from,
-            "data_fingerprint": identity["data_fingerprint"],
-            "skipped_images": {split: len(files) for split, files in skipped.items()},
-            "threads": threads,
-            "device": device,
-            "class_names": plan.class_names,
-            "tasks": [
-                {"index": t, "classes": plan.names(task), "columns": task.classes, "train_images": len(task)}
-                for t, task in enumerate(plan.tasks)
-            ],
-            **history.summary(),
-            "control": composition.control or None,
-            "loss_of": composition.loss_of(),
-            "memory": _memory(template),
-        }
+    record = RunRecord(
+        scenario=scenario.name,
+        strategy=spec.name,
+        options=composition.options(),
+        seed=spec.seed,
+        order_seed=scenario.config.stream.order_seed if scenario.config.stream.order == "seed" else None,
+        plan_sha256=plan.sha256,
+        derived_from=plan.derived_from,
+        data_fingerprint=identity["data_fingerprint"],
+        skipped_images={split: len(files) for split, files in skipped.items()},
+        threads=threads,
+        device=device,
+        class_names=list(plan.class_names),
+        tasks=[TaskRecord(t, plan.names(task), task.classes, len(task)) for t, task in enumerate(plan.tasks)],
+        **measured(history.summary()),
+        control=composition.control or None,
+        loss_of=composition.loss_of(),
+        reference=composition.reference,
+        memory=_memory(template),
     )
+    result = record.content()
     write_json(RunFolder(folder).result, result)
     keep_newest(folder, 1)
     log.info("finished: last mAP %s", result["last_mAP"])
-    return dict(result)
+    return result
 
 
 def _reason(error: BaseException) -> str:
@@ -245,11 +240,11 @@ def build_template(
     )
 
 
-def _memory(template: MultiLabelTemplate) -> dict[str, Any] | None:
+def _memory(template: MultiLabelTemplate) -> MemoryRecord | None:
     found = MemoryLabels.of(template)
     if found is None:
         return None
-    return {"rows": len(found.replay.memory), "bytes": found.replay.nbytes, "labels": found.summary()}
+    return MemoryRecord(len(found.replay.memory), found.replay.nbytes, LabelsRecord.of(found.summary()))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clsim.experiment.settings import flat
-from clsim.report.results import JOINT, NO_VALUE, Results
+from clsim.report.results import NO_VALUE, Results
 from clsim.report.tables import number
 
 UPPER_REFERENCE = ("upper reference", "trains on all data so far")
@@ -25,11 +25,11 @@ def strategy_notes(results: Results) -> dict[str, tuple[str, str]]:
     notes = {}
     for name in results.strategies:
         found = []
-        if name == JOINT:
+        if name == results.upper:
             found.append(UPPER_REFERENCE)
-        elif any(run.result.get("derived_from") for run in results.of(name)):
+        elif any(run.record.derived_from for run in results.of(name)):
             found.append(DERIVED_PLAN)
-        knows = dict.fromkeys(run.result["control"] for run in results.of(name) if run.result.get("control"))
+        knows = dict.fromkeys(run.record.control for run in results.of(name) if run.record.control)
         found += [(CONTROL, text) for text in knows]
         if found:
             labels, texts = zip(*found, strict=True)
@@ -50,7 +50,7 @@ def _our_name(metric: str) -> str:
 
 def expected_rows(results: Results) -> list[dict[str, str]]:
     """The scenario's expected values beside ours; quoted ones are marked as published."""
-    summary = {row["strategy"]: row for row in results.summary().to_dict("records")}
+    summary = {row["strategy"]: row for row in results.summaries}
     rows = []
     for row in results.reference.config.get("expected") or []:
         metric = str(row.get("metric", NO_VALUE))
@@ -74,7 +74,7 @@ def expected_rows(results: Results) -> list[dict[str, str]]:
 
 def _skipped(results: Results) -> str:
     """A sentence on images that cannot be decoded; an empty text where none was left out."""
-    counts = results.reference.result.get("skipped_images") or {}
+    counts = results.reference.record.skipped_images
     parts = [f"{count} of the {split} split" for split, count in counts.items() if count]
     if not parts:
         return ""
@@ -83,7 +83,7 @@ def _skipped(results: Results) -> str:
 
 def _first_tasks(results: Results) -> str:
     """A sentence on runs whose first task another run has trained; an empty text where there are none."""
-    names = [run.name for run in results.runs if any(line.get("shared_seconds") for line in run.timing)]
+    names = [run.name for run in results.runs if any(line.shared_seconds for line in run.timing)]
     if not names:
         return ""
     return (
@@ -99,14 +99,14 @@ def warnings_of(results: Results) -> list[str]:
     if len(set(seeds.values())) > 1:
         lists = "; ".join(f"{name}: {', '.join(map(str, own))}" for name, own in seeds.items())
         found.append(f"The strategies ran with different seeds ({lists}): their means are not over the same runs.")
-    if len({run.result.get("data_fingerprint") for run in results.runs}) > 1:
+    if len({run.record.data_fingerprint for run in results.runs}) > 1:
         found.append("The data fingerprints differ: not all runs read the same image files.")
     for name in results.strategies:
-        if len({json.dumps(run.result.get("options"), sort_keys=True) for run in results.of(name)}) > 1:
+        if len({json.dumps(run.record.options, sort_keys=True) for run in results.of(name)}) > 1:
             found.append(f"The seeds of {name} ran with different options.")
     loss = ((results.reference.config.get("training") or {}).get("loss") or {}).get("name", "bce")
     for name in results.strategies:
-        brings = results.of(name)[0].result.get("loss_of")
+        brings = results.of(name)[0].record.loss_of
         if brings and loss != "bce":
             found.append(f"{name} trains on the loss that {brings} brings, not on training.loss ({loss}).")
     different = {"resolved configurations": config_differences(results), "environments": environments(results)}

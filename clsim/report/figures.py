@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from clsim.report.results import JOINT, Results
+from clsim.report.results import Results
 from clsim.report.tables import fixed
 
 # Okabe and Ito's colours without yellow and black, then wine and olive of Paul Tol: distinct for every colour vision.
@@ -53,18 +53,18 @@ class Style:
     dashes: str
 
 
-def styles(strategies: Sequence[str]) -> dict[str, Style]:
-    """One look per strategy, `joint` grey and dashed whatever its place."""
+def styles(strategies: Sequence[str], upper: str | None = None) -> dict[str, Style]:
+    """One look per strategy, the upper reference grey and dashed whatever its place."""
     looks = {}
-    for rank, name in enumerate(name for name in strategies if name != JOINT):
+    for rank, name in enumerate(name for name in strategies if name != upper):
         marker, glyph = list(MARKERS.items())[rank % len(MARKERS)]
         looks[name] = Style(COLOURS[rank % len(COLOURS)], marker, glyph, "-" if rank < len(COLOURS) else "-.")
-    return looks | {JOINT: Style("#7a7a7a", "X", "✕", "--")}
+    return looks if upper is None else looks | {upper: Style("#7a7a7a", "X", "✕", "--")}
 
 
 def task_matrix(results: Results, strategy: str) -> np.ndarray:
     """R of one strategy in percent, float [seed, t, k], NaN where undefined."""
-    return np.array([run.result["R"] for run in results.of(strategy)], dtype=float)
+    return np.array([run.record.R for run in results.of(strategy)], dtype=float)
 
 
 def task_forgetting(matrix: np.ndarray) -> np.ndarray:
@@ -83,13 +83,13 @@ def draw(results: Results) -> dict[str, Markup | None]:
 
 def curves(results: Results) -> Markup:
     """mAP over the seen classes after each task: mean over seeds, band from the lowest to the highest seed."""
-    learnt = [task["columns"][1] for task in results.reference.result["tasks"]]
-    looks = styles(results.strategies)
+    learnt = [task.columns[1] for task in results.reference.record.tasks]
+    looks = styles(results.strategies, results.upper)
     figure = Figure(figsize=(6.4, max(3.6, 0.21 * len(results.strategies))))
     axes = figure.add_subplot()
     ends = []
     for name in results.strategies:
-        values = np.array([run.result["mAP"] for run in results.of(name)], dtype=float)  # [seed, task]
+        values = np.array([run.record.mAP for run in results.of(name)], dtype=float)  # [seed, task]
         line_with_band(axes, learnt, values, name, looks[name])
         mean = values.mean(axis=0)
         defined = np.flatnonzero(~np.isnan(mean))
@@ -122,7 +122,7 @@ def matrix(results: Results, strategy: str) -> Markup:
     axes = figure.add_subplot()
     axes.pcolormesh(np.ma.masked_invalid(mean), cmap=MAP_COLOURS, vmin=0, vmax=100, edgecolors="white", lw=0.8)
     axes.set(xlabel="tested on classes of task k", ylabel="after training task t", aspect="equal", ylim=(tasks, 0))
-    names = [task["index"] for task in results.reference.result["tasks"]]
+    names = results.task_names
     ticks = thinned(list(range(tasks)))
     axes.set_xticks([tick + 0.5 for tick in ticks], [names[tick] for tick in ticks])
     axes.set_yticks([tick + 0.5 for tick in ticks], [names[tick] for tick in ticks])
@@ -152,7 +152,7 @@ def forgetting(results: Results) -> Markup | None:
     values = {name: drops for name, drops in values.items() if not np.isnan(drops).all()}
     if not values:
         return None
-    names = [str(task["index"]) for task in results.reference.result["tasks"][:-1]]
+    names = results.task_names[:-1]
     figure = stems(results, values, names, "task k", "forgetting (points)")
     return as_svg(figure, "forgetting", "Forgetting per task and strategy")
 
@@ -162,7 +162,7 @@ def stems(results: Results, values: dict[str, np.ndarray], names: Sequence[str],
 
     Where so many stems would not be told apart, lines with bands instead.
     """
-    looks = styles(results.strategies)
+    looks = styles(results.strategies, results.upper)
     figure = Figure(figsize=(6.4, 3.1))
     axes = figure.add_subplot()
     places = np.arange(len(names))

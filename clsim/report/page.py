@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from clsim.report.facts import (
 )
 from clsim.report.intervals import RESAMPLES
 from clsim.report.mean_curves import write_overlays
-from clsim.report.results import NO_VALUE, ORDER_FOLDER, Results, joined, load_results, order_folders
+from clsim.report.results import ORDER_FOLDER, Results, joined, load_results, order_folders
 from clsim.report.sections import distance_to_joint, groups, imbalance, memory, more, more_figures
 from clsim.report.sections.classes import class_panels
 from clsim.report.significance import against, choose_baseline
@@ -116,16 +117,16 @@ def _what_ran(results: Results) -> dict[str, Any]:
     """The stream, the runs and what makes them differ."""
     run = results.reference
     return {
-        "scenario": run.result["scenario"],
+        "scenario": run.record.scenario,
         "source": source(results),
         "plan": run.stream,
         "run": run,
         "results": results,
         "seeds": sorted({run.seed for run in results.runs}),
-        "styles": figures.styles(results.strategies),
+        "styles": figures.styles(results.strategies, results.upper),
         "strategy_notes": strategy_notes(results),
         "warnings": warnings_of(results),
-        "options": [(name, json.dumps(results.of(name)[0].result.get("options") or {})) for name in results.strategies],
+        "options": [(name, json.dumps(results.of(name)[0].record.options)) for name in results.strategies],
         "environment": environments(results),
         "config_differences": config_differences(results),
     }
@@ -141,7 +142,8 @@ def _compared(results: Results, baseline: str) -> dict[str, Any]:
         "difference_tables": tables.difference_tables(against(results, baseline), baseline),
         "most_pairs": max(len(results.of(name)) for name in results.strategies),
         "resamples": RESAMPLES,
-        "ladder_table": distance_to_joint.ladder_table(results),
+        "distance_table": distance_to_joint.distance_table(results),
+        "upper": results.upper,
         "cost_table": tables.cost_table(results),
         "expected": expected_rows(results),
         "threshold_headings": tables.THRESHOLD_HEADINGS,
@@ -156,19 +158,19 @@ def _compared(results: Results, baseline: str) -> dict[str, Any]:
 def _drawn(results: Results) -> dict[str, Any]:
     """Every figure, and what stands beside it."""
     drawn = figures.draw(results)
-    means = results.summary().set_index("strategy")["forgetting_mean"]
+    means = {row["strategy"]: row["forgetting_mean"] for row in results.summaries}
     return {
         "figures": drawn,
         "matrices": [(name, drawn[f"matrix-{rank}"]) for rank, name in enumerate(results.strategies)],
-        "no_forgetting": [name for name in results.strategies if means.isna()[name]],
+        "no_forgetting": [name for name in results.strategies if math.isnan(means[name])],
         "intransigence_figure": distance_to_joint.intransigence_figure(results),
-        "groups": results.reference.result.get("groups") or {"rule": NO_VALUE, "members": {}},
+        "groups": results.reference.record.groups,
         "group_names": GROUPS,
         "group_figure": groups.last_figure(results),
         "group_courses": groups.course_figures(results),
         "class_panels": class_panels(results),
         "label_figures": memory.label_figures(results),
-        "wide_labels": len(results.reference.result["tasks"]) > memory.MOST_BESIDE,
+        "wide_labels": len(results.task_names) > memory.MOST_BESIDE,
         "label_legend": memory.LEGEND,
         "ratio_figures": imbalance.ratio_figures(results),
     }

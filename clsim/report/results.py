@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from clsim.errors import RunError
+from clsim.experiment.record import LabelsRecord, RunRecord, TaskTiming, read_record, read_timing
 from clsim.experiment.run_folder import SEED_FOLDERS, RunFolder
-from clsim.strict_json import parse_object, read_lines, read_object
+from clsim.strict_json import parse_object
 from clsim.vocabulary import AT_THRESHOLD, AT_THRESHOLD_BY_BLOCK, BLOCKS, GROUPS, MEMORY_LABELS, SHOTS
 
-FORMAT = 1
-JOINT = "joint"
+OVERALL = ("last_mAP", "avg_mAP", "forgetting", "backward_transfer")
+"""Percent, and percent points."""
 METRICS = (
-    *("last_mAP", "avg_mAP", "forgetting", "backward_transfer"),  # percent, percent points
+    *OVERALL,
     *(f"{group}_last_mAP" for group in GROUPS),
     *(f"{group}_forgetting" for group in GROUPS),
     *("memory_rows", "memory_bytes", "train_seconds", "eval_seconds", "samples_per_second", "peak_memory_bytes"),
@@ -34,19 +36,31 @@ AT_EACH_THRESHOLD = (*AT_THRESHOLD, *AT_THRESHOLD_BY_BLOCK)
 """After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8."""
 ORDER_FOLDER = re.compile(r"order(\d+)")
 NO_VALUE = "\u2013"
-REQUIRED = ("scenario", "strategy", "seed", "plan_sha256", "class_names", "tasks", "last_mAP", "mAP", "R")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One finished run: the contents of its folder. Percentages are in 0..100, a null of the file is None."""
+    """One finished run: the contents of its folder.
+
+    Attributes:
+        folder: of the run.
+        record: what it measured.
+        timing: what each task cost; of a task that was run again both.
+        environment: what it ran on.
+        config: the resolved scenario; config_text: the same as it stands in the file.
+    """
 
     folder: Path
-    result: dict[str, Any]
-    timing: list[dict[str, Any]] = field(default_factory=list)
+    record: RunRecord
+    timing: list[TaskTiming] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     config_text: str = ""
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The record as plain values: the content of `result.json` as this version writes it."""
+        return self.record.content()
 
     @property
     def files(self) -> RunFolder:
@@ -55,11 +69,16 @@ class RunResult:
 
     @property
     def strategy(self) -> str:
-        return str(self.result["strategy"])
+        return self.record.strategy
 
     @property
     def seed(self) -> int:
-        return int(self.result["seed"])
+        return self.record.seed
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """(seed, order_seed), by which runs of two strategies are paired; order_seed -1 if no class order is drawn."""
+        return self.seed, -1 if self.record.order_seed is None else self.record.order_seed
 
     @property
     def name(self) -> str:
@@ -68,54 +87,55 @@ class RunResult:
     @property
     def stream(self) -> str:
         """Hash of the plan that makes runs comparable: the run's own, or the one its plan derives from."""
-        return str(self.result.get("derived_from") or self.result["plan_sha256"])
+        return self.record.derived_from or self.record.plan_sha256
 
     @property
-    def thresholds(self) -> dict[str, dict[str, Any]]:
-        """What `result.json` records at each threshold, by the threshold as text; empty for runs that recorded none."""
-        return self.result.get("thresholds") or {}
-
-    @property
-    def memory_labels(self) -> dict[str, Any]:
-        """What `result.json` records about the labels of the memory; empty for runs that recorded nothing."""
-        return (self.result.get("memory") or {}).get("labels") or {}
-
-    @property
-    def present(self) -> dict[str, list[float | None]]:
-        """Course over the tasks of the truly present share of old and new classes, percent; empty if not recorded."""
-        return self.result.get("present") or {}
+    def memory_labels(self) -> LabelsRecord | None:
+        """How good the labels of its memory are; None: it has no memory, or did not record it."""
+        return self.record.memory.labels if self.record.memory is not None else None
 
     def row(self) -> dict[str, Any]:
         """The run as one row of `Results.frame`, thresholds that it did not record left out."""
-        groups, memory = self.result.get("groups") or {}, self.result.get("memory") or {}
-        measured = {name: self.result.get(name) for name in METRICS}
-        for group in GROUPS:
-            for metric in ("last_mAP", "forgetting"):
-                measured[f"{group}_{metric}"] = (groups.get(metric) or {}).get(group)
-        measured |= {"memory_rows": memory.get("rows"), "memory_bytes": memory.get("bytes")}
-        measured |= {f"memory_{name}": _last(self.memory_labels.get(name)) for name in MEMORY_LABELS}
-        measured |= {f"present_{block}": _last(self.present.get(block)) for block in BLOCKS}
-        accuracy = self.result.get("accuracy") or {}
-        measured |= {"last_accuracy": accuracy.get("last_all"), "avg_accuracy": accuracy.get("average")}
-        measured |= {f"{shots}_last_accuracy": accuracy.get(f"last_{shots}") for shots in SHOTS}
-        measured |= self._cost()
-        for threshold, values_there in self.thresholds.items():
-            measured |= {f"{name}@{threshold}": values_there.get(f"last_{name}") for name in AT_EACH_THRESHOLD}
+        measured = self._scores() | self._memory() | self._cost()
         values = {name: math.nan if value is None else float(value) for name, value in measured.items()}
-        plans = {"plan_sha256": self.result["plan_sha256"], "derived_from": self.result.get("derived_from")}
-        order = self.result.get("order_seed")
-        which = {"strategy": self.strategy, "seed": self.seed, "order_seed": math.nan if order is None else order}
-        return which | values | plans
+        record = self.record
+        order = math.nan if record.order_seed is None else record.order_seed
+        which = {"strategy": self.strategy, "seed": self.seed, "order_seed": order}
+        return which | values | {"plan_sha256": record.plan_sha256, "derived_from": record.derived_from}
+
+    def _scores(self) -> dict[str, float | None]:
+        """What the evaluation gives after the last task, and the means over the tasks."""
+        record, accuracy = self.record, self.record.accuracy
+        found = {name: getattr(record, name) for name in OVERALL}
+        for group in GROUPS:
+            found[f"{group}_last_mAP"] = record.groups.last_mAP.get(group)
+            found[f"{group}_forgetting"] = record.groups.forgetting.get(group)
+        found |= {f"present_{block}": _last(record.present.get(block)) for block in BLOCKS}
+        if accuracy is not None:
+            found |= {"last_accuracy": accuracy.measured.last.get("all"), "avg_accuracy": accuracy.average}
+            found |= {f"{shots}_last_accuracy": accuracy.measured.last.get(shots) for shots in SHOTS}
+        for threshold, at in record.thresholds.items():
+            found |= {f"{name}@{threshold}": at.last.get(name) for name in AT_EACH_THRESHOLD}
+        return found
+
+    def _memory(self) -> dict[str, float | None]:
+        """What a replay memory holds after the last task."""
+        memory, labels = self.record.memory, self.memory_labels
+        if memory is None:
+            return {}
+        size: dict[str, float | None] = {"memory_rows": memory.rows, "memory_bytes": memory.bytes}
+        courses = labels.courses if labels is not None else {}
+        return size | {f"memory_{name}": _last(courses.get(name)) for name in MEMORY_LABELS}
 
     def _cost(self) -> dict[str, float | None]:
         """Seconds over all tasks, samples trained in a second of training (replayed ones too), and peak memory."""
-        tasks = {line["task"]: line for line in self.timing}.values()  # a task run again counts once
-        trained = _total([line.get("train_seconds") for line in tasks])
-        samples = _total([_product(line.get("train_seconds"), line.get("samples_per_second")) for line in tasks])
-        peaks = [line["peak_memory_bytes"] for line in self.timing if line.get("peak_memory_bytes") is not None]
+        tasks = {line.task: line for line in self.timing}.values()  # a task run again counts once
+        trained = _total([line.train_seconds for line in tasks])
+        samples = _total([_product(line.train_seconds, line.samples_per_second) for line in tasks])
+        peaks = [line.peak_memory_bytes for line in self.timing if line.peak_memory_bytes is not None]
         return {
             "train_seconds": trained,
-            "eval_seconds": _total([line.get("eval_seconds") for line in tasks]),
+            "eval_seconds": _total([line.eval_seconds for line in tasks]),
             "samples_per_second": samples / trained if samples is not None and trained else None,
             "peak_memory_bytes": max(peaks, default=None),
         }
@@ -139,30 +159,50 @@ class Results:
     runs: tuple[RunResult, ...]
     unfinished: tuple[Unfinished, ...]
 
-    @property
+    @cached_property
     def strategies(self) -> list[str]:
         return list(dict.fromkeys(run.strategy for run in self.runs))
 
-    @property
+    @cached_property
+    def upper(self) -> str | None:
+        """The upper reference (`joint`): what methods could reach at best; None: it was not run."""
+        return next((run.strategy for run in self.runs if run.record.reference == "upper"), None)
+
+    @cached_property
+    def lower(self) -> str | None:
+        """The lower reference (`finetune`): what methods must beat; None: it was not run."""
+        return next((run.strategy for run in self.runs if run.record.reference == "lower"), None)
+
+    @cached_property
     def methods(self) -> list[str]:
         """Strategies that are compared as equals: no upper reference, no control, none that sees hidden labels."""
-        apart = {run.strategy for run in self.runs if run.result.get("derived_from") or run.result.get("control")}
-        return [name for name in self.strategies if name != JOINT and name not in apart]
+        apart = {
+            run.strategy
+            for run in self.runs
+            if run.record.reference == "upper" or run.record.derived_from or run.record.control
+        }
+        return [name for name in self.strategies if name not in apart]
 
     def of(self, strategy: str) -> list[RunResult]:
+        """The runs of a strategy."""
         return [run for run in self.runs if run.strategy == strategy]
 
-    @property
+    @cached_property
     def reference(self) -> RunResult:
         """The run that describes the stream: the first one on the plan itself, not on one derived from it."""
-        return next((run for run in self.runs if not run.result.get("derived_from")), self.runs[0])
+        return next((run for run in self.runs if not run.record.derived_from), self.runs[0])
 
-    @property
+    @cached_property
+    def task_names(self) -> list[str]:
+        """The tasks as figures name them: their indices."""
+        return [str(task.index) for task in self.reference.record.tasks]
+
+    @cached_property
     def thresholds(self) -> list[str]:
         """Every threshold that a run recorded, ascending, as text."""
-        return sorted({threshold for run in self.runs for threshold in run.thresholds}, key=float)
+        return sorted({threshold for run in self.runs for threshold in run.record.thresholds}, key=float)
 
-    @property
+    @cached_property
     def metrics(self) -> list[str]:
         """Names of the metrics in `frame` and `summary`: METRICS, and AT_EACH_THRESHOLD at each threshold."""
         at = (f"{name}@{threshold}" for threshold in self.thresholds for name in AT_EACH_THRESHOLD)
@@ -175,6 +215,10 @@ class Results:
         order_seed is NaN unless the class order is drawn. mAP in percent, forgetting and backward transfer in percent
         points, memory in rows and bytes, time in seconds.
         """
+        return self._frame.copy()
+
+    @cached_property
+    def _frame(self) -> pd.DataFrame:
         columns = ["strategy", "seed", "order_seed", *self.metrics, "plan_sha256", "derived_from"]
         return pd.DataFrame([run.row() for run in self.runs]).reindex(columns=columns)
 
@@ -183,21 +227,31 @@ class Results:
 
         The standard deviation is the sample's (n - 1), NaN for one seed.
         """
+        return pd.DataFrame(self.summaries)
+
+    @cached_property
+    def summaries(self) -> list[dict[str, Any]]:
+        """The rows of `summary`."""
         rows = []
-        for strategy, runs in self.frame.groupby("strategy", sort=False):
+        for strategy, runs in self._frame.groupby("strategy", sort=False):
             row: dict[str, Any] = {"strategy": strategy, "seeds": len(runs)}
             for metric in self.metrics:
                 # DECIDED: a metric that one seed lacks has no mean, otherwise it would be over fewer seeds than stated.
                 row[f"{metric}_mean"] = runs[metric].mean(skipna=False)
                 row[f"{metric}_std"] = runs[metric].std(skipna=False)
             rows.append(row)
-        return pd.DataFrame(rows)
+        return rows
+
+    def values_by_pair(self, strategy: str, metric: str) -> dict[Hashable, float]:
+        """A metric of a strategy's runs by `RunResult.pair`, NaN where it is undefined."""
+        own = self._frame.loc[self._frame["strategy"] == strategy, metric].astype(float)
+        return dict(zip((run.pair for run in self.of(strategy)), own, strict=True))
 
 
 def load_results(directory: str | Path, order: Sequence[str] | None = None) -> Results:
     """Read every `<strategy>/seed<k>/` below `directory`; refuse runs whose streams differ.
 
-    Strategies come in the given `order`; those it does not name follow by name, `joint` last.
+    Strategies come in the given `order`; those it does not name follow by name, the upper reference (`joint`) last.
     """
     directory = Path(directory)
     runs, unfinished = [], []
@@ -213,8 +267,10 @@ def load_results(directory: str | Path, order: Sequence[str] | None = None) -> R
     _check_comparable(runs)
     ranks = {name: rank for rank, name in enumerate(order or [])}
 
+    upper = {run.strategy for run in runs if run.record.reference == "upper"}
+
     def place(strategy: str) -> tuple[int, bool, str]:
-        return ranks.get(strategy, len(ranks)), strategy == JOINT, strategy
+        return ranks.get(strategy, len(ranks)), strategy in upper, strategy
 
     runs.sort(key=lambda run: (place(run.strategy), run.seed))
     unfinished.sort(key=lambda run: (place(run.strategy), run.seed))
@@ -235,38 +291,20 @@ def joined(directory: Path, parts: Sequence[Results]) -> Results:
 
 
 def read_run(folder: Path) -> RunResult:
-    """One finished run; RunError names the file that is damaged or of another format."""
+    """One finished run.
+
+    Raises:
+        RunError: a file is damaged or of another format; with its name.
+    """
     files = RunFolder(folder)
-    path = files.result
-    result = read_object(path)
-    if result.get("format") != FORMAT:
-        raise RunError(f"{path}: format is {result.get('format')!r}, this version of clsim reads {FORMAT}")
-    missing = [key for key in REQUIRED if key not in result]
-    if missing:
-        raise RunError(f"{path}: keys missing: {', '.join(missing)}")
-    if not len(result["mAP"]) == len(result["R"]) == len(result["tasks"]):
-        raise RunError(f"{path}: mAP, R and tasks differ in length")
-    ap = result.get("AP")
-    if ap is not None and [len(row) for row in ap] != [len(result["class_names"])] * len(result["tasks"]):
-        raise RunError(f"{path}: AP is not one row a task with one value a class")
-    _check_blocks(path, result)
-    timing = read_lines(files.timing)
+    record = read_record(files.result)
     environment = parse_object(_read(files.environment) or b"{}", str(files.environment))
-    path = files.config
-    config_text = _read(path).decode("utf-8", errors="replace")
+    config_text = _read(files.config).decode("utf-8", errors="replace")
     try:
         config = YAML(typ="safe", pure=True).load(config_text) or {}
     except YAMLError as error:
-        raise RunError(f"{path}: not readable as YAML: {error}") from error
-    return RunResult(folder, result, timing, environment, config, config_text)
-
-
-def _check_blocks(path: Path, result: dict[str, Any]) -> None:
-    """RunError unless the label block matrix, where there is one, has a row and a column a task and four states."""
-    blocks = ((result.get("memory") or {}).get("labels") or {}).get("blocks")
-    tasks = len(result["tasks"])
-    if blocks is not None and [[len(block) for block in row] for row in blocks] != [[4] * tasks] * tasks:
-        raise RunError(f"{path}: memory.labels.blocks is not one row and one column a task with four counts each")
+        raise RunError(f"{files.config}: not readable as YAML: {error}") from error
+    return RunResult(folder, record, read_timing(files.timing), environment, config, config_text)
 
 
 def _last(course: Sequence[float | None] | None) -> float | None:

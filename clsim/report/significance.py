@@ -16,8 +16,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import combinations
 
-import pandas as pd
-
 from clsim.errors import RunError, did_you_mean
 from clsim.report.intervals import (
     LEVEL,
@@ -31,7 +29,6 @@ from clsim.report.intervals import (
 from clsim.report.results import Results
 from clsim.vocabulary import GROUPS, SHOTS
 
-LOWER_REFERENCE = "finetune"
 COMPARED = {
     "last_mAP": "Last mAP",
     "avg_mAP": "Avg mAP",
@@ -86,13 +83,13 @@ def lower_is_better(metric: str) -> bool:
 
 
 def choose_baseline(results: Results, name: str | None = None) -> str:
-    """The strategy that the others are compared with: the named one, by default `finetune`, else the first.
+    """The strategy that the others are compared with: the named one, by default the lower reference, else the first.
 
     Raises:
         RunError: no finished run is of the named one.
     """
     if name is None:
-        return LOWER_REFERENCE if LOWER_REFERENCE in results.strategies else results.strategies[0]
+        return results.lower or results.strategies[0]
     check_baseline(name, results.strategies)
     return name
 
@@ -112,9 +109,9 @@ def compared_metrics(results: Results) -> list[str]:
 
 def against(results: Results, baseline: str) -> dict[str, list[Contrast]]:
     """Per metric every strategy beside the baseline, in the order of the results."""
-    frame, found = results.frame, {}
+    found = {}
     for metric in compared_metrics(results):
-        values = {name: values_by_pair(frame, name, metric) for name in results.strategies}
+        values = {name: results.values_by_pair(name, metric) for name in results.strategies}
         found[metric] = _against(metric, values, baseline, results.methods)
     return found
 
@@ -142,9 +139,9 @@ def winners(results: Results) -> dict[str, str]:
     DECIDED: Holm's correction is over all pairs of methods, because the winner is chosen after looking. Of fewer than
     two methods none wins. References and controls (not in `Results.methods`) are no rivals.
     """
-    frame, methods, found = results.frame, results.methods, {}
+    methods, found = results.methods, {}
     for metric in compared_metrics(results):
-        values = {name: values_by_pair(frame, name, metric) for name in methods}
+        values = {name: results.values_by_pair(name, metric) for name in methods}
         pairs = list(combinations(methods, 2))
         differences = [paired_differences(values[a], values[b]) for a, b in pairs]
         beaten: dict[str, set[str]] = {name: set() for name in methods}
@@ -156,10 +153,3 @@ def winners(results: Results) -> dict[str, str]:
         if pairs and above_all:
             found[metric] = above_all[0]
     return found
-
-
-def values_by_pair(frame: pd.DataFrame, strategy: str, metric: str) -> dict[Hashable, float]:
-    """A metric of a strategy's runs by (seed, order_seed), order_seed -1 where the class order is not drawn."""
-    own = frame[frame["strategy"] == strategy]
-    keys = zip(own["seed"], own["order_seed"].fillna(-1).astype(int), strict=True)
-    return dict(zip(keys, own[metric].astype(float), strict=True))

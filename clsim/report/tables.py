@@ -49,10 +49,9 @@ class Best(str):
 def final_table(results: Results) -> Rows:
     """One row per strategy, `mean ± std` where there are several seeds, winners as `Best`."""
     best = winners(results)
-    summary = results.summary()
-    length, unit = _unit(summary["train_seconds_mean"].max())
+    length, unit = _unit(results, "train_seconds")
     rows: Rows = [FINAL_HEADINGS]
-    for row in summary.to_dict("records"):
+    for row in results.summaries:
         percent = [_marked(row, metric, best) for metric in METRICS[:7]]
         time = number(row, "train_seconds", scale=1 / length, unit=unit)
         rows.append((row["strategy"], str(row["seeds"]), *percent, *_memory(row), time))
@@ -65,17 +64,16 @@ def accuracy_table(results: Results) -> Rows:
         return []
     best = winners(results)
     rows: Rows = [("Strategy", "Seeds", *ACCURACIES.values())]
-    for row in results.summary().to_dict("records"):
+    for row in results.summaries:
         rows.append((row["strategy"], str(row["seeds"]), *(_marked(row, metric, best) for metric in ACCURACIES)))
     return rows
 
 
 def cost_table(results: Results) -> Rows:
     """What each strategy costs: time, throughput, memory of the process, replay memory."""
-    summary = results.summary()
-    length, unit = _unit(summary[["train_seconds_mean", "eval_seconds_mean"]].max().max())
+    length, unit = _unit(results, "train_seconds", "eval_seconds")
     rows: Rows = [COST_HEADINGS]
-    for row in summary.to_dict("records"):
+    for row in results.summaries:
         times = [number(row, f"{what}_seconds", scale=1 / length, unit=unit) for what in ("train", "eval")]
         peak = number(row, "peak_memory_bytes", decimals=0, scale=1e-6)
         cells = (*times, number(row, "samples_per_second"), peak, *_memory(row))
@@ -85,7 +83,7 @@ def cost_table(results: Results) -> Rows:
 
 def threshold_tables(results: Results) -> list[tuple[str, list[tuple[str, ...]]]]:
     """Per threshold, ascending: one row per strategy, its name and the metrics of AT_THRESHOLD as text."""
-    rows = results.summary().to_dict("records")
+    rows = results.summaries
     return [
         (at, [(row["strategy"], *(number(row, f"{name}@{at}") for name in AT_THRESHOLD)) for row in rows])
         for at in results.thresholds
@@ -188,6 +186,8 @@ def _memory(row: Mapping[str, Any]) -> list[str]:
     return [text.removesuffix(" ± 0").removesuffix(" ± 0.00") for text in texts]  # a fixed budget
 
 
-def _unit(longest: float) -> tuple[int, str]:
-    """Seconds of the unit that suits the longest time, and how it is written."""
+def _unit(results: Results, *times: str) -> tuple[int, str]:
+    """Seconds of the unit that suits the longest mean of some metrics, and how it is written."""
+    means = [row[f"{time}_mean"] for row in results.summaries for time in times]
+    longest = max((mean for mean in means if not math.isnan(mean)), default=0.0)
     return (3600, " h") if longest >= 36000 else (60, " min") if longest >= 600 else (1, " s")

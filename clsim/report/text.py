@@ -11,7 +11,7 @@ import pandas as pd
 from clsim.files import write_atomically
 from clsim.report.facts import expected_rows, source, strategy_notes
 from clsim.report.results import Results
-from clsim.report.sections.distance_to_joint import ladder_table
+from clsim.report.sections.distance_to_joint import distance_table
 from clsim.report.significance import against, choose_baseline
 from clsim.report.tables import (
     Rows,
@@ -36,7 +36,7 @@ PAIRED = (
     "test, corrected by Holm over the methods; references and controls are not tested. Fewer than two pairs: undefined."
 )
 ORDERS = " Pairs of one class order are alike, which the test does not know."
-LADDER = (
+DISTANCE = (
     "Percent points below joint with the same seeds, mean ± half the 95 % interval by Student's t. Intransigence: "
     "joint's mAP on task k minus the method's right after learning it (Chaudhry et al., ECCV 2018), mean over k."
 )
@@ -65,7 +65,7 @@ def render_markdown(results: Results, baseline: str) -> str:
     """The tables with what is needed to read them, as Markdown."""
     run = results.reference
     plans = ", ".join(f"`{stream}`" for stream in dict.fromkeys(run.stream for run in results.runs))
-    lines = [f"# {run.result['scenario']}", "", f"Source: {source(results)}. Plan: {plans}.", ""]
+    lines = [f"# {run.record.scenario}", "", f"Source: {source(results)}. Plan: {plans}.", ""]
     for title, rows, caption in _tables(results, baseline):
         lines += ([f"## {title}", ""] if title else []) + [markdown(rows), *([caption] if caption else []), ""]
     lines += [f"`{name}`: {label}, {note}." for name, (label, note) in strategy_notes(results).items()]
@@ -77,7 +77,7 @@ def render_markdown(results: Results, baseline: str) -> str:
 
 def render_latex(results: Results, baseline: str) -> str:
     """The tables as LaTeX floats, to be read by \\input."""
-    scenario = results.reference.result["scenario"]
+    scenario = results.reference.record.scenario
     parts = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}." + "\n"]
     parts += [f"% Plan {stream}\n" for stream in dict.fromkeys(run.stream for run in results.runs)]
     notes = "".join(f" {name}: {label}, {note}." for name, (label, note) in strategy_notes(results).items())
@@ -95,8 +95,8 @@ def _tables(results: Results, baseline: str) -> Iterator[tuple[str, Rows, str]]:
     paired = PAIRED + (ORDERS if results.frame["order_seed"].nunique() > 1 else "")
     for place, (metric, rows) in enumerate(difference_tables(against(results, baseline), baseline)):
         yield f"{metric} against {baseline}", [difference_headings(baseline), *rows], "" if place else paired
-    if rows := ladder_table(results):
-        yield "Distance to joint", rows, LADDER
+    if rows := distance_table(results):
+        yield f"Distance to {results.upper}", rows, DISTANCE
     yield "Cost", cost_table(results), COST
     if expected := expected_rows(results):
         headings = ("Strategy", "Metric", "Expected", "Tolerance", "Ours", "Kind", "Source")

@@ -19,5 +19,5 @@ def test_labels_are_moved_apart_in_order() -> None:
 
 def test_looks_differ_between_strategies() -> None:
     names = [f"s{i}" for i in range(24)]
-    looks = styles([*names, "joint"])
+    looks = styles([*names, "joint"], upper="joint")
     assert len({(look.colour, look.marker) for look in looks.values()}) == 25

@@ -51,7 +51,7 @@ class Page(HTMLParser):
 def test_page_is_complete_and_loads_nothing(runs: Path) -> None:
     page = Page(write_report(runs))
     expected = {"table-final", "table-expected", "table-tasks", "table-groups", "table-environment", "table-unfinished"}
-    expected |= {"table-thresholds", "figure-classes", "table-differences", "table-ladder", "table-cost"}
+    expected |= {"table-thresholds", "figure-classes", "table-differences", "table-distance", "table-cost"}
     expected |= {"figure-intransigence", "figure-group-courses", "table-group-forgetting"}
     expected |= {"figure-curves", "figure-matrices", "figure-forgetting", "figure-groups", "config", "metrics"}
     assert expected <= set(page.ids)

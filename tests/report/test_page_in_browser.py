@@ -21,7 +21,7 @@ FLAGS = (  # a fresh user data folder and headless are the driver's
     *("--disable-background-networking", "--disable-component-update"),
 )
 TABLES = {
-    *("final", "accuracy", "differences", "ladder", "expected", "thresholds", "imbalances", "groups"),
+    *("final", "accuracy", "differences", "distance", "expected", "thresholds", "imbalances", "groups"),
     *("group-forgetting", "memory", "more", "cost", "tasks", "options", "environment", "unfinished"),
 }
 FIGURES = {

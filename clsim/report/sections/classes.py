@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from clsim.report.figures import Style, course_text, styles
 from clsim.report.results import Results
-from clsim.vocabulary import GROUPS
 
 WIDTH, HEIGHT = 150, 90
 LEFT, RIGHT, TOP, BOTTOM = 21, 146, 7, 74
@@ -40,18 +39,16 @@ def class_panels(results: Results) -> list[Panel]:
     """A panel for each class in stream order; none where no run recorded the AP of the classes."""
     courses = {}
     for strategy in results.strategies:
-        tables = [run.result.get("AP") for run in results.of(strategy)]
+        tables = [run.record.AP for run in results.of(strategy)]
         if all(table is not None for table in tables):
             courses[strategy] = np.array(tables, dtype=float).mean(axis=0)  # [task, class], NaN where a seed has none
     if not courses:
         return []
-    result = results.reference.result
-    recorded = result.get("groups") or {}
-    group = {name: label for label in GROUPS for name in recorded.get("members", {}).get(label, [])}
-    positives = recorded.get("positives")
-    looks = styles(results.strategies)
+    record = results.reference.record
+    group, positives = record.groups.by_class(), record.groups.positives
+    looks = styles(results.strategies, results.upper)
     highest = max((float(np.nanmax(table)) for table in courses.values() if not np.isnan(table).all()), default=0.0)
-    axes = _Axes(next(top for top in HIGHEST if top >= highest), [task["index"] for task in result["tasks"]])
+    axes = _Axes(next(top for top in HIGHEST if top >= highest), results.task_names)
     return [
         Panel(
             name=name,
@@ -59,7 +56,7 @@ def class_panels(results: Results) -> list[Panel]:
             positives=None if positives is None else positives[column],
             svg=_svg(name, {strategy: table[:, column] for strategy, table in courses.items()}, looks, axes),
         )
-        for column, name in enumerate(result["class_names"])
+        for column, name in enumerate(record.class_names)
     ]
 
 
@@ -68,7 +65,7 @@ class _Axes:
     """The axes that all panels share: AP from 0 to `top` percent, and the tasks by their index."""
 
     top: int
-    tasks: list[int]
+    tasks: list[str]
 
     def x(self, place: int) -> float:
         share = place / (len(self.tasks) - 1) if len(self.tasks) > 1 else 0.5

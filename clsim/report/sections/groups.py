@@ -17,7 +17,7 @@ from clsim.vocabulary import GROUPS
 def forgetting_table(results: Results) -> Rows:
     """Heading, then a row per strategy: forgetting of head, medium and tail classes in percent points."""
     rows: Rows = [("Strategy", *(f"{group.capitalize()} forgetting\u00a0↓" for group in GROUPS))]
-    for row in results.summary().to_dict("records"):
+    for row in results.summaries:
         rows.append((row["strategy"], *(number(row, f"{group}_forgetting") for group in GROUPS)))
     return rows
 
@@ -26,7 +26,7 @@ def last_figure(results: Results) -> Markup | None:
     """mAP of head, medium and tail classes after the last task, in percent; None where no run has groups."""
     values = {}
     for name in results.strategies:
-        rows = [((run.result.get("groups") or {}).get("last_mAP") or {}) for run in results.of(name)]
+        rows = [run.record.groups.last_mAP for run in results.of(name)]
         table = np.array([[row.get(group) for group in GROUPS] for row in rows], dtype=float)  # [seed, group]
         if not np.isnan(table).all():
             values[name] = table
@@ -48,10 +48,10 @@ def course_figures(results: Results) -> list[tuple[str, Markup]]:
 
 def _courses(results: Results, group: str) -> dict[str, NDArray[np.float64]]:
     """Strategy -> mAP of the seen classes of a group after each task, percent, float64 [seed, T], where defined."""
-    nothing = [None] * len(results.reference.result["tasks"])
+    nothing = [None] * len(results.task_names)
     found = {}
     for name in results.strategies:
-        recorded = [((run.result.get("groups") or {}).get("mAP") or {}).get(group) for run in results.of(name)]
+        recorded = [run.record.groups.mAP.get(group) for run in results.of(name)]
         table = np.array([course or nothing for course in recorded], dtype=float)
         if not np.isnan(table).all():
             found[name] = table
@@ -59,9 +59,9 @@ def _courses(results: Results, group: str) -> dict[str, NDArray[np.float64]]:
 
 
 def _drawn(results: Results, group: str, courses: dict[str, NDArray[np.float64]], top: float) -> Markup:
-    names = [task["index"] for task in results.reference.result["tasks"]]
+    names = results.task_names
     places = np.arange(len(names))
-    looks = styles(results.strategies)
+    looks = styles(results.strategies, results.upper)
     figure = Figure(figsize=(3.7, 2.9))
     axes = figure.add_subplot()
     for name, table in courses.items():

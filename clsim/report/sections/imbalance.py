@@ -23,14 +23,10 @@ RATIOS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 def imbalance_tables(results: Results) -> list[tuple[str, list[tuple[str, ...]]]]:
     """Per threshold, ascending, one row per strategy: the cells of HEADINGS as text. Only recorded thresholds."""
-    rows = results.summary().to_dict("records")
+    rows = results.summaries
     tables = []
     for at in results.thresholds:
-        if any(
-            run.thresholds.get(at, {}).get(f"last_{name}") is not None
-            for run in results.runs
-            for name in AT_THRESHOLD_BY_BLOCK
-        ):
+        if any(run.record.at(at).last.get(name) is not None for run in results.runs for name in AT_THRESHOLD_BY_BLOCK):
             names = ("predicted_old@", "present_old", "predicted_new@", "present_new", "FPR_old@", "FPR_new@")
             metrics = [f"{name}{at}" if name.endswith("@") else name for name in names]
             tables.append((at, [(row["strategy"], *(number(row, name) for name in metrics)) for row in rows]))
@@ -56,16 +52,16 @@ def old_ratio(results: Results, strategy: str, threshold: str) -> NDArray[np.flo
     NaN where it is not recorded, or no old class is present.
     """
     runs = results.of(strategy)
-    nothing = [None] * len(results.reference.result["tasks"])
-    predicted = [run.thresholds.get(threshold, {}).get("predicted_old") or nothing for run in runs]
-    present = np.array([run.present.get("old") or nothing for run in runs], dtype=float)
+    nothing = [None] * len(results.task_names)
+    predicted = [run.record.at(threshold).courses.get("predicted_old") or nothing for run in runs]
+    present = np.array([run.record.present.get("old") or nothing for run in runs], dtype=float)
     return np.array(predicted, dtype=float) / np.where(present > 0, present, np.nan)
 
 
 def _drawn(results: Results, threshold: str, courses: dict[str, NDArray[np.float64]], highest: float) -> Markup:
-    names = [task["index"] for task in results.reference.result["tasks"]][1:]
+    names = results.task_names[1:]
     places = np.arange(len(names))
-    looks = styles(results.strategies)
+    looks = styles(results.strategies, results.upper)
     figure = Figure(figsize=(4.6, 3.1))
     axes = figure.add_subplot()
     axes.axhline(1, color="#222222", lw=1.2)

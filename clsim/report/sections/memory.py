@@ -37,7 +37,7 @@ MOST_BESIDE = 14
 def memory_table(results: Results) -> list[tuple[str, ...]]:
     """Heading, then a row per strategy with a memory: MEMORY_LABELS as text. Empty where no run recorded them."""
     rows: list[tuple[str, ...]] = [HEADINGS]
-    for row in results.summary().to_dict("records"):
+    for row in results.summaries:
         if any(run.memory_labels for run in results.of(row["strategy"])):
             decimals = {name: 0 if row["seeds"] == 1 else 1 for name in MEMORY_ONES} | {"KL": 3}
             cells = (number(row, f"memory_{name}", decimals.get(name, 1)) for name in MEMORY_LABELS)
@@ -47,10 +47,10 @@ def memory_table(results: Results) -> list[tuple[str, ...]]:
 
 def label_figures(results: Results) -> list[tuple[str, Markup]]:
     """Strategy and label block matrix, of those of whose every seed it is recorded; the entries of all seeds summed."""
-    names = [task["index"] for task in results.reference.result["tasks"]]
+    names = results.task_names
     figures = []
     for rank, strategy in enumerate(results.strategies):
-        recorded = [run.memory_labels.get("blocks") for run in results.of(strategy)]
+        recorded = [run.memory_labels and run.memory_labels.blocks for run in results.of(strategy)]
         if any(blocks is None for blocks in recorded):
             continue
         blocks = np.sum(np.array(recorded, dtype=np.int64), axis=0)
@@ -91,7 +91,7 @@ def _described(strategy: str, blocks: NDArray[np.int64]) -> str:
     return f"Labels in the memory of {strategy}, entries: {'; '.join(parts)}"
 
 
-def _drawn(blocks: NDArray[np.int64], names: list[int]) -> Figure:
+def _drawn(blocks: NDArray[np.int64], names: list[str]) -> Figure:
     tasks = len(blocks)
     figure = Figure(figsize=(3.6, 3.45) if tasks <= MOST_BESIDE else (7.4, 5.6))
     axes = figure.add_subplot()
@@ -106,8 +106,8 @@ def _drawn(blocks: NDArray[np.int64], names: list[int]) -> Figure:
     if tasks <= MOST_BESIDE:
         axes.set_aspect("equal")
     ticks = thinned(list(range(tasks)), MOST_BESIDE)
-    axes.set_xticks([tick + 0.5 for tick in ticks], [str(names[tick]) for tick in ticks])
-    axes.set_yticks([tick + 0.5 for tick in ticks], [str(names[tick]) for tick in ticks])
+    axes.set_xticks([tick + 0.5 for tick in ticks], [names[tick] for tick in ticks])
+    axes.set_yticks([tick + 0.5 for tick in ticks], [names[tick] for tick in ticks])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure

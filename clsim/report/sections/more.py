@@ -83,7 +83,7 @@ def _lines(run: RunResult) -> dict[int, dict[str, Any]]:
 
 
 def _course(runs: Sequence[RunResult], lines: Sequence[Mapping[int, Mapping[str, Any]]]) -> Rebalancing:
-    tasks, classes = range(len(runs[0].result["tasks"])), runs[0].result["class_names"]
+    tasks, classes = range(len(runs[0].record.tasks)), runs[0].record.class_names
     recorded = (tag for run in lines for values in run.values() for tag in values)
     tags = dict.fromkeys(tag for tag in recorded if tag.startswith(MORE_OF_LAYER))
 
@@ -96,7 +96,7 @@ def _course(runs: Sequence[RunResult], lines: Sequence[Mapping[int, Mapping[str,
 
     return Rebalancing(
         seeds=[run.seed for run in runs],
-        options=(runs[0].result.get("options") or {}).get("more") or {},
+        options=runs[0].record.options.get("more", {}),
         layers=[tag.removeprefix(MORE_OF_LAYER) for tag in tags],
         low_rank=table(MORE_LOW_RANK),
         by_layer=tables(list(tags)),

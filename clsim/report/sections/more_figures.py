@@ -28,7 +28,7 @@ from clsim.report.figures import (
 from clsim.report.results import Results
 from clsim.report.sections.more import Floats, Rebalancing
 from clsim.training.schedules import half_sine
-from clsim.vocabulary import GROUPS, MORE_COLLAPSED
+from clsim.vocabulary import MORE_COLLAPSED
 
 GROUP_LOOKS = {"head": ("o", "#0072B2"), "medium": ("s", "#8A8A2B"), "tail": ("^", "#D55E00"), "": ("o", "#5f6368")}
 GROUP_GLYPHS = [(group, MARKERS[marker], colour) for group, (marker, colour) in GROUP_LOOKS.items() if group]
@@ -65,12 +65,11 @@ def layer_figures(results: Results, found: Mapping[str, Rebalancing]) -> list[tu
 
 def class_figures(results: Results, found: Mapping[str, Rebalancing]) -> list[tuple[str, Markup]]:
     """Strategy and scatter of its classes after the last task: discrepancy of the two paths against exposure weight."""
-    result = results.reference.result
-    members = (result.get("groups") or {}).get("members") or {}
-    group = {name: label for label in GROUPS for name in members.get(label, [])}
+    record = results.reference.record
+    group = record.groups.by_class()
     with mpl.rc_context(SETTINGS):
         return [
-            (name, _scatter(results, name, own, [group.get(label, "") for label in result["class_names"]]))
+            (name, _scatter(results, name, own, [group.get(label, "") for label in record.class_names]))
             for name, own in found.items()
             if not np.isnan(own.weight[:, -1] * own.discrepancy[:, -1]).all()
         ]
@@ -78,7 +77,7 @@ def class_figures(results: Results, found: Mapping[str, Rebalancing]) -> list[tu
 
 def _sizes(results: Results, found: Mapping[str, Rebalancing]) -> Markup:
     figure, axes = _over_tasks(results, "mean ‖BA‖ / ‖W‖ (%)")
-    looks = styles(results.strategies)
+    looks = styles(results.strategies, results.upper)
     for name, own in found.items():
         line_with_band(axes, np.arange(own.low_rank.shape[1]), 100 * own.low_rank, name, looks[name], decimals=2)
     axes.axhline(100 * MORE_COLLAPSED, color="#a03c00", lw=1.2, ls=":")
@@ -93,7 +92,7 @@ def _sizes(results: Results, found: Mapping[str, Rebalancing]) -> Markup:
 
 def _correlations(results: Results, found: Mapping[str, Rebalancing]) -> Markup:
     figure, axes = _over_tasks(results, "Spearman's rank correlation")
-    looks = styles(results.strategies)
+    looks = styles(results.strategies, results.upper)
     for name, own in found.items():
         line_with_band(axes, np.arange(own.correlation.shape[1]), own.correlation, name, looks[name], decimals=2)
     axes.axhline(0, color="#888888", lw=0.8)
@@ -103,8 +102,8 @@ def _correlations(results: Results, found: Mapping[str, Rebalancing]) -> Markup:
 
 def _schedule(results: Results, found: Mapping[str, Rebalancing]) -> Markup:
     figure, axes = _over_tasks(results, "factor of the term")
-    looks = styles(results.strategies)
-    steps = np.arange(len(results.reference.result["tasks"]) * STEPS + 1)
+    looks = styles(results.strategies, results.upper)
+    steps = np.arange(len(results.task_names) * STEPS + 1)
     for name, own in found.items():
         if "amplitude" in own.options:
             factor = float(own.options["amplitude"]) * np.array([half_sine(int(step) % STEPS, STEPS) for step in steps])
@@ -116,7 +115,7 @@ def _schedule(results: Results, found: Mapping[str, Rebalancing]) -> Markup:
 
 
 def _over_tasks(results: Results, ylabel: str) -> tuple[Figure, Axes]:
-    names = [task["index"] for task in results.reference.result["tasks"]]
+    names = results.task_names
     figure = Figure(figsize=(3.7, 2.9))
     axes = figure.add_subplot()
     axes.set(xlabel="after training task t", ylabel=ylabel, xlim=(-0.55, len(names) - 0.45))
@@ -127,7 +126,7 @@ def _over_tasks(results: Results, ylabel: str) -> tuple[Figure, Axes]:
 
 
 def _layers(results: Results, name: str, layers: list[str], mean: Floats, scale: LogNorm) -> Markup:
-    tasks = [task["index"] for task in results.reference.result["tasks"]]
+    tasks = results.task_names
     figure = Figure(figsize=(4.6, 0.9 + 0.2 * len(layers)))
     axes = figure.add_subplot()
     axes.pcolormesh(np.ma.masked_less_equal(mean, 0), cmap=MAP_COLOURS, norm=scale, edgecolors="white", lw=0.8)
@@ -148,7 +147,7 @@ def _layers(results: Results, name: str, layers: list[str], mean: Floats, scale:
 
 def _scatter(results: Results, name: str, own: Rebalancing, groups: list[str]) -> Markup:
     weight, discrepancy = own.weight[:, -1].mean(axis=0), own.discrepancy[:, -1].mean(axis=0)  # [C]
-    names = results.reference.result["class_names"]
+    names = results.reference.record.class_names
     figure = Figure(figsize=(4.6, 3.3))
     axes = figure.add_subplot()
     known = np.flatnonzero(~np.isnan(weight * discrepancy))

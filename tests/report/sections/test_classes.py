@@ -53,7 +53,7 @@ def test_only_strategies_that_recorded_the_classes_are_in_the_panels(make_run: M
 
 
 def test_every_marker_of_a_strategy_has_a_shape() -> None:
-    looks = styles([*(f"s{i}" for i in range(12)), "joint"])
+    looks = styles([*(f"s{i}" for i in range(12)), "joint"], upper="joint")
     assert {look.marker for look in looks.values()} == set(SHAPES)
 
 

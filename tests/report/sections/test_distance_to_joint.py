@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from clsim.report.results import load_results
-from clsim.report.sections.distance_to_joint import intransigence, intransigence_figure, ladder_table
+from clsim.report.sections.distance_to_joint import distance_table, intransigence, intransigence_figure
 
 MakeRun = Callable[..., Path]
 PLAN, JOINT_PLAN = "a" * 64, "b" * 64
@@ -33,14 +33,14 @@ def test_intransigence_is_joint_on_a_new_task_less_the_method_there(make_run: Ma
     assert "<title>joint" not in svg
 
 
-def test_the_ladder_is_paired_with_joint(make_run: MakeRun, tmp_path: Path) -> None:
+def test_the_distance_is_paired_with_joint(make_run: MakeRun, tmp_path: Path) -> None:
     """Means of (0, 5, -4) are 0.33; below joint 20 and 22, whose half interval is 12.706; one pair has none."""
     for seed, (upper, own) in enumerate([(80.0, 60.0), (85.0, 63.0)]):
         joint(make_run, tmp_path, seed, last_mAP=upper, avg_mAP=70.0)
         make_run(tmp_path, "er", seed=seed, last_mAP=own)
     make_run(tmp_path, "lwf", last_mAP=81.0, avg_mAP=None)
     make_run(tmp_path, "zap", seed=7)
-    _, er, lwf, zap = ladder_table(load_results(tmp_path))
+    _, er, lwf, zap = distance_table(load_results(tmp_path))
     assert er == ("er", "2", "+21.0 ± 12.7", "+5.0 ± 0.0", "+0.3 ± 0.0")
     assert lwf == ("lwf", "1", "-1.0", "–", "+0.3")  # noqa: RUF001
     assert zap == ("zap", "0", "–", "–", "–")  # noqa: RUF001
@@ -52,12 +52,12 @@ def test_joint_that_trained_the_last_task_only_has_no_mean_but_a_last_task(make_
     joint(make_run, tmp_path, R=[none, none, UPPER[2]], mAP=[None, None, 80.0], avg_mAP=None)
     results = load_results(tmp_path)
     np.testing.assert_array_equal(intransigence(results, "er"), [[np.nan, np.nan, -4]])
-    assert ladder_table(results)[1] == ("er", "1", "0.0", "–", "–")  # noqa: RUF001
+    assert distance_table(results)[1] == ("er", "1", "0.0", "–", "–")  # noqa: RUF001
     assert intransigence_figure(results) is not None
 
 
-def test_without_joint_there_is_no_ladder(make_run: MakeRun, tmp_path: Path) -> None:
+def test_without_joint_there_is_no_distance(make_run: MakeRun, tmp_path: Path) -> None:
     make_run(tmp_path, "er")
     results = load_results(tmp_path)
-    assert ladder_table(results) == []
+    assert distance_table(results) == []
     assert intransigence_figure(results) is None

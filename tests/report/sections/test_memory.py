@@ -117,5 +117,5 @@ def test_a_real_control_is_right_wherever_it_relabelled(identity_run: Path) -> N
         row["memory_hidden_above"],
         row["memory_hidden_below"],
     )
-    assert row["predicted_old@0.5"] == pytest.approx(results.runs[0].thresholds["0.5"]["predicted_old"][-1])
+    assert row["predicted_old@0.5"] == pytest.approx(results.runs[0].record.at("0.5").courses["predicted_old"][-1])
     assert 0 < row["present_old"] < 100
