@@ -227,7 +227,7 @@ def report(
     baseline: BaselineOption = None,
 ) -> None:
     """Write report.html of the runs in a folder, and its tables as CSV, Markdown and LaTeX."""
-    from clsim.report.page import write_report
+    from clsim.report.writing import write_report
 
     typer.echo(f"report: {write_report(folder, out, baseline=baseline)}")
 

@@ -85,7 +85,7 @@ class Comparison:
         With several class orders there is a report for each, in `order<k>`, because classes and tasks differ; the
         tables in the folder itself are over all of them. Returns the (last) page.
         """
-        from clsim.report.page import write_reports
+        from clsim.report.writing import write_reports
 
         finished = self.baseline in self.results.strategies  # one that failed must not cost the report of the others
         return write_reports(self._folders(), path or self.folder, self.order, self.baseline if finished else None)

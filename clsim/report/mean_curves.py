@@ -45,7 +45,7 @@ BANDS = {
 Curves = dict[tuple[str, int], float]
 
 
-def write_overlays(results: Results) -> list[Path]:
+def write_mean_curves(results: Results) -> list[Path]:
     """Write the mean of each strategy beside its runs; returns the event files.
 
     Of strategies with one run each there is nothing to average: then no file is written, and earlier ones go.
@@ -60,7 +60,7 @@ def write_overlays(results: Results) -> list[Path]:
         if all(run.files.metrics.exists() for run in runs):  # those of a thinned folder may have none
             path = results.directory / runs[0].strategy / FOLDER / FILE
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, overlay(runs))
+            write_atomically(path, mean_curves(runs))
             written.append(path)
     for old in sorted(set(results.directory.glob(f"*/{FOLDER}/{FILE}")) - set(written)):
         old.unlink()
@@ -69,7 +69,7 @@ def write_overlays(results: Results) -> list[Path]:
     return written
 
 
-def overlay(runs: Sequence[RunResult]) -> bytes:
+def mean_curves(runs: Sequence[RunResult]) -> bytes:
     """The event file of a strategy's finished runs: means, and lowest and highest of the curves in BANDS.
 
     DECIDED: lowest and highest, not an interval: with the usual two to five seeds that would rest on an assumption.

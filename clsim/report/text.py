@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 import pandas as pd
 
-from clsim.files import write_atomically
-from clsim.report.facts import expected_rows, source, strategy_notes
-from clsim.report.results import Results
-from clsim.report.sections.distance_to_joint import distance_table
-from clsim.report.significance import against, choose_baseline
-from clsim.report.tables import (
-    Rows,
-    accuracy_table,
-    cost_table,
-    difference_headings,
-    difference_tables,
-    final_table,
-    latex,
-    markdown,
-)
+from clsim.report.compared import Compared
+from clsim.report.facts import source
+from clsim.report.tables import Rows, difference_headings, latex, markdown
 
 UNITS = (
     "mAP and accuracy in percent, forgetting and backward transfer in percent points; mean ± sample std over the runs."
@@ -37,71 +24,64 @@ PAIRED = (
 )
 ORDERS = " Pairs of one class order are alike, which the test does not know."
 DISTANCE = (
-    "Percent points below joint with the same seeds, mean ± half the 95 % interval by Student's t. Intransigence: "
-    "joint's mAP on task k minus the method's right after learning it (Chaudhry et al., ECCV 2018), mean over k."
+    "Percent points below {0} with the same seeds, mean ± half the 95 % interval by Student's t. Intransigence: "
+    "{0}'s mAP on task k minus the method's right after learning it (Chaudhry et al., ECCV 2018), mean over k."
 )
 COST = "Times exclude loading; samples count replayed ones; peak memory is the process's; MB are 10⁶ bytes."
 
 
-def write_tables(results: Results, folder: Path, baseline: str | None = None) -> None:
-    """Write results.csv, one row a run, statistics.csv, one row a strategy and metric, results.md and results.tex."""
-    baseline = choose_baseline(results, baseline)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "results.csv", results.frame.to_csv(index=False, lineterminator="\n"))
-    write_atomically(folder / "statistics.csv", statistics(results, baseline).to_csv(index=False, lineterminator="\n"))
-    write_atomically(folder / "results.md", render_markdown(results, baseline))
-    write_atomically(folder / "results.tex", render_latex(results, baseline))
-
-
-def statistics(results: Results, baseline: str) -> pd.DataFrame:
-    """`significance.against` as a table of numbers: one row a metric and strategy, columns as in `Contrast`."""
-    rows = [asdict(own) | {"verdict": own.verdict} for each in against(results, baseline).values() for own in each]
+def statistics(compared: Compared) -> pd.DataFrame:
+    """`Compared.contrasts` as a table of numbers: one row a metric and strategy, columns as in `Contrast`."""
+    rows = [asdict(own) | {"verdict": own.verdict} for each in compared.contrasts.values() for own in each]
     frame = pd.DataFrame(rows)
-    frame.insert(2, "baseline", baseline)
+    frame.insert(2, "baseline", compared.baseline)
     return frame
 
 
-def render_markdown(results: Results, baseline: str) -> str:
+def render_markdown(compared: Compared) -> str:
     """The tables with what is needed to read them, as Markdown."""
+    results = compared.results
     run = results.reference
     plans = ", ".join(f"`{stream}`" for stream in dict.fromkeys(run.stream for run in results.runs))
     lines = [f"# {run.record.scenario}", "", f"Source: {source(results)}. Plan: {plans}.", ""]
-    for title, rows, caption in _tables(results, baseline):
+    for title, rows, caption in _tables(compared):
         lines += ([f"## {title}", ""] if title else []) + [markdown(rows), *([caption] if caption else []), ""]
-    lines += [f"`{name}`: {label}, {note}." for name, (label, note) in strategy_notes(results).items()]
+    lines += [f"`{name}`: {label}, {note}." for name, (label, note) in compared.notes.items()]
     if results.unfinished:
         lines += ["", "Not in the tables, because they have no result:", ""]
         lines += [f"- {run.strategy}/seed{run.seed}: {run.reason}" for run in results.unfinished]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def render_latex(results: Results, baseline: str) -> str:
+def render_latex(compared: Compared) -> str:
     """The tables as LaTeX floats, to be read by \\input."""
+    results = compared.results
     scenario = results.reference.record.scenario
     parts = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}." + "\n"]
     parts += [f"% Plan {stream}\n" for stream in dict.fromkeys(run.stream for run in results.runs)]
-    notes = "".join(f" {name}: {label}, {note}." for name, (label, note) in strategy_notes(results).items())
-    for number, (title, rows, caption) in enumerate(_tables(results, baseline), start=1):
+    notes = "".join(f" {name}: {label}, {note}." for name, (label, note) in compared.notes.items())
+    for number, (title, rows, caption) in enumerate(_tables(compared), start=1):
         what = f"{scenario}{', ' + title if title else ''}. {caption}{notes if number == 1 else ''}"
         parts.append("\n" + latex(rows, what.strip(), f"tab:{_label(scenario)}-{number}"))
     return "".join(parts)
 
 
-def _tables(results: Results, baseline: str) -> Iterator[tuple[str, Rows, str]]:
+def _tables(compared: Compared) -> Iterator[tuple[str, Rows, str]]:
     """Title, rows and caption of every table that has rows; the first has no title."""
-    yield "", final_table(results), f"{UNITS} {BOLD}"
-    if rows := accuracy_table(results):
-        yield "Top-1 accuracy", rows, UNITS
+    results, baseline = compared.results, compared.baseline
+    yield "", compared.final, f"{UNITS} {BOLD}"
+    if compared.accuracy:
+        yield "Top-1 accuracy", compared.accuracy, UNITS
     paired = PAIRED + (ORDERS if results.frame["order_seed"].nunique() > 1 else "")
-    for place, (metric, rows) in enumerate(difference_tables(against(results, baseline), baseline)):
+    for place, (metric, rows) in enumerate(compared.differences):
         yield f"{metric} against {baseline}", [difference_headings(baseline), *rows], "" if place else paired
-    if rows := distance_table(results):
-        yield f"Distance to {results.upper}", rows, DISTANCE
-    yield "Cost", cost_table(results), COST
-    if expected := expected_rows(results):
+    if compared.distance:
+        yield f"Distance to {results.upper}", compared.distance, DISTANCE.format(results.upper)
+    yield "Cost", compared.cost, COST
+    if compared.expected:
         headings = ("Strategy", "Metric", "Expected", "Tolerance", "Ours", "Kind", "Source")
         keys = ("strategy", "metric", "value", "tolerance", "ours", "kind", "source")
-        rows = [headings, *(tuple(row[key] for key in keys) for row in expected)]
+        rows = [headings, *(tuple(row[key] for key in keys) for row in compared.expected)]
         yield "Expected values", rows, "Published numbers are the authors', not re-run here."
 
 

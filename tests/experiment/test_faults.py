@@ -21,7 +21,7 @@ from clsim.experiment.checkpoint import newest_checkpoint
 from clsim.experiment.execution import execute
 from clsim.experiment.folder import RunSpec, prepare
 from clsim.report.mean_curves import FILE
-from clsim.report.page import write_report
+from clsim.report.writing import write_report
 from clsim.scenario import load_scenario
 
 FullFor = Callable[[str], AbstractContextManager[None]]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from clsim.report.page import write_report
 from clsim.report.results import Results, load_results
+from clsim.report.writing import write_report
 
 FOLDER = Path(__file__).parent / "folders_0_1_0" / "digits-b0c2"
 

@@ -16,9 +16,9 @@ from tensorboard.util.tensor_util import make_ndarray
 
 import clsim
 from clsim.errors import RunError
-from clsim.report.mean_curves import BANDS, FILE, read_curves, write_overlays
-from clsim.report.page import write_report
+from clsim.report.mean_curves import BANDS, FILE, read_curves, write_mean_curves
 from clsim.report.results import load_results
+from clsim.report.writing import write_report
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -64,7 +64,7 @@ def test_the_curves_are_the_means_over_the_seeds_of_a_real_comparison(comparison
 
 
 def test_a_point_needs_a_value_of_every_seed(pair: Path) -> None:
-    write_overlays(load_results(pair))
+    write_mean_curves(load_results(pair))
     spread = {("spread/mAP/seen/lowest", 1): 50.0, ("spread/mAP/seen/highest", 1): 70.0}
     assert scalars(pair / "er" / "mean") == {("mAP/seen", 1): 60.0, ("AP", 1): 1.5, **spread}
     assert scalars(pair / "joint" / "mean")["mAP/seen", 1] == 90.0, "a strategy with one run stands beside the means"
@@ -103,10 +103,10 @@ def test_the_margin_charts_name_curves_that_are_there(comparison: clsim.Comparis
 
 
 def test_writing_again_replaces_the_file_by_an_equal_one(pair: Path) -> None:
-    (written, _) = write_overlays(load_results(pair))
+    (written, _) = write_mean_curves(load_results(pair))
     before = written.read_bytes()
     os.utime(written, (0, 0))
-    assert write_overlays(load_results(pair))[0] == written
+    assert write_mean_curves(load_results(pair))[0] == written
     assert written.read_bytes() == before
     assert sorted(path.name for path in written.parent.iterdir()) == [FILE]
 
@@ -120,9 +120,9 @@ def test_means_are_no_runs(pair: Path) -> None:
 
 
 def test_a_mean_of_nothing_is_not_written_and_an_old_one_goes(pair: Path) -> None:
-    write_overlays(load_results(pair))
+    write_mean_curves(load_results(pair))
     shutil.rmtree(pair / "er" / "seed1")
-    assert write_overlays(load_results(pair)) == []
+    assert write_mean_curves(load_results(pair)) == []
     assert not (pair / "er" / "mean").exists()
     assert not (pair / "joint" / "mean").exists()
 
@@ -146,4 +146,4 @@ def test_a_damaged_line_is_named(pair: Path, text: str, why: str) -> None:
     path = pair / "er" / "seed1" / "metrics.jsonl"
     path.write_text(path.read_text() + text)
     with pytest.raises(RunError, match=rf"er/seed1/metrics\.jsonl, line 2: {why}"):
-        write_overlays(load_results(pair))
+        write_mean_curves(load_results(pair))

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from clsim.errors import RunError
-from clsim.report.page import write_report
 from clsim.report.results import METRICS, load_results
+from clsim.report.writing import write_report
 
 PLAN, JOINT_PLAN = "a" * 64, "b" * 64
 MakeRun = Callable[..., Path]
@@ -230,7 +230,7 @@ def test_equal_results_give_equal_bytes(
     write_report(runs)
     first = [(runs / name).read_bytes() for name in names]
     out = tmp_path_factory.mktemp("out") / "new" / "folder"
-    code = f"from clsim.report.page import write_report; write_report({str(runs)!r}, {str(out)!r})"
+    code = f"from clsim.report.writing import write_report; write_report({str(runs)!r}, {str(out)!r})"
     subprocess.run([sys.executable, "-c", code], check=True)  # another process, another hash seed
     assert [(out / name).read_bytes() for name in names] == first
     assert sorted(path.name for path in out.iterdir()) == sorted(names)  # no drafts left
@@ -245,7 +245,7 @@ def test_a_failed_report_leaves_the_old_one(runs: Path) -> None:
 
 
 def test_report_needs_neither_torch_nor_avalanche() -> None:
-    code = "import sys, clsim.report.page; print({'torch', 'avalanche', 'matplotlib.pyplot'} & set(sys.modules))"
+    code = "import sys, clsim.report.writing; print({'torch', 'avalanche', 'matplotlib.pyplot'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
 

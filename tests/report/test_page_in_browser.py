@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clsim.report.page import write_report
+from clsim.report.writing import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, of the extra dev, is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from clsim.errors import RunError
-from clsim.report.page import write_report
 from clsim.report.results import load_results
 from clsim.report.tables import threshold_tables
+from clsim.report.writing import write_report
 
 PLAN, JOINT_PLAN, OTHER_PLAN = "a" * 64, "b" * 64, "c" * 64
 MakeRun = Callable[..., Path]

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from clsim.errors import RunError
-from clsim.report.page import write_report
+from clsim.report.compared import compared
 from clsim.report.results import Results, load_results
 from clsim.report.text import ORDERS, render_latex, render_markdown
+from clsim.report.writing import write_report
 
 MakeRun = Callable[..., Path]
 
@@ -37,8 +38,8 @@ def test_latex_is_input_by_a_paper(labelled: Path, make_run: MakeRun, tmp_path_f
 
 
 def test_markdown_and_latex_hold_every_table(runs: Path) -> None:
-    results = load_results(runs)
-    text, tex = render_markdown(results, "er"), render_latex(results, "er")
+    both = compared(load_results(runs), "er")
+    text, tex = render_markdown(both), render_latex(both)
     for title in ("Last mAP against er", "Distance to joint", "Cost", "Expected values"):
         assert f"## {title}\n" in text
         assert rf"\caption{{toy, {title}." in tex
@@ -64,10 +65,10 @@ def test_several_class_orders_are_warned_of(make_run: MakeRun, tmp_path: Path) -
         for name in ("er", "finetune"):
             make_run(tmp_path / f"order{order}", name, order_seed=order)
     parts = [load_results(tmp_path / f"order{order}") for order in (0, 1)]
-    assert ORDERS.strip() not in render_markdown(parts[0], "finetune")
-    both = Results(tmp_path, (*parts[0].runs, *parts[1].runs), ())
-    assert ORDERS.strip() in render_markdown(both, "finetune")
-    assert "| er | 2 | 60.0 ± 0.0 | [60.0, 60.0] | 2 | 0.0 |" in render_markdown(both, "finetune")
+    assert ORDERS.strip() not in render_markdown(compared(parts[0], "finetune"))
+    both = compared(Results(tmp_path, (*parts[0].runs, *parts[1].runs), ()), "finetune")
+    assert ORDERS.strip() in render_markdown(both)
+    assert "| er | 2 | 60.0 ± 0.0 | [60.0, 60.0] | 2 | 0.0 |" in render_markdown(both)
 
 
 def test_a_folder_of_class_orders_has_a_page_for_each_and_tables_over_all(make_run: MakeRun, tmp_path: Path) -> None:
