@@ -67,6 +67,18 @@ def test_imports_go_only_downwards(path: Path) -> None:
             assert rank <= own, f"imports {name} from a higher layer"
 
 
+def test_a_run_knows_nothing_of_its_report_and_the_report_little_of_a_run() -> None:
+    """`clsim.experiment` holds what a run needs (below the report) and what launches runs (above it)."""
+    launching = {"comparison", "single"}
+    shared = {f"clsim.experiment.{name}" for name in ("record", "run_folder", "settings")}
+    for path in MODULES:
+        package = path.relative_to(ROOT / "clsim").parts[0]
+        if package == "experiment" and path.stem not in launching:
+            assert not [name for name in imports(path) if name.startswith("clsim.report")], path
+        if package == "report":
+            assert {name for name in imports(path) if name.startswith("clsim.experiment")} <= shared, path
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "strategies").glob("*.py")), ids=lambda path: path.stem)
 def test_strategies_do_not_know_each_other_nor_metrics(path: Path) -> None:
     for name in imports(path):

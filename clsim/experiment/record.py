@@ -259,11 +259,11 @@ class RunRecord:
         if not len(self.mAP) == len(self.R) == tasks:
             raise ValueError("mAP, R and tasks differ in length")
         if self.AP is not None and [len(row) for row in self.AP] != [classes] * tasks:
-            raise ValueError("AP is not one row a task with one value a class")
+            raise ValueError("AP is not one row per task with one value per class")
         blocks = self.memory.labels.blocks if self.memory and self.memory.labels else None
         shape = [[len(STATES)] * tasks] * tasks
         if blocks is not None and [[len(block) for block in row] for row in blocks] != shape:
-            raise ValueError("memory.labels.blocks is not one row and one column a task with four counts each")
+            raise ValueError("memory.labels.blocks is not one row and one column per task with four counts each")
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What runs have written, read back and compared: tables, tests, figures, the report page, mean curves, TensorBoard."""
+"""Run folders read back and compared: tables, tests, figures, the report page, mean curves, TensorBoard."""

@@ -13,7 +13,7 @@ from clsim.report.tables import Rows, accuracy_table, cost_table, difference_tab
 
 @dataclass(frozen=True)
 class Compared:
-    """What the runs of a comparison show beside each other.
+    """The tables of a comparison.
 
     Attributes:
         results: the runs.

@@ -1,4 +1,4 @@
-"""What must be known to read a comparison: notes on strategies, published values, and how the runs differ."""
+"""Notes needed to read a comparison: on strategies, published values, and how the runs differ."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _first_tasks(results: Results) -> str:
 
 
 def warnings_of(results: Results) -> list[str]:
-    """What was left out, and what makes the rows of the final table less than comparable, in words."""
+    """Sentences on what was left out and on what makes the rows of the final table hard to compare."""
     found = [text for text in (_skipped(results), _first_tasks(results)) if text]
     seeds = {name: tuple(run.seed for run in results.of(name)) for name in results.strategies}
     if len(set(seeds.values())) > 1:
@@ -126,7 +126,7 @@ def config_differences(results: Results) -> list[dict[str, Any]]:
 
 
 def environments(results: Results) -> list[dict[str, Any]]:
-    """What the runs recorded of their environments, as `shared_and_differing` gives it."""
+    """The recorded environments of the runs, as `shared_and_differing` gives them."""
     tables = {run.name: dict(run.environment) for run in results.runs}
     for table in tables.values():
         table.pop("started", None)

@@ -1,7 +1,7 @@
-"""One curve a strategy in TensorBoard: the mean over its runs, and the lowest and highest of them.
+"""One curve per strategy in TensorBoard: the mean over its runs, with their lowest and highest values.
 
 `<strategy>/mean/` beside `<strategy>/seed<k>/` holds an event file of its own, which TensorBoard shows as one run more,
-`er/mean`; the filter `mean$` leaves one curve a strategy. It is made from the `metrics.jsonl` of finished
+`er/mean`; the filter `mean$` leaves one curve per strategy. It is made from the `metrics.jsonl` of finished
 runs and needs no torch; equal runs give an equal file.
 """
 

@@ -38,7 +38,7 @@ def render_html(compared: Compared) -> str:
 
 
 def _what_ran(compared: Compared) -> dict[str, Any]:
-    """The stream, the runs and what makes them differ."""
+    """The stream, the runs and how they differ."""
     results = compared.results
     run = results.reference
     return {
@@ -103,7 +103,7 @@ def _drawn(results: Results) -> dict[str, Any]:
 
 
 def _more(results: Results) -> dict[str, Any]:
-    """What model rebalancing did; empty tables and figures where no run has it."""
+    """Tables and figures of model rebalancing; empty if no run has it."""
     found = more.rebalancings(results)
     if not found:
         return {"more_table": [], "more_alarms": []}

@@ -104,7 +104,7 @@ class RunResult:
         return which | values | {"plan_sha256": record.plan_sha256, "derived_from": record.derived_from}
 
     def _scores(self) -> dict[str, float | None]:
-        """What the evaluation gives after the last task, and the means over the tasks."""
+        """Scores after the last task, and means over the tasks."""
         record, accuracy = self.record, self.record.accuracy
         found = {name: getattr(record, name) for name in OVERALL}
         for group in GROUPS:
@@ -119,7 +119,7 @@ class RunResult:
         return found
 
     def _memory(self) -> dict[str, float | None]:
-        """What a replay memory holds after the last task."""
+        """Size and label quality of the replay memory after the last task."""
         memory, labels = self.record.memory, self.memory_labels
         if memory is None:
             return {}
@@ -278,7 +278,7 @@ def load_results(directory: str | Path, order: Sequence[str] | None = None) -> R
 
 
 def order_folders(directory: Path) -> list[Path]:
-    """The folders `order<k>` below `directory`, one a class order, by k."""
+    """The folders `order<k>` below `directory`, one per class order, by k."""
     numbered = ((ORDER_FOLDER.fullmatch(folder.name), folder) for folder in directory.glob("order*"))
     return [folder for _, folder in sorted((int(number[1]), folder) for number, folder in numbered if number)]
 

@@ -70,7 +70,7 @@ def accuracy_table(results: Results) -> Rows:
 
 
 def cost_table(results: Results) -> Rows:
-    """What each strategy costs: time, throughput, memory of the process, replay memory."""
+    """Cost of each strategy: time, throughput, memory of the process, replay memory."""
     length, unit = _unit(results, "train_seconds", "eval_seconds")
     rows: Rows = [COST_HEADINGS]
     for row in results.summaries:

@@ -31,7 +31,7 @@ COST = "Times exclude loading; samples count replayed ones; peak memory is the p
 
 
 def statistics(compared: Compared) -> pd.DataFrame:
-    """`Compared.contrasts` as a table of numbers: one row a metric and strategy, columns as in `Contrast`."""
+    """`Compared.contrasts` as a table of numbers: one row per metric and strategy, columns as in `Contrast`."""
     rows = [asdict(own) | {"verdict": own.verdict} for each in compared.contrasts.values() for own in each]
     frame = pd.DataFrame(rows)
     frame.insert(2, "baseline", compared.baseline)

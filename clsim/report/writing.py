@@ -37,8 +37,12 @@ def write_report(
         RunError: no run, a damaged one, runs of different streams, an unknown baseline.
     """
     home = Path(directory)
+    target = home if out is None else Path(out)
     orders = [] if any(home.glob(SEED_FOLDERS)) else order_folders(home)
-    return write_reports(orders or [home], out if out is not None else home, order, baseline)
+    if orders:
+        return write_reports(orders, target, order, baseline)
+    with storage_errors(target):
+        return _write([_Report(compared(load_results(home, order), baseline), target)])
 
 
 def write_reports(
@@ -58,15 +62,7 @@ def write_reports(
     """
     home = Path(out)
     with storage_errors(home):
-        reports = _reports([load_results(folder, order) for folder in folders], home, baseline)
-        for report in reports:
-            files = list(report.rendered())
-            report.folder.mkdir(parents=True, exist_ok=True)
-            for path, text in files:
-                write_atomically(path, text)
-            if report.beside_its_runs:
-                write_mean_curves(report.compared.results)
-    return [report.folder / PAGE for report in reports if report.has_page][-1]
+        return _write(_reports([load_results(folder, order) for folder in folders], home, baseline))
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ class _Report:
         return self.folder.resolve() == self.compared.results.directory.resolve()
 
     def rendered(self) -> Iterator[tuple[Path, str]]:
-        """Path and content of each file: a row a run, a row a strategy and metric, and both for people."""
+        """Path and content of each file: one row per run, one per strategy and metric, and tables for people."""
         results = self.compared.results
         yield self.folder / "results.csv", results.frame.to_csv(index=False, lineterminator="\n")
         yield self.folder / "statistics.csv", statistics(self.compared).to_csv(index=False, lineterminator="\n")
@@ -110,3 +106,15 @@ def _reports(parts: Sequence[Results], out: Path, baseline: str | None) -> list[
         own = chosen if chosen in part.strategies else None  # none of its runs may have finished in this class order
         reports.append(_Report(compared(part, own), out / part.directory.name))
     return [*reports, _Report(compared(everything, chosen), out, has_page=False)]
+
+
+def _write(reports: Sequence[_Report]) -> Path:
+    """Write the files of each report once all of them are rendered; return the path of the last page."""
+    for report in reports:
+        files = list(report.rendered())
+        report.folder.mkdir(parents=True, exist_ok=True)
+        for path, text in files:
+            write_atomically(path, text)
+        if report.beside_its_runs:
+            write_mean_curves(report.compared.results)
+    return [report.folder / PAGE for report in reports if report.has_page][-1]

@@ -113,7 +113,10 @@ def test_page_shows_the_memory_and_the_two_imbalances(labelled: Path) -> None:
     assert {"#memory", "#imbalances"} <= set(page.loads)
     assert len(page.ids) == len(set(page.ids))
     assert not page.unlabelled
-    assert "Coverage Precision ↑ FPR ↓ FNR ↓ KL ↓ Ones above True ones above Ones below True ones below" in page.text
+    assert (
+        "Coverage Precision ↑ FPR ↓ FNR ↓ KL ↓ Relabelled positives (newer classes) Hidden positives (newer classes) "
+        "Relabelled positives (older classes) Hidden positives (older classes)"
+    ) in page.text
     assert (
         "rebll 70.0 ± 0.0 60.0 ± 0.0 5.0 ± 0.0 40.0 ± 0.0 0.250 ± 0.000 12.0 ± 1.4 13.0 ± 0.0 19.0 ± 2.8" in page.text
     )

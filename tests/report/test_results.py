@@ -76,7 +76,7 @@ def test_a_label_block_matrix_that_does_not_fit_the_stream_is_refused(
     make_run: MakeRun, tmp_path: Path, blocks: list
 ) -> None:
     make_run(tmp_path, "er", memory={"rows": 1, "bytes": 1, "labels": {"blocks": blocks}})
-    with pytest.raises(RunError, match=r"result\.json: memory\.labels\.blocks is not one row and one column a task"):
+    with pytest.raises(RunError, match=r"result\.json: memory\.labels\.blocks is not one row and one column per task"):
         load_results(tmp_path)
 
 
@@ -221,5 +221,5 @@ def test_a_table_of_classes_that_does_not_fit_the_stream_is_refused(
     make_run: MakeRun, tmp_path: Path, ap: list
 ) -> None:
     make_run(tmp_path, "er", AP=ap)
-    with pytest.raises(RunError, match=r"result\.json: AP is not one row a task"):
+    with pytest.raises(RunError, match=r"result\.json: AP is not one row per task"):
         load_results(tmp_path)

@@ -1,4 +1,4 @@
-"""Two imbalances: how often present is predicted, of old and of new classes, against how often it is true."""
+"""False positives of old and new classes: how often they are predicted, and how often they are present."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a memory says: a table of the quality of its labels, and the label block matrix of each strategy."""
+"""Quality of the labels in a replay memory: a table, and the label block matrix of each strategy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from clsim.vocabulary import MEMORY_LABELS, MEMORY_ONES, STATES
 
 HEADINGS = (  # a no-break space keeps each arrow with its word
     *("Strategy", "Coverage", "Precision\u00a0↑", "FPR\u00a0↓", "FNR\u00a0↓", "KL\u00a0↓"),
-    *("Ones above", "True ones above", "Ones below", "True ones below"),
+    *("Relabelled positives (newer classes)", "Hidden positives (newer classes)"),
+    *("Relabelled positives (older classes)", "Hidden positives (older classes)"),
 )
 COLOURS = ("#4a4a4a", "#56B4E9", "#D55E00", "#e3e3e0")
 HATCHES = (None, None, "////", None)  # wrong is told from right by its stripes as well
@@ -28,7 +29,7 @@ LEGEND = tuple(
         ("given by the stream", "relabelled right", "relabelled wrong", "unknown"), COLOURS, HATCHES, strict=True
     )
 )
-"""What a legend says of each state, and its CSS background."""
+"""Name of each state in a legend, and its CSS background."""
 GAP_X, GAP_Y = 0.06, 0.12
 MOST_BESIDE = 14
 """Tasks up to which the matrices stand side by side; with more each has the width of the page."""
@@ -46,7 +47,7 @@ def memory_table(results: Results) -> list[tuple[str, ...]]:
 
 
 def label_figures(results: Results) -> list[tuple[str, Markup]]:
-    """Strategy and label block matrix, of those of whose every seed it is recorded; the entries of all seeds summed."""
+    """Name and label block matrix of each strategy that recorded it for every seed; all seeds are summed."""
     names = results.task_names
     figures = []
     for rank, strategy in enumerate(results.strategies):
@@ -81,7 +82,7 @@ def block_bars(blocks: NDArray[np.int64]) -> list[NDArray[np.float64]]:
 
 
 def _described(strategy: str, blocks: NDArray[np.int64]) -> str:
-    """The matrix in words, for those who do not see it."""
+    """The matrix in words, for screen readers."""
     older, newer = np.tril_indices(len(blocks), -1), np.triu_indices(len(blocks), 1)
     places = {"on the diagonal": np.diag_indices(len(blocks)), "above it": newer, "below it": older}
     parts = []

@@ -1,4 +1,4 @@
-"""What model rebalancing (MORE) did in the runs that have it: numbers, table, and the alarm where it collapsed.
+"""Model rebalancing (MORE) in the runs that have it: numbers, table, and the alarm where it collapsed.
 
 Everything comes from the `more/` values of `metrics.jsonl`; `clsim.training.more` says what they are.
 """
