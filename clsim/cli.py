@@ -313,7 +313,7 @@ def check_data(
 
 
 def _print_result(run: RunResult) -> None:
-    last, average = (_number(run.result[key]) for key in ("last_mAP", "avg_mAP"))
+    last, average = (_number(value) for value in (run.record.last_mAP, run.record.avg_mAP))
     typer.echo(f"{run.folder}: last mAP {last}, avg {average}")
     typer.echo(f"curves: clsim tensorboard {run.folder}")
 

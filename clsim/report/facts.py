@@ -17,7 +17,7 @@ CONTROL = "control, not a method"
 
 def source(results: Results) -> str:
     """Where the scenario says it comes from."""
-    return str(results.reference.config.get("source") or NO_VALUE)
+    return str(results.stream_run.config.get("source") or NO_VALUE)
 
 
 def strategy_notes(results: Results) -> dict[str, tuple[str, str]]:
@@ -52,7 +52,7 @@ def expected_rows(results: Results) -> list[dict[str, str]]:
     """The scenario's expected values beside ours; quoted ones are marked as published."""
     summary = {row["strategy"]: row for row in results.summaries}
     rows = []
-    for row in results.reference.config.get("expected") or []:
+    for row in results.stream_run.config.get("expected") or []:
         metric = str(row.get("metric", NO_VALUE))
         our_name = _our_name(metric)
         ours = summary.get(row.get("strategy"))
@@ -74,7 +74,7 @@ def expected_rows(results: Results) -> list[dict[str, str]]:
 
 def _skipped(results: Results) -> str:
     """A sentence on images that cannot be decoded; an empty text where none was left out."""
-    counts = results.reference.record.skipped_images
+    counts = results.stream_run.record.skipped_images
     parts = [f"{count} of the {split} split" for split, count in counts.items() if count]
     if not parts:
         return ""
@@ -104,7 +104,7 @@ def warnings_of(results: Results) -> list[str]:
     for name in results.strategies:
         if len({json.dumps(run.record.options, sort_keys=True) for run in results.of(name)}) > 1:
             found.append(f"The seeds of {name} ran with different options.")
-    loss = ((results.reference.config.get("training") or {}).get("loss") or {}).get("name", "bce")
+    loss = ((results.stream_run.config.get("training") or {}).get("loss") or {}).get("name", "bce")
     for name in results.strategies:
         brings = results.of(name)[0].record.loss_of
         if brings and loss != "bce":

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from clsim.evaluation import metrics
 from clsim.report.results import Results
 from clsim.report.tables import fixed
 
@@ -68,10 +69,8 @@ def task_matrix(results: Results, strategy: str) -> np.ndarray:
 
 
 def task_forgetting(matrix: np.ndarray) -> np.ndarray:
-    """Per earlier task k < T: max over k <= t < T of R[t, k], minus R[T, k]; [seed, t, k] -> [seed, k], in points."""
-    last = matrix.shape[1] - 1
-    drops = [np.fmax.reduce(matrix[:, k:last, k], axis=1) - matrix[:, last, k] for k in range(last)]
-    return np.stack(drops, axis=1) if drops else np.empty((len(matrix), 0))
+    """Forgetting of each earlier task k < T, see `clsim.evaluation.metrics`; R [seed, t, k] -> [seed, k], in points."""
+    return np.stack([metrics.forgetting(one)[:-1] for one in matrix])
 
 
 def draw(results: Results) -> dict[str, Markup | None]:
@@ -83,7 +82,7 @@ def draw(results: Results) -> dict[str, Markup | None]:
 
 def curves(results: Results) -> Markup:
     """mAP over the seen classes after each task: mean over seeds, band from the lowest to the highest seed."""
-    learnt = [task.columns[1] for task in results.reference.record.tasks]
+    learnt = [task.columns[1] for task in results.stream_run.record.tasks]
     looks = styles(results.strategies, results.upper)
     figure = Figure(figsize=(6.4, max(3.6, 0.21 * len(results.strategies))))
     axes = figure.add_subplot()

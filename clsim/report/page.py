@@ -40,7 +40,7 @@ def render_html(compared: Compared) -> str:
 def _what_ran(compared: Compared) -> dict[str, Any]:
     """The stream, the runs and how they differ."""
     results = compared.results
-    run = results.reference
+    run = results.stream_run
     return {
         "scenario": run.record.scenario,
         "source": source(results),
@@ -90,7 +90,7 @@ def _drawn(results: Results) -> dict[str, Any]:
         "matrices": [(name, drawn[f"matrix-{rank}"]) for rank, name in enumerate(results.strategies)],
         "no_forgetting": [name for name in results.strategies if math.isnan(means[name])],
         "intransigence_figure": distance_to_joint.intransigence_figure(results),
-        "groups": results.reference.record.groups,
+        "groups": results.stream_run.record.groups,
         "group_names": GROUPS,
         "group_figure": groups.last_figure(results),
         "group_courses": groups.course_figures(results),

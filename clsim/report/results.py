@@ -188,14 +188,14 @@ class Results:
         return [run for run in self.runs if run.strategy == strategy]
 
     @cached_property
-    def reference(self) -> RunResult:
+    def stream_run(self) -> RunResult:
         """The run that describes the stream: the first one on the plan itself, not on one derived from it."""
         return next((run for run in self.runs if not run.record.derived_from), self.runs[0])
 
     @cached_property
     def task_names(self) -> list[str]:
         """The tasks as figures name them: their indices."""
-        return [str(task.index) for task in self.reference.record.tasks]
+        return [str(task.index) for task in self.stream_run.record.tasks]
 
     @cached_property
     def thresholds(self) -> list[str]:

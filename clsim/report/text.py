@@ -41,7 +41,7 @@ def statistics(compared: Compared) -> pd.DataFrame:
 def render_markdown(compared: Compared) -> str:
     """The tables with what is needed to read them, as Markdown."""
     results = compared.results
-    run = results.reference
+    run = results.stream_run
     plans = ", ".join(f"`{stream}`" for stream in dict.fromkeys(run.stream for run in results.runs))
     lines = [f"# {run.record.scenario}", "", f"Source: {source(results)}. Plan: {plans}.", ""]
     for title, rows, caption in _tables(compared):
@@ -56,7 +56,7 @@ def render_markdown(compared: Compared) -> str:
 def render_latex(compared: Compared) -> str:
     """The tables as LaTeX floats, to be read by \\input."""
     results = compared.results
-    scenario = results.reference.record.scenario
+    scenario = results.stream_run.record.scenario
     parts = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}." + "\n"]
     parts += [f"% Plan {stream}\n" for stream in dict.fromkeys(run.stream for run in results.runs)]
     notes = "".join(f" {name}: {label}, {note}." for name, (label, note) in compared.notes.items())

@@ -44,7 +44,7 @@ def class_panels(results: Results) -> list[Panel]:
             courses[strategy] = np.array(tables, dtype=float).mean(axis=0)  # [task, class], NaN where a seed has none
     if not courses:
         return []
-    record = results.reference.record
+    record = results.stream_run.record
     group, positives = record.groups.by_class(), record.groups.positives
     looks = styles(results.strategies, results.upper)
     highest = max((float(np.nanmax(table)) for table in courses.values() if not np.isnan(table).all()), default=0.0)

@@ -65,7 +65,7 @@ def layer_figures(results: Results, found: Mapping[str, Rebalancing]) -> list[tu
 
 def class_figures(results: Results, found: Mapping[str, Rebalancing]) -> list[tuple[str, Markup]]:
     """Strategy and scatter of its classes after the last task: discrepancy of the two paths against exposure weight."""
-    record = results.reference.record
+    record = results.stream_run.record
     group = record.groups.by_class()
     with mpl.rc_context(SETTINGS):
         return [
@@ -147,7 +147,7 @@ def _layers(results: Results, name: str, layers: list[str], mean: Floats, scale:
 
 def _scatter(results: Results, name: str, own: Rebalancing, groups: list[str]) -> Markup:
     weight, discrepancy = own.weight[:, -1].mean(axis=0), own.discrepancy[:, -1].mean(axis=0)  # [C]
-    names = results.reference.record.class_names
+    names = results.stream_run.record.class_names
     figure = Figure(figsize=(4.6, 3.3))
     axes = figure.add_subplot()
     known = np.flatnonzero(~np.isnan(weight * discrepancy))
