@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 from clsim.cores import usable_cores
-from clsim.experiment.results import load_results
 from clsim.files import write_atomically
+from clsim.report.results import load_results
 from clsim.running.environment import environment
 
 STRATEGIES = ("finetune", "er", "lwf", "lwf+er", "er+or", "ewc")
@@ -58,7 +58,7 @@ def main() -> None:
                 print(f"{strategy} seed {seed}: {alone[strategy, seed]:.1f} s", flush=True)
         together.append(seconds(all_runs, settings, Path(home) / "after"))
         runs = load_results(Path(home) / "after" / "digits-b0c2").runs
-    shared = sum("shared_seconds" in line for run in runs for line in run.timing)
+    shared = sum(line.shared_seconds is not None for run in runs for line in run.timing)
     facts = environment("cpu", usable_cores())
     versions = ", ".join(f"{name} {facts[name]}" for name in ("torch", "avalanche-lib", "numpy"))
     text = "\n".join(

@@ -17,10 +17,11 @@ from clsim.children import SAFE_PATH
 from clsim.errors import ClsimError, did_you_mean, storage_errors
 from clsim.running.interruption import INTERRUPTED, ended_by_signals
 from clsim.standard_streams import lost_output, make_lossy
+from clsim.vocabulary import GROUPS
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
-    from clsim.experiment.results import RunResult
+    from clsim.report.results import RunResult
 
 
 class _Commands(typer.core.TyperGroup):
@@ -250,7 +251,7 @@ def report(
     baseline: BaselineOption = None,
 ) -> None:
     """Write report.html of the runs in a folder, and its tables as CSV, Markdown and LaTeX."""
-    from clsim.experiment.report import write_report
+    from clsim.report.writing import write_report
 
     typer.echo(f"report: {write_report(folder, out, baseline=baseline)}")
 
@@ -266,7 +267,7 @@ def tensorboard(
     """Show the curves of the runs in a folder in TensorBoard, until Ctrl-C."""
     from threading import Event
 
-    from clsim.experiment.board import FIRST_PORT, port_of, runs_below, start
+    from clsim.report.tensorboard_server import FIRST_PORT, port_of, runs_below, start
 
     runs = runs_below(folder)
     address = start(folder, host, port)
@@ -336,7 +337,7 @@ def check_data(
 
 
 def _print_result(run: RunResult) -> None:
-    last, average = (_number(run.result[key]) for key in ("last_mAP", "avg_mAP"))
+    last, average = (_number(value) for value in (run.record.last_mAP, run.record.avg_mAP))
     typer.echo(f"{run.folder}: last mAP {last}, avg {average}")
     typer.echo(f"curves: clsim tensorboard {run.folder}")
 
@@ -410,7 +411,7 @@ def _print_plan(content: dict[str, Any]) -> None:
     ]
     _print_table(("task", "classes", "images", "test images", "positives", "missing labels: positive of all"), rows)
     groups = content["groups"]
-    for name in ("head", "medium", "tail"):
+    for name in GROUPS:
         typer.echo(f"{name}: {', '.join(groups[name])}")
     typer.echo(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
     typer.echo(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")

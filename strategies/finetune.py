@@ -15,6 +15,7 @@ class Finetune(Strategy):
 
     name = "finetune"
     claims: ClassVar[frozenset[str]] = frozenset({"old_classes"})
+    reference = "lower"
 
     class Options(strategy.Options):
         old_classes: Literal["ignore", "negative"] = Field(

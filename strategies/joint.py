@@ -20,6 +20,7 @@ class Joint(Strategy):
     name = "joint"
     claims: ClassVar[frozenset[str]] = frozenset({"plan"})
     restarts = True
+    reference = "upper"
 
     class Options(strategy.Options):
         tasks: Literal["all", "last"] = Field("all", description="last: train only at the end of the stream")

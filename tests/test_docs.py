@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import clsim
-from clsim.evaluation.history import AT_THRESHOLD, BLOCKS, OF_BLOCK, SHOTS
+from clsim.evaluation.history import ACCURACIES
 from clsim.scenario import shipped_scenarios
+from clsim.vocabulary import AT_THRESHOLD, BLOCKS, BY_BLOCK
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -53,9 +54,9 @@ def test_every_metric_of_a_threshold_is_defined() -> None:
     text = (DOCS / "metrics.md").read_text(encoding="utf-8")
     for name in AT_THRESHOLD:
         assert f"`threshold_<p>/{name}`" in text
-    for name in OF_BLOCK:
+    for name in BY_BLOCK:
         assert f"`threshold_<p>/{name}_<{', '.join(BLOCKS)}>`" in text
-    assert f"`accuracy/<{', '.join(SHOTS)}>`" in text
+    assert f"`accuracy/<{', '.join(ACCURACIES)}>`" in text
 
 
 @pytest.fixture(scope="module")

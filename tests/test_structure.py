@@ -18,6 +18,8 @@ LAYERS = [
             "clsim.randomness",
             "clsim.source_code",
             "clsim.standard_streams",
+            "clsim.strict_json",
+            "clsim.vocabulary",
         ),
     },
     {"clsim.data"},
@@ -26,9 +28,9 @@ LAYERS = [
     {"clsim.training"},
     {"clsim.evaluation"},
     {"clsim.running"},
-    {"clsim.experiment"},
+    {"clsim.report"},
     {"clsim.launch"},
-    {"clsim.cli", "clsim.__main__"},
+    {"clsim.cli", "clsim.__main__", "clsim.experiment"},
 ]
 MODULES = sorted((ROOT / "clsim").rglob("*.py"))
 API = ROOT / "clsim" / "__init__.py"  # the lazy front door names everything
@@ -69,10 +71,25 @@ def test_imports_go_only_downwards(path: Path) -> None:
             assert rank <= own, f"imports {name} from a higher layer"
 
 
+def test_the_report_knows_little_of_a_run() -> None:
+    shared = {f"clsim.running.{name}" for name in ("record", "run_folder", "dotted_keys")}
+    for path in (ROOT / "clsim" / "report").rglob("*.py"):
+        assert {name for name in imports(path) if name.startswith("clsim.running")} <= shared, path
+
+
+def test_no_package_bears_the_name_of_a_public_function() -> None:
+    import clsim
+
+    packages = {path.name for path in (ROOT / "clsim").iterdir() if path.is_dir()}
+    assert not packages & set(clsim.__all__)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "strategies").glob("*.py")), ids=lambda path: path.stem)
 def test_strategies_do_not_know_each_other_nor_metrics(path: Path) -> None:
     for name in imports(path):
-        assert not name.startswith(("strategies", "clsim.strategies", "clsim.evaluation", "clsim.running")), name
+        assert not name.startswith(
+            ("strategies", "clsim.strategies", "clsim.evaluation", "clsim.running", "clsim.report")
+        ), name
 
 
 @pytest.mark.parametrize("path", MODULES + sorted((ROOT / "strategies").glob("*.py")), ids=module_name)

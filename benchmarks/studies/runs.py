@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -18,9 +17,12 @@ import pandas as pd
 
 import clsim
 from clsim.errors import ClsimError
-from clsim.experiment.results import GROUPS, NO_VALUE
-from clsim.experiment.statistics import half_width, paired_differences
 from clsim.files import write_atomically
+from clsim.report.intervals import half_width, paired_differences
+from clsim.report.results import NO_VALUE
+from clsim.running.run_folder import RunFolder
+from clsim.strict_json import read_lines, read_object
+from clsim.vocabulary import GROUPS
 
 MORE = ("low_rank", "rank_correlation", "tail_to_head")
 """What a run with MORE says of its last task; see `ModelRebalancing.report`."""
@@ -60,12 +62,12 @@ class Job:
 
         None while the run is not finished.
         """
-        found = sorted(self.home.glob(f"**/seed{self.seed}/result.json"))
+        found = sorted(self.home.glob(f"**/seed{self.seed}/{RunFolder.result}"))
         if not found:
             return None
-        lines = map(json.loads, found[0].with_name("metrics.jsonl").read_text(encoding="utf-8").splitlines())
+        lines = read_lines(RunFolder(found[0].parent).metrics)
         last = [line["values"] for line in lines if line["phase"] == "eval"][-1]
-        return json.loads(found[0].read_text(encoding="utf-8")) | {"last": last}
+        return read_object(found[0]) | {"last": last}
 
 
 def carry_out(jobs: Sequence[Job], workers: int) -> None:

@@ -17,6 +17,7 @@ from clsim.data.image_cache import BadImage, read_image
 from clsim.data.image_files import SPLITS, ImageFiles, none_decoded, without
 from clsim.data.source import ImageSource, Split
 from clsim.errors import ClsimError, ScenarioError
+from clsim.vocabulary import UNKNOWN
 
 MOST_SHOWN = 20
 """Unreadable images that an error names one by one."""
@@ -97,7 +98,7 @@ def _check_split(source: ImageSource, split: Split, decode: bool) -> SplitCheck:
         split=split,
         images=len(labels),
         positives=(labels == 1).sum(axis=0, dtype=np.int64),
-        not_annotated=(labels == -1).sum(axis=0, dtype=np.int64),
+        not_annotated=(labels == UNKNOWN).sum(axis=0, dtype=np.int64),
         without_positive=int((~(labels == 1).any(axis=1)).sum()),
         files=len(files),
         missing=tuple(missing),

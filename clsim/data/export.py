@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from clsim.data.image_files import skipped_images
 from clsim.data.source import BoxedSource, ImageArray, ImageSource, Split
 from clsim.errors import ScenarioError
+from clsim.vocabulary import UNKNOWN
 
 FLAGS = {1: " 1", 0: "-1", -1: " 0"}
 """Class files: present, absent, only difficult objects; which is how VOC says that nobody is asked to know."""
@@ -87,7 +88,7 @@ def write_coco(source: ImageSource, folder: Path, size: int, year: int = 2014) -
     Raises:
         ScenarioError: the folder is not empty or cannot be written; there are labels -1.
     """
-    if unknown := sum(int((source.labels(split) == -1).sum()) for split in COCO_SPLITS):
+    if unknown := sum(int((source.labels(split) == UNKNOWN).sum()) for split in COCO_SPLITS):
         raise ScenarioError([f"{unknown} labels are unknown, which COCO's annotations cannot say; write a manifest"])
     categories = [
         {"supercategory": "thing", "id": number, "name": name}

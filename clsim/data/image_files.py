@@ -30,6 +30,7 @@ from clsim.data.label_cache import cached_labels
 from clsim.data.source import ImageArray, ImageSource, Split
 from clsim.errors import ClsimError, ScenarioError
 from clsim.preparation import counted
+from clsim.vocabulary import UNKNOWN
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 READING = 1
@@ -214,7 +215,7 @@ def without(labels: NDArray[np.int8], rows: NDArray[np.int64]) -> NDArray[np.int
     if not len(rows):
         return labels
     changed = labels.copy()
-    changed[rows] = -1
+    changed[rows] = UNKNOWN
     changed.flags.writeable = False
     return changed
 

@@ -16,6 +16,7 @@ from clsim.data.label_cache import Arrays, pack_texts
 from clsim.data.source import Split
 from clsim.data.tables import BadTable, Table, open_table
 from clsim.errors import Unplannable, did_you_mean
+from clsim.vocabulary import UNKNOWN
 
 if TYPE_CHECKING:
     from clsim.data.manifest import ManifestConfig
@@ -24,8 +25,8 @@ PARSER_VERSION = 1  # of the cached labels
 
 _MOST_PROBLEMS = 10
 _SPLITS: tuple[Split, ...] = ("train", "test")
-_UNKNOWN = 255  # -1 as an unsigned byte
-_CODES: dict[object, int] = {1: 1, 0: 0, None: _UNKNOWN, "": _UNKNOWN}  # True and 1.0 are the key 1
+_UNKNOWN_BYTE = UNKNOWN & 0xFF  # a row's labels are kept as bytes, which are read as int8
+_CODES: dict[object, int] = {1: 1, 0: 0, None: _UNKNOWN_BYTE, "": _UNKNOWN_BYTE}  # True and 1.0 are the key 1
 _CODES.update(dict.fromkeys(["1", "1.0", "true", "True", "TRUE"], 1))
 _CODES.update(dict.fromkeys(["0", "0.0", "false", "False", "FALSE"], 0))
 
@@ -280,7 +281,7 @@ class _Columns:
 
 def _code(cell: Any) -> int | None:
     if isinstance(cell, float) and np.isnan(cell):
-        return _UNKNOWN
+        return _UNKNOWN_BYTE
     if isinstance(cell, str):
         return _CODES.get(cell.strip())
     return _CODES.get(cell) if cell is None or isinstance(cell, int | float) else None
@@ -294,7 +295,7 @@ class _Lists:
     def __init__(self, config: ManifestConfig) -> None:
         self.column = config.label_list or ""
         self.separator = config.separator
-        self.empty = -1 if config.empty_list == "unknown" else 0
+        self.empty = UNKNOWN if config.empty_list == "unknown" else 0
         self.vocabulary = frozenset(config.vocabulary or ())
 
     def columns(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""A TensorBoard event file that can be continued."""
+"""TensorBoard event files: their records, and a file that can be continued."""
 
 from __future__ import annotations
 
@@ -12,8 +12,20 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from clsim.files import GrowingFile
 
-EVENT_FILE = "events.out.tfevents.clsim"
-"""TensorBoard reads what has `tfevents` in its name."""
+VERSION = "brain.Event:2"
+"""What the first record of an event file says of its format."""
+
+
+def event_record(wall_time: float, **content: Any) -> bytes:
+    """A record of an event file.
+
+    Args:
+        wall_time: seconds since 1970.
+        content: further fields of TensorBoard's `Event`: file_version, summary, step.
+    """
+    record = io.BytesIO()
+    RecordWriter(record).write(Event(wall_time=wall_time, **content).SerializeToString())
+    return record.getvalue()
 
 
 class EventFile:
@@ -26,25 +38,22 @@ class EventFile:
     place.
 
     Args:
-        folder: where the file is.
+        path: of the file; TensorBoard reads what has `tfevents` in its name.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.file = GrowingFile(folder / EVENT_FILE)
+    def __init__(self, path: Path) -> None:
+        self.file = GrowingFile(path)
 
     def begin(self) -> bool:
         """Write the head that each event file has, unless it is there; whether it was not."""
         if self.file.read():
             return False
-        self._write(Event(file_version="brain.Event:2"))
+        self._write(file_version=VERSION)
         return True
 
     def add(self, summary: Any, step: int | None = None) -> None:
         """Write a summary, a protocol buffer of `torch.utils.tensorboard.summary`, at a step."""
-        self._write(Event(summary=summary, step=step))
+        self._write(summary=summary, step=step)
 
-    def _write(self, event: Any) -> None:
-        event.wall_time = time.time()
-        record = io.BytesIO()
-        RecordWriter(record).write(event.SerializeToString())
-        self.file.append(record.getvalue())
+    def _write(self, **content: Any) -> None:
+        self.file.append(event_record(time.time(), **content))

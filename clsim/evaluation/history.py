@@ -18,27 +18,39 @@ from clsim.evaluation.metrics import (
     mean_ap,
     top1_accuracy,
 )
-from clsim.scenario.plan.stream_plan import GROUPS, StreamPlan
+from clsim.scenario.plan.stream_plan import StreamPlan
+from clsim.vocabulary import (
+    AT_THRESHOLD,
+    AT_THRESHOLD_BY_BLOCK,
+    AVERAGE_MAP,
+    BLOCKS,
+    GROUPS,
+    MEAN_BACKWARD_TRANSFER,
+    MEAN_FORGETTING,
+    SEEN_MAP,
+    SHOTS,
+    group_map_tag,
+)
 
 Floats = NDArray[np.float64]
 
-AT_THRESHOLD = {
-    "CF1": thresholds.cf1,
-    "CF1_harmonic": thresholds.cf1_harmonic,
-    "OF1": thresholds.of1,
-    "FPR": thresholds.false_positive_rate,
-    "FNR": thresholds.false_negative_rate,
-}
+_AT_THRESHOLD = (
+    thresholds.cf1,
+    thresholds.cf1_harmonic,
+    thresholds.of1,
+    thresholds.false_positive_rate,
+    thresholds.false_negative_rate,
+)
 """What is reported at each threshold, in percent, on the images and columns of mAP/seen."""
 
-OF_BLOCK = {"predicted": thresholds.predicted_positive_rate, "FPR": thresholds.false_positive_rate}
-BLOCKS = ("old", "new")
-"""The same for the classes of earlier tasks and of the last one apart, as `<metric>_<block>`; NaN for no old class."""
+_BY_BLOCK = (thresholds.predicted_positive_rate, thresholds.false_positive_rate)
+"""The same for the classes of earlier tasks and of the last one apart; NaN for no old class."""
 
-SHOTS = {"all": (0, 1, 2), "many": (0,), "medium": (1,), "few": (2,)}
-"""Top-1 accuracy is reported over images of all seen classes and of head, medium and tail (OLTR; CVPR 2019)."""
+REPORTED = (*AT_THRESHOLD, *AT_THRESHOLD_BY_BLOCK)
+"""Names of all of them, in their order."""
 
-REPORTED = (*AT_THRESHOLD, *(f"{name}_{block}" for name in OF_BLOCK for block in BLOCKS))
+ACCURACIES = {"all": (0, 1, 2)} | {name: (group,) for group, name in enumerate(SHOTS)}
+"""Top-1 accuracy is reported over images of all seen classes and of head, medium and tail."""
 
 
 @dataclass
@@ -53,8 +65,8 @@ class History:
         thresholds: probabilities above which a class counts as predicted.
         seen_map: float64 [T], mAP over seen classes and the test images in scope, percent; NaN if not trained.
         at_threshold: float64 [T, H, 9], the metrics of REPORTED at each threshold, percent; NaN if not trained.
-        accuracy: float64 [T, 4], top-1 accuracy over the test images of seen classes, columns as SHOTS, percent; NaN if
-            not trained, without such an image, or where images show several classes.
+        accuracy: float64 [T, 4], top-1 accuracy over the test images of seen classes, columns as ACCURACIES, percent;
+            NaN if not trained, without such an image, or where images show several classes.
         scores: float [M, S], the last task's logits, or None; not part of the state.
     """
 
@@ -68,7 +80,7 @@ class History:
         self.seen_map: Floats = np.full(n_tasks, np.nan)
         self.thresholds = tuple(dict.fromkeys(self.thresholds))
         self.at_threshold: Floats = np.full((n_tasks, len(self.thresholds), len(REPORTED)), np.nan)
-        self.accuracy: Floats = np.full((n_tasks, len(SHOTS)), np.nan)
+        self.accuracy: Floats = np.full((n_tasks, len(ACCURACIES)), np.nan)
         self.scores: NDArray[Any] | None = None
         self.last = -1
 
@@ -91,8 +103,8 @@ class History:
             counts = thresholds.confusion(scores_in_scope, truth_in_scope, threshold)
             start = self.plan.tasks[task].classes[0]
             blocks = counts.part(0, start), counts.part(start, seen)
-            found = [metric(counts) for metric in AT_THRESHOLD.values()]
-            found += [metric(block) for metric in OF_BLOCK.values() for block in blocks]
+            found = [metric(counts) for metric in _AT_THRESHOLD]
+            found += [metric(block) for metric in _BY_BLOCK for block in blocks]
             self.at_threshold[task, place] = 100 * np.array(found)
         if self.plan.single_label:
             self.accuracy[task] = self._accuracy(scores)
@@ -104,7 +116,7 @@ class History:
         classes = (self.plan.test_truth == 1).argmax(axis=1)
         seen, group = classes < scores.shape[1], self.plan.groups.group[classes]
         found = []
-        for groups in SHOTS.values():
+        for groups in ACCURACIES.values():
             rows = seen & np.isin(group, groups)
             found.append(top1_accuracy(scores[rows], classes[rows]))
         return found
@@ -170,16 +182,16 @@ class History:
         task = self.last
         matrix = self.matrix()[: task + 1, : task + 1]
         lost = forgetting(matrix)[:task]
-        values = {"mAP/seen": self.seen_map[task], "mAP/average": self.seen_map[: task + 1].mean()}
+        values = {SEEN_MAP: self.seen_map[task], AVERAGE_MAP: self.seen_map[: task + 1].mean()}
         values |= {f"mAP/task_{k:02d}": matrix[task, k] for k in range(task + 1)}
         values |= {f"forgetting/task_{k:02d}": lost[k] for k in range(task)}
-        values["forgetting/mean"] = finite_mean(lost)
-        values["backward_transfer/mean"] = backward_transfer(matrix)
+        values[MEAN_FORGETTING] = finite_mean(lost)
+        values[MEAN_BACKWARD_TRANSFER] = backward_transfer(matrix)
         group_map, group_lost = self.group_map(), self.group_forgetting()
-        values |= {f"groups/{name}_mAP": group_map[name][task] for name in GROUPS}
+        values |= {group_map_tag(name): group_map[name][task] for name in GROUPS}
         values |= {f"groups/{name}_forgetting": group_lost[name] for name in GROUPS}
         if self.plan.single_label:
-            values |= {f"accuracy/{name}": self.accuracy[task, k] for k, name in enumerate(SHOTS)}
+            values |= {f"accuracy/{name}": self.accuracy[task, k] for k, name in enumerate(ACCURACIES)}
             values["accuracy/average"] = self.accuracy[: task + 1, 0].mean()
         for place, threshold in enumerate(self.thresholds):
             named = zip(REPORTED, self.at_threshold[task, place], strict=True)
@@ -248,7 +260,7 @@ class History:
 
     def _accuracies(self) -> dict[str, Any]:
         """Course of each accuracy, `last_<name>` after the last task, and the mean over the tasks as `average`."""
-        courses = dict(zip(SHOTS, self.accuracy.T.tolist(), strict=True))
+        courses = dict(zip(ACCURACIES, self.accuracy.T.tolist(), strict=True))
         last = {f"last_{name}": course[-1] for name, course in courses.items()}
         return courses | last | {"average": self.accuracy[:, 0].mean()}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import resource
 import sys
 import time
@@ -13,29 +12,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
 
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.files import GrowingFile, write_atomically
+from clsim.strict_json import finite_or_null, read_lines
 
 
 def peak_memory() -> int:
     """Return the most memory this process has had so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere else
-
-
-def finite_or_null(value: Any) -> Any:
-    """The value with every NaN and infinity replaced by None: strict JSON has no other word for undefined."""
-    if isinstance(value, dict):
-        return {key: finite_or_null(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite_or_null(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class MetricsFile(BaseLogger):
@@ -54,8 +42,8 @@ class MetricsFile(BaseLogger):
         self.file = GrowingFile(path)
         self.listener = listener
         if listener is not None:
-            for line in self.file.read().splitlines():
-                listener(json.loads(line))
+            for line in read_lines(path):
+                listener(line)
 
     def after_training_epoch(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
         self._write("train", strategy.position.task, metric_values)

@@ -14,9 +14,9 @@ from avalanche.evaluation.metric_definitions import PluginMetric
 from avalanche.evaluation.metric_results import MetricValue
 from numpy.typing import NDArray
 
-GIVEN, RIGHT, WRONG, UNKNOWN = range(4)
-STATES = ("given", "right", "wrong", "unknown")
-"""What an entry of a memory is, by its number: given by the stream, relabelled rightly, wrongly, or unknown."""
+from clsim.vocabulary import MEMORY_QUALITY, STATES
+
+GIVEN, RIGHT, WRONG, STILL_UNKNOWN = range(len(STATES))
 
 States = NDArray[np.int8]
 Tasks = Sequence[tuple[int, int]]
@@ -33,8 +33,8 @@ def entry_states(labels: NDArray[np.floating], provenance: NDArray[np.integer], 
         truth: int [M, C]: 1, 0, -1 not annotated in the data set.
     """
     right = (labels > 0.5) == (truth == 1)
-    relabelled = np.where(truth < 0, UNKNOWN, np.where(right, RIGHT, WRONG))
-    return np.select([provenance == 0, provenance > 0], [GIVEN, relabelled], UNKNOWN).astype(np.int8)
+    relabelled = np.where(truth < 0, STILL_UNKNOWN, np.where(right, RIGHT, WRONG))
+    return np.select([provenance == 0, provenance > 0], [GIVEN, relabelled], STILL_UNKNOWN).astype(np.int8)
 
 
 def label_quality(labels: NDArray[np.floating], states: States, truth: NDArray[np.integer]) -> dict[str, float]:
@@ -55,13 +55,14 @@ def label_quality(labels: NDArray[np.floating], states: States, truth: NDArray[n
     relabelled, says, present = (states == RIGHT) | (states == WRONG), labels > 0.5, truth == 1
     tp, fp = np.sum(relabelled & says & present), np.sum(relabelled & says & ~present)
     fn, tn = np.sum(relabelled & ~says & present), np.sum(relabelled & ~says & ~present)
-    return {
-        "coverage": _percent(relabelled.sum(), np.sum(states != GIVEN)),
-        "precision": _percent(tp, tp + fp),
-        "FPR": _percent(fp, fp + tn),
-        "FNR": _percent(fn, fn + tp),
-        "KL": _divergence(present.sum(axis=0), np.clip(labels, 0, None).sum(axis=0, dtype=np.float64)),
-    }
+    values = (
+        _percent(relabelled.sum(), np.sum(states != GIVEN)),
+        _percent(tp, tp + fp),
+        _percent(fp, fp + tn),
+        _percent(fn, fn + tp),
+        _divergence(present.sum(axis=0), np.clip(labels, 0, None).sum(axis=0, dtype=np.float64)),
+    )
+    return dict(zip(MEMORY_QUALITY, values, strict=True))
 
 
 def ones_beside(

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clsim.vocabulary import UNKNOWN
+
 Floats = NDArray[np.float64]
-UNKNOWN = -1
 
 
 def average_precision(scores: ArrayLike, targets: ArrayLike) -> Floats:

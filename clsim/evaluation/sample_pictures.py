@@ -20,6 +20,7 @@ from clsim.evaluation.history import History
 from clsim.evaluation.sample_sheet import Tile, sheet
 from clsim.evaluation.samples import Mark, Verdict, evaluation_places, training_places, verdicts
 from clsim.scenario.plan.stream_plan import StreamPlan
+from clsim.vocabulary import SEEN_MAP
 
 Pixels = Callable[[Split, NDArray[np.int64]], NDArray[np.uint8]]
 
@@ -62,7 +63,7 @@ class SamplePictures(BaseLogger):
         self.places = evaluation_places(history.plan, n)
 
     def after_eval_exp(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
-        step = next((metric.x_plot for metric in metric_values if metric.name == "mAP/seen"), None)
+        step = next((metric.x_plot for metric in metric_values if metric.name == SEEN_MAP), None)
         if step is None or not self.n:  # inside a task, or another stream
             return
         try:

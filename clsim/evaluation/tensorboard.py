@@ -19,8 +19,9 @@ from clsim.evaluation.event_file import EventFile
 from clsim.evaluation.history import History
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.pictures import class_bars, label_block_image, matrix_image
+from clsim.vocabulary import AVERAGE_MAP, MEAN_FORGETTING, SEEN_MAP, group_map_tag
 
-FINAL_METRICS = ("mAP/seen", "mAP/average", "forgetting/mean", "groups/tail_mAP")
+FINAL_METRICS = (SEEN_MAP, AVERAGE_MAP, MEAN_FORGETTING, group_map_tag("tail"))
 """Curves whose last point is a column of the HParams page: last mAP, avg mAP, forgetting, tail mAP."""
 PR_THRESHOLDS = 51
 """Points of a precision-recall curve; 80 classes after 8 tasks take about half a megabyte."""
@@ -37,14 +38,14 @@ class TensorBoardCurves(BaseLogger):
     A file that is there is continued.
 
     Args:
-        folder: of the event file.
+        path: of the event file.
         history: where the scores and matrices are.
         hparams: name -> value for the HParams page; what is no number or text is written as JSON.
     """
 
-    def __init__(self, folder: Path, history: History, hparams: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, path: Path, history: History, hparams: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        self.events = EventFile(folder)
+        self.events = EventFile(path)
         self.history = history
         # Not `add_hparams`: that makes a run of its own in a subfolder, apart from the curves.
         *self._hparams, self._end = summary.hparams(
@@ -65,7 +66,7 @@ class TensorBoardCurves(BaseLogger):
             self.events.add(summary.scalar(name, value), x_plot)
 
     def after_eval_exp(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
-        step = next((metric.x_plot for metric in metric_values if metric.name == "mAP/seen"), None)
+        step = next((metric.x_plot for metric in metric_values if metric.name == SEEN_MAP), None)
         if step is None:  # inside a task, or another stream
             return
         plan, history = self.history.plan, self.history
@@ -109,7 +110,7 @@ def _charts(inside_tasks: bool, single_label: bool) -> dict[str, Any]:
     first run by name, and another may have one.
     """
     charts = {
-        "mAP, seen classes": ["mAP/seen$", "mAP/average$"],
+        "mAP, seen classes": [f"{SEEN_MAP}$", f"{AVERAGE_MAP}$"],
         "mAP of each task": [r"mAP/task_\d+"],
         "forgetting of each task": [r"forgetting/.*"],
         "head, medium, tail mAP": [r"groups/.*_mAP"],

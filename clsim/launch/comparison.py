@@ -40,14 +40,15 @@ from clsim.running.folder import (
     set_aside,
 )
 from clsim.running.lock import locked
+from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.scenario import Scenario
 from clsim.training.composition import check_options, spec_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from clsim.experiment.results import Results
     from clsim.launch.arguments import ScenarioLike, StrategyLike
+    from clsim.report.results import Results
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Comparison:
         order: strategies as they were asked for.
         order_seeds: seeds of the class orders; empty: the scenario's own order.
         failed: folder -> reason of the runs that did not finish.
-        baseline: strategy that tables compare the others with; None: see `clsim.experiment.significance`.
+        baseline: strategy that tables compare the others with; None: see `clsim.report.significance`.
         reused: folders of the runs that an earlier comparison had finished.
         interrupted: folders of the runs that were stopped, or not started, on request.
     """
@@ -75,7 +76,7 @@ class Comparison:
     @property
     def results(self) -> Results:
         """The run folders, read back; over all class orders."""
-        from clsim.experiment.results import joined, load_results
+        from clsim.report.results import joined, load_results
 
         return joined(self.folder, [load_results(folder, self.order) for folder in self._folders()])
 
@@ -86,7 +87,7 @@ class Comparison:
 
     def table(self) -> str:
         """The final table in Markdown: mean and standard deviation over all seeds and class orders."""
-        from clsim.experiment.tables import final_table, markdown
+        from clsim.report.tables import final_table, markdown
 
         return markdown(final_table(self.results))
 
@@ -96,7 +97,7 @@ class Comparison:
         With several class orders there is a report for each, in `order<k>`, because classes and tasks differ; the
         tables in the folder itself are over all of them. Returns the (last) page.
         """
-        from clsim.experiment.report import write_reports
+        from clsim.report.writing import write_reports
 
         finished = self.baseline in self.results.strategies  # one that failed must not cost the report of the others
         return write_reports(self._folders(), path or self.folder, self.order, self.baseline if finished else None)
@@ -237,7 +238,7 @@ def _alone(home: Path) -> Iterator[None]:
 
 def _baseline(given: str, names: Mapping[str, str]) -> str:
     """Name of a strategy that was given by it or as it was asked for; RunError if it is none of them."""
-    from clsim.experiment.significance import check_baseline
+    from clsim.report.significance import check_baseline
 
     name = names.get(given, given)
     check_baseline(name, list(names.values()))
@@ -304,7 +305,7 @@ def _streams(scenario: Scenario, home: Path, order_seeds: Sequence[int]) -> list
 
 
 def _has_results(folder: Path) -> bool:
-    return any(folder.glob("*/seed*/result.json"))
+    return any(folder.glob(f"{SEED_FOLDERS}/{RunFolder.result}"))
 
 
 def _order_folder(home: Path, order_seed: int) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clsim.launch.run_state import RunState
+from clsim.running.run_folder import RunFolder
 
 FOLDER = ".first-task"
 """Beside the runs, for as long as the comparison runs."""
@@ -45,7 +46,7 @@ def shares(home: Path, keys: Mapping[Path, str | None], states: Mapping[Path, Ru
 
 def is_there(share: Path) -> bool:
     """Whether a run has left the trained first task."""
-    return any((share / "checkpoint").glob("*.json"))
+    return any(RunFolder(share).checkpoint.glob("*.json"))
 
 
 def launch_order(waiting: Iterable[Path], share: Mapping[Path, Path], states: Mapping[Path, RunState]) -> list[Path]:

@@ -19,6 +19,7 @@ from clsim.launch.starter import Forked, Starter, kill_session
 from clsim.running.folder import is_finished, obstacle
 from clsim.running.interruption import INTERRUPTED, SIGNALS, Interruption, handled
 from clsim.running.preparation_file import forget_preparation
+from clsim.running.run_folder import RunFolder
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MODULE = "clsim.running.execution"
@@ -161,7 +162,7 @@ class _Process:
         state.start(shared)
         self.asked = False
         self.warned = False
-        (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
+        RunFolder(folder).error.unlink(missing_ok=True)  # of an earlier attempt
         forget_preparation(folder)
 
     def launch(
@@ -169,7 +170,7 @@ class _Process:
     ) -> None:
         """Begin, by the starter as long as there is one; the process gets the descriptor `parent`."""
         arguments = [*arguments, "--parent", str(parent)]
-        path = self.folder / "output.txt"
+        path = RunFolder(self.folder).output
         forked = starter.start(arguments, path) if starter is not None else None
         if forked is not None:
             self.popen = forked
@@ -219,11 +220,11 @@ class _Process:
 
 def _reason(folder: Path, code: int) -> str:
     """Return in one line why a run failed, in its own words or by its exit code, and which file says more."""
-    path = folder / "error.txt"
+    path = RunFolder(folder).error
     if path.is_file():
         own_words = path.read_text(encoding="utf-8").partition("\n")[0]
-        return f"{own_words}; see {folder / 'run.log'}"
-    reason = f"{_how(code)}; see {folder / 'output.txt'}"
+        return f"{own_words}; see {RunFolder(folder).run_log}"
+    reason = f"{_how(code)}; see {RunFolder(folder).output}"
     write_atomically(path, reason + "\n")
     return reason
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from clsim.errors import RunError
 from clsim.preparation import Work
 from clsim.running.preparation_file import read_preparation
+from clsim.running.run_folder import RunFolder
+from clsim.strict_json import Tail, read_lines
+from clsim.vocabulary import SEEN_MAP
 
 Status = Literal["waiting", "running", "finished", "reused", "interrupted", "failed"]
 
@@ -73,7 +76,7 @@ class RunState:
             self.work = None
             self.marked = self.heard
         elif line["phase"] == "eval":
-            self.seen_map = line["values"]["mAP/seen"]
+            self.seen_map = line["values"][SEEN_MAP]
 
     def end(self, status: Status, reason: str = "") -> None:
         """Its process has ended."""
@@ -119,30 +122,20 @@ class MetricsTail:
 
     def __init__(self, folder: Path, state: RunState) -> None:
         self.folder = folder
-        self.path = folder / "metrics.jsonl"
+        self.lines = Tail(RunFolder(folder).metrics)
         self.state = state
-        self.offset = 0
 
     def read(self) -> None:
-        """Take the lines that have come; a half-written last one waits, a damaged one counts for nothing."""
+        """Take the lines that have come; one that is no line of metrics counts for nothing."""
         if self.state.status == "running" and self.state.trains_since is None:
             with suppress(LookupError):
                 self.state.prepare(read_preparation(self.folder))
-        try:
-            with self.path.open("rb") as file:
-                began_anew = file.seek(0, 2) < self.offset  # a run that goes on drops what came after its checkpoint
-                if began_anew:
-                    self.offset, self.state.done = 0, 0
-                file.seek(self.offset)
-                lines, newline, _ = file.read().rpartition(b"\n")
-        except FileNotFoundError:
-            return
-        self.offset += len(lines) + len(newline)
-        for text in lines.splitlines():
-            try:
-                self.state.take(json.loads(text))
-            except (ValueError, KeyError, TypeError):
-                continue
+        lines, began_anew = self.lines.read()  # a run that goes on drops what came after its checkpoint
+        if began_anew:
+            self.state.done = 0
+        for line in lines:
+            with suppress(KeyError, TypeError):
+                self.state.take(line)
         if began_anew:
             self.state.before = self.state.done
 
@@ -150,7 +143,7 @@ class MetricsTail:
 def recorded_pace(folder: Path, epochs: int) -> float | None:
     """Seconds an epoch of a finished run, evaluation within, from its `timing.jsonl`; None where that says nothing."""
     try:
-        lines = (folder / "timing.jsonl").read_text(encoding="utf-8").splitlines()
-        return sum(line["train_seconds"] + line["eval_seconds"] for line in map(json.loads, lines)) / epochs or None
-    except (OSError, ValueError, KeyError, TypeError):
+        lines = read_lines(RunFolder(folder).timing)
+        return sum(line["train_seconds"] + line["eval_seconds"] for line in lines) / epochs or None
+    except (OSError, RunError, KeyError, TypeError):
         return None

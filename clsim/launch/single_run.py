@@ -25,8 +25,8 @@ from clsim.scenario import Scenario
 from clsim.training.composition import Composition, check_options, spec_of
 
 if TYPE_CHECKING:
-    from clsim.experiment.results import RunResult
     from clsim.launch.arguments import ScenarioLike, StrategyLike
+    from clsim.report.results import RunResult
 
 
 def run(
@@ -90,7 +90,7 @@ def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult
 
 
 def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> RunResult:
-    from clsim.experiment.results import read_run
+    from clsim.report.results import read_run
     from clsim.running.execution import execute
 
     tasks = len(scenario.plan().tasks)

@@ -21,11 +21,12 @@ import torch
 
 from clsim.errors import RunError
 from clsim.files import write_json, written_whole
+from clsim.running.run_folder import RunFolder
 
 FORMAT = 3
 """Raised by a change of the header, or of what any part of the state means."""
 
-FOLDER = "checkpoint"
+FOLDER = RunFolder.checkpoint
 KEPT = 2
 
 log = logging.getLogger("clsim")

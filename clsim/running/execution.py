@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import few_images, skipped_images
 from clsim.errors import ClsimError, RunError, storage_errors
-from clsim.evaluation.event_file import EVENT_FILE
 from clsim.evaluation.history import History
-from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile, finite_or_null
+from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
 from clsim.evaluation.sample_pictures import SamplePictures
@@ -40,6 +39,8 @@ from clsim.running.folder import NOT_RESUMABLE, RunSpec, identity_of, is_finishe
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
 from clsim.running.lock import locked
 from clsim.running.preparation_file import preparation_file
+from clsim.running.record import LabelsRecord, MemoryRecord, RunRecord, TaskRecord, measured
+from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import record_identity
 from clsim.running.run_log import run_log
 from clsim.running.shared_first_task import SharedFirstTask
@@ -53,7 +54,6 @@ from clsim.training.replay import Replay
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
 
-RESULT_FORMAT = 1
 log = logging.getLogger("clsim")
 
 Listener = Callable[[dict[str, Any]], None]
@@ -88,11 +88,11 @@ def execute(
     scenario, spec = open_run(folder)
     with storage_errors(folder), locked(folder):
         if is_finished(folder):
-            return dict(json.loads((folder / "result.json").read_bytes()))
+            return dict(json.loads((RunFolder(folder).result).read_bytes()))
         for place in (folder, folder / CHECKPOINTS):
             remove_parts(place)
-        (folder / "error.txt").unlink(missing_ok=True)
-        with run_log(folder / "run.log"), preparation_file(folder):
+        RunFolder(folder).error.unlink(missing_ok=True)
+        with run_log(RunFolder(folder).run_log), preparation_file(folder):
             try:
                 return _run(folder, scenario, spec, listener, first_task, say, parent)
             except BaseException as error:
@@ -100,7 +100,7 @@ def execute(
                     error.args = (_interrupted(folder),)
                 with suppress(OSError):  # the disk may be what is wrong
                     log.exception("stopped")
-                    write_atomically(folder / "error.txt", _reason(error) + "\n")
+                    write_atomically(RunFolder(folder).error, _reason(error) + "\n")
                 raise
 
 
@@ -120,7 +120,7 @@ def _run(
     composition = Composition(spec.strategy, spec.options)
     identity = identity_of(scenario, spec, threads)  # at once, so that it is of the code that is loaded here
     plan = training_plan(scenario, composition)
-    write_atomically(folder / "plan.json.gz", plan.to_bytes())
+    write_atomically(RunFolder(folder).plan, plan.to_bytes())
     log.info(
         "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
     )
@@ -136,17 +136,17 @@ def _run(
     if checkpoint is not None:
         check_identity(checkpoint, saved)
     record_identity(folder, identity, goes_on=checkpoint is not None)
-    record_environment(folder / "environment.json", environment(device, threads))
-    growing = [GrowingFile(folder / name) for name in ("metrics.jsonl", EVENT_FILE, "timing.jsonl")]
+    record_environment(RunFolder(folder).environment, environment(device, threads))
+    growing = [GrowingFile(folder / name) for name in (RunFolder.metrics, RunFolder.events, RunFolder.timing)]
     for grown in growing:
         grown.cut(checkpoint.header["files"][grown.path.name] if checkpoint is not None else 0)
 
     evaluation = scenario.config.evaluation
     history = History(plan, evaluation.empty_classes, evaluation.thresholds)
     settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
-    curves = TensorBoardCurves(folder, history, settings)
+    curves = TensorBoardCurves(RunFolder(folder).events, history, settings)
     pixels = partial(few_images, scenario.source, size=scenario.config.training.model.image_size)
-    timing = TimingFile(folder / "timing.jsonl")
+    timing = TimingFile(RunFolder(folder).timing)
     template = build_template(
         scenario,
         composition,
@@ -155,8 +155,8 @@ def _run(
         device=device,
         history=history,
         loggers=[
-            MetricsFile(folder / "metrics.jsonl", listener),
-            MemoryFile(folder / "memory.csv", plan.class_names),
+            MetricsFile(RunFolder(folder).metrics, listener),
+            MemoryFile(RunFolder(folder).memory, plan.class_names),
             curves,
             SamplePictures(curves.events, history, pixels, evaluation.samples),
             timing,
@@ -164,9 +164,8 @@ def _run(
         row_truth=scenario.truth()[plan.row_samples],
     )
     if first_task is not None:
-        template.first_task = SharedFirstTask(
-            first_task, folder / "metrics.jsonl", timing, f"{spec.name}/seed{spec.seed}"
-        )
+        name = f"{spec.name}/seed{spec.seed}"
+        template.first_task = SharedFirstTask(first_task, RunFolder(folder).metrics, timing, name)
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state())
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
@@ -177,36 +176,32 @@ def _run(
         training_begins()
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     write_trained_model(folder, template.model, scenario.config.training, plan.class_names, spec.seed)
-    result = finite_or_null(
-        {
-            "format": RESULT_FORMAT,
-            "scenario": scenario.name,
-            "strategy": spec.name,
-            "options": composition.options(),
-            "seed": spec.seed,
-            "order_seed": scenario.config.stream.order_seed if scenario.config.stream.order == "seed" else None,
-            "plan_sha256": plan.sha256,
-            "derived_from": plan.derived_from,
-            "data_fingerprint": identity["data_fingerprint"],
-            "skipped_images": {split: len(files) for split, files in skipped.items()},
-            "threads": threads,
-            "device": device,
-            "class_names": plan.class_names,
-            "tasks": [
-                {"index": t, "classes": plan.names(task), "columns": task.classes, "train_images": len(task)}
-                for t, task in enumerate(plan.tasks)
-            ],
-            **history.summary(),
-            "control": composition.control or None,
-            "loss_of": composition.loss_of(),
-            "memory": _memory(template),
-            "first_task": {"trained_by": trained_by} if (trained_by := timing.trained_by()) else None,
-        }
+    record = RunRecord(
+        scenario=scenario.name,
+        strategy=spec.name,
+        options=composition.options(),
+        seed=spec.seed,
+        order_seed=scenario.config.stream.order_seed if scenario.config.stream.order == "seed" else None,
+        plan_sha256=plan.sha256,
+        derived_from=plan.derived_from,
+        data_fingerprint=identity["data_fingerprint"],
+        skipped_images={split: len(files) for split, files in skipped.items()},
+        threads=threads,
+        device=device,
+        class_names=list(plan.class_names),
+        tasks=[TaskRecord(t, plan.names(task), task.classes, len(task)) for t, task in enumerate(plan.tasks)],
+        **measured(history.summary()),
+        control=composition.control or None,
+        loss_of=composition.loss_of(),
+        reference=composition.reference,
+        memory=_memory(template),
+        first_task={"trained_by": trained_by} if (trained_by := timing.trained_by()) else None,
     )
-    write_json(folder / "result.json", result)
+    result = record.content()
+    write_json(RunFolder(folder).result, result)
     keep_newest(folder, 1)
     log.info("finished: last mAP %s", result["last_mAP"])
-    return dict(result)
+    return result
 
 
 def _begin(folder: Path, template: MultiLabelTemplate, say: Callable[[str], None] | None) -> None:
@@ -298,11 +293,11 @@ def build_template(
     )
 
 
-def _memory(template: MultiLabelTemplate) -> dict[str, Any] | None:
+def _memory(template: MultiLabelTemplate) -> MemoryRecord | None:
     found = MemoryLabels.of(template)
     if found is None:
         return None
-    return {"rows": len(found.replay.memory), "bytes": found.replay.nbytes, "labels": found.summary()}
+    return MemoryRecord(len(found.replay.memory), found.replay.nbytes, LabelsRecord.of(found.summary()))
 
 
 def main(arguments: Sequence[str]) -> int:

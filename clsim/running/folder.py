@@ -21,6 +21,7 @@ from clsim.errors import RunError
 from clsim.files import write_atomically, write_json
 from clsim.running.lock import FILE as LOCK
 from clsim.running.lock import locked
+from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import FILE as IDENTITY
 from clsim.running.run_identity import identity
 from clsim.scenario import Scenario
@@ -78,9 +79,9 @@ def prepare(folder: Path, scenario: Scenario, spec: RunSpec, threads: int) -> No
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
-        write_json(part / "run.json", asdict(spec))
+        write_json(RunFolder(part).run, asdict(spec))
         write_json(part / IDENTITY, asked)
-        write_atomically(part / "config.yaml", text.getvalue())
+        write_atomically(RunFolder(part).config, text.getvalue())
         part.rename(folder)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -94,15 +95,15 @@ def open_run(folder: Path) -> tuple[Scenario, RunSpec]:
         RunError, ScenarioError: a file is missing or damaged.
     """
     try:
-        spec = RunSpec(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
+        spec = RunSpec(**json.loads(RunFolder(folder).run.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{folder / 'run.json'}: not a run folder: {error}") from None
-    return Scenario(validate(read_document(folder / "config.yaml"))), spec
+        raise RunError(f"{RunFolder(folder).run}: not a run folder: {error}") from None
+    return Scenario(validate(read_document(RunFolder(folder).config))), spec
 
 
 def is_finished(folder: Path) -> bool:
     """Whether a run has its result."""
-    return (folder / "result.json").is_file()
+    return RunFolder(folder).finished
 
 
 def obstacle(folder: Path) -> str | None:
@@ -182,7 +183,7 @@ def _remove(path: Path) -> None:
 
 def refuse_other_folders(folder: Path) -> None:
     """Raise RunError if the folder holds something that is not a run, so that nobody's files are lost."""
-    if not (folder / "run.json").is_file():
+    if not RunFolder(folder).run.is_file():
         raise RunError(f"{folder}: is not a run folder (no run.json); not removed")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from clsim.errors import RunError
+from clsim.running.run_folder import RunFolder
 
 FILE = "lock"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -29,7 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         RunError: a living process holds it, perhaps on another machine; or it cannot be written.
     """
-    path = folder / FILE
+    path = RunFolder(folder).lock
     try:
         file = _take(folder, path)
     except OSError as error:

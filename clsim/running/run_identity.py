@@ -19,12 +19,13 @@ from clsim.data.path_options import path_options
 from clsim.errors import RunError
 from clsim.files import write_json
 from clsim.running.dotted_keys import flat
+from clsim.running.run_folder import RunFolder
 from clsim.scenario import Scenario
 from clsim.scenario.schema import ScenarioConfig
 from clsim.source_code import class_code, code_version
 from clsim.training.composition import Composition
 
-FILE = "identity.json"
+FILE = RunFolder.identity
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 """DECIDED: their versions count, and Python's, because numbers and pixels come from them; those of plots do not."""
 

@@ -21,6 +21,7 @@ from clsim.scenario.schema import ScenarioConfig
 from clsim.scenario.training_schema import LossSection
 from clsim.source_code import class_code
 from clsim.training.strategy import Context, Strategy
+from clsim.vocabulary import Reference
 
 if TYPE_CHECKING:
     from avalanche.core import SupervisedPlugin
@@ -146,6 +147,11 @@ class Composition:
     def control(self) -> str:
         """What a part knows that a method may not; "" where no part does."""
         return "; ".join(part.control for part in self.parts if part.control)
+
+    @property
+    def reference(self) -> Reference | None:
+        """Whether others are measured against this strategy; None for a composition of several parts."""
+        return self.parts[0].reference if len(self.parts) == 1 else None
 
     def options(self) -> dict[str, dict[str, Any]]:
         """Resolved options by part, JSON-ready."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from clsim.errors import StrategyError
 from clsim.randomness import permutation, raw_integers
+from clsim.vocabulary import UNKNOWN
 
 GIVEN = 0
-UNKNOWN = -1
 _ARRAYS = ("rows", "labels", "provenance", "stored_by")
 
 

@@ -49,10 +49,19 @@ from clsim.training.rebalancing import (
     tail_to_head,
     told_labels,
 )
-from clsim.training.rebalancing_course import COLLAPSED, DISCREPANCY, OF_LAYER, WEIGHT, schedule
 from clsim.training.replay import Replay
+from clsim.training.schedules import half_sine
 from clsim.training.seeding import drawing_again, torch_generators
 from clsim.training.unknown import OldClassesOfNewRows
+from clsim.vocabulary import (
+    MORE_COLLAPSED,
+    MORE_CORRELATION,
+    MORE_DISCREPANCY,
+    MORE_LOW_RANK,
+    MORE_OF_LAYER,
+    MORE_TAIL_TO_HEAD,
+    MORE_WEIGHT,
+)
 
 Gradient = Literal["full", "student_only"]
 
@@ -135,13 +144,13 @@ class ModelRebalancing(SupervisedPlugin):
         """Merge, so that teacher, memory and relabelling meet the network without its decomposition."""
         self._sizes = relative_sizes(strategy.model)
         mean = float(np.mean(list(self._sizes.values())))
-        if not mean >= COLLAPSED:
+        if not mean >= MORE_COLLAPSED:
             log.warning(
                 "more: after task %d the low-rank parts have collapsed: mean ||BA|| / ||W|| is %.2g, below %g; a "
                 "smaller amplitude, a larger rank or lr_factor, or init_b above 0 keep them alive",
                 strategy.position.task,
                 mean,
-                COLLAPSED,
+                MORE_COLLAPSED,
             )
         merge(strategy.model)
         self.decomposed = []
@@ -190,7 +199,7 @@ class ModelRebalancing(SupervisedPlugin):
     def alpha(self, strategy: Any) -> float:
         """Factor of the term in the current step."""
         position, steps = strategy.position, len(strategy.dataloader)
-        return self.amplitude * schedule(position.epoch * steps + position.step, strategy.train_epochs * steps)
+        return self.amplitude * half_sine(position.epoch * steps + position.step, strategy.train_epochs * steps)
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         alpha = self.alpha(strategy)
@@ -237,11 +246,11 @@ class ModelRebalancing(SupervisedPlugin):
         more/tail_to_head: see `tail_to_head`.
         """
         weights, discrepancy = self.weights, self.discrepancy
-        values = {"more/low_rank": float(np.mean(list(self._sizes.values()))) if self._sizes else math.nan}
-        values["more/rank_correlation"] = rank_correlation(discrepancy, weights)
-        values["more/tail_to_head"] = tail_to_head(discrepancy, weights)
-        values |= {OF_LAYER + name.removesuffix(".weight"): size for name, size in self._sizes.items()}
-        for tag, numbers in ((WEIGHT, weights), (DISCREPANCY, discrepancy)):
+        values = {MORE_LOW_RANK: float(np.mean(list(self._sizes.values()))) if self._sizes else math.nan}
+        values[MORE_CORRELATION] = rank_correlation(discrepancy, weights)
+        values[MORE_TAIL_TO_HEAD] = tail_to_head(discrepancy, weights)
+        values |= {MORE_OF_LAYER + name.removesuffix(".weight"): size for name, size in self._sizes.items()}
+        for tag, numbers in ((MORE_WEIGHT, weights), (MORE_DISCREPANCY, discrepancy)):
             values |= {tag + class_names[c]: float(value) for c, value in enumerate(numbers)}
         return values
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from clsim.randomness import permutation
 from clsim.training.events import find_plugin
-from clsim.training.memory import UNKNOWN
 from clsim.training.replay import Replay
 from clsim.training.snapshot import Snapshot
+from clsim.vocabulary import UNKNOWN
 
 Floats = NDArray[np.float32]
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import ScenarioConfig
+from clsim.vocabulary import Reference
 
 if TYPE_CHECKING:
     from avalanche.core import SupervisedPlugin
@@ -79,6 +80,8 @@ class Strategy:
         restarts: every task trains a freshly initialised network.
         control: what this part knows that a method may not, as reports name it; "" for a method. It may then read
             `Context.samples`.
+        reference: "upper" for what methods could reach at best (`joint`), which reports keep apart from them; "lower"
+            for what they must beat (`finetune`), which is the baseline if none is named; None for a method.
     """
 
     name: ClassVar[str] = ""
@@ -87,6 +90,7 @@ class Strategy:
     made_of: ClassVar[tuple[str, ...]] = ()
     restarts: ClassVar[bool] = False
     control: ClassVar[str] = ""
+    reference: ClassVar[Reference | None] = None
 
     class Options(Options):
         """No options."""

@@ -6,9 +6,9 @@ python docs/examples/figure.py runs/demo/digits-b0c2 curves figure.svg
 import sys
 from pathlib import Path
 
-from clsim.experiment.report_figures import draw
-from clsim.experiment.results import load_results
 from clsim.files import write_atomically
+from clsim.report.figures import draw
+from clsim.report.results import load_results
 
 folder, name, target = sys.argv[1:]
 figures = {key: figure for key, figure in draw(load_results(folder)).items() if figure is not None}

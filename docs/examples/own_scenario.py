@@ -29,4 +29,4 @@ for task in plan.tasks:
 print(f"plan {plan.sha256[:12]}")
 
 result = clsim.run("digits-b0c2", "lwf+er", overrides=overrides, out=arguments.out)
-print(f"{result.folder}: last mAP {result.result['last_mAP']:.1f}")
+print(f"{result.folder}: last mAP {result.record.last_mAP:.1f}")

@@ -19,8 +19,8 @@ import pytest
 import clsim
 from benchmarks.soak import differences
 from clsim.errors import RunError
-from clsim.experiment.overlay import FILE
-from clsim.experiment.report import write_report
+from clsim.report.mean_curves import FILE
+from clsim.report.writing import write_report
 from clsim.running.checkpoint_files import newest_checkpoint
 from clsim.running.execution import execute
 from clsim.running.folder import RunSpec, prepare

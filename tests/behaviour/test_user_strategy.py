@@ -11,7 +11,7 @@ import torch
 
 import clsim
 from clsim.errors import StrategyError
-from clsim.experiment.report import write_report
+from clsim.report.writing import write_report
 from clsim.training.composition import Composition, strategy_class
 from clsim.training.losses import masked_bce
 

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clsim
-from clsim.evaluation.memory_labels import STATES, entry_states, label_blocks, label_quality, ones_beside
+from clsim.evaluation.memory_labels import entry_states, label_blocks, label_quality, ones_beside
 from clsim.evaluation.pictures import LABEL_COLOURS, label_block_image
 from clsim.scenario import load_scenario
 from clsim.scenario.plan.stream_plan import StreamPlan
+from clsim.vocabulary import MEMORY_LABELS, STATES
 
 TASKS = ((0, 2), (2, 3))
 STORED_BY = np.array([0, 0, 1])
@@ -131,6 +132,7 @@ def relabelled(tiny_overrides: dict, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_a_run_records_what_its_last_memory_file_says(relabelled: Path, tiny_overrides: dict) -> None:
     recorded = json.loads((relabelled / "result.json").read_text())["memory"]["labels"]
+    assert set(recorded) == {*MEMORY_LABELS, "states", "blocks"}
     plan = StreamPlan.from_bytes((relabelled / "plan.json.gz").read_bytes())
     truth = load_scenario("digits-b0c2", tiny_overrides).truth()[plan.row_samples]
     with (relabelled / "memory.csv").open(encoding="utf-8") as file:

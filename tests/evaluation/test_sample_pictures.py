@@ -24,6 +24,7 @@ from clsim.evaluation.history import History
 from clsim.evaluation.sample_pictures import SamplePictures, tiles
 from clsim.evaluation.samples import evaluation_places, training_places
 from clsim.running.execution import build_template
+from clsim.running.run_folder import RunFolder
 from clsim.scenario import Scenario, StreamPlan, load_scenario
 from clsim.training.composition import Composition
 
@@ -38,7 +39,7 @@ def trained(scenario: Scenario, folder: Path, *plugins: Any, n: int = 6, plan: S
     plan = plan or scenario.plan()
     history = History(plan)
     folder.mkdir(exist_ok=True)
-    events = EventFile(folder)
+    events = EventFile(folder / RunFolder.events)
     events.begin()
     logger = SamplePictures(events, history, partial(few_images, scenario.source, size=28), n)
     composition = Composition("er")
@@ -131,7 +132,7 @@ def test_images_that_cannot_be_had_are_a_warning(tiny: Scenario, tmp_path: Path,
     def gone(split: str, images: Any) -> Any:
         raise ScenarioError([f"{split}/7.jpg: cannot be read: gone"])
 
-    events = EventFile(tmp_path)
+    events = EventFile(tmp_path / RunFolder.events)
     events.begin()
     history = History(tiny.plan())
     logger = SamplePictures(events, history, gone, 6)

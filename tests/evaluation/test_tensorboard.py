@@ -18,9 +18,10 @@ from tensorboard.util.tensor_util import make_ndarray
 
 import clsim
 from clsim.evaluation.history import History
-from clsim.evaluation.loggers import finite_or_null
 from clsim.evaluation.tensorboard import FINAL_METRICS, PR_THRESHOLDS, TensorBoardCurves
+from clsim.running.run_folder import RunFolder
 from clsim.scenario.plan.stream_plan import ClassGroups, StreamPlan, TaskPlan
+from clsim.strict_json import finite_or_null
 
 NO_MEMORY = SimpleNamespace(  # a template whose run has none
     evaluator=SimpleNamespace(metrics=[]), position=SimpleNamespace(task=0), score_epochs=False
@@ -192,7 +193,7 @@ def small(tmp_path: Path) -> TensorBoardCurves:
     groups = ClassGroups("counts", np.array([200, 50, 5]), np.array([0, 1, 2], dtype=np.int8))
     plan = StreamPlan(("a", "b", "c"), (task(0, 2), task(2, 3)), np.arange(4), TRUTH, "seen", groups)
     settings = {"rate": 0.5, "sizes": [1, 2], "nothing": None, "on": True}
-    curves = TensorBoardCurves(tmp_path, History(plan), settings)
+    curves = TensorBoardCurves(tmp_path / RunFolder.events, History(plan), settings)
     curves.before_training(NO_MEMORY, [])
     return curves
 

@@ -7,8 +7,8 @@ import pytest
 
 import clsim
 from clsim.errors import RunError, ScenarioError, StrategyError
-from clsim.experiment.report import write_report
 from clsim.launch.run_state import RunState
+from clsim.report.writing import write_report
 
 FILES = {"report.html", "results.csv", "statistics.csv", "results.md", "results.tex"}
 BROKEN = """

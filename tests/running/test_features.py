@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from clsim.data.digits import Digits
 from clsim.evaluation.history import History
-from clsim.evaluation.loggers import finite_or_null
 from clsim.evaluation.metrics import average_precision
 from clsim.models.build import build_model
 from clsim.running.execution import build_template, training_plan
 from clsim.running.features import BATCH, cached_features, compute_features
 from clsim.scenario import Scenario, load_scenario
+from clsim.strict_json import finite_or_null
 from clsim.training.composition import Composition
 from clsim.training.precision import forward
 from clsim.training.replay import Replay

@@ -19,7 +19,6 @@ from clsim.training.rebalancing import (
     tail_to_head,
     told_labels,
 )
-from clsim.training.rebalancing_course import schedule
 
 KINDS: list[Any] = ["exposure", "sample", "class", "uniform"]
 
@@ -37,14 +36,6 @@ def case(seed: int, single: bool = False) -> tuple[Tensor, Tensor, Tensor, Tenso
 
 
 # --- the prior
-
-
-def test_alpha_is_zero_at_both_ends_and_one_in_the_middle() -> None:
-    for total in (1, 7, 10, 1000):
-        assert schedule(0, total) == schedule(total, total) == 0
-    assert schedule(50, 100) == 1
-    assert schedule(25, 100) == pytest.approx(math.sqrt(0.5))
-    assert all(schedule(step, 9) > 0 for step in range(1, 9))
 
 
 def test_exposure_mixes_shares_of_new_and_replayed_rows() -> None:

@@ -10,9 +10,10 @@ from avalanche.core import SupervisedPlugin
 
 from clsim.errors import StrategyError
 from clsim.training.composition import Composition
-from clsim.training.memory import GIVEN, UNKNOWN, Memory
+from clsim.training.memory import GIVEN, Memory
 from clsim.training.relabelling import OnlineRelabelling, break_even, relabel
 from clsim.training.replay import Replay
+from clsim.vocabulary import UNKNOWN
 
 TASKS = ((0, 4), (4, 8), (8, 10))
 

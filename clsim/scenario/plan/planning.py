@@ -11,18 +11,10 @@ import numpy as np
 from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation
 from clsim.scenario.plan import long_tail
-from clsim.scenario.plan.rules import (
-    Ids,
-    Labels,
-    add_noise,
-    assign,
-    class_groups,
-    class_order,
-    show,
-    task_ranges,
-)
-from clsim.scenario.plan.stream_plan import GROUPS, UNKNOWN, StreamPlan, TaskPlan
+from clsim.scenario.plan.rules import Ids, Labels, add_noise, assign, class_groups, class_order, show, task_ranges
+from clsim.scenario.plan.stream_plan import StreamPlan, TaskPlan
 from clsim.scenario.schema import ScenarioConfig
+from clsim.vocabulary import GROUPS, UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation, raw_integers, uniforms
-from clsim.scenario.plan.stream_plan import GROUPS, UNKNOWN, ClassGroups
+from clsim.scenario.plan.stream_plan import ClassGroups
 from clsim.scenario.schema import Assignment, Keep, NoiseSection, StreamSection, Visibility
+from clsim.vocabulary import GROUPS, UNKNOWN
 
 Labels = NDArray[np.int8]
 Ids = NDArray[np.int64]

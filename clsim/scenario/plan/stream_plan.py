@@ -18,9 +18,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.vocabulary import GROUPS, UNKNOWN
+
 PLAN_FORMAT = 1
-GROUPS = ("head", "medium", "tail")
-UNKNOWN = -1
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,9 @@ from avalanche.benchmarks.scenarios.generic_scenario import CLScenario
 from numpy.typing import NDArray
 
 from clsim.data.source import ImageSource, Split
-from clsim.scenario.plan.stream_plan import UNKNOWN, StreamPlan
+from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
+from clsim.vocabulary import UNKNOWN
 
 
 class MultiLabelBenchmark(CLScenario):

@@ -16,8 +16,8 @@ from torch.utils.data import default_collate
 
 from clsim.data.image_stream import StreamedImages
 from clsim.data.source import ImageArray
-from clsim.scenario.plan.stream_plan import UNKNOWN
 from clsim.scenario.stream.normalisation import Normalisation
+from clsim.vocabulary import UNKNOWN
 
 
 class RowStore:

@@ -1,0 +1,63 @@
+"""The tables of a comparison, each computed once; page, Markdown, LaTeX and CSV all show these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clsim.report.facts import expected_rows, strategy_notes
+from clsim.report.results import Results
+from clsim.report.sections.distance_to_joint import distance_table
+from clsim.report.significance import Contrast, against, choose_baseline
+from clsim.report.tables import Rows, accuracy_table, cost_table, difference_tables, final_table
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The tables of a comparison.
+
+    Attributes:
+        results: the runs.
+        baseline: the strategy that the others are compared with.
+        notes: strategy that is no method -> label and explanation.
+        contrasts: metric -> each strategy beside the baseline.
+        differences: the same as text: title and rows, without heading.
+        final, accuracy, distance, cost: heading and a row per strategy; accuracy and distance may be empty.
+        expected: the scenario's expected values beside ours.
+    """
+
+    results: Results
+    baseline: str
+    notes: dict[str, tuple[str, str]]
+    contrasts: dict[str, list[Contrast]]
+    differences: list[tuple[str, Rows]]
+    final: Rows
+    accuracy: Rows
+    distance: Rows
+    cost: Rows
+    expected: list[dict[str, str]]
+
+
+def compared(results: Results, baseline: str | None = None) -> Compared:
+    """Every table of a comparison.
+
+    Args:
+        results: the runs.
+        baseline: as in `choose_baseline`.
+
+    Raises:
+        RunError: no finished run is of the baseline.
+    """
+    baseline = choose_baseline(results, baseline)
+    contrasts = against(results, baseline)
+    return Compared(
+        results=results,
+        baseline=baseline,
+        notes=strategy_notes(results),
+        contrasts=contrasts,
+        differences=difference_tables(contrasts, baseline),
+        final=final_table(results),
+        accuracy=accuracy_table(results),
+        distance=distance_table(results),
+        cost=cost_table(results),
+        expected=expected_rows(results),
+    )

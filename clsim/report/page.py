@@ -1,0 +1,117 @@
+"""The page of a comparison: one self-contained HTML file."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from clsim.report import figures, tables
+from clsim.report.compared import Compared
+from clsim.report.facts import config_differences, environments, source, warnings_of
+from clsim.report.intervals import RESAMPLES
+from clsim.report.results import Results
+from clsim.report.sections import distance_to_joint, groups, imbalance, memory, more, more_figures
+from clsim.report.sections.classes import class_panels
+from clsim.vocabulary import GROUPS
+
+
+def render_html(compared: Compared) -> str:
+    """The page: no file, font, script or address besides itself; equal results give an equal page."""
+    environment = Environment(
+        loader=PackageLoader("clsim.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["minus"] = lambda text: text.replace("-", "\u2212")
+    environment.tests["best"] = lambda text: isinstance(text, tables.Best)
+    return environment.get_template("report.html").render(
+        **_what_ran(compared),
+        **_tables(compared),
+        **_drawn(compared.results),
+        **_more(compared.results),
+    )
+
+
+def _what_ran(compared: Compared) -> dict[str, Any]:
+    """The stream, the runs and how they differ."""
+    results = compared.results
+    run = results.stream_run
+    return {
+        "scenario": run.record.scenario,
+        "source": source(results),
+        "plan": run.stream,
+        "run": run,
+        "results": results,
+        "seeds": sorted({run.seed for run in results.runs}),
+        "styles": figures.styles(results.strategies, results.upper),
+        "strategy_notes": compared.notes,
+        "warnings": warnings_of(results),
+        "options": [(name, json.dumps(results.of(name)[0].record.options)) for name in results.strategies],
+        "environment": environments(results),
+        "config_differences": config_differences(results),
+    }
+
+
+def _tables(compared: Compared) -> dict[str, Any]:
+    """Every table of numbers."""
+    results = compared.results
+    return {
+        "final_table": compared.final,
+        "accuracy_table": compared.accuracy,
+        "baseline": compared.baseline,
+        "difference_headings": tables.difference_headings(compared.baseline),
+        "difference_tables": compared.differences,
+        "most_pairs": max(len(results.of(name)) for name in results.strategies),
+        "resamples": RESAMPLES,
+        "distance_table": compared.distance,
+        "upper": results.upper,
+        "cost_table": compared.cost,
+        "expected": compared.expected,
+        "threshold_headings": tables.THRESHOLD_HEADINGS,
+        "threshold_tables": tables.threshold_tables(results),
+        "imbalance_headings": imbalance.HEADINGS,
+        "imbalance_tables": imbalance.imbalance_tables(results),
+        "memory_table": memory.memory_table(results),
+        "group_table": groups.forgetting_table(results),
+    }
+
+
+def _drawn(results: Results) -> dict[str, Any]:
+    """Every figure, and what stands beside it."""
+    drawn = figures.draw(results)
+    means = {row["strategy"]: row["forgetting_mean"] for row in results.summaries}
+    return {
+        "figures": drawn,
+        "matrices": [(name, drawn[f"matrix-{rank}"]) for rank, name in enumerate(results.strategies)],
+        "no_forgetting": [name for name in results.strategies if math.isnan(means[name])],
+        "intransigence_figure": distance_to_joint.intransigence_figure(results),
+        "groups": results.stream_run.record.groups,
+        "group_names": GROUPS,
+        "group_figure": groups.last_figure(results),
+        "group_courses": groups.course_figures(results),
+        "class_panels": class_panels(results),
+        "label_figures": memory.label_figures(results),
+        "wide_labels": len(results.task_names) > memory.MOST_BESIDE,
+        "label_legend": memory.LEGEND,
+        "ratio_figures": imbalance.ratio_figures(results),
+    }
+
+
+def _more(results: Results) -> dict[str, Any]:
+    """Tables and figures of model rebalancing; empty if no run has it."""
+    found = more.rebalancings(results)
+    if not found:
+        return {"more_table": [], "more_alarms": []}
+    return {
+        "more_table": more.more_table(found),
+        "more_alarms": more.alarms(found),
+        "more_courses": more_figures.course_figures(results, found),
+        "more_layers": more_figures.layer_figures(results, found),
+        "more_classes": more_figures.class_figures(results, found),
+        "more_groups": more_figures.GROUP_GLYPHS,
+    }

@@ -1,0 +1,351 @@
+"""Runs of several strategies on one stream, read back from their folders and summarised over seeds."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from clsim.errors import RunError
+from clsim.running.record import LabelsRecord, RunRecord, TaskTiming, read_record, read_timing
+from clsim.running.run_folder import SEED_FOLDERS, RunFolder
+from clsim.strict_json import parse_object
+from clsim.vocabulary import AT_THRESHOLD, AT_THRESHOLD_BY_BLOCK, BLOCKS, GROUPS, MEMORY_LABELS, SHOTS
+
+OVERALL = ("last_mAP", "avg_mAP", "forgetting", "backward_transfer")
+"""Percent, and percent points."""
+METRICS = (
+    *OVERALL,
+    *(f"{group}_last_mAP" for group in GROUPS),
+    *(f"{group}_forgetting" for group in GROUPS),
+    *("memory_rows", "memory_bytes", "train_seconds", "eval_seconds", "samples_per_second", "peak_memory_bytes"),
+    *(f"memory_{name}" for name in MEMORY_LABELS),
+    *(f"present_{block}" for block in BLOCKS),  # percent of the entries of old and new classes, after the last task
+    *("last_accuracy", "avg_accuracy"),  # top-1, percent; only single-label data has them
+    *(f"{shots}_last_accuracy" for shots in SHOTS),
+)
+AT_EACH_THRESHOLD = (*AT_THRESHOLD, *AT_THRESHOLD_BY_BLOCK)
+"""After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8."""
+ORDER_FOLDER = re.compile(r"order(\d+)")
+NO_VALUE = "\u2013"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One finished run: the contents of its folder.
+
+    Attributes:
+        folder: of the run.
+        record: what it measured.
+        timing: what each task cost; of a task that was run again both.
+        environment: what it ran on.
+        config: the resolved scenario; config_text: the same as it stands in the file.
+    """
+
+    folder: Path
+    record: RunRecord
+    timing: list[TaskTiming] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    config_text: str = ""
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The record as plain values: the content of `result.json` as this version writes it."""
+        return self.record.content()
+
+    @property
+    def files(self) -> RunFolder:
+        """Where its files are."""
+        return RunFolder(self.folder)
+
+    @property
+    def strategy(self) -> str:
+        return self.record.strategy
+
+    @property
+    def seed(self) -> int:
+        return self.record.seed
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """(seed, order_seed), by which runs of two strategies are paired; order_seed -1 if no class order is drawn."""
+        return self.seed, -1 if self.record.order_seed is None else self.record.order_seed
+
+    @property
+    def name(self) -> str:
+        return f"{self.strategy}/seed{self.seed}"
+
+    @property
+    def stream(self) -> str:
+        """Hash of the plan that makes runs comparable: the run's own, or the one its plan derives from."""
+        return self.record.derived_from or self.record.plan_sha256
+
+    @property
+    def memory_labels(self) -> LabelsRecord | None:
+        """How good the labels of its memory are; None: it has no memory, or did not record it."""
+        return self.record.memory.labels if self.record.memory is not None else None
+
+    def row(self) -> dict[str, Any]:
+        """The run as one row of `Results.frame`, thresholds that it did not record left out."""
+        measured = self._scores() | self._memory() | self._cost()
+        values = {name: math.nan if value is None else float(value) for name, value in measured.items()}
+        record = self.record
+        order = math.nan if record.order_seed is None else record.order_seed
+        which = {"strategy": self.strategy, "seed": self.seed, "order_seed": order}
+        return which | values | {"plan_sha256": record.plan_sha256, "derived_from": record.derived_from}
+
+    def _scores(self) -> dict[str, float | None]:
+        """Scores after the last task, and means over the tasks."""
+        record, accuracy = self.record, self.record.accuracy
+        found = {name: getattr(record, name) for name in OVERALL}
+        for group in GROUPS:
+            found[f"{group}_last_mAP"] = record.groups.last_mAP.get(group)
+            found[f"{group}_forgetting"] = record.groups.forgetting.get(group)
+        found |= {f"present_{block}": _last(record.present.get(block)) for block in BLOCKS}
+        if accuracy is not None:
+            found |= {"last_accuracy": accuracy.measured.last.get("all"), "avg_accuracy": accuracy.average}
+            found |= {f"{shots}_last_accuracy": accuracy.measured.last.get(shots) for shots in SHOTS}
+        for threshold, at in record.thresholds.items():
+            found |= {f"{name}@{threshold}": at.last.get(name) for name in AT_EACH_THRESHOLD}
+        return found
+
+    def _memory(self) -> dict[str, float | None]:
+        """Size and label quality of the replay memory after the last task."""
+        memory, labels = self.record.memory, self.memory_labels
+        if memory is None:
+            return {}
+        size: dict[str, float | None] = {"memory_rows": memory.rows, "memory_bytes": memory.bytes}
+        courses = labels.courses if labels is not None else {}
+        return size | {f"memory_{name}": _last(courses.get(name)) for name in MEMORY_LABELS}
+
+    def _cost(self) -> dict[str, float | None]:
+        """Seconds over all tasks, samples trained in a second of training (replayed ones too), and peak memory."""
+        tasks = {line.task: line for line in self.timing}.values()  # a task run again counts once
+        trained = _total([line.train_seconds for line in tasks])
+        samples = _total([_product(line.train_seconds, line.samples_per_second) for line in tasks])
+        peaks = [line.peak_memory_bytes for line in self.timing if line.peak_memory_bytes is not None]
+        return {
+            "train_seconds": trained,
+            "eval_seconds": _total([line.eval_seconds for line in tasks]),
+            "samples_per_second": samples / trained if samples is not None and trained else None,
+            "peak_memory_bytes": max(peaks, default=None),
+        }
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run folder without a result, and why."""
+
+    folder: Path
+    strategy: str
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """All runs below one folder; `runs` in the order of the strategies, then of the seeds."""
+
+    directory: Path
+    runs: tuple[RunResult, ...]
+    unfinished: tuple[Unfinished, ...]
+
+    @cached_property
+    def strategies(self) -> list[str]:
+        return list(dict.fromkeys(run.strategy for run in self.runs))
+
+    @cached_property
+    def upper(self) -> str | None:
+        """The upper reference (`joint`): what methods could reach at best; None: it was not run."""
+        return next((run.strategy for run in self.runs if run.record.reference == "upper"), None)
+
+    @cached_property
+    def lower(self) -> str | None:
+        """The lower reference (`finetune`): what methods must beat; None: it was not run."""
+        return next((run.strategy for run in self.runs if run.record.reference == "lower"), None)
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """Strategies that are compared as equals: no upper reference, no control, none that sees hidden labels."""
+        apart = {
+            run.strategy
+            for run in self.runs
+            if run.record.reference == "upper" or run.record.derived_from or run.record.control
+        }
+        return [name for name in self.strategies if name not in apart]
+
+    def of(self, strategy: str) -> list[RunResult]:
+        """The runs of a strategy."""
+        return [run for run in self.runs if run.strategy == strategy]
+
+    @cached_property
+    def stream_run(self) -> RunResult:
+        """The run that describes the stream: the first one on the plan itself, not on one derived from it."""
+        return next((run for run in self.runs if not run.record.derived_from), self.runs[0])
+
+    @cached_property
+    def task_names(self) -> list[str]:
+        """The tasks as figures name them: their indices."""
+        return [str(task.index) for task in self.stream_run.record.tasks]
+
+    @cached_property
+    def thresholds(self) -> list[str]:
+        """Every threshold that a run recorded, ascending, as text."""
+        return sorted({threshold for run in self.runs for threshold in run.record.thresholds}, key=float)
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """Names of the metrics in `frame` and `summary`: METRICS, and AT_EACH_THRESHOLD at each threshold."""
+        at = (f"{name}@{threshold}" for threshold in self.thresholds for name in AT_EACH_THRESHOLD)
+        return [*METRICS, *at]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per finished run: strategy, seed, order_seed, every metric (NaN for null), plan_sha256, derived_from.
+
+        order_seed is NaN unless the class order is drawn. mAP in percent, forgetting and backward transfer in percent
+        points, memory in rows and bytes, time in seconds.
+        """
+        return self._frame.copy()
+
+    @cached_property
+    def _frame(self) -> pd.DataFrame:
+        columns = ["strategy", "seed", "order_seed", *self.metrics, "plan_sha256", "derived_from"]
+        return pd.DataFrame([run.row() for run in self.runs]).reindex(columns=columns)
+
+    def summary(self) -> pd.DataFrame:
+        """One row per strategy: `seeds` (their number), and per metric `<metric>_mean` and `<metric>_std`.
+
+        The standard deviation is the sample's (n - 1), NaN for one seed.
+        """
+        return pd.DataFrame(self.summaries)
+
+    @cached_property
+    def summaries(self) -> list[dict[str, Any]]:
+        """The rows of `summary`."""
+        rows = []
+        for strategy, runs in self._frame.groupby("strategy", sort=False):
+            row: dict[str, Any] = {"strategy": strategy, "seeds": len(runs)}
+            for metric in self.metrics:
+                # DECIDED: a metric that one seed lacks has no mean, otherwise it would be over fewer seeds than stated.
+                row[f"{metric}_mean"] = runs[metric].mean(skipna=False)
+                row[f"{metric}_std"] = runs[metric].std(skipna=False)
+            rows.append(row)
+        return rows
+
+    def values_by_pair(self, strategy: str, metric: str) -> dict[Hashable, float]:
+        """A metric of a strategy's runs by `RunResult.pair`, NaN where it is undefined."""
+        own = self._frame.loc[self._frame["strategy"] == strategy, metric].astype(float)
+        return dict(zip((run.pair for run in self.of(strategy)), own, strict=True))
+
+
+def load_results(directory: str | Path, order: Sequence[str] | None = None) -> Results:
+    """Read every `<strategy>/seed<k>/` below `directory`; refuse runs whose streams differ.
+
+    Strategies come in the given `order`; those it does not name follow by name, the upper reference (`joint`) last.
+    """
+    directory = Path(directory)
+    runs, unfinished = [], []
+    for files in map(RunFolder, sorted(directory.glob(SEED_FOLDERS))):
+        if files.seed is None or not files.path.is_dir():
+            continue
+        if files.result.exists():
+            runs.append(read_run(files.path))
+        else:
+            unfinished.append(Unfinished(files.path, files.strategy, files.seed, _reason(files)))
+    if not runs:
+        raise RunError(_nothing_found(directory, unfinished))
+    _check_comparable(runs)
+    ranks = {name: rank for rank, name in enumerate(order or [])}
+
+    upper = {run.strategy for run in runs if run.record.reference == "upper"}
+
+    def place(strategy: str) -> tuple[int, bool, str]:
+        return ranks.get(strategy, len(ranks)), strategy in upper, strategy
+
+    runs.sort(key=lambda run: (place(run.strategy), run.seed))
+    unfinished.sort(key=lambda run: (place(run.strategy), run.seed))
+    return Results(directory, tuple(runs), tuple(unfinished))
+
+
+def order_folders(directory: Path) -> list[Path]:
+    """The folders `order<k>` below `directory`, one per class order, by k."""
+    numbered = ((ORDER_FOLDER.fullmatch(folder.name), folder) for folder in directory.glob("order*"))
+    return [folder for _, folder in sorted((int(number[1]), folder) for number, folder in numbered if number)]
+
+
+def joined(directory: Path, parts: Sequence[Results]) -> Results:
+    """The runs of several class orders as one; each order is a stream of its own."""
+    names = dict.fromkeys(name for part in parts for name in part.strategies)
+    runs = tuple(run for name in names for part in parts for run in part.of(name))
+    return Results(directory, runs, tuple(run for part in parts for run in part.unfinished))
+
+
+def read_run(folder: Path) -> RunResult:
+    """One finished run.
+
+    Raises:
+        RunError: a file is damaged or of another format; with its name.
+    """
+    files = RunFolder(folder)
+    record = read_record(files.result)
+    environment = parse_object(_read(files.environment) or b"{}", str(files.environment))
+    config_text = _read(files.config).decode("utf-8", errors="replace")
+    try:
+        config = YAML(typ="safe", pure=True).load(config_text) or {}
+    except YAMLError as error:
+        raise RunError(f"{files.config}: not readable as YAML: {error}") from error
+    return RunResult(folder, record, read_timing(files.timing), environment, config, config_text)
+
+
+def _last(course: Sequence[float | None] | None) -> float | None:
+    """The value after the last task; None where there is no course."""
+    return course[-1] if course else None
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    """The sum; None where there is no value, or one is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _product(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a * b
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _reason(files: RunFolder) -> str:
+    lines = _read(files.error).decode("utf-8", errors="replace").strip().splitlines()
+    return lines[0] if lines else f"no {RunFolder.result}: still running or interrupted"
+
+
+def _nothing_found(directory: Path, unfinished: Sequence[Unfinished]) -> str:
+    lines = [f"no finished run in {directory}: expected <strategy>/seed<k>/{RunFolder.result} below it"]
+    lines += [f"  {run.strategy}/seed{run.seed}: {run.reason}" for run in unfinished]
+    below = sorted({str(path.parents[2]) for path in directory.glob(f"*/{SEED_FOLDERS}/{RunFolder.result}")})
+    return "\n".join(lines + [f"  runs were found in {folder}: give this folder" for folder in below])
+
+
+def _check_comparable(runs: Sequence[RunResult]) -> None:
+    streams: dict[str, list[str]] = {}
+    folders: dict[str, Path] = {}
+    for run in runs:
+        streams.setdefault(run.stream, []).append(str(run.folder))
+        if run.name in folders:
+            raise RunError(f"{run.folder} and {folders[run.name]} both hold {run.name}")
+        folders[run.name] = run.folder
+    if len(streams) > 1:
+        lines = [f"  plan {stream}: {', '.join(names)}" for stream, names in streams.items()]
+        raise RunError("\n".join(["these runs met different streams and cannot be compared:", *lines]))

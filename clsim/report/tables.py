@@ -1,0 +1,193 @@
+"""Tables of a comparison as text cells, and as Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clsim.report.results import METRICS, NO_VALUE, Results
+from clsim.report.significance import COMPARED, Contrast, winners
+from clsim.vocabulary import AT_THRESHOLD
+
+Rows = list[tuple[str, ...]]
+"""Heading first; the same number of cells in each."""
+
+FINAL_HEADINGS: tuple[str, ...] = (  # a no-break space keeps each arrow with its word
+    *("Strategy", "Seeds", "Last mAP\u00a0↑", "Avg mAP\u00a0↑", "Forgetting\u00a0↓", "Backward transfer\u00a0↑"),
+    *("Head mAP\u00a0↑", "Medium mAP\u00a0↑", "Tail mAP\u00a0↑", "Memory rows", "Memory MB", "Train time"),
+)
+ACCURACIES = {
+    "last_accuracy": "Last accuracy\u00a0↑",
+    "avg_accuracy": "Avg accuracy\u00a0↑",
+    "many_last_accuracy": "Many\u00a0↑",
+    "medium_last_accuracy": "Medium\u00a0↑",
+    "few_last_accuracy": "Few\u00a0↑",
+}
+THRESHOLD_HEADINGS = (
+    "Strategy",
+    *(f"{name.replace('_', ' ')}\u00a0{'↓' if name in ('FPR', 'FNR') else '↑'}" for name in AT_THRESHOLD),
+)
+COST_HEADINGS = (
+    *("Strategy", "Seeds", "Train time", "Evaluation time", "Samples / s", "Peak memory MB"),
+    *("Memory rows", "Memory MB"),
+)
+LATEX_ESCAPES = {
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{character: "\\" + character for character in "&%$#_{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"},
+    **{"±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "\u2212": "$-$", NO_VALUE: "--", "\u00a0": "~"},
+    **{"⁶": "$^6$"},
+}
+
+
+class Best(str):
+    """The cell of a winner, to be set in bold."""
+
+
+def final_table(results: Results) -> Rows:
+    """One row per strategy, `mean ± std` where there are several seeds, winners as `Best`."""
+    best = winners(results)
+    length, unit = _unit(results, "train_seconds")
+    rows: Rows = [FINAL_HEADINGS]
+    for row in results.summaries:
+        percent = [_marked(row, metric, best) for metric in METRICS[:7]]
+        time = number(row, "train_seconds", scale=1 / length, unit=unit)
+        rows.append((row["strategy"], str(row["seeds"]), *percent, *_memory(row), time))
+    return rows
+
+
+def accuracy_table(results: Results) -> Rows:
+    """Top-1 accuracy of single-label data, all classes and by shots; empty where no run recorded it."""
+    if results.frame["last_accuracy"].isna().all():
+        return []
+    best = winners(results)
+    rows: Rows = [("Strategy", "Seeds", *ACCURACIES.values())]
+    for row in results.summaries:
+        rows.append((row["strategy"], str(row["seeds"]), *(_marked(row, metric, best) for metric in ACCURACIES)))
+    return rows
+
+
+def cost_table(results: Results) -> Rows:
+    """Cost of each strategy: time, throughput, memory of the process, replay memory."""
+    length, unit = _unit(results, "train_seconds", "eval_seconds")
+    rows: Rows = [COST_HEADINGS]
+    for row in results.summaries:
+        times = [number(row, f"{what}_seconds", scale=1 / length, unit=unit) for what in ("train", "eval")]
+        peak = number(row, "peak_memory_bytes", decimals=0, scale=1e-6)
+        cells = (*times, number(row, "samples_per_second"), peak, *_memory(row))
+        rows.append((row["strategy"], str(row["seeds"]), *cells))
+    return rows
+
+
+def threshold_tables(results: Results) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Per threshold, ascending: one row per strategy, its name and the metrics of AT_THRESHOLD as text."""
+    rows = results.summaries
+    return [
+        (at, [(row["strategy"], *(number(row, f"{name}@{at}") for name in AT_THRESHOLD)) for row in rows])
+        for at in results.thresholds
+    ]
+
+
+def difference_headings(baseline: str) -> tuple[str, ...]:
+    """Headings of `difference_tables`."""
+    return (
+        *("Strategy", "Seeds", "Mean ± std", "95\u00a0% interval", "Pairs", f"Difference to {baseline}"),
+        *("95\u00a0% interval, t", "95\u00a0% interval, bootstrap", "p (Holm)", "Verdict"),
+    )
+
+
+def difference_tables(contrasts: Mapping[str, Sequence[Contrast]], baseline: str) -> list[tuple[str, Rows]]:
+    """Per metric of `significance.against` its name and, without heading, a row for each strategy.
+
+    A verdict, better or worse, is `Best`: it stands only where the difference is significant.
+    """
+    return [(COMPARED[metric], [_difference_row(own, baseline) for own in each]) for metric, each in contrasts.items()]
+
+
+def _difference_row(own: Contrast, baseline: str) -> tuple[str, ...]:
+    mean = fixed(own.mean) + (f" ± {fixed(own.std)}" if not math.isnan(own.std) else "")
+    cells = (own.strategy, str(own.seeds), mean, interval(own.mean - own.half, own.mean + own.half))
+    if own.strategy == baseline:
+        return (*cells, *[NO_VALUE] * 5, "baseline")
+    within = interval(own.difference - own.difference_half, own.difference + own.difference_half, signed)
+    verdict = Best(own.verdict) if own.verdict else NO_VALUE
+    resampled = interval(own.low, own.high, signed)
+    return (*cells, str(own.pairs), signed(own.difference), within, resampled, probability(own.p), verdict)
+
+
+def number(row: Mapping[str, Any], metric: str, decimals: int = 1, scale: float = 1.0, unit: str = "") -> str:
+    """Text `mean ± std` of one metric in a row of `Results.summary`; no std for one seed, a dash where undefined."""
+    mean, std = (fixed(row[f"{metric}_{kind}"] * scale, decimals) for kind in ("mean", "std"))
+    return mean if mean == NO_VALUE else mean + (f" ± {std}" if std != NO_VALUE else "") + unit
+
+
+def fixed(value: float, decimals: int = 1) -> str:
+    """A number with so many decimals, a dash for NaN."""
+    return NO_VALUE if math.isnan(value) else f"{round(value, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0"
+
+
+def signed(value: float, decimals: int = 1) -> str:
+    """A difference: `fixed` with a plus where it is above zero."""
+    text = fixed(value, decimals)
+    return text if math.isnan(value) or float(text) <= 0 else f"+{text}"
+
+
+def interval(low: float, high: float, shown: Any = fixed) -> str:
+    """Both bounds as `[low, high]`, a dash where they are NaN."""
+    return NO_VALUE if math.isnan(low) or math.isnan(high) else f"[{shown(low)}, {shown(high)}]"
+
+
+def probability(p: float) -> str:
+    """A p value with three decimals, `< 0.001` below them, a dash for NaN."""
+    return NO_VALUE if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def markdown(rows: Rows) -> str:
+    """A Markdown table, all columns but the first aligned to the right, winners in bold."""
+
+    def cell(text: str) -> str:
+        escaped = text.replace("\\", "\\\\").replace("|", "\\|")
+        return f"**{escaped}**" if isinstance(text, Best) else escaped
+
+    lines = [[cell(text) for text in row] for row in rows]
+    lines.insert(1, ["---"] + ["---:"] * (len(rows[0]) - 1))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def latex(rows: Rows, caption: str, label: str) -> str:
+    """A LaTeX table; it needs the packages booktabs and graphicx, and is shrunk to the line where it is wider."""
+
+    def cell(text: str) -> str:
+        return rf"\textbf{{{escaped(text)}}}" if isinstance(text, Best) else escaped(text)
+
+    heading, *body = ["{}" + " & ".join(map(cell, row)) + r" \\" for row in rows]  # {}: a [ is no option of \\
+    lines = [r"\begin{table}[tbp]", r"\centering", rf"\caption{{{escaped(caption)}}}", rf"\label{{{label}}}"]
+    lines += [r"\resizebox{\ifdim\width>\linewidth \linewidth\else\width\fi}{!}{%"]
+    lines += [rf"\begin{{tabular}}{{l{'r' * (len(rows[0]) - 1)}}}", r"\toprule", heading, r"\midrule", *body]
+    lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def escaped(text: str) -> str:
+    """Text as LaTeX shows it; the hyphen of a negative number becomes a minus sign."""
+    minus = re.sub(r"(?<!\w)-(?=\d)", "\u2212", text)
+    return "".join(LATEX_ESCAPES.get(character, character) for character in minus)
+
+
+def _marked(row: Mapping[str, Any], metric: str, best: Mapping[str, str]) -> str:
+    text = number(row, metric)
+    return Best(text) if best.get(metric) == row["strategy"] else text
+
+
+def _memory(row: Mapping[str, Any]) -> list[str]:
+    texts = [number(row, "memory_rows", decimals=0), number(row, "memory_bytes", decimals=2, scale=1e-6)]
+    return [text.removesuffix(" ± 0").removesuffix(" ± 0.00") for text in texts]  # a fixed budget
+
+
+def _unit(results: Results, *times: str) -> tuple[int, str]:
+    """Seconds of the unit that suits the longest mean of some metrics, and how it is written."""
+    means = [row[f"{time}_mean"] for row in results.summaries for time in times]
+    longest = max((mean for mean in means if not math.isnan(mean)), default=0.0)
+    return (3600, " h") if longest >= 36000 else (60, " min") if longest >= 600 else (1, " s")

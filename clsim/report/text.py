@@ -1,0 +1,90 @@
+"""The comparison as files for other programs: Markdown for notes, LaTeX for papers, CSV for code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import pandas as pd
+
+from clsim.report.compared import Compared
+from clsim.report.facts import source
+from clsim.report.tables import Rows, difference_headings, latex, markdown
+
+UNITS = (
+    "mAP and accuracy in percent, forgetting and backward transfer in percent points; mean ± sample std over the runs."
+)
+BOLD = (
+    "Bold: significantly better than every other method, by paired t tests over (seed, order_seed) at 5 %, corrected "
+    "by Holm over all pairs of methods; references and controls are no rivals."
+)
+PAIRED = (
+    "Differences are paired by (seed, order_seed); their intervals are of 95 %, not corrected; p is of the paired t "
+    "test, corrected by Holm over the methods; references and controls are not tested. Fewer than two pairs: undefined."
+)
+ORDERS = " Pairs of one class order are alike, which the test does not know."
+DISTANCE = (
+    "Percent points below {0} with the same seeds, mean ± half the 95 % interval by Student's t. Intransigence: "
+    "{0}'s mAP on task k minus the method's right after learning it (Chaudhry et al., ECCV 2018), mean over k."
+)
+COST = "Times exclude loading; samples count replayed ones; peak memory is the process's; MB are 10⁶ bytes."
+
+
+def statistics(compared: Compared) -> pd.DataFrame:
+    """`Compared.contrasts` as a table of numbers: one row per metric and strategy, columns as in `Contrast`."""
+    rows = [asdict(own) | {"verdict": own.verdict} for each in compared.contrasts.values() for own in each]
+    frame = pd.DataFrame(rows)
+    frame.insert(2, "baseline", compared.baseline)
+    return frame
+
+
+def render_markdown(compared: Compared) -> str:
+    """The tables with what is needed to read them, as Markdown."""
+    results = compared.results
+    run = results.stream_run
+    plans = ", ".join(f"`{stream}`" for stream in dict.fromkeys(run.stream for run in results.runs))
+    lines = [f"# {run.record.scenario}", "", f"Source: {source(results)}. Plan: {plans}.", ""]
+    for title, rows, caption in _tables(compared):
+        lines += ([f"## {title}", ""] if title else []) + [markdown(rows), *([caption] if caption else []), ""]
+    lines += [f"`{name}`: {label}, {note}." for name, (label, note) in compared.notes.items()]
+    if results.unfinished:
+        lines += ["", "Not in the tables, because they have no result:", ""]
+        lines += [f"- {run.strategy}/seed{run.seed}: {run.reason}" for run in results.unfinished]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def render_latex(compared: Compared) -> str:
+    """The tables as LaTeX floats, to be read by \\input."""
+    results = compared.results
+    scenario = results.stream_run.record.scenario
+    parts = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}." + "\n"]
+    parts += [f"% Plan {stream}\n" for stream in dict.fromkeys(run.stream for run in results.runs)]
+    notes = "".join(f" {name}: {label}, {note}." for name, (label, note) in compared.notes.items())
+    for number, (title, rows, caption) in enumerate(_tables(compared), start=1):
+        what = f"{scenario}{', ' + title if title else ''}. {caption}{notes if number == 1 else ''}"
+        parts.append("\n" + latex(rows, what.strip(), f"tab:{_label(scenario)}-{number}"))
+    return "".join(parts)
+
+
+def _tables(compared: Compared) -> Iterator[tuple[str, Rows, str]]:
+    """Title, rows and caption of every table that has rows; the first has no title."""
+    results, baseline = compared.results, compared.baseline
+    yield "", compared.final, f"{UNITS} {BOLD}"
+    if compared.accuracy:
+        yield "Top-1 accuracy", compared.accuracy, UNITS
+    paired = PAIRED + (ORDERS if results.frame["order_seed"].nunique() > 1 else "")
+    for place, (metric, rows) in enumerate(compared.differences):
+        yield f"{metric} against {baseline}", [difference_headings(baseline), *rows], "" if place else paired
+    if compared.distance:
+        yield f"Distance to {results.upper}", compared.distance, DISTANCE.format(results.upper)
+    yield "Cost", compared.cost, COST
+    if compared.expected:
+        headings = ("Strategy", "Metric", "Expected", "Tolerance", "Ours", "Kind", "Source")
+        keys = ("strategy", "metric", "value", "tolerance", "ours", "kind", "source")
+        rows = [headings, *(tuple(row[key] for key in keys) for row in compared.expected)]
+        yield "Expected values", rows, "Published numbers are the authors', not re-run here."
+
+
+def _label(text: str) -> str:
+    """A name that LaTeX takes in \\label."""
+    return "".join(character if character.isalnum() and character.isascii() else "-" for character in text)

@@ -1,0 +1,120 @@
+"""The report as files: read the runs, compare them, render pages and tables, write them; one stage after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clsim.errors import storage_errors
+from clsim.files import write_atomically
+from clsim.report.compared import Compared, compared
+from clsim.report.mean_curves import write_mean_curves
+from clsim.report.page import render_html
+from clsim.report.results import ORDER_FOLDER, Results, joined, load_results, order_folders
+from clsim.report.significance import choose_baseline
+from clsim.report.text import render_latex, render_markdown, statistics
+from clsim.running.run_folder import SEED_FOLDERS
+
+PAGE = "report.html"
+
+
+def write_report(
+    directory: str | Path,
+    out: str | Path | None = None,
+    order: Sequence[str] | None = None,
+    baseline: str | None = None,
+) -> Path:
+    """Write the report of the runs below `directory` to `out`, or to `directory`; see `write_reports`.
+
+    Args:
+        directory: holds <strategy>/seed<k>, or order<k>/<strategy>/seed<k> for several class orders.
+        out: folder to write to.
+        order: of the strategies; those it does not name follow by name.
+        baseline: the strategy that the others are compared with, seed by seed; None: finetune, else the first.
+
+    Raises:
+        RunError: no run, a damaged one, runs of different streams, an unknown baseline.
+    """
+    home = Path(directory)
+    target = home if out is None else Path(out)
+    orders = [] if any(home.glob(SEED_FOLDERS)) else order_folders(home)
+    if orders:
+        return write_reports(orders, target, order, baseline)
+    with storage_errors(target):
+        return _write([_Report(compared(load_results(home, order), baseline), target)])
+
+
+def write_reports(
+    folders: Sequence[Path], out: str | Path, order: Sequence[str] | None = None, baseline: str | None = None
+) -> Path:
+    """Write the report of the runs of each folder into `out`: report.html, and tables as CSV, Markdown and LaTeX.
+
+    Several folders are class orders. Each has a report of its own, in the folder of its name below `out`, because
+    classes and tasks differ; the tables in `out` itself are over all. Each file appears whole or not at all. Beside
+    the runs, if `out` is where they are, the mean curves of each strategy for TensorBoard are written too.
+
+    Returns:
+        The path of the (last) page.
+
+    Raises:
+        RunError: also a full disk and its like, naming the file.
+    """
+    home = Path(out)
+    with storage_errors(home):
+        return _write(_reports([load_results(folder, order) for folder in folders], home, baseline))
+
+
+@dataclass(frozen=True)
+class _Report:
+    """One report: what it shows, and where it goes.
+
+    Attributes:
+        compared: what it shows.
+        folder: to write to.
+        has_page: whether it has a page; tables it has.
+    """
+
+    compared: Compared
+    folder: Path
+    has_page: bool = True
+
+    @property
+    def beside_its_runs(self) -> bool:
+        return self.folder.resolve() == self.compared.results.directory.resolve()
+
+    def rendered(self) -> Iterator[tuple[Path, str]]:
+        """Path and content of each file: one row per run, one per strategy and metric, and tables for people."""
+        results = self.compared.results
+        yield self.folder / "results.csv", results.frame.to_csv(index=False, lineterminator="\n")
+        yield self.folder / "statistics.csv", statistics(self.compared).to_csv(index=False, lineterminator="\n")
+        yield self.folder / "results.md", render_markdown(self.compared)
+        yield self.folder / "results.tex", render_latex(self.compared)
+        if self.has_page:
+            yield self.folder / PAGE, render_html(self.compared)
+
+
+def _reports(parts: Sequence[Results], out: Path, baseline: str | None) -> list[_Report]:
+    """The reports of one stream, or those of several class orders and, last, the tables over all of them."""
+    by_order = all(ORDER_FOLDER.fullmatch(part.directory.name) for part in parts)
+    everything = joined(parts[0].directory.parent, parts) if by_order else parts[0]
+    chosen = choose_baseline(everything, baseline)
+    if not by_order:
+        return [_Report(compared(everything, chosen), out)]
+    reports = []
+    for part in parts:
+        own = chosen if chosen in part.strategies else None  # none of its runs may have finished in this class order
+        reports.append(_Report(compared(part, own), out / part.directory.name))
+    return [*reports, _Report(compared(everything, chosen), out, has_page=False)]
+
+
+def _write(reports: Sequence[_Report]) -> Path:
+    """Write the files of each report once all of them are rendered; return the path of the last page."""
+    for report in reports:
+        files = list(report.rendered())
+        report.folder.mkdir(parents=True, exist_ok=True)
+        for path, text in files:
+            write_atomically(path, text)
+        if report.beside_its_runs:
+            write_mean_curves(report.compared.results)
+    return [report.folder / PAGE for report in reports if report.has_page][-1]

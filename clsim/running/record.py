@@ -1,0 +1,386 @@
+"""What a run leaves of its numbers: the content of its `result.json` and of the lines of `timing.jsonl`, typed.
+
+A run writes format 2. Format 1, of clsim 0.1.0, is read too; it lacks `reference` and `first_task`, and `accuracy`
+where images show several classes. Percentages are in 0..100; what is undefined is NaN or None when it is written, null
+in the file, and None when it is read.
+
+A new optional field is one line: its name, type and default in `RunRecord`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from clsim.errors import RunError
+from clsim.strict_json import Object, finite_or_null, read_lines, read_object
+from clsim.vocabulary import GROUPS, MEMORY_LABELS, STATES, Reference
+
+FORMAT = 2
+"""Raised by a change that a reader of the format before would misunderstand; new optional fields are none."""
+
+READABLE = (1, FORMAT)
+
+Number = float | None
+Course = list[Number]
+"""A value after each task."""
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """One task of the stream that a run was trained on.
+
+    Attributes:
+        index: counted from 0.
+        classes: names of the classes it introduces.
+        columns: their range [start, stop) in the order of the stream.
+        train_images: training images, which are the rows of the task.
+    """
+
+    index: int
+    classes: list[str]
+    columns: tuple[int, int]
+    train_images: int
+
+
+@dataclass(frozen=True)
+class GroupsRecord:
+    """Head, medium and tail classes, all empty where a run recorded none.
+
+    Attributes:
+        rule: how classes are divided: counts or terciles.
+        members: group -> names of its classes.
+        positives: training positives of each class, in the order of the stream.
+        mAP: group -> its course, percent.
+        last_mAP: group -> its value after the last task, percent.
+        forgetting: group -> mean forgetting of its classes, percent points.
+    """
+
+    rule: str = ""
+    members: dict[str, list[str]] = field(default_factory=dict)
+    positives: list[int] | None = None
+    mAP: dict[str, Course] = field(default_factory=dict)
+    last_mAP: dict[str, Number] = field(default_factory=dict)
+    forgetting: dict[str, Number] = field(default_factory=dict)
+
+    def by_class(self) -> dict[str, str]:
+        """Name of a class -> its group, of those that have one."""
+        return {name: group for group in GROUPS for name in self.members.get(group, [])}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Metrics that are measured together; in the file `<name>` is a course and `last_<name>` its last value.
+
+    Attributes:
+        courses: metric -> its course.
+        last: metric -> its value after the last task.
+    """
+
+    courses: dict[str, Course] = field(default_factory=dict)
+    last: dict[str, Number] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Measured:
+        """From what the file holds."""
+        return cls(
+            {name: value for name, value in content.items() if not name.startswith("last_")},
+            {name.removeprefix("last_"): value for name, value in content.items() if name.startswith("last_")},
+        )
+
+    def content(self) -> Object:
+        """What the file holds."""
+        return self.courses | {f"last_{name}": value for name, value in self.last.items()}
+
+
+@dataclass(frozen=True)
+class AccuracyRecord:
+    """Top-1 accuracy of single-label data over all classes and by shots, percent.
+
+    Attributes:
+        measured: `all`, and those of SHOTS.
+        average: mean over the tasks of the accuracy over all classes.
+    """
+
+    measured: Measured
+    average: Number
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> AccuracyRecord:
+        """From what the file holds."""
+        names = dict(_object(content, "accuracy"))
+        average = names.pop("average", None)
+        return cls(Measured.of(names), average)
+
+    def content(self) -> Object:
+        """What the file holds."""
+        return self.measured.content() | {"average": self.average}
+
+
+@dataclass(frozen=True)
+class LabelsRecord:
+    """How good the labels of a replay memory are; see `clsim.evaluation.memory_labels`.
+
+    Attributes:
+        courses: name of MEMORY_LABELS -> its course.
+        blocks: the label block matrix after the last task: by storing task, task of the class and state of STATES.
+    """
+
+    courses: dict[str, Course] = field(default_factory=dict)
+    blocks: list[list[list[int]]] | None = None
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> LabelsRecord:
+        """From what the file holds, which `MemoryLabels.summary` gives."""
+        _object(content, "memory.labels")
+        return cls({name: content[name] for name in MEMORY_LABELS if name in content}, content.get("blocks"))
+
+    def content(self) -> Object:
+        """What the file holds."""
+        return {**self.courses, "states": list(STATES), "blocks": self.blocks}
+
+
+@dataclass(frozen=True)
+class MemoryRecord:
+    """A replay memory after the last task.
+
+    Attributes:
+        rows: number of its rows.
+        bytes: of its images and labels.
+        labels: None: not recorded.
+    """
+
+    rows: int
+    bytes: int
+    labels: LabelsRecord | None = None
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> MemoryRecord:
+        """From what the file holds."""
+        record = _read(cls, content, "memory")
+        return record if record.labels is None else replace(record, labels=LabelsRecord.of(content["labels"]))
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The result of a finished run.
+
+    Attributes:
+        scenario: its name.
+        strategy: name of the strategy.
+        seed: of everything random in training.
+        plan_sha256: hash of the plan it was trained on.
+        class_names: in the order of the stream.
+        tasks: of the stream.
+        last_mAP, avg_mAP: after the last task, and the mean over all tasks, percent.
+        mAP: course over the tasks, percent.
+        R: R[t][k] is the mean AP of the classes of task k after task t, percent; None for k > t.
+        forgetting, backward_transfer: percent points.
+        AP: of each task and class, percent; class_forgetting of each class, percent points. None: not recorded.
+        options: part of the strategy -> its options.
+        order_seed: of the class order; None: it is not drawn.
+        derived_from: hash of the plan that the run's own derives from (`joint`, an oracle memory).
+        data_fingerprint: of the data set.
+        skipped_images: split -> number of images that cannot be decoded.
+        threads, device: that it ran on.
+        groups: head, medium and tail classes.
+        present: block -> course of the share of its entries that are truly present, percent.
+        thresholds: threshold as text -> the metrics at it, percent.
+        accuracy: of single-label data; None: images show several classes.
+        control: what the strategy knows that a method may not.
+        loss_of: the part of the strategy that brought the loss; None: the loss is the scenario's.
+        reference: see `Strategy`.
+        first_task: `trained_by` names the run that trained the first task for this one; None: trained by itself.
+        memory: None: it has none.
+    """
+
+    scenario: str
+    strategy: str
+    seed: int
+    plan_sha256: str
+    class_names: list[str]
+    tasks: list[TaskRecord]
+    last_mAP: Number
+    mAP: Course
+    R: list[Course]
+    avg_mAP: Number = None
+    forgetting: Number = None
+    backward_transfer: Number = None
+    AP: list[Course] | None = None
+    class_forgetting: Course | None = None
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    order_seed: int | None = None
+    derived_from: str | None = None
+    data_fingerprint: str | None = None
+    skipped_images: dict[str, int] = field(default_factory=dict)
+    threads: int | None = None
+    device: str | None = None
+    groups: GroupsRecord = field(default_factory=GroupsRecord)
+    present: dict[str, Course] = field(default_factory=dict)
+    thresholds: dict[str, Measured] = field(default_factory=dict)
+    accuracy: AccuracyRecord | None = None
+    control: str | None = None
+    loss_of: str | None = None
+    reference: Reference | None = None
+    first_task: dict[str, str] | None = None
+    memory: MemoryRecord | None = None
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> RunRecord:
+        """From the content of a file of this format; keys that it does not know are passed over.
+
+        Raises:
+            ValueError: it is not the content of such a file; with the key.
+        """
+        record = _read(cls, measured(content))
+        record.check()
+        return record
+
+    def content(self) -> Object:
+        """What the file holds: plain values, null for what is undefined."""
+        return {"format": FORMAT, **finite_or_null(_plain(self))}
+
+    def at(self, threshold: str) -> Measured:
+        """The metrics at a threshold, empty if they are not recorded."""
+        return self.thresholds.get(threshold, Measured())
+
+    def check(self) -> None:
+        """Raise ValueError unless the tables hold numbers and fit the stream."""
+        if not isinstance(self.strategy, str) or type(self.seed) is not int:
+            raise ValueError("strategy is not a text, or seed not a whole number")
+        numbers = [getattr(self, name) for name in ("last_mAP", "avg_mAP", "forgetting", "backward_transfer")]
+        for row in (numbers, self.mAP, *self.R, *(self.AP or ())):
+            if not all(value is None or isinstance(value, int | float) for value in row):
+                raise ValueError("something else than numbers and null in mAP, R, AP or the final numbers")
+        tasks, classes = len(self.tasks), len(self.class_names)
+        if not len(self.mAP) == len(self.R) == tasks:
+            raise ValueError("mAP, R and tasks differ in length")
+        if self.AP is not None and [len(row) for row in self.AP] != [classes] * tasks:
+            raise ValueError("AP is not one row per task with one value per class")
+        blocks = self.memory.labels.blocks if self.memory and self.memory.labels else None
+        shape = [[len(STATES)] * tasks] * tasks
+        if blocks is not None and [[len(block) for block in row] for row in blocks] != shape:
+            raise ValueError("memory.labels.blocks is not one row and one column per task with four counts each")
+
+
+@dataclass(frozen=True)
+class TaskTiming:
+    """What a task cost, a line of `timing.jsonl`; None: not recorded.
+
+    Attributes:
+        task: its index.
+        train_seconds, eval_seconds: time of its training and of the evaluation after it.
+        samples_per_second: in training, replayed ones counted.
+        peak_memory_bytes: of the process so far.
+        shared_seconds: part of train_seconds that another run has spent for this one.
+    """
+
+    task: int
+    train_seconds: float | None = None
+    eval_seconds: float | None = None
+    samples_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    shared_seconds: float | None = None
+
+
+def measured(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping of plain values, such as `History.summary`, with those that are parts of a `RunRecord` typed.
+
+    Raises:
+        ValueError: one is not as a run writes it; with its key.
+    """
+    return {key: _PARTS[key](value) if key in _PARTS and value is not None else value for key, value in content.items()}
+
+
+def read_record(path: Path) -> RunRecord:
+    """The result of a finished run.
+
+    Args:
+        path: of its `result.json`.
+
+    Raises:
+        RunError: it is missing, damaged, or of a format that this version does not read.
+    """
+    content = read_object(path)
+    found = content.get("format")
+    if type(found) is not int or found not in READABLE:
+        newer = "; a newer clsim has written it" if isinstance(found, int) and found > FORMAT else ""
+        readable = " and ".join(map(str, READABLE))
+        raise RunError(f"{path}: format is {found!r}, this version of clsim reads {readable}{newer}")
+    if found == 1:
+        content["reference"] = _FORMAT_1_REFERENCES.get(str(content.get("strategy")))
+    try:
+        return RunRecord.of(content)
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{path}: {error}") from None
+
+
+def read_timing(path: Path) -> list[TaskTiming]:
+    """The lines of a `timing.jsonl`; none where there is no file.
+
+    Raises:
+        RunError: a line is damaged.
+    """
+    try:
+        return [_read(TaskTiming, line) for line in read_lines(path)]
+    except ValueError as error:
+        raise RunError(f"{path}: {error}") from None
+
+
+_FORMAT_1_REFERENCES: dict[str, Reference] = {"joint": "upper", "finetune": "lower"}
+
+_Kind = TypeVar("_Kind")
+
+
+def _read(kind: type[_Kind], content: Any, key: str = "") -> _Kind:
+    """A record of its fields among the keys of an object; null is a field's default, or None where it has none.
+
+    Raises:
+        ValueError: it is no object, or lacks a key that has no default.
+    """
+    _object(content, key)
+    optional = {}
+    for entry in fields(kind):  # type: ignore[arg-type]
+        optional[entry.name] = entry.default is not MISSING or entry.default_factory is not MISSING
+    if missing := [name for name, has_default in optional.items() if not has_default and name not in content]:
+        raise ValueError(f"{key}: keys missing: {', '.join(missing)}".removeprefix(": "))
+    return kind(**{name: content[name] for name in optional if content.get(name) is not None or not optional[name]})
+
+
+def _object(content: Any, key: str) -> Object:
+    if not isinstance(content, dict):
+        raise ValueError(f"{key}: expected a JSON object, found {type(content).__name__}".removeprefix(": "))
+    return content
+
+
+def _thresholds(content: Any) -> dict[str, Measured]:
+    tables = _object(content, "thresholds")
+    return {name: Measured.of(_object(values, f"thresholds.{name}")) for name, values in tables.items()}
+
+
+def _tasks(content: Any) -> list[TaskRecord]:
+    if not isinstance(content, list):
+        raise ValueError(f"tasks: expected a list, found {type(content).__name__}")
+    return [_read(TaskRecord, task, "tasks") for task in content]
+
+
+_PARTS: dict[str, Callable[[Any], Any]] = {
+    "tasks": _tasks,
+    "groups": partial(_read, GroupsRecord, key="groups"),
+    "thresholds": _thresholds,
+    "accuracy": AccuracyRecord.of,
+    "memory": MemoryRecord.of,
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Measured | AccuracyRecord | LabelsRecord):
+        return value.content()
+    if is_dataclass(value):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

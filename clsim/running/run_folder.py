@@ -1,0 +1,85 @@
+"""The names of the files in the folder of a run, and of the folders of the runs of a comparison."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+SEED_FOLDERS = "*/seed*"
+"""Pattern of the run folders below a comparison: `<strategy>/seed<k>`."""
+
+_SEED = re.compile(r"seed(\d+)")
+
+
+class _File:
+    """The name of a file where a class is asked for it, and its path where a folder is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, folder: None, kind: type) -> str: ...
+    @overload
+    def __get__(self, folder: RunFolder, kind: type) -> Path: ...
+    def __get__(self, folder: RunFolder | None, kind: type) -> str | Path:
+        return self.name if folder is None else folder.path / self.name
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run: `RunFolder.result` is the name of a file, `RunFolder(path).result` its path.
+
+    Attributes:
+        path: of the folder.
+        config: the resolved scenario.
+        run: strategy, options and seed, a `RunSpec`.
+        identity: what fixes the run's numbers.
+        environment: versions, device, time.
+        plan: the stream that it trains on.
+        metrics: every logged value, a line for each epoch and evaluation.
+        timing: time and memory, a line for each task.
+        events: the curves and pictures for TensorBoard, which reads what has `tfevents` in its name.
+        memory: the rows and labels of a replay memory after the last task.
+        result: the final numbers; a run that has it is finished.
+        run_log: what the run logs.
+        error: why it stopped.
+        output: what its process printed.
+        checkpoint: the folder of its states.
+        lock: held while a process writes to the folder.
+    """
+
+    path: Path
+
+    config = _File("config.yaml")
+    run = _File("run.json")
+    identity = _File("identity.json")
+    environment = _File("environment.json")
+    plan = _File("plan.json.gz")
+    metrics = _File("metrics.jsonl")
+    timing = _File("timing.jsonl")
+    events = _File("events.out.tfevents.clsim")
+    memory = _File("memory.csv")
+    result = _File("result.json")
+    run_log = _File("run.log")
+    error = _File("error.txt")
+    output = _File("output.txt")
+    checkpoint = _File("checkpoint")
+    lock = _File("lock")
+
+    @property
+    def strategy(self) -> str:
+        """Name of the strategy, from the folder's place."""
+        return self.path.parent.name
+
+    @property
+    def seed(self) -> int | None:
+        """The seed, from the folder's name; None: it is not named `seed<k>`."""
+        number = _SEED.fullmatch(self.path.name)
+        return int(number[1]) if number else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has its result."""
+        return self.result.is_file()
