@@ -33,18 +33,16 @@ class PhotoIdentity(SupervisedPlugin):
         self.known = np.zeros((int(samples.max(initial=-1)) + 1, tasks[-1][1]), dtype=np.float32)
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Be called once the memory has been updated, and look at the task's rows; also on resume."""
-        replay = self._replay(strategy)
-        replay.after_update = self.fill
+        """Note the labels that the task's rows show; also on resume."""
         rows = strategy.experience.dataset.rows()
         start, stop = self.tasks[strategy.experience.current_experience]
-        shown = replay.store.targets(rows).numpy()[:, start:stop]
+        shown = self._replay(strategy).store.targets(rows).numpy()[:, start:stop]
         self.known[self.samples[rows], start:stop] = shown
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        self.fill(strategy, self._replay(strategy))
+        self.memory_updated(strategy, self._replay(strategy))
 
-    def fill(self, strategy: Any, replay: Replay) -> None:
+    def memory_updated(self, strategy: Any, replay: Replay) -> None:
         """Write what is known of every stored photograph into the classes seen so far."""
         memory, task = replay.memory, strategy.experience.current_experience
         seen = self.tasks[task][1]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from clsim.models.network import MultiLabelNet
 from clsim.randomness import permutation
-from clsim.training.events import find_plugin
 from clsim.training.memory import UNKNOWN
 from clsim.training.replay import Replay
 
@@ -103,12 +102,6 @@ class OnlineRelabelling(SupervisedPlugin):
         self.rows_seen = 0
         self.held_out: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
-    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Be called once the memory has been updated, whatever the order of the plugins; also on resume."""
-        replay = find_plugin(strategy, Replay)
-        assert replay is not None  # a composition with relabelling needs a memory
-        replay.after_update = self.relabel_memory
-
     def after_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         if self.threshold == "adaptive":
             data, task = strategy.adapted_dataset, strategy.experience.current_experience
@@ -117,7 +110,7 @@ class OnlineRelabelling(SupervisedPlugin):
             self.held_out = data.rows()[np.sort(order[:tenth])]
             strategy.adapted_dataset = data.subset(np.sort(order[tenth:]).tolist())
 
-    def relabel_memory(self, strategy: Any, replay: Replay) -> None:
+    def memory_updated(self, strategy: Any, replay: Replay) -> None:
         """Fill the blocks beside the diagonal, after the memory has taken in the task's rows."""
         memory, task = replay.memory, strategy.experience.current_experience
         start, seen = self.tasks[task]

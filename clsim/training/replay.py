@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from avalanche.core import SupervisedPlugin
+from avalanche.training.utils import trigger_plugins
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,8 +27,8 @@ REFRESH_THRESHOLD = 0.8
 class Replay(SupervisedPlugin):
     """Adds memory rows to the training batches and stores rows after each task.
 
-    Attributes:
-        after_update: called with (strategy, this plugin) once a task's rows are stored, for relabelling.
+    Once a task's rows are stored, the event `memory_updated(strategy, replay)` lets other plugins relabel them, whatever
+    the order of the plugins.
 
     Args:
         memory: what is stored.
@@ -49,7 +49,6 @@ class Replay(SupervisedPlugin):
         self.mode = mode
         self.current_classes = current_classes
         self.other_classes = other_classes
-        self.after_update: Callable[[Any, Replay], None] | None = None
         self._refreshed: NDArray[np.float32] | None = None
 
     @property
@@ -114,8 +113,7 @@ class Replay(SupervisedPlugin):
         features = strategy.scored(strategy.model.trunk, self.store, rows) if needed else None
         self.memory.update(task, rows, self.store.memory_targets(rows), features)
         self._refreshed = None
-        if self.after_update is not None:
-            self.after_update(strategy, self)
+        trigger_plugins(strategy, "memory_updated", replay=self)
 
     def state_dict(self) -> dict[str, Any]:
         refreshed = None if self._refreshed is None else torch.from_numpy(self._refreshed.copy())

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from avalanche.core import SupervisedPlugin
 
 from clsim.training.replay import Replay
 
@@ -168,3 +169,23 @@ def test_extending_a_batch_by_no_rows_changes_nothing(build: Any, learn: Any) ->
             assert len(strategy.mb_x) == len(strategy.replayed) == len(strategy.distillable)
 
     learn(build(first=[Nothing()]), tasks=1)
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_every_plugin_hears_of_stored_rows_whatever_the_order(build: Any, learn: Any, place: str) -> None:
+    class Listener(SupervisedPlugin):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stored: list[int] = []
+
+        def memory_updated(self, strategy: Any, replay: Replay) -> None:
+            self.stored.append(len(replay.memory))
+
+    one, other = Listener(), Listener()
+    learn(build("er", **{place: [one, other]}), tasks=2)
+    assert one.stored == other.stored == [12, 24]
+
+
+def test_no_callback_of_an_avalanche_loop_is_shadowed(build: Any) -> None:
+    plugin = replay_of(build("er+or"))
+    assert all(callable(getattr(plugin, event)) for event in dir(plugin) if event.startswith(("before_", "after_")))
