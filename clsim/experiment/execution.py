@@ -44,6 +44,7 @@ from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.planning import oracle_memory_plan
 from clsim.training.class_counts import CountedLoss
 from clsim.training.composition import Composition
+from clsim.training.events import provides
 from clsim.training.replay import Replay
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
@@ -229,7 +230,7 @@ def build_template(
         metrics.append(MemorySize(replay))
         if row_truth is not None:
             metrics.append(MemoryLabels(replay, row_truth, tasks))
-    metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if hasattr(plugin, "report")]
+    metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
     return MultiLabelTemplate(
         benchmark=benchmark,
         model=new_model(),

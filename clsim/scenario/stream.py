@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from avalanche.benchmarks import benchmark_from_datasets
-from avalanche.benchmarks.scenarios.generic_scenario import CLScenario
+from avalanche.benchmarks.scenarios.generic_scenario import CLScenario, EagerCLStream
 from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.benchmarks.utils.data_attribute import DataAttribute
 from avalanche.benchmarks.utils.flat_data import ConstantSequence
@@ -204,6 +204,10 @@ class MultiLabelBenchmark(CLScenario):
     Attributes:
         train_rows: the store behind the train stream; replay fetches its images there by row id.
     """
+
+    train_stream: EagerCLStream[Any]
+    evaluation_stream: EagerCLStream[Any]
+    test_stream: EagerCLStream[Any]
 
     def __init__(
         self,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
 from clsim.errors import RunError
-from clsim.training.events import find_plugin
+from clsim.training.learner import Learner
+from clsim.training.plugin import Plugin
 from clsim.training.replay import Replay
 
 LEAST = 0.5
@@ -48,7 +48,7 @@ class ClassCounts(NamedTuple):
         return self.positives.clamp(min=LEAST).log() - absent.clamp(min=LEAST).log()
 
 
-class CountedLoss(SupervisedPlugin):
+class CountedLoss(Plugin):
     """A criterion whose loss needs class counts; as a plugin it takes them at the start of each task.
 
     The counts are those of one epoch of what the learner trains on: the visible labels of the task's rows, each once,
@@ -73,10 +73,10 @@ class CountedLoss(SupervisedPlugin):
         value: Tensor = self.loss(logits, targets, self.counts)
         return value
 
-    def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        dataset = strategy.adapted_dataset
-        counts = ClassCounts.of(strategy.benchmark.train_rows.targets(dataset.rows()))
-        replay = find_plugin(strategy, Replay)
+    def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
+        dataset = learner.adapted_dataset
+        counts = ClassCounts.of(learner.store.targets(dataset.rows()))
+        replay = learner.find_plugin(Replay)
         if replay is not None:
             stored = ClassCounts.of(torch.from_numpy(replay.memory.labels))
             counts = counts.plus(stored, replay.turns(len(dataset)))

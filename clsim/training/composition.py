@@ -22,9 +22,7 @@ from clsim.scenario.training_schema import LossSection
 from clsim.training.strategy import Context, Strategy
 
 if TYPE_CHECKING:
-    from avalanche.core import SupervisedPlugin
-
-    from clsim.training.strategy import Criterion
+    from clsim.training.strategy import AnyPlugin, Criterion
 
 GROUP = "clsim.strategies"
 
@@ -136,7 +134,7 @@ class Composition:
         for part in self.parts:
             part.check(config, n_classes)
 
-    def plugins(self, context: Context) -> list[SupervisedPlugin]:
+    def plugins(self, context: Context) -> list[AnyPlugin]:
         """The plugins of all parts, in the order of the parts."""
         return [plugin for part in self.parts for plugin in part.plugins(context)]
 

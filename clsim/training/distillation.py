@@ -7,17 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
 from clsim.models.network import MultiLabelNet
+from clsim.training.learner import Learner
+from clsim.training.plugin import Plugin
 
 
-class Distillation(SupervisedPlugin):
+class Distillation(Plugin):
     """Adds `weight` * loss(student, teacher) on unknown old classes.
 
     The teacher is a frozen copy of the model at the end of the previous task; the first task has none. Entries are
-    distilled where the batch does not know the label and no policy has excluded the row (`strategy.distillable`).
+    distilled where the batch does not know the label and no policy has excluded the row (`learner.distillable`).
 
     Attributes:
         teacher: None in the first task.
@@ -42,24 +43,24 @@ class Distillation(SupervisedPlugin):
         self.teacher: MultiLabelNet | None = None
         self.answer: Tensor | None = None
 
-    def after_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def after_forward(self, learner: Learner, **kwargs: Any) -> None:
         if self.teacher is not None:
             with torch.no_grad():
-                self.answer = strategy.logits(self.teacher.to(strategy.device), strategy.mb_x)
+                self.answer = learner.logits(self.teacher.to(learner.device), learner.mb_x)
 
-    def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def before_backward(self, learner: Learner, **kwargs: Any) -> None:
         if self.answer is not None:
-            where = self.where(strategy)
-            strategy.add_loss("distillation", self.weight * self.loss(strategy.mb_output, self.answer, where))
+            where = self.where(learner)
+            learner.add_loss("distillation", self.weight * self.loss(learner.mb_output, self.answer, where))
 
-    def where(self, strategy: Any) -> Tensor:
+    def where(self, learner: Learner) -> Tensor:
         """Entries of the current batch that the teacher fills, bool [B, O]."""
         assert self.answer is not None
-        unknown: Tensor = strategy.mb_y[:, : self.answer.shape[1]] < 0
-        return unknown & strategy.distillable[:, None]
+        unknown: Tensor = learner.mb_y[:, : self.answer.shape[1]] < 0
+        return unknown & learner.distillable[:, None]
 
-    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        self.teacher = copy.deepcopy(strategy.model).eval().requires_grad_(False)
+    def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
+        self.teacher = copy.deepcopy(learner.model).eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"teacher": None if self.teacher is None else self.teacher.state_dict()}

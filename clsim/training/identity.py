@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from avalanche.core import SupervisedPlugin
 from numpy.typing import NDArray
 
-from clsim.training.events import find_plugin
+from clsim.training.learner import Learner
+from clsim.training.plugin import Plugin
 from clsim.training.replay import Replay
 
 
-class PhotoIdentity(SupervisedPlugin):
+class PhotoIdentity(Plugin):
     """Fills the unknown labels of memory rows from the knowledge which training rows show the same photograph.
 
     In an overlap stream a photograph comes back in every task it has a positive for. So when a task begins, a stored
@@ -32,25 +32,25 @@ class PhotoIdentity(SupervisedPlugin):
         self.tasks = tasks
         self.known = np.zeros((int(samples.max(initial=-1)) + 1, tasks[-1][1]), dtype=np.float32)
 
-    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def before_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
         """Note the labels that the task's rows show; also on resume."""
-        rows = strategy.experience.dataset.rows()
-        start, stop = self.tasks[strategy.experience.current_experience]
-        shown = self._replay(strategy).store.targets(rows).numpy()[:, start:stop]
+        rows = learner.experience.dataset.rows()
+        start, stop = self.tasks[learner.experience.current_experience]
+        shown = self._replay(learner).store.targets(rows).numpy()[:, start:stop]
         self.known[self.samples[rows], start:stop] = shown
 
-    def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        self.memory_updated(strategy, self._replay(strategy))
+    def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
+        self.memory_updated(learner, self._replay(learner))
 
-    def memory_updated(self, strategy: Any, replay: Replay) -> None:
+    def memory_updated(self, learner: Learner, replay: Replay, **kwargs: Any) -> None:
         """Write what is known of every stored photograph into the classes seen so far."""
-        memory, task = replay.memory, strategy.experience.current_experience
+        memory, task = replay.memory, learner.experience.current_experience
         seen = self.tasks[task][1]
         known = self.known[self.samples[memory.rows], :seen]
         memory.relabel(np.arange(len(memory)), (0, seen), known, task)
 
-    def _replay(self, strategy: Any) -> Replay:
-        replay = find_plugin(strategy, Replay)
+    def _replay(self, learner: Learner) -> Replay:
+        replay = learner.find_plugin(Replay)
         assert replay is not None  # a composition with relabelling needs a memory
         return replay
 

@@ -23,7 +23,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from avalanche.core import SupervisedPlugin
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -38,7 +37,8 @@ from clsim.models.low_rank import (
 from clsim.randomness import derive_seed
 from clsim.scenario.stream import RowStore
 from clsim.training.distillation import Distillation
-from clsim.training.events import find_plugin
+from clsim.training.learner import Learner
+from clsim.training.plugin import Plugin
 from clsim.training.rebalancing import (
     Floats,
     Weights,
@@ -63,7 +63,7 @@ poorly calibrated teacher would count."""
 log = logging.getLogger("clsim")
 
 
-class ModelRebalancing(SupervisedPlugin):
+class ModelRebalancing(Plugin):
     """Decomposes the network for each task, adds the discrepancy of its two paths to the loss, and merges it again.
 
     With amplitude 0 the paths are compared for the report and nothing is added: the control for the decomposition.
@@ -117,11 +117,11 @@ class ModelRebalancing(SupervisedPlugin):
 
     # the life of a decomposition
 
-    def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        self.decomposed, left_out = decomposable(strategy.model)
-        if left_out and not strategy.position.task:
+    def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
+        self.decomposed, left_out = decomposable(learner.model)
+        if left_out and not learner.position.task:
             log.info("more: grouped convolutions are not decomposed: %s", ", ".join(left_out))
-        self._decompose(strategy.model, strategy.position.task)
+        self._decompose(learner.model, learner.position.task)
 
     def _decompose(self, model: nn.Module, task: int) -> None:
         decompose(model, self.decomposed, self.factors, derive_seed(self.seed, "more", task))
@@ -131,35 +131,35 @@ class ModelRebalancing(SupervisedPlugin):
         self.decomposed = list(state["decomposed"])
         self._decompose(model, 0)
 
-    def finish_model(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def finish_model(self, learner: Learner, **kwargs: Any) -> None:
         """Merge, so that teacher, memory and relabelling meet the network without its decomposition."""
-        self._sizes = relative_sizes(strategy.model)
+        self._sizes = relative_sizes(learner.model)
         mean = float(np.mean(list(self._sizes.values())))
         if not mean >= COLLAPSED:
             log.warning(
                 "more: after task %d the low-rank parts have collapsed: mean ||BA|| / ||W|| is %.2g, below %g; a "
                 "smaller amplitude, a larger rank or lr_factor, or init_b above 0 keep them alive",
-                strategy.position.task,
+                learner.position.task,
                 mean,
                 COLLAPSED,
             )
-        merge(strategy.model)
+        merge(learner.model)
         self.decomposed = []
 
     # the weights
 
-    def before_training_epoch(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def before_training_epoch(self, learner: Learner, **kwargs: Any) -> None:
         self._gaps, self._rows = None, 0
-        if strategy.position.epoch == 0:
-            self.weights = self._class_weights(strategy)
+        if learner.position.epoch == 0:
+            self.weights = self._class_weights(learner)
 
-    def _class_weights(self, strategy: Any) -> Floats:
+    def _class_weights(self, learner: Learner) -> Floats:
         """The weights of the task, once the memory, the task's data and the teacher are those of its first step."""
-        rows = strategy.adapted_dataset.rows()
-        seen = strategy.model.head.n_classes
+        rows = learner.adapted_dataset.rows()
+        seen = learner.model.head.n_classes
         shown = (self.store.targets(rows).numpy() == 1).sum(axis=0).astype(np.float64)
         self.positives += shown
-        replay = find_plugin(strategy, Replay)
+        replay = learner.find_plugin(Replay)
         stored = replay.memory.labels if replay is not None else np.zeros((0, len(shown)), dtype=np.float32)
         rho = exposure(
             shown[:seen],
@@ -167,16 +167,16 @@ class ModelRebalancing(SupervisedPlugin):
             np.clip(stored, 0, None).sum(axis=0, dtype=np.float64)[:seen],
             len(stored),
             replay.share(len(rows)) if replay is not None else 0.0,
-            self._told(strategy, rows, seen),
+            self._told(learner, rows, seen),
         )
         return class_weights(rho, self.positives[:seen], self.kappa, self.clip)
 
-    def _told(self, strategy: Any, rows: NDArray[np.int64], seen: int) -> Floats | None:
+    def _told(self, learner: Learner, rows: NDArray[np.int64], seen: int) -> Floats | None:
         """Unannotated positives of the new rows that the teacher is confident of, where it is asked about them."""
-        distillation, policy = find_plugin(strategy, Distillation), find_plugin(strategy, OldClassesOfNewRows)
+        distillation, policy = learner.find_plugin(Distillation), learner.find_plugin(OldClassesOfNewRows)
         if distillation is None or distillation.teacher is None or (policy is not None and policy.policy != "distil"):
             return None
-        scores = strategy.probabilities(distillation.teacher, self.store, rows)
+        scores = learner.probabilities(distillation.teacher, self.store, rows)
         unknown = self.store.targets(rows).numpy()[:, : scores.shape[1]] < 0
         told = np.zeros(seen)
         told[: scores.shape[1]] = (unknown & (scores > CONFIDENT)).sum(axis=0)
@@ -184,35 +184,35 @@ class ModelRebalancing(SupervisedPlugin):
 
     # the loss
 
-    def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        self._generators = torch_generators(strategy.device)
+    def before_forward(self, learner: Learner, **kwargs: Any) -> None:
+        self._generators = torch_generators(learner.device)
 
-    def alpha(self, strategy: Any) -> float:
+    def alpha(self, learner: Learner) -> float:
         """Factor of the term in the current step."""
-        position, steps = strategy.position, len(strategy.dataloader)
-        return self.amplitude * schedule(position.epoch * steps + position.step, strategy.train_epochs * steps)
+        position, steps = learner.position, learner.steps_per_epoch
+        return self.amplitude * schedule(position.epoch * steps + position.step, learner.train_epochs * steps)
 
-    def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        alpha = self.alpha(strategy)
+    def before_backward(self, learner: Learner, **kwargs: Any) -> None:
+        alpha = self.alpha(learner)
         with_gradient = alpha > 0 and self.gradient == "full"
         with (
-            general_path(strategy.model),
-            drawing_again(self._generators, strategy.device),
+            general_path(learner.model),
+            drawing_again(self._generators, learner.device),
             nullcontext() if with_gradient else torch.no_grad(),
         ):
-            general = strategy.logits(strategy.model, strategy.mb_x)
-        full = strategy.mb_output
+            general = learner.logits(learner.model, learner.mb_x)
+        full = learner.mb_output
         self._remember((full - general).detach())
         if alpha > 0:
             weights = torch.from_numpy(self.weights).to(full)
-            loss = rebalancing_loss(full, general, self._labels(strategy, full.shape[1]), weights, self.kind)
-            strategy.add_loss("more", alpha * loss)
+            loss = rebalancing_loss(full, general, self._labels(learner, full.shape[1]), weights, self.kind)
+            learner.add_loss("more", alpha * loss)
 
-    def _labels(self, strategy: Any, seen: int) -> Tensor:
-        distillation = find_plugin(strategy, Distillation)
+    def _labels(self, learner: Learner, seen: int) -> Tensor:
+        distillation = learner.find_plugin(Distillation)
         if distillation is None or distillation.answer is None:
-            return told_labels(strategy.mb_y, seen, None, None)
-        return told_labels(strategy.mb_y, seen, distillation.answer, distillation.where(strategy))
+            return told_labels(learner.mb_y, seen, None, None)
+        return told_labels(learner.mb_y, seen, distillation.answer, distillation.where(learner))
 
     # the report
 

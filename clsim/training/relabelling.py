@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from avalanche.core import SupervisedPlugin
 from numpy.typing import NDArray
 
 from clsim.models.network import MultiLabelNet
 from clsim.randomness import permutation
+from clsim.training.learner import Learner
 from clsim.training.memory import UNKNOWN
+from clsim.training.plugin import Plugin
 from clsim.training.replay import Replay
 
 Floats = NDArray[np.float32]
@@ -57,7 +58,7 @@ def break_even(scores: Floats, labels: Floats, default: float) -> Floats:
     return thresholds
 
 
-class OnlineRelabelling(SupervisedPlugin):
+class OnlineRelabelling(Plugin):
     """OR: after each task, unknown labels of the memory are filled so that it shows the classes' true distribution.
 
     The paper's label block matrix has memory rows by the task that stored them, columns by task; given labels are the
@@ -102,36 +103,36 @@ class OnlineRelabelling(SupervisedPlugin):
         self.rows_seen = 0
         self.held_out: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
-    def after_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def after_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
         if self.threshold == "adaptive":
-            data, task = strategy.adapted_dataset, strategy.experience.current_experience
+            data, task = learner.adapted_dataset, learner.experience.current_experience
             order = permutation(len(data), self.seed, "relabelling", task)
             tenth = max(1, len(data) // 10)
             self.held_out = data.rows()[np.sort(order[:tenth])]
-            strategy.adapted_dataset = data.subset(np.sort(order[tenth:]).tolist())
+            learner.adapted_dataset = data.subset(np.sort(order[tenth:]).tolist())
 
-    def memory_updated(self, strategy: Any, replay: Replay) -> None:
+    def memory_updated(self, learner: Learner, replay: Replay, **kwargs: Any) -> None:
         """Fill the blocks beside the diagonal, after the memory has taken in the task's rows."""
-        memory, task = replay.memory, strategy.experience.current_experience
+        memory, task = replay.memory, learner.experience.current_experience
         start, seen = self.tasks[task]
-        self._update_thresholds(strategy, replay, task)
-        above = memory.stored_by < task, (start, seen), strategy.model
+        self._update_thresholds(learner, replay, task)
+        above = memory.stored_by < task, (start, seen), learner.model
         below = memory.stored_by == task, (0, start), self.previous
         for rows, columns, model in (above, below):
             positions = np.flatnonzero(rows)
             if model is not None and len(positions):
-                scores = strategy.probabilities(model, replay.store, memory.rows[positions])[:, slice(*columns)]
+                scores = learner.probabilities(model, replay.store, memory.rows[positions])[:, slice(*columns)]
                 memory.relabel(positions, columns, self._labels(scores, columns), task)
-        self.previous = copy.deepcopy(strategy.model).eval().requires_grad_(False)
+        self.previous = copy.deepcopy(learner.model).eval().requires_grad_(False)
 
-    def _update_thresholds(self, strategy: Any, replay: Replay, task: int) -> None:
+    def _update_thresholds(self, learner: Learner, replay: Replay, task: int) -> None:
         start, seen = self.tasks[task]
-        rows = strategy.experience.dataset.rows()
+        rows = learner.experience.dataset.rows()
         labels = replay.store.targets(rows).numpy()[:, start:seen]
         self.positives[start:seen] = (labels == 1).sum(axis=0)
         self.rows_seen += len(rows)
         if self.threshold == "adaptive":
-            scores = strategy.probabilities(strategy.model, replay.store, self.held_out)[:, start:seen]
+            scores = learner.probabilities(learner.model, replay.store, self.held_out)[:, start:seen]
             held_out = replay.store.targets(self.held_out).numpy()[:, start:seen]
             self.thresholds[start:seen] = break_even(scores, held_out, self.fallback)
 

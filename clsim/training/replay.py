@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from avalanche.core import SupervisedPlugin
-from avalanche.training.utils import trigger_plugins
 from numpy.typing import NDArray
 from torch import Tensor
 
 from clsim.scenario.stream import RowStore
+from clsim.training.learner import Learner
 from clsim.training.memory import Memory
+from clsim.training.plugin import Plugin
 from clsim.training.unknown import assume_negative
 
 Mode = Literal["paired", "concat"]
@@ -24,11 +24,11 @@ REFRESH_THRESHOLD = 0.8
 """DECIDED: as online relabelling's; an untrained head, near 0.5 everywhere, then says negative, not noise."""
 
 
-class Replay(SupervisedPlugin):
+class Replay(Plugin):
     """Adds memory rows to the training batches and stores rows after each task.
 
-    Once a task's rows are stored, the event `memory_updated(strategy, replay)` lets other plugins relabel them, whatever
-    the order of the plugins.
+    Once a task's rows are stored, the event `memory_updated(learner, replay)` lets other plugins relabel them. The
+    order of the plugins does not matter.
 
     Args:
         memory: what is stored.
@@ -68,52 +68,52 @@ class Replay(SupervisedPlugin):
             return 1.0
         return new_rows / len(self.memory)
 
-    def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
         if self.mode == "concat":
-            strategy.loader.enlarge(len(self.memory))
+            learner.loader.enlarge(len(self.memory))
 
-    def before_training_epoch(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def before_training_epoch(self, learner: Learner, **kwargs: Any) -> None:
         if self.current_classes == "refresh" and len(self.memory):
-            scores = strategy.probabilities(strategy.model, self.store, self.memory.rows)
-            classes = strategy.experience.classes_in_this_experience
+            scores = learner.probabilities(learner.model, self.store, self.memory.rows)
+            classes = learner.experience.classes_in_this_experience
             self._refreshed = (scores[:, classes] > REFRESH_THRESHOLD).astype(np.float32)
 
-    def before_training_iteration(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def before_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
         if self.mode == "concat":
-            drawn = strategy.loader.beyond
+            drawn = learner.loader.beyond
         else:
-            position = strategy.position
-            drawn = self.memory.draw(len(strategy.mb_x), position.task, position.epoch, position.step)
+            position = learner.position
+            drawn = self.memory.draw(len(learner.mb_x), position.task, position.epoch, position.step)
         if len(drawn):
-            strategy.extend_batch(*self._fetch(drawn))
-            self._apply_policies(strategy, drawn)
+            learner.extend_batch(*self._fetch(drawn))
+            self._apply_policies(learner, drawn)
 
     def _fetch(self, positions: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         rows = self.memory.rows[positions]
         return self.store.stored(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
 
-    def _apply_policies(self, strategy: Any, drawn: NDArray[np.int64]) -> None:
-        classes = strategy.experience.classes_in_this_experience
+    def _apply_policies(self, learner: Learner, drawn: NDArray[np.int64]) -> None:
+        classes = learner.experience.classes_in_this_experience
         start, stop = classes[0], classes[-1] + 1
         if self._refreshed is not None:
-            block = strategy.mb_y[-len(drawn) :, start:stop]
+            block = learner.mb_y[-len(drawn) :, start:stop]
             told = torch.from_numpy(self._refreshed[drawn]).to(block.device)
             block.copy_(torch.where(block < 0, told, block))
         if self.current_classes == "negative":
-            assume_negative(strategy.mb_y, strategy.replayed, start, stop)
+            assume_negative(learner.mb_y, learner.replayed, start, stop)
         if self.other_classes == "negative":
-            assume_negative(strategy.mb_y, strategy.replayed, 0, start)
+            assume_negative(learner.mb_y, learner.replayed, 0, start)
         elif self.other_classes == "ignore":
-            strategy.distillable &= ~strategy.replayed
+            learner.distillable &= ~learner.replayed
 
-    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        rows = strategy.experience.dataset.rows()
-        task = strategy.experience.current_experience
+    def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
+        rows = learner.experience.dataset.rows()
+        task = learner.experience.current_experience
         needed = self.memory.selection.needs_features
-        features = strategy.scored(strategy.model.trunk, self.store, rows) if needed else None
+        features = learner.scored(learner.model.trunk, self.store, rows) if needed else None
         self.memory.update(task, rows, self.store.memory_targets(rows), features)
         self._refreshed = None
-        trigger_plugins(strategy, "memory_updated", replay=self)
+        learner.notify("memory_updated", replay=self)
 
     def state_dict(self) -> dict[str, Any]:
         refreshed = None if self._refreshed is None else torch.from_numpy(self._refreshed.copy())

@@ -6,7 +6,7 @@ combine (`lwf+er`) when no two claim the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
     from clsim.models.network import MultiLabelNet
     from clsim.scenario.stream import RowStore
+    from clsim.training.plugin import Plugin
 
     Criterion = Callable[[Tensor, Tensor], Tensor]
+    AnyPlugin = Plugin | SupervisedPlugin[Any]
 
 
 class Options(BaseModel):
@@ -88,8 +90,8 @@ class Strategy:
     def check(self, config: ScenarioConfig, n_classes: int) -> None:
         """Raise StrategyError when the scenario lacks what this part needs."""
 
-    def plugins(self, context: Context) -> list[SupervisedPlugin]:
-        """The Avalanche plugins of this part, made anew for a run."""
+    def plugins(self, context: Context) -> Sequence[AnyPlugin]:
+        """Make the plugins of this part for a run: subclasses of `clsim.kit.Plugin`, or stock ones of Avalanche."""
         return []
 
     def criterion(self) -> Criterion | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from avalanche.benchmarks import CLStream
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates import SupervisedTemplate
@@ -18,11 +19,12 @@ from torch import Tensor
 
 from clsim.errors import RunError
 from clsim.models.network import MultiLabelNet
-from clsim.scenario.stream import MultiLabelBenchmark, RowStore
+from clsim.scenario.stream import MultiLabelBenchmark, MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training.augmentation import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader
-from clsim.training.events import STEP_EVENTS, callbacks
+from clsim.training.events import STEP_EVENTS, callbacks, provides
+from clsim.training.learner import Experience, Kind, Learner, Position
 from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.precision import forward
 from clsim.training.seeding import seed_generators
@@ -40,16 +42,6 @@ class FirstTask(Protocol):
         ...
 
 
-@dataclass
-class Position:
-    """Where a run stands: `step` steps of `epoch` of `task` are done; `started`: the task's before-hooks have run."""
-
-    task: int = 0
-    epoch: int = 0
-    step: int = 0
-    started: bool = False
-
-
 LOOK_EVERY = {"cpu": 1}
 OTHER_DEVICES = 50
 """Steps between two looks at whether the losses are finite; a look waits for the device, which costs on a GPU."""
@@ -58,22 +50,12 @@ OTHER_DEVICES = 50
 class MultiLabelTemplate(SupervisedTemplate):
     """Trains a growing multi-label network through a stream.
 
-    For plugins, beyond Avalanche's own attributes:
-        replayed: bool [B], rows of the batch that came from a memory.
-        distillable: bool [B], rows whose unknown old classes a teacher may fill.
-        position: task, epoch and step being trained.
-        loader: the task's `EpochLoader`, also as `dataloader`, which a stock plugin may replace (the run is then not
-            resumable).
-        add_loss(name, value), extend_batch(x, y, index).
-
-    Two events more than Avalanche's, for plugins that change what the network is made of inside a task:
-        finish_model(strategy): after the last epoch, before any plugin's `after_training_exp` keeps or uses the model.
-        rebuild_model(model, state): when a run is resumed, before the weights are loaded; `state` is the plugin's own.
+    To clsim's plugins it is a `Learner`, and `Plugin` lists the events it calls. Stock Avalanche plugins get the events
+    and attributes of Avalanche's template. One that replaces `dataloader` makes a run that cannot be resumed.
 
     Attributes:
         at_cut: called with the template wherever the run can be cut and its `state_dict` taken: after each step, and
-            once a task is trained and scored. None: nobody wants to know.
-
+            once a task is trained and scored. None: no checkpoints.
         first_task: where the trained first task is shared with other runs, or None.
 
     Args:
@@ -88,6 +70,12 @@ class MultiLabelTemplate(SupervisedTemplate):
         restarts: makes a fresh model for every task (`joint`), or None.
         score_epochs: score the evaluation stream after every epoch too.
     """
+
+    model: MultiLabelNet
+    device: torch.device
+    experience: Experience
+    adapted_dataset: MultiLabelDataset
+    mb_output: Tensor
 
     def __init__(
         self,
@@ -136,7 +124,7 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     # the loop over tasks, epochs and steps
 
-    def learn(self, train_stream: Sequence[Any], evaluation_stream: Any) -> None:
+    def learn(self, train_stream: Sequence[Any], evaluation_stream: CLStream[Any]) -> None:
         """Train through the stream from `position` on; score the evaluation stream after each task.
 
         A task without rows (a derived plan may have some) is passed over.
@@ -176,7 +164,7 @@ class MultiLabelTemplate(SupervisedTemplate):
             self._load_task_state()
             return
         trainable = _trainable(self.model)
-        trigger_plugins(self, "before_training_exp", **kwargs)
+        self.notify("before_training_exp", **kwargs)
         if _trainable(self.model) != trainable:
             self.make_optimizer()  # a plugin froze, thawed or added parameters
         self._make_schedule()
@@ -208,7 +196,7 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     def _after_training_exp(self, **kwargs: Any) -> None:
         seed_generators(self.seed, "task end", self.position.task, device=self.device)
-        trigger_plugins(self, "finish_model", **kwargs)
+        self.notify("finish_model", **kwargs)
         super()._after_training_exp(**kwargs)
         self.position = Position(self.position.task + 1)
 
@@ -219,36 +207,36 @@ class MultiLabelTemplate(SupervisedTemplate):
             if self._stop_training:
                 break
             self.mbatch = batch
-            seed_generators(self.seed, "step", *_where(self.position), device=self.device)
+            seed_generators(self.seed, "step", *self.position.place, device=self.device)
             self._unpack_minibatch()
-            self.mbatch = [self.augmentation(self.mb_x, "new", *_where(self.position)), *self.mbatch[1:]]
+            self.mbatch = [self.augmentation(self.mb_x, "new", *self.position.place), *self.mbatch[1:]]
             self.replayed = torch.zeros(len(self.mb_x), dtype=torch.bool, device=self.device)
             self.distillable = ~self.replayed
             self._own = len(self.mb_x)
-            self._notify("before_training_iteration")
+            self._at_step("before_training_iteration")
 
             self.optimizer.zero_grad()
             self.loss = self._make_empty_loss()
             self._terms = {}
-            self._notify("before_forward")
+            self._at_step("before_forward")
             self.mb_output = self.forward()
-            self._notify("after_forward")
+            self._at_step("after_forward")
 
             self.add_loss("classification", self.criterion())
-            self._notify("before_backward")
+            self._at_step("before_backward")
             self.backward()
-            self._notify("after_backward")
+            self._at_step("after_backward")
 
             self._sum_loss("total", self.loss)
             self._watch_losses()
-            self._notify("before_update")
+            self._at_step("before_update")
             self.optimizer_step()
-            self._notify("after_update")
+            self._at_step("after_update")
             self.samples_trained += len(self.mb_x)
             self.learning_rate = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()
             self.position.step += 1
-            self._notify("after_training_iteration")
+            self._at_step("after_training_iteration")
             self._offer_cut()
         self.refuse_not_finite()
 
@@ -290,6 +278,31 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     # what plugins use
 
+    @property
+    def rows(self) -> Tensor:
+        """Row ids of the current batch, int64 [B]."""
+        row_ids: Tensor = self.mbatch[2]
+        return row_ids
+
+    @property
+    def store(self) -> RowStore:
+        """Images and visible labels of all training rows."""
+        return self.benchmark.train_rows
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch of the current task."""
+        return len(self.dataloader)
+
+    def find_plugin(self, kind: type[Kind]) -> Kind | None:
+        """Return the first plugin of a kind that the run has, or None."""
+        plugins: list[Any] = self.plugins
+        return next((plugin for plugin in plugins if isinstance(plugin, kind)), None)
+
+    def notify(self, event: str, **kwargs: Any) -> None:
+        """Call an event of each plugin that has it, in order."""
+        trigger_plugins(self, event, **kwargs)
+
     def add_loss(self, name: str, value: Tensor) -> None:
         """Add a scalar term to the loss of this step; its epoch mean is logged as `loss/<name>`."""
         self.loss = self.loss + value
@@ -304,7 +317,7 @@ class MultiLabelTemplate(SupervisedTemplate):
             index: row ids, int64 [R].
         """
         before = len(self.mb_x) - self._own
-        x = self.augmentation(x.to(self.device), "replayed", *_where(self.position), before=before)
+        x = self.augmentation(x.to(self.device), "replayed", *self.position.place, before=before)
         new = [x, y, index, torch.zeros(len(x), dtype=torch.long)]
         self.mbatch = [torch.cat([a, b.to(self.device)]) for a, b in zip(self.mbatch, new, strict=True)]
         self.replayed = torch.cat([self.replayed, torch.ones(len(x), dtype=torch.bool, device=self.device)])
@@ -351,17 +364,17 @@ class MultiLabelTemplate(SupervisedTemplate):
         self._look_at_losses()
         for name, value in self.model.state_dict().items():
             if not value.isfinite().all():
-                task, epoch, step = _where(self.position)
+                task, epoch, step = self.position.place
                 raise RunError(f"{name} is not finite after task {task}, epoch {epoch}, step {step}; training stopped")
 
     # set-up of a task
 
-    def make_train_dataloader(self, **kwargs: Any) -> None:
+    def make_train_dataloader(self, *args: Any, **kwargs: Any) -> None:
         task = self.experience.current_experience
         self.loader = EpochLoader(self.adapted_dataset, self.train_mb_size, self.seed, task, self.config.sampler)
         self.dataloader: Any = self.loader
 
-    def make_eval_dataloader(self, **kwargs: Any) -> None:
+    def make_eval_dataloader(self, *args: Any, **kwargs: Any) -> None:
         self.dataloader = EvaluationLoader(self.adapted_dataset, self.eval_mb_size)
 
     def model_adaptation(self, model: Any = None) -> MultiLabelNet:
@@ -371,7 +384,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         adapted: MultiLabelNet = self.model.to(self.device)
         return adapted
 
-    def make_optimizer(self, **kwargs: Any) -> None:
+    def make_optimizer(self, *args: Any, **kwargs: Any) -> None:
         """A new optimiser: the one before knows nothing of the rows the head has gained.
 
         No gradient outlives its task: it would count in `clip_norm` for a parameter that has since been frozen.
@@ -381,7 +394,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.optimizer = build_optimizer(self.config.optimizer, self.model, first_task=fresh)
 
     def _make_schedule(self) -> None:
-        self.schedule = build_schedule(self.config.schedule, self.optimizer, self.train_epochs * len(self.dataloader))
+        self.schedule = build_schedule(self.config.schedule, self.optimizer, self.train_epochs * self.steps_per_epoch)
 
     # events
 
@@ -389,7 +402,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         if self.at_cut is not None:
             self.at_cut(self)
 
-    def _notify(self, event: str) -> None:
+    def _at_step(self, event: str) -> None:
         for callback in self._step_callbacks[event]:
             callback(self)
 
@@ -437,7 +450,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.model.head.grow(len(state["model"]["head.bias"]))
         owners = list(zip(self.stateful(), state["plugins"], strict=True))
         for owner, saved in owners:
-            if hasattr(owner, "rebuild_model"):
+            if provides(owner, "rebuild_model"):
                 owner.rebuild_model(self.model, saved)
         self._load_trained(state)
         for owner, saved in owners:
@@ -475,18 +488,22 @@ class MultiLabelTemplate(SupervisedTemplate):
         Raises:
             RunError: a plugin has no `state_dict`, so that the run cannot be resumed.
         """
-        owners = [plugin for plugin in self.plugins if not isinstance(plugin, EvaluationPlugin | Clock | PeriodicEval)]
+        owners: list[Any] = [
+            plugin for plugin in self.plugins if not isinstance(plugin, EvaluationPlugin | Clock | PeriodicEval)
+        ]
         observers = [*self.evaluator.metrics, *self.evaluator.loggers]
-        owners += [observer for observer in observers if hasattr(observer, "state_dict")]
+        owners += [observer for observer in observers if provides(observer, "state_dict")]
         for owner in owners:
-            if not hasattr(owner, "state_dict"):
+            if not provides(owner, "state_dict"):
                 raise RunError(f"not resumable: plugin {type(owner).__name__} has no state_dict")
         return owners
 
 
-def _where(position: Position) -> tuple[int, int, int]:
-    return position.task, position.epoch, position.step
-
-
 def _trainable(model: torch.nn.Module) -> list[int]:
     return [id(parameter) for parameter in model.parameters() if parameter.requires_grad]
+
+
+if TYPE_CHECKING:
+
+    def _as_learner(template: MultiLabelTemplate) -> Learner:
+        return template
