@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from avalanche.core import SupervisedPlugin
 
-from clsim.errors import RunError
+from clsim.errors import RunError, StrategyError, did_you_mean
 
 if TYPE_CHECKING:
     Base = object  # Avalanche names the argument `strategy` and knows not what it is; mypy would hold us to that
@@ -26,7 +26,17 @@ class Plugin(Base):
     have.
 
     A plugin of clsim says what it keeps by `state_dict` and `load_state_dict`; without them a run cannot be resumed.
+
+    Raises:
+        StrategyError: when a subclass is defined with a method `before_...` or `after_...` that is no event.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in vars(cls):
+            if name.startswith(("before_", "after_")) and not any(hasattr(base, name) for base in cls.__bases__):
+                events = [event for event in dir(Plugin) if event.startswith(("before_", "after_"))]
+                raise StrategyError(f"{cls.__name__}.{name}: there is no such event{did_you_mean(name, events)}")
 
     # a task begins
 
