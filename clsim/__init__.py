@@ -9,9 +9,10 @@ Importing clsim loads no torch; running does.
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from clsim.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clsim.errors import ClsimError
@@ -50,8 +51,5 @@ __all__ = [
     "run",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'clsim' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+if not TYPE_CHECKING:  # so that mypy knows a name that is not there
+    __getattr__ = lazy_names(__name__, _HOME)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clsim.errors import StrategyError
 from clsim.randomness import permutation, raw_integers
+from clsim.scenario.schema import ScenarioConfig
 
 GIVEN = 0
 UNKNOWN = -1
@@ -167,6 +168,7 @@ SELECTIONS: dict[str, type[Selection]] = {
     "herding": HerdingSelection,
     "reservoir": ReservoirSelection,
 }
+"""Selections by the name that `strategy.er.selection` gives them."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,18 @@ class Budget:
 
     per_class: int | None = None
     total: int | None = None
+
+    @classmethod
+    def of(cls, config: ScenarioConfig) -> Budget:
+        """Return the budget that `memory.budget` of a scenario sets.
+
+        Raises:
+            StrategyError: it is none.
+        """
+        budget = config.memory.budget
+        if budget == "none":
+            raise StrategyError("memory.budget: given 'none', expected for example {per_class: 4} or {total: 100}")
+        return cls(**budget.model_dump())
 
     def of_task(self, classes: tuple[int, int], seen: int) -> int:
         """Rows for a task with columns [start, stop) once `seen` columns are known.

@@ -84,8 +84,11 @@ class Strategy:
     class Options(Options):
         """No options."""
 
+    options: Any
+    """An instance of `Options`. Annotate it as `options: Options` after that class, and mypy knows your fields."""
+
     def __init__(self, options: BaseModel | None = None) -> None:
-        self.options: Any = options if options is not None else type(self).Options()
+        self.options = options if options is not None else type(self).Options()
 
     def check(self, config: ScenarioConfig, n_classes: int) -> None:
         """Raise StrategyError when the scenario lacks what this part needs."""

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from clsim.scenario.stream import RowStore
-from clsim.training.learner import Learner
-from clsim.training.plugin import Plugin
-from clsim.training.replay import Replay
+from clsim import kit
+from clsim.kit import Learner, Plugin, Replay, RowStore
 
 
 class Right(Plugin):
@@ -90,3 +88,18 @@ class Curious(Plugin):
         learner.experience.benchmark  # wrong: attr-defined # noqa: B018
         learner.learn([], [])  # wrong: attr-defined
         learner.eval([])  # wrong: attr-defined
+
+
+class Part(kit.Strategy):
+    """Mistakes of a strategy."""
+
+    class Options(kit.Options):
+        gamma: float = 1.0
+
+    options: Options
+
+    def plugins(self, context: kit.Context) -> list[kit.Plugin]:
+        kit.Distilation  # wrong: attr-defined # noqa: B018
+        context.truth  # wrong: attr-defined # noqa: B018
+        self.options.gama  # wrong: attr-defined # noqa: B018
+        return [Right(context.rows), context.rows]  # wrong: list-item

@@ -54,13 +54,16 @@ def test_mypy_reports_each_deliberate_mistake(tmp_path: Path) -> None:
     lint = re.search(r"/mypy (.*)", (ROOT / "Makefile").read_text())
     assert lint is not None
     assert not any(word.startswith("-") for word in lint[1].split())  # all that lint sets is in pyproject.toml
-    words = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), "--no-error-summary", str(file)]
+    example = tmp_path / "example.py"  # which must be right
+    example.write_text((ROOT / "docs" / "kit.md").read_text().split("```python\n")[1].partition("```")[0])
+    words = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), "--no-error-summary", str(file), str(example)]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     reported = re.findall(r"^tests/training/mistakes\.py:(\d+): error: .*\[([\w-]+)\]$", done.stdout, re.MULTILINE)
     lines = enumerate(file.read_text().splitlines(), 1)
     marked = [(str(number), code) for number, line in lines for code in re.findall(r"# wrong: ([\w-]+)", line)]
     assert len(marked) > 25
     assert sorted(set(reported)) == sorted(marked), done.stdout + done.stderr
+    assert "example.py" not in done.stdout
 
 
 def test_the_base_declares_every_event() -> None:

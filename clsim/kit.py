@@ -1,0 +1,162 @@
+"""What the author of a method needs, in one place. These names stay; the modules they come from may move.
+
+    from clsim import kit
+
+    class MyMethod(kit.Strategy):
+        def plugins(self, context):
+            return [kit.Distillation(kit.sigmoid_distillation, 1.0, context.new_model)]
+
+Importing clsim.kit loads no torch. A name that needs it loads it when it is first used, so a strategy that uses such
+names inside its methods can be listed and planned without.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clsim.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from clsim.errors import RunError, StrategyError
+    from clsim.models.network import MultiLabelNet
+    from clsim.randomness import derive_seed, permutation, raw_integers, uniforms
+    from clsim.scenario.plan import StreamPlan
+    from clsim.scenario.schema import ScenarioConfig
+    from clsim.scenario.stream import RowStore
+    from clsim.training.class_counts import ClassCounts, CountedLoss
+    from clsim.training.distillation import Distillation
+    from clsim.training.learner import Experience, Learner, Position
+    from clsim.training.losses import (
+        asymmetric,
+        decayed_distillation,
+        emphasised_negatives,
+        focal,
+        known_entries,
+        masked_bce,
+        sigmoid_distillation,
+    )
+    from clsim.training.memory import (
+        SELECTIONS,
+        Budget,
+        ClassBalancedSelection,
+        HerdingSelection,
+        Memory,
+        RandomSelection,
+        ReservoirSelection,
+        Selection,
+    )
+    from clsim.training.plugin import Plugin
+    from clsim.training.rebalanced_losses import class_balanced, distribution_balanced, logit_adjusted
+    from clsim.training.replay import Replay
+    from clsim.training.seeding import drawing_again, torch_generators
+    from clsim.training.softmax_losses import cross_entropy, logit_adjusted_cross_entropy
+    from clsim.training.strategy import Context, Options, Strategy
+    from clsim.training.unknown import OldClassesOfNewRows
+
+SECTIONS = {
+    "A method": {
+        "Strategy": "clsim.training.strategy",
+        "Options": "clsim.training.strategy",
+        "Context": "clsim.training.strategy",
+        "StrategyError": "clsim.errors",
+        "ScenarioConfig": "clsim.scenario.schema",
+        "StreamPlan": "clsim.scenario.plan",
+    },
+    "Plugins": {
+        "Plugin": "clsim.training.plugin",
+        "Learner": "clsim.training.learner",
+        "Position": "clsim.training.learner",
+        "Experience": "clsim.training.learner",
+        "Distillation": "clsim.training.distillation",
+        "OldClassesOfNewRows": "clsim.training.unknown",
+        "RowStore": "clsim.scenario.stream",
+        "MultiLabelNet": "clsim.models.network",
+        "RunError": "clsim.errors",
+    },
+    "Memory": {
+        "Replay": "clsim.training.replay",
+        "Memory": "clsim.training.memory",
+        "Budget": "clsim.training.memory",
+        "Selection": "clsim.training.memory",
+        "ClassBalancedSelection": "clsim.training.memory",
+        "HerdingSelection": "clsim.training.memory",
+        "RandomSelection": "clsim.training.memory",
+        "ReservoirSelection": "clsim.training.memory",
+        "SELECTIONS": "clsim.training.memory",
+    },
+    "Losses": {
+        "masked_bce": "clsim.training.losses",
+        "focal": "clsim.training.losses",
+        "asymmetric": "clsim.training.losses",
+        "emphasised_negatives": "clsim.training.losses",
+        "sigmoid_distillation": "clsim.training.losses",
+        "decayed_distillation": "clsim.training.losses",
+        "known_entries": "clsim.training.losses",
+        "class_balanced": "clsim.training.rebalanced_losses",
+        "distribution_balanced": "clsim.training.rebalanced_losses",
+        "logit_adjusted": "clsim.training.rebalanced_losses",
+        "cross_entropy": "clsim.training.softmax_losses",
+        "logit_adjusted_cross_entropy": "clsim.training.softmax_losses",
+        "CountedLoss": "clsim.training.class_counts",
+        "ClassCounts": "clsim.training.class_counts",
+    },
+    "Random numbers": {
+        "permutation": "clsim.randomness",
+        "uniforms": "clsim.randomness",
+        "raw_integers": "clsim.randomness",
+        "derive_seed": "clsim.randomness",
+        "torch_generators": "clsim.training.seeding",
+        "drawing_again": "clsim.training.seeding",
+    },
+}
+"""Subject -> name -> module that defines it."""
+
+__all__ = [
+    "SELECTIONS",
+    "Budget",
+    "ClassBalancedSelection",
+    "ClassCounts",
+    "Context",
+    "CountedLoss",
+    "Distillation",
+    "Experience",
+    "HerdingSelection",
+    "Learner",
+    "Memory",
+    "MultiLabelNet",
+    "OldClassesOfNewRows",
+    "Options",
+    "Plugin",
+    "Position",
+    "RandomSelection",
+    "Replay",
+    "ReservoirSelection",
+    "RowStore",
+    "RunError",
+    "ScenarioConfig",
+    "Selection",
+    "Strategy",
+    "StrategyError",
+    "StreamPlan",
+    "asymmetric",
+    "class_balanced",
+    "cross_entropy",
+    "decayed_distillation",
+    "derive_seed",
+    "distribution_balanced",
+    "drawing_again",
+    "emphasised_negatives",
+    "focal",
+    "known_entries",
+    "logit_adjusted",
+    "logit_adjusted_cross_entropy",
+    "masked_bce",
+    "permutation",
+    "raw_integers",
+    "sigmoid_distillation",
+    "torch_generators",
+    "uniforms",
+]
+
+if not TYPE_CHECKING:  # so that mypy knows a name that is not there
+    __getattr__ = lazy_names(__name__, {name: module for names in SECTIONS.values() for name, module in names.items()})
