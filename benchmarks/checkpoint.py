@@ -19,7 +19,7 @@ from clsim.scenario.schema import CheckpointSection
 from clsim.training.composition import Composition
 from clsim.training.template import MultiLabelTemplate
 
-STRATEGY = "rebll"  # a teacher and a second network for relabelling beside the model
+STRATEGY = "rebll"  # a snapshot, teacher and relabeller in one, beside the model
 ROUNDS = 7
 HEADINGS = ("network", "size (MB)", "write (ms)", "of it CPU (ms)", "read (ms)", "share of training time (%)")
 

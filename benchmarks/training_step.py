@@ -29,6 +29,7 @@ from clsim.training.memory import Budget, Memory, RandomSelection
 from clsim.training.more import Gradient, ModelRebalancing
 from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.replay import Replay
+from clsim.training.snapshot import Snapshot
 from clsim.training.template import MultiLabelTemplate
 from clsim.training.unknown import OldClassesOfNewRows
 
@@ -197,8 +198,9 @@ def clsim_way(
         plugins = [_SameMemory(memory_rows(benchmark), benchmark.train_rows, "paired", "negative", "distil")]
     if teacher is not None:
         teacher.head.grow(CLASSES)
-        plugins += [OldClassesOfNewRows("distil"), _SameTeacher(decayed_distillation, 1.0, lambda: teacher)]
-        plugins[-1].teacher = teacher.eval().requires_grad_(False)
+        snapshot = Snapshot(lambda: teacher)  # no plugin of the template, so that it stays the same round after round
+        snapshot.model = teacher.eval().requires_grad_(False)
+        plugins += [OldClassesOfNewRows("distil"), Distillation(decayed_distillation, 1.0, snapshot)]
     if more is not None:
         plugins.append(
             _SameDecomposition(
@@ -231,13 +233,6 @@ class _SameMemory(Replay):
 
     def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
         """Store nothing."""
-
-
-class _SameTeacher(Distillation):
-    """Distillation from a teacher that stays the same, round after round."""
-
-    def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
-        """Keep the teacher."""
 
 
 class _SameDecomposition(ModelRebalancing):

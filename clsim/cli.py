@@ -109,8 +109,8 @@ def compare(
     """Train several strategies on exactly the same stream and report on them.
 
     The same command again continues: finished runs are reused, interrupted and failed ones go on from their last
-    checkpoint. A folder that holds a run with other settings or of other code is refused. Ctrl-C once writes
-    checkpoints and ends, twice kills.
+    checkpoint; one with a plugin whose state cannot be saved begins again. A folder that holds a run with other
+    settings or of other code is refused. Ctrl-C once writes checkpoints and ends, twice kills.
     """
     from clsim.experiment.comparison import ComparisonInterrupted
     from clsim.experiment.comparison import compare as compare_all

@@ -4,7 +4,7 @@
 
     class MyMethod(kit.Strategy):
         def plugins(self, context):
-            return [kit.Distillation(kit.sigmoid_distillation, 1.0, context.new_model)]
+            return [kit.Distillation(kit.sigmoid_distillation, 1.0, context.snapshot)]
 
 Importing clsim.kit loads no torch. A name that needs it loads it when it is first used, so a strategy that uses such
 names inside its methods can be listed and planned without.
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from clsim.training.rebalanced_losses import class_balanced, distribution_balanced, logit_adjusted
     from clsim.training.replay import Replay
     from clsim.training.seeding import drawing_again, torch_generators
+    from clsim.training.snapshot import Snapshot
     from clsim.training.softmax_losses import cross_entropy, logit_adjusted_cross_entropy
     from clsim.training.strategy import Context, Options, Strategy
     from clsim.training.unknown import OldClassesOfNewRows
@@ -68,6 +69,7 @@ SECTIONS = {
         "Position": "clsim.training.learner",
         "Experience": "clsim.training.learner",
         "Distillation": "clsim.training.distillation",
+        "Snapshot": "clsim.training.snapshot",
         "OldClassesOfNewRows": "clsim.training.unknown",
         "RowStore": "clsim.scenario.stream",
         "MultiLabelNet": "clsim.models.network",
@@ -135,6 +137,7 @@ __all__ = [
     "RunError",
     "ScenarioConfig",
     "Selection",
+    "Snapshot",
     "Strategy",
     "StrategyError",
     "StreamPlan",

@@ -49,7 +49,7 @@ class AKD(kit.Strategy):
         loss = partial(kit.decayed_distillation, decay=self.options.decay, on=self.options.decay_on)
         return [
             kit.OldClassesOfNewRows(self.options.old_classes),
-            kit.Distillation(loss, self.options.kd_weight, context.new_model),
+            kit.Distillation(loss, self.options.kd_weight, context.snapshot),
         ]
 
     def first_task_key(self) -> str | None:

@@ -26,7 +26,7 @@ class LwF(kit.Strategy):
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         return [
             kit.OldClassesOfNewRows(self.options.old_classes),
-            kit.Distillation(kit.sigmoid_distillation, self.options.weight, context.new_model),
+            kit.Distillation(kit.sigmoid_distillation, self.options.weight, context.snapshot),
         ]
 
     def first_task_key(self) -> str | None:

@@ -48,7 +48,7 @@ class OnlineRelabelling(kit.Strategy):
                 options.fallback,
                 options.ternary,
                 context.tasks,
-                context.new_model,
+                context.snapshot,
                 context.seed,
             )
         ]

@@ -72,21 +72,17 @@ class History:
         self.scores: NDArray[Any] | None = None
         self.last = -1
 
-    def add(self, scores: NDArray[Any]) -> int:
-        """Take the scores of one evaluation pass.
+    def add(self, scores: NDArray[Any], task: int) -> None:
+        """Take the scores of the evaluation pass after a task.
 
         Args:
-            scores: float [M, S], logits of the seen classes for every test image, in the plan's order; S must be the
-                number of classes seen after some task.
-
-        Returns:
-            The index of that task.
+            scores: float [M, S], logits of the seen classes for every test image, in the plan's order.
+            task: index of the task just trained. S does not tell it, because a task may bring no new class.
 
         Raises:
-            ValueError: S is not such a number.
+            ValueError: no such task, or S is not the number of classes seen after it.
         """
-        task = self._task(scores)
-        seen = scores.shape[1]
+        seen = self._seen(scores, task)
         self.ap[task, :seen] = average_precision(scores, self.plan.test_truth[:, :seen])
         scope = self.plan.in_scope(seen)
         scores_in_scope, truth_in_scope = scores[scope], self.plan.test_truth[scope, :seen]
@@ -102,7 +98,6 @@ class History:
             self.accuracy[task] = self._accuracy(scores)
         self.scores = scores
         self.last = task
-        return task
 
     def _accuracy(self, scores: NDArray[Any]) -> list[float]:
         """DECIDED: images of classes still to come are left out, whatever the scope of mAP: nobody could be right."""
@@ -114,14 +109,17 @@ class History:
             found.append(top1_accuracy(scores[rows], classes[rows]))
         return found
 
-    def epoch_values(self, scores: NDArray[Any]) -> dict[str, float]:
-        """Scalars of a pass inside a task, by TensorBoard tag; `add` decides what the task counts, nothing is kept.
+    def epoch_values(self, scores: NDArray[Any], task: int) -> dict[str, float]:
+        """Return the scalars of a pass inside a task, by TensorBoard tag; nothing is kept.
 
         Args:
             scores: as in `add`.
+            task: index of the task being trained.
+
+        Raises:
+            ValueError: as in `add`.
         """
-        task = self._task(scores)
-        seen = scores.shape[1]
+        seen = self._seen(scores, task)
         truth = self.plan.test_truth[:, :seen]
         scope = self.plan.in_scope(seen)
         ap = average_precision(scores, truth)
@@ -130,20 +128,30 @@ class History:
             values[f"epoch/mAP_task_{k:02d}"] = mean_ap(ap[slice(*past.classes)], self.empty_classes)
         return values
 
-    def _task(self, scores: NDArray[Any]) -> int:
-        widths = [task.classes[1] for task in self.plan.tasks]
-        if scores.shape[1] not in widths:
-            raise ValueError(f"scores have {scores.shape[1]} columns, expected the classes seen after a task: {widths}")
-        return widths.index(scores.shape[1])
+    def _seen(self, scores: NDArray[Any], task: int) -> int:
+        """Return the number of classes seen after a task, which the scores must have as columns."""
+        if not 0 <= task < len(self.plan.tasks):
+            raise ValueError(f"scores of task {task}, expected one of 0 ... {len(self.plan.tasks) - 1}")
+        seen = self.plan.tasks[task].classes[1]
+        if scores.shape[1] != seen:
+            raise ValueError(
+                f"scores have {scores.shape[1]} columns, expected the {seen} classes seen after task {task}"
+            )
+        return seen
 
     def matrix(self) -> Floats:
-        """R [T, T] in percent: R[t, k] = mean AP over the classes of task k after task t; NaN for k > t."""
-        starts = [task.classes[0] for task in self.plan.tasks]
+        """Return R [T, T] in percent: R[t, k] is the mean AP over the new classes of task k after task t.
+
+        It is NaN for k > t, and for a task k that brings no new class.
+        """
+        n_tasks = len(self.plan.tasks)
+        bringing = [k for k, task in enumerate(self.plan.tasks) if task.classes[0] < task.classes[1]]
+        starts = [self.plan.tasks[k].classes[0] for k in bringing]
         known = np.add.reduceat(~np.isnan(self.ap), starts, axis=1, dtype=np.int64)
         counted = known if self.empty_classes == "skip" else np.diff([*starts, self.plan.n_classes])
         total = np.add.reduceat(np.nan_to_num(self.ap), starts, axis=1)
-        values = np.divide(100 * total, counted, out=np.full(total.shape, np.nan), where=counted > 0)
-        n_tasks = len(starts)
+        values = np.full((n_tasks, n_tasks), np.nan)
+        values[:, bringing] = np.divide(100 * total, counted, out=np.full(total.shape, np.nan), where=counted > 0)
         values[np.triu(np.ones((n_tasks, n_tasks), dtype=bool), k=1) | np.isnan(self.seen_map)[:, None]] = np.nan
         return values
 

@@ -50,10 +50,11 @@ class StreamScores(Observer):
         scores[rows] = np.concatenate(self._logits)
         self.reset()
         if template.position.started:
-            done = epochs_done(template)
-            return [MetricValue(self, name, value, done) for name, value in self.history.epoch_values(scores).items()]
-        task = self.history.add(scores)
-        return [MetricValue(self, name, value, task + 1) for name, value in self.history.values().items()]
+            values = self.history.epoch_values(scores, template.position.task)
+            return [MetricValue(self, name, value, epochs_done(template)) for name, value in values.items()]
+        done = template.position.task
+        self.history.add(scores, done - 1)
+        return [MetricValue(self, name, value, done) for name, value in self.history.values().items()]
 
     def state_dict(self) -> dict[str, Any]:
         return self.history.state_dict()

@@ -22,7 +22,7 @@ import torch
 from clsim.errors import RunError
 from clsim.files import write_json, written_whole
 
-FORMAT = 2
+FORMAT = 3
 """Raised by a change of the header, or of what any part of the state means."""
 
 FOLDER = "checkpoint"
@@ -67,7 +67,7 @@ def write_checkpoint(run: Path, state: dict[str, Any], facts: dict[str, Any]) ->
     numbers = _numbers(folder)
     path = folder / f"{max(numbers, default=0) + 1:06d}.pt"
     with written_whole(path) as file:
-        digest = _save(state, file)
+        digest = save_state(state, file)
     header = {"format": FORMAT, **facts, "state_sha256": digest}
     write_json(path.with_suffix(".json"), header | {"sha256": _sha256(header)})
     keep_newest(run, KEPT)
@@ -123,8 +123,12 @@ def _sha256(header: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
 
 
-def _save(state: dict[str, Any], file: BinaryIO) -> str:
-    """Write a state; its SHA-256."""
+def save_state(state: dict[str, Any], file: BinaryIO) -> str:
+    """Write tensors and plain values as `torch.save` does, and return the SHA-256 of what was written.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     target = _Hashed(file)
     torch.save(state, cast(IO[bytes], target))
     if target.error is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from clsim.errors import RunError
 from clsim.experiment.checkpoint import Checkpoint, write_checkpoint
+from clsim.experiment.folder import obstacle
 from clsim.experiment.identity import differences, without_versions
 from clsim.experiment.interruption import Interruption
 from clsim.files import GrowingFile
@@ -61,7 +62,8 @@ class Checkpointer:
         if self.interruption.requested:
             at = template.position
             where = f"in task {at.task}, epoch {at.epoch}, step {at.step}" if at.started else f"before task {at.task}"
-            raise KeyboardInterrupt(f"interrupted {where}; go on with: clsim resume {self.folder}")
+            hint = obstacle(self.folder) or f"go on with: clsim resume {self.folder}"
+            raise KeyboardInterrupt(f"interrupted {where}; {hint}")
 
     def _due(self, template: MultiLabelTemplate) -> bool:
         minutes, steps = self.frequency.minutes, self.frequency.steps

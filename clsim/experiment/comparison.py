@@ -15,6 +15,7 @@ from clsim.experiment.folder import (
     RunSpec,
     claim,
     identity_of,
+    obstacle,
     prepare,
     resolve_threads,
     safe_name,
@@ -131,7 +132,8 @@ def compare(
 
     All input is checked before the first run starts. A run that fails does not stop the others. Of an earlier
     comparison finished runs are reused, and interrupted and failed ones continued from their checkpoints, if everything
-    that fixes a run's numbers is equal: scenario, options, seed, plan, data, threads, device, code and versions.
+    that fixes a run's numbers is equal: scenario, options, seed, plan, data, threads, device, code and versions. Those
+    that cannot be resumed begin again.
 
     Args:
         scenario: a loaded scenario, a path, or a shipped name.
@@ -245,7 +247,10 @@ def _states(
             pace = recorded_pace(folder, total)
             states[folder] = RunState(total, tasks, "reused", done=total, recorded_pace=pace)
             continue
-        if found[folder] == "new":
+        begins_again = found[folder] == "unfinished" and obstacle(folder) is not None
+        if begins_again:
+            claim([folder], overwrite=True)
+        if begins_again or found[folder] == "new":
             prepare(folder, variant, spec, threads)
         states[folder] = RunState(total, tasks, "waiting")
         MetricsTail(folder, states[folder]).read()

@@ -34,22 +34,21 @@ def environment(device: str, threads: int) -> dict[str, Any]:
     }
 
 
-def record_environment(path: Path, now: dict[str, Any]) -> bool:
-    """Write `environment.json`; whether it was there, because the run goes on.
+def record_environment(path: Path, now: dict[str, Any]) -> None:
+    """Write `environment.json`, or add to it if it is there, because the run goes on.
 
-    What it began with stays; `resumed` gets an entry with the time, and with what has changed. Another version makes
-    another run possible, which the log then says: bit-identity is promised for equal ones.
+    What the run began with stays; `resumed` gets an entry with the time, and with what has changed. Another version
+    makes another run possible, which the log then says: bit-identity is promised for equal ones.
     """
     if not path.exists():
         write_json(path, now)
-        return False
+        return
     began: dict[str, Any] = json.loads(path.read_bytes())
     changed = {key: value for key, value in now.items() if key != "started" and value != began.get(key)}
     if changed:
         told = ", ".join(f"{key} was {began.get(key)}, is {value}" for key, value in changed.items())
         log.warning("resumed in another environment, so the result may differ in its last bits: %s", told)
     write_json(path, began | {"resumed": [*began.get("resumed", []), {"at": now["started"], **changed}]})
-    return True
 
 
 def _version(package: str) -> str | None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import few_images, skipped_images
-from clsim.errors import ClsimError, storage_errors
+from clsim.errors import ClsimError, RunError, storage_errors
 from clsim.evaluation.event_file import EVENT_FILE
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile, finite_or_null
@@ -33,12 +33,21 @@ from clsim.experiment.checkpointing import Checkpointer, check_identity
 from clsim.experiment.environment import environment, record_environment
 from clsim.experiment.features import benchmark_and_model
 from clsim.experiment.first_task import SharedFirstTask
-from clsim.experiment.folder import RunSpec, identity_of, is_finished, open_run, resolve_device
+from clsim.experiment.folder import (
+    NOT_RESUMABLE,
+    RunSpec,
+    identity_of,
+    is_finished,
+    obstacle,
+    open_run,
+    resolve_device,
+)
 from clsim.experiment.identity import record_identity
 from clsim.experiment.interruption import interruptible
 from clsim.experiment.lock import locked
 from clsim.experiment.run_log import run_log
 from clsim.experiment.settings import hyperparameters
+from clsim.experiment.trained_model import write_trained_model
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.planning import oracle_memory_plan
@@ -55,7 +64,12 @@ log = logging.getLogger("clsim")
 Listener = Callable[[dict[str, Any]], None]
 
 
-def execute(folder: Path, listener: Listener | None = None, first_task: Path | None = None) -> dict[str, Any]:
+def execute(
+    folder: Path,
+    listener: Listener | None = None,
+    first_task: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
     It goes on from the newest whole checkpoint in the folder; without one it begins anew. A run that has a result is
@@ -65,6 +79,7 @@ def execute(folder: Path, listener: Listener | None = None, first_task: Path | N
         folder: made by `clsim.experiment.folder.prepare`.
         listener: called with each line of `metrics.jsonl`, also with those written before an interruption.
         first_task: folder where the trained first task is shared with runs that train it alike; None: with none.
+        say: called with what a user should know when the run starts.
 
     Returns:
         The content of `result.json`.
@@ -82,7 +97,7 @@ def execute(folder: Path, listener: Listener | None = None, first_task: Path | N
         (folder / "error.txt").unlink(missing_ok=True)
         with run_log(folder / "run.log"):
             try:
-                return _run(folder, scenario, spec, listener, first_task)
+                return _run(folder, scenario, spec, listener, first_task, say)
             except BaseException as error:
                 with suppress(OSError):  # the disk may be what is wrong
                     log.exception("stopped")
@@ -91,7 +106,12 @@ def execute(folder: Path, listener: Listener | None = None, first_task: Path | N
 
 
 def _run(
-    folder: Path, scenario: Scenario, spec: RunSpec, listener: Listener | None, first_task: Path | None
+    folder: Path,
+    scenario: Scenario,
+    spec: RunSpec,
+    listener: Listener | None,
+    first_task: Path | None,
+    say: Callable[[str], None] | None,
 ) -> dict[str, Any]:
     threads = scenario.config.threads
     assert isinstance(threads, int)
@@ -116,7 +136,7 @@ def _run(
     if checkpoint is not None:
         check_identity(checkpoint, saved)
     record_identity(folder, identity, goes_on=checkpoint is not None)
-    begun = record_environment(folder / "environment.json", environment(device, threads))
+    record_environment(folder / "environment.json", environment(device, threads))
     growing = [GrowingFile(folder / name) for name in ("metrics.jsonl", EVENT_FILE, "timing.jsonl")]
     for grown in growing:
         grown.cut(checkpoint.header["files"][grown.path.name] if checkpoint is not None else 0)
@@ -148,11 +168,12 @@ def _run(
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state())
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
-    elif begun:
-        template.stateful()  # a run that cannot be resumed is not silently begun again
+    else:
+        _begin(folder, template, say)
     with interruptible() as interruption:
         template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
+    write_trained_model(folder, template.model, scenario.config.training, plan.class_names, spec.seed)
     result = finite_or_null(
         {
             "format": RESULT_FORMAT,
@@ -182,6 +203,25 @@ def _run(
     keep_newest(folder, 1)
     log.info("finished: last mAP %s", result["last_mAP"])
     return dict(result)
+
+
+def _begin(folder: Path, template: MultiLabelTemplate, say: Callable[[str], None] | None) -> None:
+    """Tell it if a run that begins cannot be resumed; refuse to begin it silently for the second time.
+
+    Raises:
+        RunError: it has begun before and cannot be resumed.
+    """
+    try:
+        template.stateful()
+    except RunError as error:
+        if obstacle(folder) is not None:
+            raise
+        write_atomically(folder / NOT_RESUMABLE, f"{error}\n")
+        log.warning("%s", error)
+        if say is not None:
+            say(f"{folder}: {error}; if it is interrupted, it must begin again")
+    else:
+        (folder / NOT_RESUMABLE).unlink(missing_ok=True)  # of a strategy that has been mended
 
 
 def _reason(error: BaseException) -> str:

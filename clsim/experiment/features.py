@@ -50,6 +50,7 @@ from clsim.data.source import ImageSource, Split
 from clsim.files import written_whole
 from clsim.models.build import build_model, with_head
 from clsim.models.network import MultiLabelNet
+from clsim.models.stand_in import StandIn, weights_sha256
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.stream import MultiLabelBenchmark, RowStore
 from clsim.scenario.training_schema import TrainingSection
@@ -85,7 +86,7 @@ def benchmark_and_model(
             split: cached_features(backbone, scenario.source, split, config, device) for split in sorted(splits)
         }
     return scenario.benchmark(plan, features), partial(
-        with_head, nn.Identity(), features["train"].shape[1], config.model, seed
+        with_head, StandIn(weights_sha256(backbone)), features["train"].shape[1], config.model, seed
     )
 
 
@@ -151,19 +152,11 @@ def _address(backbone: nn.Module, source: ImageSource, split: Split, config: Tra
         "format": FEATURES_FORMAT,
         "batch": BATCH,
         "images": [source.fingerprint(), split, model.image_size, model.mean, model.std],
-        "backbone": [model.name, _weights_sha256(backbone)],
+        "backbone": [model.name, weights_sha256(backbone)],
         "arithmetic": [config.precision, model.channels_last, torch.get_num_threads()],
         "machine": [device, _processor(device), torch.__version__, version("torchvision")],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _weights_sha256(backbone: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(backbone.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        digest.update(value.cpu().numpy().tobytes())  # in logical order, whatever the memory layout
-    return digest.hexdigest()
 
 
 def _processor(device: str) -> str:

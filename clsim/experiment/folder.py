@@ -26,6 +26,8 @@ from clsim.scenario.document import read_document
 from clsim.scenario.validate import validate
 
 DEVICES = ("auto", "cpu", "cuda")
+NOT_RESUMABLE = "not_resumable.txt"
+"""Written when a run starts that cannot be resumed: why, in one line, by the name of the plugin."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,14 @@ def is_finished(folder: Path) -> bool:
     return (folder / "result.json").is_file()
 
 
+def obstacle(folder: Path) -> str | None:
+    """Return why a run that has started cannot be resumed, in one line; None if it can."""
+    try:
+        return (folder / NOT_RESUMABLE).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+
+
 def claim(folders: list[Path], overwrite: bool) -> None:
     """See that run folders are free; with `overwrite`, remove runs that are there.
 
@@ -111,7 +121,8 @@ def claim(folders: list[Path], overwrite: bool) -> None:
     if taken and not overwrite:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
         begun = [folder for folder in taken if (folder / "run.json").is_file() and not is_finished(folder)]
-        hint = f"to go on with what was interrupted: clsim resume {begun[0]}; " if begun else ""
+        resumable = [folder for folder in begun if obstacle(folder) is None]
+        hint = f"to go on with what was interrupted: clsim resume {resumable[0]}; " if resumable else ""
         raise RunError(f"{taken[0]}{more}: there already; {hint}use --overwrite to replace, or another --out")
     for folder in taken:
         refuse_other_folders(folder)

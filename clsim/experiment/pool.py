@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from clsim.experiment.folder import is_finished
+from clsim.experiment.folder import is_finished, obstacle
 from clsim.experiment.progress import Progress
 from clsim.experiment.run_state import MetricsTail, RunState
 from clsim.experiment.sharing import is_there, launch_order
@@ -124,6 +124,8 @@ class Pool:
         for folder, process in list(self.running.items()):
             process.stop(stops)
             process.tail.read()
+            if self.progress is not None and (warning := process.warning()):
+                self.progress.say(warning)
             if process.ended(interrupted=stops > 0):
                 del self.running[folder]
             self._show(folder, process.state)
@@ -147,6 +149,7 @@ class _Process:
         self.tail.read()
         state.start(shared)
         self.asked = 0
+        self.warned = False
         (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
 
     def launch(self, arguments: list[str], environment: Mapping[str, str], starter: Starter | None) -> None:
@@ -165,6 +168,13 @@ class _Process:
                 env=environment,
                 start_new_session=True,
             )
+
+    def warning(self) -> str | None:
+        """Return that it cannot be resumed, once; None if it can, or if that has been returned before."""
+        if self.warned or (reason := obstacle(self.folder)) is None:
+            return None
+        self.warned = True
+        return f"{self.folder}: {reason}; if it is interrupted, the same comparison begins it again"
 
     def stop(self, times: int) -> None:
         """Ask it to end; at the second time kill it, and what it has started."""

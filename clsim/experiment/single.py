@@ -92,7 +92,7 @@ def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> R
             progress.update(folder, state)
 
     try:
-        execute(folder, listen)
+        execute(folder, listen, say=None if progress is None else progress.say)
     finally:
         if progress is not None:
             progress.close()

@@ -135,8 +135,9 @@ class Composition:
             part.check(config, n_classes)
 
     def plugins(self, context: Context) -> list[AnyPlugin]:
-        """The plugins of all parts, in the order of the parts."""
-        return [plugin for part in self.parts for plugin in part.plugins(context)]
+        """Return the plugins of all parts in order, behind the snapshot if a part has asked for it."""
+        plugins = [plugin for part in self.parts for plugin in part.plugins(context)]
+        return [context.snapshot, *plugins] if "snapshot" in vars(context) else plugins
 
     def criterion(self, loss: LossSection) -> Criterion:
         """The one criterion a part brings, else the loss of the scenario's training section."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -12,36 +11,40 @@ from torch import Tensor
 from clsim.models.network import MultiLabelNet
 from clsim.training.learner import Learner
 from clsim.training.plugin import Plugin
+from clsim.training.snapshot import Snapshot
 
 
 class Distillation(Plugin):
     """Adds `weight` * loss(student, teacher) on unknown old classes.
 
-    The teacher is a frozen copy of the model at the end of the previous task; the first task has none. Entries are
-    distilled where the batch does not know the label and no policy has excluded the row (`learner.distillable`).
+    Entries are distilled where the batch does not know the label and no policy has excluded the row
+    (`learner.distillable`).
 
     Attributes:
-        teacher: None in the first task.
-        answer: what the teacher says of the current batch: logits float [B, O] of its classes; None without one.
+        answer: the teacher's logits of the current batch, float [B, O] of its O classes; None without a teacher.
 
     Args:
         loss: function of (student logits [B, S], teacher logits [B, O], where bool [B, O]).
         weight: factor of the term.
-        new_model: makes a network of the run's architecture, to load a saved teacher into.
+        snapshot: the run's, whose model is the teacher; from `Context.snapshot`.
     """
 
     def __init__(
         self,
         loss: Callable[[Tensor, Tensor, Tensor], Tensor],
         weight: float,
-        new_model: Callable[[], MultiLabelNet],
+        snapshot: Snapshot,
     ) -> None:
         super().__init__()
         self.loss = loss
         self.weight = weight
-        self.new_model = new_model
-        self.teacher: MultiLabelNet | None = None
+        self.snapshot = snapshot
         self.answer: Tensor | None = None
+
+    @property
+    def teacher(self) -> MultiLabelNet | None:
+        """The frozen model as it was after the previous task; None in the first task."""
+        return self.snapshot.model
 
     def after_forward(self, learner: Learner, **kwargs: Any) -> None:
         if self.teacher is not None:
@@ -59,17 +62,5 @@ class Distillation(Plugin):
         unknown: Tensor = learner.mb_y[:, : self.answer.shape[1]] < 0
         return unknown & learner.distillable[:, None]
 
-    def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
-        self.teacher = copy.deepcopy(learner.model).eval().requires_grad_(False)
-
     def state_dict(self) -> dict[str, Any]:
-        return {"teacher": None if self.teacher is None else self.teacher.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["teacher"] is None:
-            self.teacher = None
-            return
-        teacher = self.new_model()
-        teacher.head.grow(len(state["teacher"]["head.bias"]))
-        teacher.load_state_dict(state["teacher"])
-        self.teacher = teacher.eval().requires_grad_(False)
+        return {}  # the teacher belongs to the snapshot

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clsim.models.network import MultiLabelNet
 from clsim.randomness import permutation
 from clsim.training.learner import Learner
 from clsim.training.memory import UNKNOWN
 from clsim.training.plugin import Plugin
 from clsim.training.replay import Replay
+from clsim.training.snapshot import Snapshot
 
 Floats = NDArray[np.float32]
 
@@ -76,7 +74,7 @@ class OnlineRelabelling(Plugin):
         fallback: threshold of classes for which "adaptive" has no positive held out.
         ternary: see `relabel`.
         tasks: column range [start, stop) of each task.
-        new_model: makes a network of the run's architecture, to load a saved one into.
+        snapshot: the run's, whose model is the one before t; from `Context.snapshot`.
         seed: the run's seed.
     """
 
@@ -86,7 +84,7 @@ class OnlineRelabelling(Plugin):
         fallback: float,
         ternary: bool,
         tasks: tuple[tuple[int, int], ...],
-        new_model: Callable[[], MultiLabelNet],
+        snapshot: Snapshot,
         seed: int,
     ) -> None:
         super().__init__()
@@ -94,9 +92,8 @@ class OnlineRelabelling(Plugin):
         self.fallback = fallback
         self.ternary = ternary
         self.tasks = tasks
-        self.new_model = new_model
+        self.snapshot = snapshot
         self.seed = seed
-        self.previous: MultiLabelNet | None = None
         n_classes = tasks[-1][1]
         self.thresholds = np.full(n_classes, fallback if isinstance(threshold, str) else threshold, dtype=np.float32)
         self.positives = np.zeros(n_classes, dtype=np.int64)
@@ -117,13 +114,12 @@ class OnlineRelabelling(Plugin):
         start, seen = self.tasks[task]
         self._update_thresholds(learner, replay, task)
         above = memory.stored_by < task, (start, seen), learner.model
-        below = memory.stored_by == task, (0, start), self.previous
+        below = memory.stored_by == task, (0, start), self.snapshot.model
         for rows, columns, model in (above, below):
             positions = np.flatnonzero(rows)
             if model is not None and len(positions):
                 scores = learner.probabilities(model, replay.store, memory.rows[positions])[:, slice(*columns)]
                 memory.relabel(positions, columns, self._labels(scores, columns), task)
-        self.previous = copy.deepcopy(learner.model).eval().requires_grad_(False)
 
     def _update_thresholds(self, learner: Learner, replay: Replay, task: int) -> None:
         start, seen = self.tasks[task]
@@ -148,7 +144,6 @@ class OnlineRelabelling(Plugin):
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "previous": None if self.previous is None else self.previous.state_dict(),
             "thresholds": torch.from_numpy(self.thresholds.copy()),
             "positives": torch.from_numpy(self.positives.copy()),
             "rows_seen": self.rows_seen,
@@ -158,9 +153,3 @@ class OnlineRelabelling(Plugin):
         self.thresholds = state["thresholds"].numpy().copy()
         self.positives = state["positives"].numpy().copy()
         self.rows_seen = state["rows_seen"]
-        self.previous = None
-        if state["previous"] is not None:
-            self.previous = self.new_model()
-            self.previous.head.grow(len(state["previous"]["head.bias"]))
-            self.previous.load_state_dict(state["previous"])
-            self.previous.eval().requires_grad_(False)

@@ -93,8 +93,7 @@ class Replay(Plugin):
         return self.store.stored(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
 
     def _apply_policies(self, learner: Learner, drawn: NDArray[np.int64]) -> None:
-        classes = learner.experience.classes_in_this_experience
-        start, stop = classes[0], classes[-1] + 1
+        start, stop = len(learner.experience.previous_classes), len(learner.experience.classes_seen_so_far)
         if self._refreshed is not None:
             block = learner.mb_y[-len(drawn) :, start:stop]
             told = torch.from_numpy(self._refreshed[drawn]).to(block.device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from clsim.models.network import MultiLabelNet
     from clsim.scenario.stream import RowStore
     from clsim.training.plugin import Plugin
+    from clsim.training.snapshot import Snapshot
 
     Criterion = Callable[[Tensor, Tensor], Tensor]
     AnyPlugin = Plugin | SupervisedPlugin[Any]
@@ -58,6 +60,13 @@ class Context:
     @property
     def n_classes(self) -> int:
         return self.tasks[-1][1]
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The plugin that holds the model as it was before the task: one for all parts, and none if no part asks."""
+        from clsim.training.snapshot import Snapshot
+
+        return Snapshot(self.new_model)
 
 
 class Strategy:

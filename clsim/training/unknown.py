@@ -36,7 +36,7 @@ class OldClassesOfNewRows(Plugin):
     def before_forward(self, learner: Learner, **kwargs: Any) -> None:
         new = ~learner.replayed
         if self.policy == "negative":
-            assume_negative(learner.mb_y, new, 0, learner.experience.classes_in_this_experience[0])
+            assume_negative(learner.mb_y, new, 0, len(learner.experience.previous_classes))
         elif self.policy == "ignore":
             learner.distillable &= ~new
 

@@ -30,8 +30,8 @@ AFTER_1 = np.array([[8.0, 0.0, 0.0], [0.0, 9.0, 1.0], [7.0, 8.0, 3.0], [9.0, 1.0
 @pytest.fixture
 def history() -> History:
     history = History(make_plan())
-    assert history.add(AFTER_0) == 0
-    assert history.add(AFTER_1) == 1
+    history.add(AFTER_0, 0)
+    history.add(AFTER_1, 1)
     return history
 
 
@@ -44,8 +44,8 @@ def test_matrix_is_mean_ap_of_each_tasks_classes_over_all_test_images(history: H
 def test_seen_scope_leaves_out_images_without_a_seen_class() -> None:
     """After task 0 image 3 shows no seen class; without it b is ranked perfectly but for the tie."""
     seen, everything = History(make_plan("seen")), History(make_plan("all"))
-    seen.add(AFTER_0)
-    everything.add(AFTER_0)
+    seen.add(AFTER_0, 0)
+    everything.add(AFTER_0, 0)
     assert seen.seen_map[0] == pytest.approx(50 * (1 + (1 + 2 / 3) / 2))
     assert everything.seen_map[0] == pytest.approx(75)
 
@@ -65,7 +65,7 @@ def test_summary_reports_forgetting_transfer_and_averages(history: History) -> N
 
 def test_values_name_only_what_is_seen() -> None:
     history = History(make_plan())
-    history.add(AFTER_0)
+    history.add(AFTER_0, 0)
     values = history.values()
     assert {"mAP/seen", "mAP/task_00", "per_class_AP/a", "per_class_AP/b", "forgetting/mean"} <= set(values)
     assert not {"mAP/task_01", "per_class_AP/c", "forgetting/task_00"} & set(values)
@@ -74,7 +74,7 @@ def test_values_name_only_what_is_seen() -> None:
 
 def test_an_average_over_tasks_that_were_not_all_trained_is_undefined() -> None:
     history = History(make_plan())
-    history.add(AFTER_1)
+    history.add(AFTER_1, 1)
     summary = history.summary()
     assert np.isnan(summary["avg_mAP"])
     assert np.isnan(summary["forgetting"])
@@ -84,7 +84,7 @@ def test_an_average_over_tasks_that_were_not_all_trained_is_undefined() -> None:
 def test_metrics_at_each_threshold_are_those_of_the_images_in_scope() -> None:
     """After task 0 images 0 to 2 are in scope; at 0.5 every positive logit predicts, at 0.99 only those above 4.6."""
     history = History(make_plan(), thresholds=(0.5, 0.99))
-    history.add(AFTER_0)
+    history.add(AFTER_0, 0)
     values = history.values()
     assert values["threshold_0.5/CF1"] == pytest.approx(100 * (1 + 2 * 2 / (2 * 2 + 1)) / 2)
     assert values["threshold_0.5/CF1_harmonic"] == pytest.approx(100 * 2 * (5 / 6) / (5 / 6 + 1))
@@ -96,7 +96,7 @@ def test_metrics_at_each_threshold_are_those_of_the_images_in_scope() -> None:
 
 def test_scope_all_counts_every_image_at_a_threshold() -> None:
     history = History(make_plan("all"), thresholds=(0.5,))
-    history.add(AFTER_0)
+    history.add(AFTER_0, 0)
     assert history.values()["threshold_0.5/FPR"] == 75  # image 3 adds two false positives
 
 
@@ -116,7 +116,7 @@ def test_a_threshold_given_twice_is_one() -> None:
 
 def test_a_task_that_was_not_trained_has_no_value_at_a_threshold() -> None:
     history = History(make_plan())
-    history.add(AFTER_1)
+    history.add(AFTER_1, 1)
     course = history.summary()["thresholds"]["0.5"]["CF1"]
     assert np.isnan(course[0])
     assert not np.isnan(course[1])
@@ -134,7 +134,7 @@ def test_class_forgetting_is_told_after_the_last_task_for_the_classes_before_it(
     }
     assert values["per_class_forgetting/a"] == pytest.approx(100 * (1 - (1 / 2 + 2 / 3) / 2))
     first = History(make_plan())
-    first.add(AFTER_0)
+    first.add(AFTER_0, 0)
     assert not any(tag.startswith("per_class_forgetting/") for tag in first.values())
 
 
@@ -144,14 +144,14 @@ def test_positives_of_the_classes_are_in_the_summary(history: History) -> None:
 
 def test_a_pass_inside_a_task_leaves_no_trace(history: History) -> None:
     before = history.state_dict()
-    values = history.epoch_values(AFTER_1[::-1])
+    values = history.epoch_values(AFTER_1[::-1], 1)
     np.testing.assert_equal(history.state_dict(), before)
     assert history.scores is AFTER_1
     assert set(values) == {"epoch/mAP_seen", "epoch/mAP_task_00", "epoch/mAP_task_01"}
 
 
 def test_a_pass_inside_a_task_scores_as_the_one_after_it(history: History) -> None:
-    values, after = history.epoch_values(AFTER_1), history.values()
+    values, after = history.epoch_values(AFTER_1, 1), history.values()
     assert {tag.replace("epoch/mAP_", "mAP/"): value for tag, value in values.items()} == {
         tag: after[tag] for tag in ("mAP/seen", "mAP/task_00", "mAP/task_01")
     }
@@ -166,14 +166,34 @@ def test_state_round_trip(history: History) -> None:
 
 def test_a_state_taken_stays_as_it_was(history: History) -> None:
     state, before = history.state_dict(), history.state_dict()
-    history.add(AFTER_1[::-1])
+    history.add(AFTER_1[::-1], 1)
     np.testing.assert_equal(state, before)
     assert history.seen_map[-1] != before["seen_map"][-1]
 
 
 def test_scores_of_a_wrong_width_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"1 columns, expected .*\[2, 3\]"):
-        History(make_plan()).add(AFTER_0[:, :1])
+    with pytest.raises(ValueError, match="scores have 2 columns, expected the 3 classes seen after task 1"):
+        History(make_plan()).add(AFTER_0, 1)
+    with pytest.raises(ValueError, match=r"scores of task 2, expected one of 0 \.\.\. 1"):
+        History(make_plan()).add(AFTER_1, 2)
+
+
+@pytest.mark.parametrize("repeated", [0, 1], ids=["inside", "at the end"])
+def test_a_task_without_a_new_class_has_a_row_and_no_column_of_its_own(history: History, repeated: int) -> None:
+    plan = make_plan()
+    tasks = list(plan.tasks)
+    tasks.insert(repeated + 1, dataclasses.replace(tasks[repeated], classes=(tasks[repeated].classes[1],) * 2))
+    other = History(dataclasses.replace(plan, tasks=tuple(tasks)))
+    passes = [AFTER_0, AFTER_1]
+    passes.insert(repeated + 1, passes[repeated])
+    for task, scores in enumerate(passes):
+        other.add(scores, task)
+        assert other.last == task
+    kept = [task for task in range(3) if task != repeated + 1]
+    np.testing.assert_equal(other.matrix()[np.ix_(kept, kept)], history.matrix())
+    assert np.isnan(other.matrix()[:, repeated + 1]).all()
+    np.testing.assert_equal(other.seen_map, np.insert(history.seen_map, repeated + 1, history.seen_map[repeated]))
+    assert np.isnan(other.values()[f"mAP/task_{repeated + 1:02d}"])
 
 
 @pytest.mark.parametrize("score", [-9.0, 0.7, 9.0])
@@ -182,14 +202,14 @@ def test_the_score_of_an_entry_without_truth_changes_no_number(score: float) -> 
     truth[2, 0], truth[3, 1], truth[3, 2], truth[0, 2] = -1, -1, -1, -1
     plan = dataclasses.replace(make_plan(), test_truth=truth)
     scored, other = History(plan), History(plan)
-    for after in (AFTER_0, AFTER_1):
-        scored.add(after)
-        other.add(np.where(truth[:, : after.shape[1]] == -1, score, after))
+    for task, after in enumerate((AFTER_0, AFTER_1)):
+        scored.add(after, task)
+        other.add(np.where(truth[:, : after.shape[1]] == -1, score, after), task)
     assert np.nan_to_num(scored.at_threshold, nan=-1).any()
     np.testing.assert_equal(other.summary(), scored.summary())
     assert np.isnan(scored.ap[1, 2]), "the only positive of class c is not annotated, so it has no AP"
     read_as_absent = History(make_plan())
-    read_as_absent.add(AFTER_0)
+    read_as_absent.add(AFTER_0, 0)
     assert scored.ap[0, 0] != pytest.approx(read_as_absent.ap[0, 1])
 
 
@@ -204,13 +224,13 @@ def single_label_plan() -> StreamPlan:
 
 def test_accuracy_is_over_images_of_seen_classes_and_of_each_group() -> None:
     history = History(single_label_plan())
-    history.add(np.array([[2.0, 1], [2, 1], [0, 1], [0, 1], [3, 1], [9, 0]]))  # right: a, a, b
+    history.add(np.array([[2.0, 1], [2, 1], [0, 1], [0, 1], [3, 1], [9, 0]]), 0)  # right: a, a, b
     values = history.values()
     assert values["accuracy/all"] == pytest.approx(60)
     assert values["accuracy/many"] == pytest.approx(100 * 2 / 3)
     assert values["accuracy/medium"] == 50
     assert np.isnan(values["accuracy/few"])
-    history.add(np.array([[0.0, 0, 1], [0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 1]]))  # right: a, b, c
+    history.add(np.array([[0.0, 0, 1], [0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 1]]), 1)  # right: a, b, c
     values, recorded = history.values(), history.summary()["accuracy"]
     assert (values["accuracy/all"], values["accuracy/few"]) == (50, 100)
     assert values["accuracy/average"] == recorded["average"] == pytest.approx(55)
@@ -220,10 +240,10 @@ def test_accuracy_is_over_images_of_seen_classes_and_of_each_group() -> None:
 
 def test_accuracy_survives_a_stop_and_is_undefined_for_several_labels() -> None:
     history, again = History(single_label_plan()), History(single_label_plan())
-    history.add(np.array([[2.0, 1], [2, 1], [0, 1], [0, 1], [3, 1], [9, 0]]))
+    history.add(np.array([[2.0, 1], [2, 1], [0, 1], [0, 1], [3, 1], [9, 0]]), 0)
     again.load_state_dict(history.state_dict())
     np.testing.assert_array_equal(again.accuracy, history.accuracy)
     several = History(make_plan())
-    several.add(AFTER_0)
+    several.add(AFTER_0, 0)
     assert "accuracy" not in several.summary()
     assert not [name for name in several.values() if name.startswith("accuracy")]

@@ -97,7 +97,7 @@ def test_a_run_over_features_gives_the_metrics_of_the_run_over_images(frozen: An
     head, given = trained(frozen(training__model__cache_features=True), spec)
     assert given == expected
     weights = head.model.state_dict()
-    assert list(weights) == ["head.weight", "head.bias"], "the result of the run is its head"
+    assert list(weights) == ["head.weight", "head.bias"]
     assert all(torch.equal(value, whole.model.state_dict()[key]) for key, value in weights.items())
 
 

@@ -198,7 +198,7 @@ def small(tmp_path: Path) -> TensorBoardCurves:
 
 
 def evaluate(curves: TensorBoardCurves, width: int) -> None:
-    curves.history.add(SCORES[:, :width])
+    curves.history.add(SCORES[:, :width], width - 2)
     value = MetricValue(None, "mAP/seen", 50.0, width - 1)
     curves.after_eval_exp(NO_MEMORY, [value])
 
@@ -227,7 +227,7 @@ def test_settings_of_every_type_are_written(small: TensorBoardCurves, tmp_path: 
 
 
 def test_a_pass_inside_a_task_or_over_another_stream_draws_nothing(small: TensorBoardCurves, tmp_path: Path) -> None:
-    small.history.add(SCORES)
+    small.history.add(SCORES, 1)
     small.after_eval_exp(NO_MEMORY, [MetricValue(None, "epoch/mAP_seen", 50.0, 1)])
     small.after_eval_exp(NO_MEMORY, [])
     events = read(tmp_path)

@@ -11,6 +11,7 @@ import torch
 
 import clsim
 from clsim.errors import StrategyError
+from clsim.experiment.report import write_report
 from clsim.training.composition import Composition, strategy_class
 from clsim.training.losses import masked_bce
 
@@ -89,3 +90,40 @@ def test_compare_sets_it_beside_shipped_ones(
     assert {run.stream for run in comparison.results.runs} == {comparison.results.runs[0].stream}
     assert result_of(comparison.folder / "my" / "seed0")["options"] == {"my": {"missed": 0.3}}
     assert "| my |" in comparison.table()
+
+
+AGAIN = '''
+import dataclasses
+
+import clsim
+
+
+class Again(clsim.Strategy):
+    """The stream and then its first task once more, which brings no new class."""
+
+    name = "again"
+
+    def derive_plan(self, plan, truth):
+        last = dataclasses.replace(plan.tasks[0], classes=(plan.n_classes, plan.n_classes))
+        return dataclasses.replace(plan, tasks=(*plan.tasks, last), derived_from=plan.family)
+'''
+
+
+@pytest.mark.parametrize(
+    ("parts", "options"),
+    [
+        ("rebll", {"er.current_classes": "refresh", "or.threshold": "prior"}),
+        ("finetune", {"finetune.old_classes": "negative"}),
+    ],
+)
+def test_a_task_may_bring_no_new_class(
+    parts: str, options: dict[str, Any], tiny_overrides: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "again.py").write_text(AGAIN)
+    overrides = tiny_overrides | {"evaluation.every": "epoch"}
+    result = run(f"{parts}+{tmp_path}/again.py:Again", overrides, tmp_path, **options)
+    assert len(result["mAP"]) == len(result["tasks"]) == 4
+    assert [row[3] for row in result["R"]] == [None] * 4
+    assert None not in result["R"][3][:3]
+    assert 0 < result["last_mAP"] < 100
+    assert write_report(tmp_path / "digits-b0c2").is_file()

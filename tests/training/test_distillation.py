@@ -13,6 +13,7 @@ from clsim.models.build import build_model
 from clsim.scenario.training_schema import ModelSection
 from clsim.training.distillation import Distillation
 from clsim.training.losses import sigmoid_distillation
+from clsim.training.snapshot import Snapshot
 
 
 class Watch:
@@ -93,32 +94,11 @@ def test_distillation_changes_the_later_tasks(build: Any, learn: Any, same_weigh
     assert not same_weights(learn(build("lwf"), tasks=2), learn(build("finetune"), tasks=2))
 
 
-def loaded(n_classes: int | None) -> tuple[Distillation, Distillation]:
-    """A distillation with a teacher of `n_classes`, or without, and one continued from its state."""
-    plugins = [Distillation(sigmoid_distillation, 1.0, partial(build_model, ModelSection(), seed)) for seed in (0, 1)]
-    if n_classes is not None:
-        model = build_model(ModelSection(), 2)
-        model.head.grow(n_classes)
-        plugins[0].after_training_exp(SimpleNamespace(model=model))
-    plugins[1].load_state_dict(plugins[0].state_dict())
-    return plugins[0], plugins[1]
-
-
-def test_a_loaded_teacher_answers_as_the_saved_one() -> None:
-    saved, other = loaded(n_classes=3)
-    x = torch.randn(2, 3, 16, 16)
-    assert saved.teacher is not None
-    assert other.teacher is not None
-    assert torch.equal(saved.teacher(x), other.teacher(x))
-    assert not any(p.requires_grad for p in other.teacher.parameters())
-
-
-def test_no_teacher_is_loaded_where_none_was_saved() -> None:
-    assert loaded(n_classes=None)[1].teacher is None
-
-
 def test_a_loaded_teacher_follows_the_run_to_its_device() -> None:
-    plugin = loaded(n_classes=3)[1]
+    snapshot = Snapshot(partial(build_model, ModelSection(), 0))
+    snapshot.model = build_model(ModelSection(), 0)
+    snapshot.model.head.grow(3)
+    plugin = Distillation(sigmoid_distillation, 1.0, snapshot)
     device = torch.device("meta")
     terms: list[torch.Tensor] = []
     strategy = SimpleNamespace(

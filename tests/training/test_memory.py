@@ -100,6 +100,21 @@ def test_the_labels_given_are_copied() -> None:
     assert np.array_equal(labels, task_labels(0, 4))
 
 
+def test_a_relabelled_entry_can_be_relabelled_again_and_a_given_one_never() -> None:
+    memory = filled(Budget(per_class=3), tasks=1)
+    given, which, columns = memory.labels[:, :2].copy(), np.arange(len(memory)), (0, 4)
+    for task, label in ((1, 0.25), (2, 0.75)):
+        memory.relabel(which, columns, np.full((len(memory), 4), label, dtype=np.float32), task)
+        np.testing.assert_array_equal(memory.labels[:, :2], given)
+        assert (memory.provenance[:, :2] == GIVEN).all()
+        assert (memory.labels[:, 2:4] == label).all()
+        assert (memory.provenance[:, 2:4] == task + 1).all()
+    memory.relabel(which, columns, np.full((len(memory), 4), UNKNOWN, dtype=np.float32), 3)
+    assert (memory.labels[:, 2:4] == UNKNOWN).all()
+    assert (memory.provenance[:, 2:4] == UNKNOWN).all()
+    assert (memory.labels[:, 4:] == UNKNOWN).all()
+
+
 # --- drawing
 
 

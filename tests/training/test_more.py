@@ -26,8 +26,8 @@ from clsim.training.rebalancing import (
     rebalancing_loss,
     tail_to_head,
 )
-from clsim.training.relabelling import OnlineRelabelling
 from clsim.training.replay import Replay
+from clsim.training.snapshot import Snapshot
 
 ALIVE = {"init_b": 0.05, "amplitude": 2.0}
 SHORT = {"training.epochs": 1}
@@ -70,24 +70,25 @@ def test_both_paths_start_every_task_as_the_old_model_and_part_in_it(build: Any,
     assert min(gap for at, gap in gaps.items() if at not in starts) > 0
 
 
-def test_teacher_memory_relabelling_and_evaluation_meet_merged_models_only(build: Any, learn: Any) -> None:
+def test_memory_relabelling_and_the_next_snapshot_meet_merged_models_only(build: Any, learn: Any) -> None:
     plain = list(build("finetune").model.state_dict())
-    kept: list[Any] = []
+    kept: list[dict[str, Tensor]] = []
+
+    def keep(strategy: Any) -> None:
+        assert list(strategy.model.state_dict()) == plain
+        assert not any(isinstance(module, LowRank) for module in strategy.model.modules())
+        kept.append({key: value.clone() for key, value in strategy.model.state_dict().items()})
 
     def look(strategy: Any) -> None:
-        models = [strategy.model, plugin_of(strategy, Distillation).teacher]
-        models.append(plugin_of(strategy, OnlineRelabelling).previous)
-        kept.extend(models)
-        for model in models:
-            assert list(model.state_dict()) == plain
-            assert not any(isinstance(module, LowRank) for module in model.modules())
-        for other in models[1:]:
-            for key, value in models[0].state_dict().items():
-                assert torch.equal(value, other.state_dict()[key]), key
+        if kept:
+            found = plugin_of(strategy, Snapshot).model.state_dict()
+            assert list(found) == plain
+            assert all(torch.equal(value, kept[-1][key]) for key, value in found.items())
 
     for spec in ("more+rebll", "rebll+more"):
         kept.clear()
-        learn(build(spec, options=ALIVE, overrides=SHORT, last=[Watch("after_training_exp", look)]), tasks=2)
+        watches = [Watch("after_training_exp", keep), Watch("before_training_exp", look)]
+        learn(build(spec, options=ALIVE, overrides=SHORT, first=watches[:1], last=watches))
         assert len(kept) == 6
 
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 from avalanche.core import SupervisedPlugin
 
+from clsim.training.distillation import Distillation
+
 BFLOAT16 = {"training.precision": "bfloat16"}
 CHANNELS_LAST = {"training.model.channels_last": True}
 
@@ -58,10 +60,15 @@ def test_bfloat16_computes_in_bfloat16_and_gives_float32_logits(
 
 
 def test_a_teacher_speaks_in_the_precision_of_its_student(build: Any, learn: Any) -> None:
-    template = learn(build("lwf", overrides=BFLOAT16), tasks=1)
-    teacher, outputs = template.plugins[1].teacher, set()
-    teacher.backbone.stem[0].register_forward_hook(lambda module, given, output: outputs.add(output.dtype))
-    learn(template, tasks=2)
+    outputs = set()
+
+    class Listen(SupervisedPlugin):
+        def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+            teacher = strategy.find_plugin(Distillation).teacher
+            if teacher is not None:
+                teacher.backbone.stem[0].register_forward_hook(lambda module, given, output: outputs.add(output.dtype))
+
+    learn(build("lwf", overrides=BFLOAT16, last=[Listen()]), tasks=2)
     assert outputs == {torch.bfloat16}
 
 

@@ -73,6 +73,24 @@ def test_a_stock_plugin_may_replace_the_data_loader(new_rows: Any) -> None:
     assert met[0] & met[1], "no stored row was replayed"
 
 
+def test_no_gradient_outlives_its_task(build: Any, learn: Any) -> None:
+    class Gradients(SupervisedPlugin):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left: dict[str, set[str]] = {"end": set(), "start": set()}
+
+        def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+            self.left["start"] |= {n for n, p in strategy.model.named_parameters() if p.grad is not None}
+
+        def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+            self.left["end"] |= {n for n, p in strategy.model.named_parameters() if p.grad is not None}
+
+    gradients = Gradients()
+    learn(build(last=[gradients]), tasks=2)
+    assert gradients.left["end"], "training leaves gradients"
+    assert gradients.left["start"] == set()
+
+
 # --- training and evaluation mode
 
 

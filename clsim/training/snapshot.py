@@ -1,0 +1,45 @@
+"""The model as it was before the task being trained, held once for all plugins that use it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from clsim.models.network import MultiLabelNet
+from clsim.training.learner import Learner
+from clsim.training.plugin import Plugin
+
+
+class Snapshot(Plugin):
+    """Holds a frozen copy of the model, in eval mode, taken when a task begins and kept to the end of the task.
+
+    A strategy gets the one of its run from `Context.snapshot`, and hands it to the plugins that need it.
+
+    Attributes:
+        model: the copy; None in the first task that is trained.
+
+    Args:
+        new_model: makes a network of the run's architecture, to load a saved copy into.
+    """
+
+    def __init__(self, new_model: Callable[[], MultiLabelNet]) -> None:
+        super().__init__()
+        self.new_model = new_model
+        self.model: MultiLabelNet | None = None
+
+    def before_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
+        """Copy the model before its head grows. A resumed task calls this again, and has the copy from its state."""
+        if not learner.position.started and learner.model.head.n_classes:
+            self.model = copy.deepcopy(learner.model).eval().requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": None if self.model is None else self.model.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model = None
+        if state["model"] is not None:
+            self.model = self.new_model()
+            self.model.head.grow(len(state["model"]["head.bias"]))
+            self.model.load_state_dict(state["model"])
+            self.model.eval().requires_grad_(False)
