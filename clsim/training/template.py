@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from avalanche.benchmarks import CLStream
 from avalanche.training.plugins import EvaluationPlugin
-from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates import SupervisedTemplate
-from avalanche.training.templates.base_sgd import PeriodicEval
 from avalanche.training.utils import trigger_plugins
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clsim.errors import RunError
 from clsim.models.network import MultiLabelNet
 from clsim.scenario.stream import MultiLabelBenchmark, MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
+from clsim.training import state
 from clsim.training.augmentation import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader
-from clsim.training.events import STEP_EVENTS, callbacks, provides
+from clsim.training.events import STEP_EVENTS, callbacks
+from clsim.training.finite import FiniteCheck
 from clsim.training.learner import Experience, Kind, Learner, Position
 from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.precision import forward
@@ -40,11 +38,6 @@ class FirstTask(Protocol):
     def give(self, template: MultiLabelTemplate) -> None:
         """Leave `task_state` for other runs."""
         ...
-
-
-LOOK_EVERY = {"cpu": 1}
-OTHER_DEVICES = 50
-"""Steps between two looks at whether the losses are finite; a look waits for the device, which costs on a GPU."""
 
 
 class MultiLabelTemplate(SupervisedTemplate):
@@ -117,9 +110,9 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.samples_trained = 0
         self._own = 0
         self._step_callbacks: dict[str, list[Callable[..., Any]]] = {}
-        self._task_state: dict[str, Any] = {}
+        self.saved_task: dict[str, Any] = {}
         self._terms: dict[str, Tensor] = {}
-        self._unseen: list[tuple[int, dict[str, Tensor]]] = []
+        self._finite = FiniteCheck(self.device)
         self._stop_training = False
 
     # the loop over tasks, epochs and steps
@@ -161,13 +154,13 @@ class MultiLabelTemplate(SupervisedTemplate):
         self._step_callbacks = {event: callbacks(self.plugins, event) for event in STEP_EVENTS}
         self.make_optimizer()
         if resumed:
-            self._load_task_state()
+            state.load_task_state(self)
             return
         trainable = _trainable(self.model)
         self.notify("before_training_exp", **kwargs)
         if _trainable(self.model) != trainable:
             self.make_optimizer()  # a plugin froze, thawed or added parameters
-        self._make_schedule()
+        self.make_schedule()
         self.position.started = True
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
@@ -228,7 +221,7 @@ class MultiLabelTemplate(SupervisedTemplate):
             self._at_step("after_backward")
 
             self._sum_loss("total", self.loss)
-            self._watch_losses()
+            self._finite.watch(self.position, self._terms)
             self._at_step("before_update")
             self.optimizer_step()
             self._at_step("after_update")
@@ -333,40 +326,6 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.loss_sums[name] = value.double() if known is None else known + value
         self._terms[name] = value
 
-    # what is not a number
-
-    def _watch_losses(self) -> None:
-        """Look at the losses before the step changes a weight; on a GPU only now and then."""
-        self._unseen.append((self.position.step, self._terms))
-        if len(self._unseen) >= LOOK_EVERY.get(self.device.type, OTHER_DEVICES):
-            self._look_at_losses()
-
-    def _look_at_losses(self) -> None:
-        """RunError naming the first step since the last look whose loss is not finite, and the term.
-
-        A term that is not finite makes the total so; if only the total is, a plugin has added to it by itself.
-        """
-        unseen, self._unseen = self._unseen, []
-        if not unseen or torch.cat([terms["total"] for _, terms in unseen]).isfinite().all():
-            return
-        for step, terms in unseen:
-            for name, value in terms.items():
-                if not value.isfinite().all():
-                    at = f"task {self.position.task}, epoch {self.position.epoch}, step {step}"
-                    raise RunError(f"loss term {name!r} is {float(value)} in {at}; training stopped")
-
-    def refuse_not_finite(self) -> None:
-        """See that the losses so far and all weights and statistics are finite.
-
-        Raises:
-            RunError: naming where, and the loss term or the weight.
-        """
-        self._look_at_losses()
-        for name, value in self.model.state_dict().items():
-            if not value.isfinite().all():
-                task, epoch, step = self.position.place
-                raise RunError(f"{name} is not finite after task {task}, epoch {epoch}, step {step}; training stopped")
-
     # set-up of a task
 
     def make_train_dataloader(self, *args: Any, **kwargs: Any) -> None:
@@ -393,7 +352,8 @@ class MultiLabelTemplate(SupervisedTemplate):
         fresh = self.position.task == 0 or self.restarts is not None
         self.optimizer = build_optimizer(self.config.optimizer, self.model, first_task=fresh)
 
-    def _make_schedule(self) -> None:
+    def make_schedule(self) -> None:
+        """Make the learning-rate schedule of the task, at its start."""
         self.schedule = build_schedule(self.config.schedule, self.optimizer, self.train_epochs * self.steps_per_epoch)
 
     # events
@@ -406,97 +366,50 @@ class MultiLabelTemplate(SupervisedTemplate):
         for callback in self._step_callbacks[event]:
             callback(self)
 
-    # state
+    # state and checks, see `clsim.training.state` and `clsim.training.finite`
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that changes during training, after a step or between two tasks.
+        """Return everything that changes during training, after a step or between two tasks.
 
         Tensors are those of the live run: save or copy them before it goes on.
 
         Raises:
             RunError: a plugin has no `state_dict`, or has replaced the data loader, so that the run cannot be resumed.
         """
-        return {"plugins": [plugin.state_dict() for plugin in self.stateful()], **self.task_state()}
+        return state.state_of(self)
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Continue from `state_dict`; the next `learn` goes on with the very next step."""
+        state.load_state(self, saved)
 
     def task_state(self) -> dict[str, Any]:
-        """What the steps of training change, without what plugins, metrics and loggers have of their own.
+        """Return what the steps of training change, without what plugins, metrics and loggers have of their own.
 
         Raises:
             RunError: a plugin has replaced the data loader.
         """
-        state: dict[str, Any] = {
-            "position": asdict(self.position),
-            "model": self.model.state_dict(),
-            "frozen": [name for name, parameter in self.model.named_parameters() if not parameter.requires_grad],
-            "clock": dict(vars(self.clock)),
-            "samples_trained": self.samples_trained,
-        }
-        if self.position.started:
-            if self.dataloader is not self.loader:
-                raise RunError("not resumable: a plugin has replaced the data loader")
-            state["task"] = {
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "pool": self.loader.pool,
-                "loss_sums": dict(self.loss_sums),
-                "learning_rate": self.learning_rate,
-                "in_eval_mode": [name for name, module in self.model.named_modules() if not module.training],
-                "stopping": self._stop_training,
-            }
-        return state
+        return state.task_state(self)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`; the next `learn` goes on with the very next step."""
-        self.model.head.grow(len(state["model"]["head.bias"]))
-        owners = list(zip(self.stateful(), state["plugins"], strict=True))
-        for owner, saved in owners:
-            if provides(owner, "rebuild_model"):
-                owner.rebuild_model(self.model, saved)
-        self._load_trained(state)
-        for owner, saved in owners:
-            owner.load_state_dict(saved)
-
-    def take_task(self, state: dict[str, Any]) -> None:
+    def take_task(self, saved: dict[str, Any]) -> None:
         """Put the `task_state` of another run in the place of this task's steps; the task must be set up."""
-        self._load_trained(state)
-        self._load_task_state()
-
-    def _load_trained(self, state: dict[str, Any]) -> None:
-        self.position = Position(**state["position"])
-        self.model.load_state_dict(state["model"])
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name not in state["frozen"])
-        self.clock.__dict__.update(state["clock"])
-        self.samples_trained = state["samples_trained"]
-        self._task_state = state.get("task", {})
-
-    def _load_task_state(self) -> None:
-        saved = self._task_state
-        self.loader.pool = saved["pool"]
-        self._make_schedule()
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.loss_sums = dict(saved["loss_sums"])
-        self.learning_rate = saved["learning_rate"]
-        for name, module in self.model.named_modules():
-            module.training = name not in saved["in_eval_mode"]
-        self._stop_training = saved["stopping"]
+        state.load_model(self, saved)
+        state.load_task_state(self)
 
     def stateful(self) -> list[Any]:
-        """The plugins, metrics and loggers that a state holds, in order.
+        """Return the plugins, metrics and loggers that a state holds, in order.
 
         Raises:
             RunError: a plugin has no `state_dict`, so that the run cannot be resumed.
         """
-        owners: list[Any] = [
-            plugin for plugin in self.plugins if not isinstance(plugin, EvaluationPlugin | Clock | PeriodicEval)
-        ]
-        observers = [*self.evaluator.metrics, *self.evaluator.loggers]
-        owners += [observer for observer in observers if provides(observer, "state_dict")]
-        for owner in owners:
-            if not provides(owner, "state_dict"):
-                raise RunError(f"not resumable: plugin {type(owner).__name__} has no state_dict")
-        return owners
+        return state.stateful(self)
+
+    def refuse_not_finite(self) -> None:
+        """Look at the losses so far and at all weights and statistics.
+
+        Raises:
+            RunError: one is not finite. The message names where, and the loss term or the weight.
+        """
+        self._finite.look_at_all(self.model, self.position)
 
 
 def _trainable(model: torch.nn.Module) -> list[int]:
