@@ -54,7 +54,7 @@ from clsim.models.stand_in import StandIn, weights_sha256
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.stream import MultiLabelBenchmark, RowStore
 from clsim.scenario.training_schema import TrainingSection
-from clsim.training.precision import forward
+from clsim.training.precision import run_network
 
 FEATURES_FORMAT = 1
 """Part of every address in the cache; a change of `compute_features` raises it."""
@@ -132,7 +132,7 @@ def compute_features(
     for rows, coming in zip(batches, [*batches[1:], everything[:0]], strict=True):
         x = store.images(rows).to(device)
         store.prefetch(coming)
-        parts.append(forward(backbone, x, config).cpu().numpy())
+        parts.append(run_network(backbone, x, config).cpu().numpy())
     return np.concatenate(parts)
 
 

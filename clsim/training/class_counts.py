@@ -69,7 +69,7 @@ class CountedLoss(Plugin):
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss with the counts of the current task."""
         if self.counts is None:
-            raise RunError("a loss with class frequencies was asked before a task has begun")
+            raise RunError("a loss with class frequencies was called before the first task has begun")
         value: Tensor = self.loss(logits, targets, self.counts)
         return value
 

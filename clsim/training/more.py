@@ -6,7 +6,7 @@ merged. The paper is about single labels and one data set. What it says there, a
 
 * Head and tail are what training sees in this task's mixture of new and replayed rows (`exposure`), not what the stream
   holds: an old class that lives on in a small memory only is tail.
-* An image has several labels, known, told by a teacher or unknown: see `rebalancing_loss`.
+* An image has several labels, known, filled by a teacher or unknown: see `rebalancing_loss`.
 * The full path carries every other term, distillation too. The general path is not distilled, which would undo the
   reservation, and z_full is never detached.
 * Batch norm keeps running statistics of the full path only, and both paths drop out the same units.
@@ -44,10 +44,10 @@ from clsim.training.rebalancing import (
     Weights,
     class_weights,
     exposure,
+    filled_labels,
     rank_correlation,
     rebalancing_loss,
     tail_to_head,
-    told_labels,
 )
 from clsim.training.rebalancing_course import COLLAPSED, DISCREPANCY, OF_LAYER, WEIGHT, schedule
 from clsim.training.replay import Replay
@@ -167,20 +167,20 @@ class ModelRebalancing(Plugin):
             np.clip(stored, 0, None).sum(axis=0, dtype=np.float64)[:seen],
             len(stored),
             replay.share(len(rows)) if replay is not None else 0.0,
-            self._told(learner, rows, seen),
+            self._confident_positives(learner, rows, seen),
         )
         return class_weights(rho, self.positives[:seen], self.kappa, self.clip)
 
-    def _told(self, learner: Learner, rows: NDArray[np.int64], seen: int) -> Floats | None:
+    def _confident_positives(self, learner: Learner, rows: NDArray[np.int64], seen: int) -> Floats | None:
         """Unannotated positives of the new rows that the teacher is confident of, where it is asked about them."""
         distillation, policy = learner.find_plugin(Distillation), learner.find_plugin(OldClassesOfNewRows)
         if distillation is None or distillation.teacher is None or (policy is not None and policy.policy != "distil"):
             return None
         scores = learner.probabilities(distillation.teacher, self.store, rows)
         unknown = self.store.targets(rows).numpy()[:, : scores.shape[1]] < 0
-        told = np.zeros(seen)
-        told[: scores.shape[1]] = (unknown & (scores > CONFIDENT)).sum(axis=0)
-        return told
+        confident = np.zeros(seen)
+        confident[: scores.shape[1]] = (unknown & (scores > CONFIDENT)).sum(axis=0)
+        return confident
 
     # the loss
 
@@ -211,8 +211,8 @@ class ModelRebalancing(Plugin):
     def _labels(self, learner: Learner, seen: int) -> Tensor:
         distillation = learner.find_plugin(Distillation)
         if distillation is None or distillation.answer is None:
-            return told_labels(learner.mb_y, seen, None, None)
-        return told_labels(learner.mb_y, seen, distillation.answer, distillation.where(learner))
+            return filled_labels(learner.mb_y, seen, None, None)
+        return filled_labels(learner.mb_y, seen, distillation.answer, distillation.where(learner))
 
     # the report
 

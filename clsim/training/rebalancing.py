@@ -1,7 +1,7 @@
 """The terms of model rebalancing as pure functions: how often a class is seen, the loss, what is reported.
 
 MORE; Luo et al., "Long-tailed Recognition with Model Rebalancing", NeurIPS 2025. What is DECIDED for multi-label
-streams is told in `clsim.training.more`.
+streams stands in `clsim.training.more`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Weights = Literal["exposure", "class", "sample", "uniform"]
 
 
 def exposure(
-    new: Floats, n_new: int, replayed: Floats, n_replayed: int, share_replayed: float, told: Floats | None = None
+    new: Floats, n_new: int, replayed: Floats, n_replayed: int, share_replayed: float, confident: Floats | None = None
 ) -> Floats:
     """How often training meets each class in a row of a task's mixture, float64 [S] in 0..1.
 
-        rho_c = (1 - s) (n_c(D) + told_c) / |D| + s n_c(M) / |M|
+        rho_c = (1 - s) (n_c(D) + confident_c) / |D| + s n_c(M) / |M|
 
     Args:
         new: n_c(D), positives among the new rows, float64 [S].
@@ -34,9 +34,9 @@ def exposure(
         replayed: n_c(M), positives among the memory rows, soft labels by their value, float64 [S].
         n_replayed: |M|; 0: no memory.
         share_replayed: s, share of memory rows in the mixture.
-        told: unannotated positives of the new rows that a teacher is confident of, float64 [S]; None: none.
+        confident: unannotated positives of the new rows that a teacher is confident of, float64 [S]; None: none.
     """
-    own = new if told is None else new + told
+    own = new if confident is None else new + confident
     rho: Floats = (1 - share_replayed) * own / max(1, n_new) + share_replayed * replayed / max(1, n_replayed)
     return rho
 
@@ -63,7 +63,7 @@ def class_weights(rho: Floats, positives: Floats, kappa: float, clip: tuple[floa
 # --- the loss
 
 
-def told_labels(targets: Tensor, n_classes: int, teacher: Tensor | None, where: Tensor | None) -> Tensor:
+def filled_labels(targets: Tensor, n_classes: int, teacher: Tensor | None, where: Tensor | None) -> Tensor:
     """q: the label where it is known, else the teacher's probability, else -1; float [B, S].
 
     Args:
@@ -82,7 +82,7 @@ def told_labels(targets: Tensor, n_classes: int, teacher: Tensor | None, where: 
 def rebalancing_loss(full: Tensor, general: Tensor, q: Tensor, weights: Tensor, kind: Weights = "exposure") -> Tensor:
     """The discrepancy of the two paths, weighted by how often training sees what an entry speaks of.
 
-        L = 1/B sum_i sum_{c told} omega_ic (z_full_ic - z_general_ic)^2
+        L = 1/B sum_i sum_{c filled} omega_ic (z_full_ic - z_general_ic)^2
         exposure:  omega_ic = q_ic w_c + (1 - q_ic) s_i,   s_i the mean of w over the positives of image i, 1 if none
         sample:    omega_ic = s_i
         class:     omega_ic = w_c
@@ -102,8 +102,8 @@ def rebalancing_loss(full: Tensor, general: Tensor, q: Tensor, weights: Tensor, 
     Returns:
         A scalar of the logits' dtype.
     """
-    told = q >= 0
-    gap = torch.where(told, full, 0.0) - torch.where(told, general, 0.0)
+    filled = q >= 0
+    gap = torch.where(filled, full, 0.0) - torch.where(filled, general, 0.0)
     if kind == "uniform":
         return gap.square().sum() / max(1, len(q))
     positive = (q > 0.5).to(full)
@@ -113,7 +113,7 @@ def rebalancing_loss(full: Tensor, general: Tensor, q: Tensor, weights: Tensor, 
         omega = q * weights + (1 - q) * of_image
     else:
         omega = (weights if kind == "class" else of_image).expand_as(q)
-    return (torch.where(told, omega, 0.0) * gap.square()).sum() / max(1, len(q))
+    return (torch.where(filled, omega, 0.0) * gap.square()).sum() / max(1, len(q))
 
 
 # --- what is reported

@@ -96,8 +96,8 @@ class Replay(Plugin):
         start, stop = len(learner.experience.previous_classes), len(learner.experience.classes_seen_so_far)
         if self._refreshed is not None:
             block = learner.mb_y[-len(drawn) :, start:stop]
-            told = torch.from_numpy(self._refreshed[drawn]).to(block.device)
-            block.copy_(torch.where(block < 0, told, block))
+            refreshed = torch.from_numpy(self._refreshed[drawn]).to(block.device)
+            block.copy_(torch.where(block < 0, refreshed, block))
         if self.current_classes == "negative":
             assume_negative(learner.mb_y, learner.replayed, start, stop)
         if self.other_classes == "negative":

@@ -24,7 +24,7 @@ from clsim.training.events import STEP_EVENTS, callbacks
 from clsim.training.finite import FiniteCheck
 from clsim.training.learner import Experience, Kind, Learner, Position
 from clsim.training.optimization import build_optimizer, build_schedule
-from clsim.training.precision import forward
+from clsim.training.precision import run_network
 from clsim.training.seeding import seed_generators
 
 
@@ -239,7 +239,7 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     def logits(self, model: torch.nn.Module, x: Tensor) -> Tensor:
         """What a module says of images [B, 3, H, W], in the scenario's precision; float32 [B, its outputs]."""
-        return forward(model, x, self.config)
+        return run_network(model, x, self.config)
 
     def probabilities(self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Scores of training rows under evaluation mode, float32 [n, classes of the model's head], in 0..1."""

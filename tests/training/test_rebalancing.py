@@ -14,10 +14,10 @@ from torch import Tensor
 from clsim.training.rebalancing import (
     class_weights,
     exposure,
+    filled_labels,
     rank_correlation,
     rebalancing_loss,
     tail_to_head,
-    told_labels,
 )
 from clsim.training.rebalancing_course import schedule
 
@@ -126,9 +126,9 @@ def test_gradients_agree_with_finite_differences() -> None:
 def test_labels_are_those_given_then_the_teachers_then_none() -> None:
     targets = torch.tensor([[1.0, -1, -1, 0, -1], [-1, 0.3, -1, -1, 1]])
     where = torch.tensor([[False, True], [False, False]])
-    q = told_labels(targets, 4, torch.tensor([[5.0, 0.0], [5.0, 5.0]]), where)
+    q = filled_labels(targets, 4, torch.tensor([[5.0, 0.0], [5.0, 5.0]]), where)
     assert torch.equal(q, torch.tensor([[1, 0.5, -1, 0], [-1, 0.3, -1, -1]]))
-    assert torch.equal(told_labels(targets, 4, None, None), targets[:, :4])
+    assert torch.equal(filled_labels(targets, 4, None, None), targets[:, :4])
     assert (targets[:, 1] == torch.tensor([-1, 0.3])).all(), "the batch itself should stay as it was"
 
 
