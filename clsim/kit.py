@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from clsim.errors import RunError, StrategyError
     from clsim.models.network import MultiLabelNet
     from clsim.randomness import derive_seed, permutation, raw_integers, uniforms
-    from clsim.scenario.plan import StreamPlan
+    from clsim.scenario.plan.stream_plan import StreamPlan
     from clsim.scenario.schema import ScenarioConfig
-    from clsim.scenario.stream import RowStore
+    from clsim.scenario.stream.rows import RowStore
     from clsim.training.class_counts import ClassCounts, CountedLoss
     from clsim.training.distillation import Distillation
     from clsim.training.learner import Experience, Learner, Position
@@ -61,7 +61,7 @@ SECTIONS = {
         "Context": "clsim.training.strategy",
         "StrategyError": "clsim.errors",
         "ScenarioConfig": "clsim.scenario.schema",
-        "StreamPlan": "clsim.scenario.plan",
+        "StreamPlan": "clsim.scenario.plan.stream_plan",
     },
     "Plugins": {
         "Plugin": "clsim.training.plugin",
@@ -71,7 +71,7 @@ SECTIONS = {
         "Distillation": "clsim.training.distillation",
         "Snapshot": "clsim.training.snapshot",
         "OldClassesOfNewRows": "clsim.training.unknown",
-        "RowStore": "clsim.scenario.stream",
+        "RowStore": "clsim.scenario.stream.rows",
         "MultiLabelNet": "clsim.models.network",
         "RunError": "clsim.errors",
     },

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from clsim import kit
-from clsim.scenario.planning import joint_plan
+from clsim.scenario.plan.planning import joint_plan
 
 
 class Joint(kit.Strategy):

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from clsim.models.network import MultiLabelNet
-from clsim.scenario.stream import MultiLabelDataset, RowStore
+from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training.batches import EpochLoader
 

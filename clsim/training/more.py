@@ -35,7 +35,7 @@ from clsim.models.low_rank import (
     relative_sizes,
 )
 from clsim.randomness import derive_seed
-from clsim.scenario.stream import RowStore
+from clsim.scenario.stream.rows import RowStore
 from clsim.training.distillation import Distillation
 from clsim.training.learner import Learner
 from clsim.training.plugin import Plugin

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clsim.scenario.stream import RowStore
+from clsim.scenario.stream.rows import RowStore
 from clsim.training.learner import Learner
 from clsim.training.memory import Memory
 from clsim.training.plugin import Plugin

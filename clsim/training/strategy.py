@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from clsim.scenario.plan import StreamPlan
+from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import ScenarioConfig
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clsim.models.network import MultiLabelNet
-    from clsim.scenario.stream import RowStore
+    from clsim.scenario.stream.rows import RowStore
     from clsim.training.plugin import Plugin
     from clsim.training.snapshot import Snapshot
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clsim.models.network import MultiLabelNet
-from clsim.scenario.stream import MultiLabelBenchmark, MultiLabelDataset, RowStore
+from clsim.scenario.stream.benchmark import MultiLabelBenchmark
+from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training import state
 from clsim.training.augmentation import Augmentation
