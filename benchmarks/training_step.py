@@ -26,10 +26,11 @@ from clsim.scenario.stream.rows import RowStore, collate_rows
 from clsim.training.distillation import Distillation
 from clsim.training.learner import Learner
 from clsim.training.losses import decayed_distillation, emphasised_negatives, masked_bce
-from clsim.training.memory import Budget, Memory, RandomSelection
+from clsim.training.memory import Budget, Memory
 from clsim.training.more import Gradient, ModelRebalancing
 from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.replay import Replay
+from clsim.training.selection import RandomSelection
 from clsim.training.snapshot import Snapshot
 from clsim.training.template import MultiLabelTemplate
 from clsim.training.unknown import OldClassesOfNewRows

@@ -35,20 +35,19 @@ if TYPE_CHECKING:
         masked_bce,
         sigmoid_distillation,
     )
-    from clsim.training.memory import (
-        SELECTIONS,
-        Budget,
-        ClassBalancedSelection,
-        HerdingSelection,
-        Memory,
-        RandomSelection,
-        ReservoirSelection,
-        Selection,
-    )
+    from clsim.training.memory import Budget, Memory
     from clsim.training.plugin import Plugin
     from clsim.training.rebalanced_losses import class_balanced, distribution_balanced, logit_adjusted
     from clsim.training.replay import Replay
     from clsim.training.seeding import drawing_again, torch_generators
+    from clsim.training.selection import (
+        SELECTIONS,
+        ClassBalancedSelection,
+        HerdingSelection,
+        RandomSelection,
+        ReservoirSelection,
+        Selection,
+    )
     from clsim.training.snapshot import Snapshot
     from clsim.training.softmax_losses import cross_entropy, logit_adjusted_cross_entropy
     from clsim.training.strategy import Context, Options, Strategy
@@ -79,12 +78,12 @@ SECTIONS = {
         "Replay": "clsim.training.replay",
         "Memory": "clsim.training.memory",
         "Budget": "clsim.training.memory",
-        "Selection": "clsim.training.memory",
-        "ClassBalancedSelection": "clsim.training.memory",
-        "HerdingSelection": "clsim.training.memory",
-        "RandomSelection": "clsim.training.memory",
-        "ReservoirSelection": "clsim.training.memory",
-        "SELECTIONS": "clsim.training.memory",
+        "Selection": "clsim.training.selection",
+        "ClassBalancedSelection": "clsim.training.selection",
+        "HerdingSelection": "clsim.training.selection",
+        "RandomSelection": "clsim.training.selection",
+        "ReservoirSelection": "clsim.training.selection",
+        "SELECTIONS": "clsim.training.selection",
     },
     "Losses": {
         "masked_bce": "clsim.training.losses",

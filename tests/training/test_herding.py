@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from clsim.training.memory import Budget, HerdingSelection, Memory
+from clsim.training.memory import Budget, Memory
 from clsim.training.replay import Replay
+from clsim.training.selection import HerdingSelection
 
 
 def ranked(labels: NDArray[np.float32], features: NDArray[np.float32], count: int | None = None) -> list[int]:

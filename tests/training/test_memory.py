@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clsim.errors import StrategyError
-from clsim.training.memory import GIVEN, UNKNOWN, Budget, Memory, RandomSelection
+from clsim.training.memory import GIVEN, UNKNOWN, Budget, Memory
+from clsim.training.selection import RandomSelection
 
 TASKS = ((0, 2), (2, 4), (4, 7))
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from clsim.training.memory import SELECTIONS, Budget, ClassBalancedSelection, Memory, RandomSelection
+from clsim.training.memory import Budget, Memory
+from clsim.training.selection import SELECTIONS, ClassBalancedSelection, RandomSelection
 
 TASKS = ((0, 2), (2, 4), (4, 7))
 RANKING = {name: kind for name, kind in SELECTIONS.items() if hasattr(kind, "rank")}
