@@ -25,12 +25,12 @@ from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import RowStore, collate_rows
 from clsim.training.distillation import Distillation
 from clsim.training.learner import Learner
-from clsim.training.losses import decayed_distillation, emphasised_negatives, masked_bce
-from clsim.training.memory import Budget, Memory
-from clsim.training.more import Gradient, ModelRebalancing
+from clsim.training.losses.binary import decayed_distillation, emphasised_negatives, masked_bce
+from clsim.training.memory.replay import Replay
+from clsim.training.memory.selection import RandomSelection
+from clsim.training.memory.store import Budget, Memory
+from clsim.training.more.plugin import Gradient, ModelRebalancing
 from clsim.training.optimization import build_optimizer, build_schedule
-from clsim.training.replay import Replay
-from clsim.training.selection import RandomSelection
 from clsim.training.snapshot import Snapshot
 from clsim.training.template import MultiLabelTemplate
 from clsim.training.unknown import OldClassesOfNewRows

@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from clsim.scenario.plan.stream_plan import StreamPlan
     from clsim.scenario.schema import ScenarioConfig
     from clsim.scenario.stream.rows import RowStore
-    from clsim.training.class_counts import ClassCounts, CountedLoss
     from clsim.training.distillation import Distillation
     from clsim.training.learner import Experience, Learner, Position
-    from clsim.training.losses import (
+    from clsim.training.losses.binary import (
         asymmetric,
         decayed_distillation,
         emphasised_negatives,
@@ -35,12 +34,11 @@ if TYPE_CHECKING:
         masked_bce,
         sigmoid_distillation,
     )
-    from clsim.training.memory import Budget, Memory
-    from clsim.training.plugin import Plugin
-    from clsim.training.rebalanced_losses import class_balanced, distribution_balanced, logit_adjusted
-    from clsim.training.replay import Replay
-    from clsim.training.seeding import drawing_again, torch_generators
-    from clsim.training.selection import (
+    from clsim.training.losses.class_counts import ClassCounts, CountedLoss
+    from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted
+    from clsim.training.losses.softmax import cross_entropy, logit_adjusted_cross_entropy
+    from clsim.training.memory.replay import Replay
+    from clsim.training.memory.selection import (
         SELECTIONS,
         ClassBalancedSelection,
         HerdingSelection,
@@ -48,8 +46,10 @@ if TYPE_CHECKING:
         ReservoirSelection,
         Selection,
     )
+    from clsim.training.memory.store import Budget, Memory
+    from clsim.training.plugin import Plugin
+    from clsim.training.seeding import drawing_again, torch_generators
     from clsim.training.snapshot import Snapshot
-    from clsim.training.softmax_losses import cross_entropy, logit_adjusted_cross_entropy
     from clsim.training.strategy import Context, Options, Strategy
     from clsim.training.unknown import OldClassesOfNewRows
 
@@ -75,31 +75,31 @@ SECTIONS = {
         "RunError": "clsim.errors",
     },
     "Memory": {
-        "Replay": "clsim.training.replay",
-        "Memory": "clsim.training.memory",
-        "Budget": "clsim.training.memory",
-        "Selection": "clsim.training.selection",
-        "ClassBalancedSelection": "clsim.training.selection",
-        "HerdingSelection": "clsim.training.selection",
-        "RandomSelection": "clsim.training.selection",
-        "ReservoirSelection": "clsim.training.selection",
-        "SELECTIONS": "clsim.training.selection",
+        "Replay": "clsim.training.memory.replay",
+        "Memory": "clsim.training.memory.store",
+        "Budget": "clsim.training.memory.store",
+        "Selection": "clsim.training.memory.selection",
+        "ClassBalancedSelection": "clsim.training.memory.selection",
+        "HerdingSelection": "clsim.training.memory.selection",
+        "RandomSelection": "clsim.training.memory.selection",
+        "ReservoirSelection": "clsim.training.memory.selection",
+        "SELECTIONS": "clsim.training.memory.selection",
     },
     "Losses": {
-        "masked_bce": "clsim.training.losses",
-        "focal": "clsim.training.losses",
-        "asymmetric": "clsim.training.losses",
-        "emphasised_negatives": "clsim.training.losses",
-        "sigmoid_distillation": "clsim.training.losses",
-        "decayed_distillation": "clsim.training.losses",
-        "known_entries": "clsim.training.losses",
-        "class_balanced": "clsim.training.rebalanced_losses",
-        "distribution_balanced": "clsim.training.rebalanced_losses",
-        "logit_adjusted": "clsim.training.rebalanced_losses",
-        "cross_entropy": "clsim.training.softmax_losses",
-        "logit_adjusted_cross_entropy": "clsim.training.softmax_losses",
-        "CountedLoss": "clsim.training.class_counts",
-        "ClassCounts": "clsim.training.class_counts",
+        "masked_bce": "clsim.training.losses.binary",
+        "focal": "clsim.training.losses.binary",
+        "asymmetric": "clsim.training.losses.binary",
+        "emphasised_negatives": "clsim.training.losses.binary",
+        "sigmoid_distillation": "clsim.training.losses.binary",
+        "decayed_distillation": "clsim.training.losses.binary",
+        "known_entries": "clsim.training.losses.binary",
+        "class_balanced": "clsim.training.losses.class_frequencies",
+        "distribution_balanced": "clsim.training.losses.class_frequencies",
+        "logit_adjusted": "clsim.training.losses.class_frequencies",
+        "cross_entropy": "clsim.training.losses.softmax",
+        "logit_adjusted_cross_entropy": "clsim.training.losses.softmax",
+        "CountedLoss": "clsim.training.losses.class_counts",
+        "ClassCounts": "clsim.training.losses.class_counts",
     },
     "Random numbers": {
         "permutation": "clsim.randomness",

@@ -13,7 +13,8 @@ from clsim import kit
 class AKD(kit.Strategy):
     """Asymmetric knowledge distillation: negatives emphasised, over-confident teacher predictions weakened.
 
-        L = L_cls + kd_weight * L_kd,   see `emphasised_negatives` and `decayed_distillation` in clsim.training.losses
+        L = L_cls + kd_weight * L_kd,   see `emphasised_negatives` and `decayed_distillation` in
+        clsim.training.losses.binary
 
     The first task has no teacher: L = L_cls. With gamma = 0 and decay = 0 it is `lwf`, bit for bit. L_cls is a form of
     binary cross-entropy of its own, whatever the scenario's loss; `classification: scenario` takes that one instead.

@@ -27,7 +27,7 @@ class Identity(kit.Strategy):
             )
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
-        from clsim.training.identity import PhotoIdentity
+        from clsim.training.memory.photo_identity import PhotoIdentity
 
         assert context.samples is not None  # because of `control`
         return [PhotoIdentity(context.samples, context.tasks)]

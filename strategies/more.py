@@ -14,11 +14,11 @@ Weight = Annotated[float, Field(ge=0)]
 class MORE(kit.Strategy):
     """Inside a task each weight is G + BA; often seen classes must do without BA, which is merged when the task ends.
 
-        L = L_all + amplitude sin(pi step / steps) L_MORE,   see `rebalancing_loss` in clsim.training.more
+        L = L_all + amplitude sin(pi step / steps) L_MORE,   see `rebalancing_loss` in clsim.training.more.plugin
 
     It combines with any loss and any other part: `er+more`, `rebll+more`, `finetune+more` on one joint task. Inference
     costs what it costs without. The paper is about single labels; what it means in a multi-label stream is DECIDED in
-    clsim.training.more. DECIDED: amplitude 0.5 by default. The published one is about 2, where a re-run saw no
+    clsim.training.more.plugin. DECIDED: amplitude 0.5 by default. The published one is about 2, where a re-run saw no
     effect; sweep it, with 0 as the control.
     """
 
@@ -65,7 +65,7 @@ class MORE(kit.Strategy):
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         from clsim.models.low_rank import Factors
-        from clsim.training.more import ModelRebalancing
+        from clsim.training.more.plugin import ModelRebalancing
 
         options = self.options
         return [

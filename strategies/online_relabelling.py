@@ -39,7 +39,7 @@ class OnlineRelabelling(kit.Strategy):
     options: Options
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
-        from clsim.training.relabelling import OnlineRelabelling as Plugin
+        from clsim.training.memory.relabelling import OnlineRelabelling as Plugin
 
         options = self.options
         return [

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,16 @@ def test_the_example_of_the_page_runs(tmp_path: Path, tiny_overrides: dict[str, 
     file.write_text((ROOT / "docs" / "kit.md").read_text().split("```python\n")[1].partition("```")[0])
     result = clsim.run("digits-b0c2", f"er+{file}:MyMethod", overrides=tiny_overrides, out=tmp_path)
     assert "loss/quiet" in (result.folder / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("losses", "masked_bce"), ("memory", "Memory"), ("memory", "SELECTIONS"), ("more", "ModelRebalancing")],
+)
+def test_paths_that_earlier_pages_named_still_work(module: str, name: str) -> None:
+    assert getattr(import_module(f"clsim.training.{module}"), name)
+
+
+def test_reports_know_of_more_without_torch() -> None:
+    code = "import sys; import clsim.training.more.course; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -73,10 +73,10 @@ def test_imports_go_only_downwards(path: Path) -> None:
 def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
     """Beyond `clsim.kit` only what makes a part what it is: not each other, no metrics, no runs."""
     own = {
-        "identity": {"clsim.training.identity"},
+        "identity": {"clsim.training.memory.photo_identity"},
         "joint": {"clsim.scenario.plan.planning"},
-        "more": {"clsim.models.low_rank", "clsim.training.more"},
-        "online_relabelling": {"clsim.training.relabelling"},
+        "more": {"clsim.models.low_rank", "clsim.training.more.plugin"},
+        "online_relabelling": {"clsim.training.memory.relabelling"},
     }
     found = {name for name in imports(path) if name.split(".")[0] in ("clsim", "strategies", "scenarios")}
     assert found - {"clsim"} == own.get(path.stem, set())

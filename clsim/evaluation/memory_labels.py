@@ -14,7 +14,7 @@ from avalanche.evaluation.metric_results import MetricValue
 from numpy.typing import NDArray
 
 from clsim.evaluation.observer import Observer, scores_evaluation_stream
-from clsim.training.replay import Replay
+from clsim.training.memory.replay import Replay
 from clsim.training.template import MultiLabelTemplate
 
 GIVEN, RIGHT, WRONG, UNKNOWN = range(4)

@@ -10,7 +10,7 @@ from avalanche.evaluation.metric_results import MetricValue
 
 from clsim.evaluation.history import History
 from clsim.evaluation.observer import Observer, scores_evaluation_stream
-from clsim.training.replay import Replay
+from clsim.training.memory.replay import Replay
 from clsim.training.template import MultiLabelTemplate
 
 

@@ -1,6 +1,6 @@
 """What model rebalancing (MORE) did in the runs that have it: numbers, table, and the alarm where it collapsed.
 
-Everything comes from the `more/` values of `metrics.jsonl`; `clsim.training.more` says what they are.
+Everything comes from the `more/` values of `metrics.jsonl`; `clsim.training.more.plugin` says what they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from clsim.experiment.results import NO_VALUE, Results, RunResult, json_lines
 from clsim.experiment.statistics import standard_deviation
 from clsim.experiment.tables import Rows, fixed
-from clsim.training.rebalancing_course import COLLAPSED, DISCREPANCY, OF_LAYER, WEIGHT
+from clsim.training.more.course import COLLAPSED, DISCREPANCY, OF_LAYER, WEIGHT
 
 Floats = NDArray[np.float64]
 HEADINGS = (

@@ -27,7 +27,7 @@ from clsim.experiment.report_figures import (
 )
 from clsim.experiment.report_more import Floats, Rebalancing
 from clsim.experiment.results import GROUPS, Results
-from clsim.training.rebalancing_course import COLLAPSED, schedule
+from clsim.training.more.course import COLLAPSED, schedule
 
 GROUP_LOOKS = {"head": ("o", "#0072B2"), "medium": ("s", "#8A8A2B"), "tail": ("^", "#D55E00"), "": ("o", "#5f6368")}
 GROUP_GLYPHS = [(group, MARKERS[marker], colour) for group, (marker, colour) in GROUP_LOOKS.items() if group]

@@ -43,10 +43,10 @@ from clsim.running.shared_first_task import SharedFirstTask
 from clsim.running.trained_model import write_trained_model
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
-from clsim.training.class_counts import CountedLoss
 from clsim.training.composition import Composition
 from clsim.training.events import provides
-from clsim.training.replay import Replay
+from clsim.training.losses.class_counts import CountedLoss
+from clsim.training.memory.replay import Replay
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
 

@@ -141,7 +141,7 @@ class Composition:
 
     def criterion(self, loss: LossSection) -> Criterion:
         """The one criterion a part brings, else the loss of the scenario's training section."""
-        from clsim.training.criterion import base_loss
+        from clsim.training.losses.criterion import base_loss
 
         made = self._criteria()
         if len(made) > 1:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Base = object  # Avalanche names the argument `strategy` and knows not what it is; mypy would hold us to that
     from clsim.models.network import MultiLabelNet
     from clsim.training.learner import Learner
-    from clsim.training.replay import Replay
+    from clsim.training.memory.replay import Replay
 else:
     Base = SupervisedPlugin[Any]
 

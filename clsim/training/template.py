@@ -19,7 +19,7 @@ from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training import state
-from clsim.training.augmentation import Augmentation
+from clsim.training.augmentation.pipeline import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader
 from clsim.training.events import STEP_EVENTS, callbacks
 from clsim.training.finite import FiniteCheck

@@ -21,8 +21,8 @@ from clsim.running.execution import build_template, training_plan
 from clsim.running.features import BATCH, cached_features, compute_features
 from clsim.scenario import Scenario, load_scenario
 from clsim.training.composition import Composition
+from clsim.training.memory.replay import Replay
 from clsim.training.precision import run_network
-from clsim.training.replay import Replay
 from clsim.training.template import MultiLabelTemplate
 
 IMAGENET = Path(__file__).parents[2].parent / "shared" / "weights" / "mobilenet_v2_imagenet.pt"

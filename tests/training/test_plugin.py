@@ -21,7 +21,7 @@ from clsim.errors import RunError, StrategyError
 from clsim.scenario import Scenario
 from clsim.training.events import callbacks, provides
 from clsim.training.learner import Experience, Learner
-from clsim.training.losses import masked_bce
+from clsim.training.losses.binary import masked_bce
 from clsim.training.plugin import Plugin
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from clsim.models.build import build_model
 from clsim.models.network import MultiLabelNet
 from clsim.scenario.training_schema import ModelSection
 from clsim.training.distillation import Distillation
-from clsim.training.relabelling import OnlineRelabelling
+from clsim.training.memory.relabelling import OnlineRelabelling
 from clsim.training.snapshot import Snapshot
 
 
