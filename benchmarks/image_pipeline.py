@@ -26,7 +26,7 @@ from benchmarks.workload import RandomSource, scenario
 from clsim.data.image_cache import cached_images, decode
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
-from clsim.training.augmentation import Augmentation
+from clsim.training.augmentation.pipeline import Augmentation
 from clsim.training.batches import EpochLoader
 
 IMAGES = 64

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks.workload import RandomSource, network, scenario
 
@@ -59,13 +60,14 @@ def run(tasks: int) -> tuple[str, ...]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "timing.jsonl"
         composition = Composition("lwf+er")
+        metrics: list[Any] = [EpochLosses(), StreamScores(History(plan))]
         template = MultiLabelTemplate(
             benchmark=benchmark,
             model=network("mlp", 16),
             config=stream.config.training,
             criterion=composition.criterion(stream.config.training.loss),
             plugins=composition.plugins(context),
-            evaluator=EvaluationPlugin([EpochLosses(), StreamScores(History(plan))], loggers=[TimingFile(path)]),
+            evaluator=EvaluationPlugin(metrics, loggers=[TimingFile(path)]),
             seed=0,
         )
         template.learn(benchmark.train_stream, benchmark.evaluation_stream)

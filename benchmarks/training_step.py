@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin
 from avalanche.training.storage_policy import ReservoirSamplingBuffer
 from avalanche.training.templates import SupervisedTemplate
@@ -23,11 +24,13 @@ from clsim.scenario import Scenario
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import RowStore, collate_rows
 from clsim.training.distillation import Distillation
-from clsim.training.losses import decayed_distillation, emphasised_negatives, masked_bce
-from clsim.training.memory import Budget, Memory, RandomSelection
-from clsim.training.more import Gradient, ModelRebalancing
+from clsim.training.learner import Learner
+from clsim.training.losses.binary import decayed_distillation, emphasised_negatives, masked_bce
+from clsim.training.memory.replay import Replay
+from clsim.training.memory.selection import RandomSelection
+from clsim.training.memory.store import Budget, Memory
+from clsim.training.more.plugin import Gradient, ModelRebalancing
 from clsim.training.optimization import build_optimizer, build_schedule
-from clsim.training.replay import Replay
 from clsim.training.snapshot import Snapshot
 from clsim.training.template import MultiLabelTemplate
 from clsim.training.unknown import OldClassesOfNewRows
@@ -214,13 +217,14 @@ def clsim_way(
                 seed=0,
             )
         )
+    losses: Any = EpochLosses()
     template = MultiLabelTemplate(
         benchmark=benchmark,
         model=model,
         config=stream.config.training,
         criterion=masked_bce if teacher is None else emphasised_negatives,
         plugins=plugins,
-        evaluator=EvaluationPlugin(EpochLosses(), loggers=[_Quiet()]),
+        evaluator=EvaluationPlugin(losses, loggers=[_Quiet()]),
         seed=0,
     )
     return lambda: template.train(benchmark.train_stream[0], eval_streams=[])
@@ -229,27 +233,27 @@ def clsim_way(
 class _SameMemory(Replay):
     """Replay whose memory stays as it is, round after round."""
 
-    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
         """Store nothing."""
 
 
 class _SameDecomposition(ModelRebalancing):
     """Decomposes in the warm-up and stays so; each step is one of the middle of a task."""
 
-    def alpha(self, strategy: Any) -> float:
+    def alpha(self, learner: Learner) -> float:
         """A task of one step would have no term at all."""
         return self.amplitude
 
-    def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
         """Decompose once."""
         if not self.decomposed:
-            super().before_training_exp(strategy, *args, **kwargs)
+            super().before_training_exp(learner, **kwargs)
 
-    def finish_model(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def finish_model(self, learner: Learner, **kwargs: Any) -> None:
         """Keep the decomposition."""
 
 
-class _Quiet:
+class _Quiet(BaseLogger):
     """A logger that keeps nothing."""
 
     def log_metrics(self, metric_values: Any) -> None:
@@ -265,7 +269,7 @@ def stock(stream: Any, benchmark: Any, model: Any, replay: bool) -> Callable[[],
         buffer = ReservoirSamplingBuffer(MEMORY)
         buffer.buffer = benchmark.train_stream[0].dataset.subset(range(MEMORY))
         plugins = [ReplayPlugin(MEMORY, storage_policy=buffer)]
-    template = SupervisedTemplate(
+    template: Any = SupervisedTemplate(
         model=_Plain(model),
         optimizer=build_optimizer(config.optimizer, model, first_task=True),
         criterion=masked_bce,

@@ -14,9 +14,10 @@ import sys
 if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:  # python -m clsim: Python has put the working directory first
     del sys.path[0]
 
-from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from clsim.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clsim.errors import ClsimError
@@ -55,8 +56,5 @@ __all__ = [
     "run",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'clsim' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+if not TYPE_CHECKING:  # so that mypy knows a name that is not there
+    __getattr__ = lazy_names(__name__, _HOME)

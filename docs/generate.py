@@ -1,15 +1,20 @@
-"""Write the parts of the documentation that follow from the code: the keys of a scenario, the options of strategies.
+"""Write the parts of the documentation that follow from the code: keys of a scenario, options of strategies, the kit.
 
 python -m docs.generate          (from the root of the repository; tests/test_docs.py asks for equality)
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 from collections.abc import Iterator
+from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from clsim import kit
 from clsim.files import write_atomically
 from clsim.scenario.schema import ScenarioConfig
 from clsim.training.composition import registered, strategy_class
@@ -46,7 +51,32 @@ def strategy_options() -> str:
     return "\n\n".join(parts)
 
 
-PARTS = {"scenarios.md": scenario_keys, "strategies.md": strategy_options}
+def kit_names() -> str:
+    """Return each name of `clsim.kit` with the first line of its documentation, one table per subject, as Markdown."""
+    parts = []
+    for title, names in kit.SECTIONS.items():
+        rows = [f"| `{name}` | {_first_line(name, module)} |" for name, module in names.items()]
+        parts.append("\n".join([f"### {title}\n", "| name | what it is |", "| --- | --- |", *rows]))
+    return "\n\n".join(parts)
+
+
+def _first_line(name: str, module: str) -> str:
+    """The first sentence of a docstring; of a constant, of the text below it."""
+    thing = getattr(kit, name)
+    text = inspect.getdoc(thing) if callable(thing) else _below(name, module)
+    return (text or "").partition("\n\n")[0].replace("\n", " ").partition(". ")[0].rstrip(".:") + "."
+
+
+def _below(name: str, module: str) -> str:
+    body = ast.parse(inspect.getsource(import_module(module))).body
+    for node, after in pairwise(body):
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return str(ast.literal_eval(after.value)) if isinstance(after, ast.Expr) else ""
+    return ""
+
+
+PARTS = {"scenarios.md": scenario_keys, "strategies.md": strategy_options, "kit.md": kit_names}
 
 
 def page(name: str) -> str:

@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from clsim.training import strategy
-from clsim.training.strategy import Context, Strategy
+from clsim import kit
 
 
-class AKD(Strategy):
+class AKD(kit.Strategy):
     """Asymmetric knowledge distillation: negatives emphasised, over-confident teacher predictions weakened.
 
-        L = L_cls + kd_weight * L_kd,   see `emphasised_negatives` and `decayed_distillation` in clsim.training.losses
+        L = L_cls + kd_weight * L_kd,   see `emphasised_negatives` and `decayed_distillation` in
+        clsim.training.losses.binary
 
     The first task has no teacher: L = L_cls. With gamma = 0 and decay = 0 it is `lwf`, bit for bit. L_cls is a form of
     binary cross-entropy of its own, whatever the scenario's loss; `classification: scenario` takes that one instead.
@@ -23,7 +23,7 @@ class AKD(Strategy):
     name = "akd"
     claims: ClassVar[frozenset[str]] = frozenset({"criterion", "old_classes", "distillation"})
 
-    class Options(strategy.Options):
+    class Options(kit.Options):
         classification: Literal["emphasised", "scenario"] = Field(
             "emphasised", description="the classification term: AKD's own, or training.loss, and then gamma has no part"
         )
@@ -39,22 +39,18 @@ class AKD(Strategy):
             "distil", description="unknown old classes of new images: from the teacher, read as absent, or left out"
         )
 
+    options: Options
+
     def criterion(self) -> Any:
         if self.options.classification == "scenario":
             return None
-        from clsim.training.losses import emphasised_negatives
+        return partial(kit.emphasised_negatives, gamma=self.options.gamma)
 
-        return partial(emphasised_negatives, gamma=self.options.gamma)
-
-    def plugins(self, context: Context) -> list[Any]:
-        from clsim.training.distillation import Distillation
-        from clsim.training.losses import decayed_distillation
-        from clsim.training.unknown import OldClassesOfNewRows
-
-        loss = partial(decayed_distillation, decay=self.options.decay, on=self.options.decay_on)
+    def plugins(self, context: kit.Context) -> list[kit.Plugin]:
+        loss = partial(kit.decayed_distillation, decay=self.options.decay, on=self.options.decay_on)
         return [
-            OldClassesOfNewRows(self.options.old_classes),
-            Distillation(loss, self.options.kd_weight, context.snapshot),
+            kit.OldClassesOfNewRows(self.options.old_classes),
+            kit.Distillation(loss, self.options.kd_weight, context.snapshot),
         ]
 
     def first_task_key(self) -> str | None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from clsim.errors import StrategyError
-from clsim.scenario.schema import PerClass, ScenarioConfig, Total
-from clsim.training import strategy
-from clsim.training.strategy import Context, Strategy
+from clsim import kit
 
 
-class ER(Strategy):
+class ER(kit.Strategy):
     """Replay stored rows with the labels they were seen with.
 
     DECIDED: by default the memory is added to the task's data (as KRT does), not paired row by row with the new images:
@@ -22,7 +19,7 @@ class ER(Strategy):
     name = "er"
     claims: ClassVar[frozenset[str]] = frozenset({"memory"})
 
-    class Options(strategy.Options):
+    class Options(kit.Options):
         selection: Literal["class-balanced", "herding", "random", "reservoir"] = Field(
             "class-balanced", description="which rows of a task are stored"
         )
@@ -39,29 +36,18 @@ class ER(Strategy):
             description="other unknown classes of memory rows: of a teacher if any, read as absent, left out",
         )
 
-    def check(self, config: ScenarioConfig, n_classes: int) -> None:
+    options: Options
+
+    def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         if config.memory.budget == "none":
-            raise StrategyError("er needs a memory: set memory.budget, for example to {per_class: 4}")
-        _budget(config).check(n_classes)
+            raise kit.StrategyError("er needs a memory: set memory.budget, for example to {per_class: 4}")
+        kit.Budget.of(config).check(n_classes)
 
-    def plugins(self, context: Context) -> list[Any]:
-        from clsim.training.memory import SELECTIONS, Memory
-        from clsim.training.replay import Replay
-
+    def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         options = self.options
-        selection = SELECTIONS[options.selection]()
-        memory = Memory(_budget(context.config), selection, context.tasks, context.seed)
-        return [Replay(memory, context.rows, options.replay, options.current_classes, options.other_classes)]
+        selection = kit.SELECTIONS[options.selection]()
+        memory = kit.Memory(kit.Budget.of(context.config), selection, context.tasks, context.seed)
+        return [kit.Replay(memory, context.rows, options.replay, options.current_classes, options.other_classes)]
 
     def first_task_key(self) -> str | None:
         return ""  # the memory is empty until the first task ends
-
-
-def _budget(config: ScenarioConfig) -> Any:
-    from clsim.training.memory import Budget
-
-    budget = config.memory.budget
-    if isinstance(budget, PerClass):
-        return Budget(per_class=budget.per_class)
-    assert isinstance(budget, Total)
-    return Budget(total=budget.total)

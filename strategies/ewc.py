@@ -6,11 +6,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from clsim.training import strategy
-from clsim.training.strategy import Context, Strategy
+from clsim import kit
 
 
-class EWC(Strategy):
+class EWC(kit.Strategy):
     """Avalanche's EWCPlugin: a quadratic penalty on weights that mattered for earlier tasks.
 
     DECIDED: the importances are of the scenario's loss on the task's visible labels, in mini-batches of its size, as
@@ -20,10 +19,12 @@ class EWC(Strategy):
     name = "ewc"
     claims: ClassVar[frozenset[str]] = frozenset({"weights"})
 
-    class Options(strategy.Options):
+    class Options(kit.Options):
         weight: float = Field(1.0, ge=0, description="factor of the penalty (lambda)")
 
-    def plugins(self, context: Context) -> list[Any]:
+    options: Options
+
+    def plugins(self, context: kit.Context) -> list[Any]:
         import torch
         from avalanche.training.plugins import EWCPlugin
         from avalanche.training.utils import ParamData
@@ -31,7 +32,7 @@ class EWC(Strategy):
         class ResumableEWC(EWCPlugin):
             """The stock plugin with a state, so that its run can be resumed."""
 
-            def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+            def before_backward(self, strategy: kit.Learner, **kwargs: Any) -> None:
                 parameters = dict(strategy.model.named_parameters())
                 for tasks in (self.saved_params, self.importances):
                     for entries in tasks.values():
@@ -39,7 +40,7 @@ class EWC(Strategy):
                             entries[key] = fitted(entry, parameters.get(key, entry.data))
                 super().before_backward(strategy, **kwargs)
 
-            def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+            def after_training_exp(self, strategy: kit.Learner, **kwargs: Any) -> None:
                 with torch.random.fork_rng(devices=[]):  # its data loader draws a seed it has no use for
                     super().after_training_exp(strategy, **kwargs)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from clsim.errors import StrategyError
-from clsim.scenario.schema import ScenarioConfig
-from clsim.training.strategy import Context, Strategy
+from clsim import kit
 
 
-class Identity(Strategy):
+class Identity(kit.Strategy):
     """A control, not a method: unknown labels of memory rows follow from which photographs came back in which task.
 
     In an overlap stream an earlier image that does not come back in a task has none of its classes. A method must not
@@ -21,15 +19,15 @@ class Identity(Strategy):
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
     control = "knows which rows show the same photograph"
 
-    def check(self, config: ScenarioConfig, n_classes: int) -> None:
+    def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         if config.stream.assignment != "overlap":
-            raise StrategyError(
+            raise kit.StrategyError(
                 "identity needs stream.assignment: overlap; where an image is in one task only, that it does not come "
                 "back says nothing"
             )
 
-    def plugins(self, context: Context) -> list[Any]:
-        from clsim.training.identity import PhotoIdentity
+    def plugins(self, context: kit.Context) -> list[kit.Plugin]:
+        from clsim.training.memory.photo_identity import PhotoIdentity
 
         assert context.samples is not None  # because of `control`
         return [PhotoIdentity(context.samples, context.tasks)]

@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from clsim import kit
 from clsim.scenario.plan.planning import joint_plan
-from clsim.scenario.plan.stream_plan import StreamPlan
-from clsim.training import strategy
-from clsim.training.strategy import Strategy
 
 
-class Joint(Strategy):
+class Joint(kit.Strategy):
     """After each task a fresh network, trained on all images so far with the true labels of all seen classes."""
 
     name = "joint"
@@ -22,8 +20,10 @@ class Joint(Strategy):
     restarts = True
     reference = "upper"
 
-    class Options(strategy.Options):
+    class Options(kit.Options):
         tasks: Literal["all", "last"] = Field("all", description="last: train only at the end of the stream")
 
-    def derive_plan(self, plan: StreamPlan, truth: NDArray[np.int8]) -> StreamPlan:
+    options: Options
+
+    def derive_plan(self, plan: kit.StreamPlan, truth: NDArray[np.int8]) -> kit.StreamPlan:
         return joint_plan(plan, truth, last_only=self.options.tasks == "last")

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from clsim.training import strategy
-from clsim.training.strategy import Context, Strategy
+from clsim import kit
 
 
-class LwF(Strategy):
+class LwF(kit.Strategy):
     """Sigmoid distillation of the old classes from the model after the previous task."""
 
     name = "lwf"
     claims: ClassVar[frozenset[str]] = frozenset({"old_classes", "distillation"})
 
-    class Options(strategy.Options):
+    class Options(kit.Options):
         weight: float = Field(1.0, ge=0, description="factor of the distillation term")
         old_classes: Literal["distil", "negative", "ignore"] = Field(
             "distil", description="unknown old classes of new images: from the teacher, read as absent, or left out"
         )
 
-    def plugins(self, context: Context) -> list[Any]:
-        from clsim.training.distillation import Distillation
-        from clsim.training.losses import sigmoid_distillation
-        from clsim.training.unknown import OldClassesOfNewRows
+    options: Options
 
+    def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         return [
-            OldClassesOfNewRows(self.options.old_classes),
-            Distillation(sigmoid_distillation, self.options.weight, context.snapshot),
+            kit.OldClassesOfNewRows(self.options.old_classes),
+            kit.Distillation(kit.sigmoid_distillation, self.options.weight, context.snapshot),
         ]
 
     def first_task_key(self) -> str | None:

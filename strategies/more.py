@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from clsim.errors import StrategyError
-from clsim.scenario.schema import ScenarioConfig
-from clsim.training import strategy
-from clsim.training.strategy import Context, Strategy
+from clsim import kit
 
 Weight = Annotated[float, Field(ge=0)]
 
 
-class MORE(Strategy):
+class MORE(kit.Strategy):
     """Inside a task each weight is G + BA; often seen classes must do without BA, which is merged when the task ends.
 
-        L = L_all + amplitude sin(pi step / steps) L_MORE,   see `rebalancing_loss` in clsim.training.more
+        L = L_all + amplitude sin(pi step / steps) L_MORE,   see `rebalancing_loss` in clsim.training.more.plugin
 
     It combines with any loss and any other part: `er+more`, `rebll+more`, `finetune+more` on one joint task. Inference
     costs what it costs without. The paper is about single labels; what it means in a multi-label stream is DECIDED in
-    clsim.training.more. DECIDED: amplitude 0.5 by default. The published one is about 2, where a re-run saw no
+    clsim.training.more.plugin. DECIDED: amplitude 0.5 by default. The published one is about 2, where a re-run saw no
     effect; sweep it, with 0 as the control.
     """
 
     name = "more"
     claims: ClassVar[frozenset[str]] = frozenset({"weights"})
 
-    class Options(strategy.Options):
+    class Options(kit.Options):
         amplitude: float = Field(
             0.5, ge=0, description="A', factor of the term in the middle of a task; 0: decomposed, but no term"
         )
@@ -56,17 +53,19 @@ class MORE(Strategy):
                 raise ValueError(f"clip must ascend, such as [0.02, 10], given {list(self.clip)}")
             return self
 
-    def check(self, config: ScenarioConfig, n_classes: int) -> None:
+    options: Options
+
+    def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         model = config.training.model
         if model.freeze == "backbone" and model.hidden is None:
-            raise StrategyError(
+            raise kit.StrategyError(
                 "more has nothing to decompose: the backbone is frozen and the head stays whole; set "
                 "training.model.hidden, for example to 256, or training.model.freeze: batch-norm"
             )
 
-    def plugins(self, context: Context) -> list[Any]:
+    def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         from clsim.models.low_rank import Factors
-        from clsim.training.more import ModelRebalancing
+        from clsim.training.more.plugin import ModelRebalancing
 
         options = self.options
         return [

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from clsim.training import strategy
-from clsim.training.strategy import Context, Strategy
+from clsim import kit
 
 
-class OnlineRelabelling(Strategy):
+class OnlineRelabelling(kit.Strategy):
     """After each task, predictions fill the unknown labels of the memory. Combine it with a memory: `er+or`.
 
     DECIDED: soft labels by default. The paper writes hard ones; with the fixed threshold 0.8 of a study after it hardly
@@ -21,7 +20,7 @@ class OnlineRelabelling(Strategy):
     claims: ClassVar[frozenset[str]] = frozenset({"relabelling"})
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
 
-    class Options(strategy.Options):
+    class Options(kit.Options):
         threshold: Annotated[float, Field(gt=0)] | Literal["none", "adaptive", "prior"] = Field(
             "none",
             description="none: the label is the probability itself; otherwise a label is 1 above it and 0 below: a "
@@ -37,8 +36,10 @@ class OnlineRelabelling(Strategy):
                 raise ValueError("ternary needs a threshold, such as 0.8")
             return self
 
-    def plugins(self, context: Context) -> list[Any]:
-        from clsim.training.relabelling import OnlineRelabelling as Plugin
+    options: Options
+
+    def plugins(self, context: kit.Context) -> list[kit.Plugin]:
+        from clsim.training.memory.relabelling import OnlineRelabelling as Plugin
 
         options = self.options
         return [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from clsim.training.strategy import Strategy
+from clsim import kit
 
 
-class RebLL(Strategy):
+class RebLL(kit.Strategy):
     """AKD against the imbalance of the loss, OR against the imbalance of the labels, and replay: `akd+or+er`.
 
     Its options are those of its parts: strategy.akd.gamma, strategy.or.threshold, strategy.er.selection and so on.

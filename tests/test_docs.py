@@ -34,7 +34,7 @@ def generate() -> Any:
     return module
 
 
-@pytest.mark.parametrize("name", ["scenarios.md", "strategies.md"])
+@pytest.mark.parametrize("name", ["scenarios.md", "strategies.md", "kit.md"])
 def test_generated_parts_are_up_to_date(generate: Any, name: str) -> None:
     assert generate.page(name) == (DOCS / name).read_text(encoding="utf-8"), "run python -m docs.generate"
 

@@ -18,6 +18,7 @@ from avalanche.logging import BaseLogger
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.files import GrowingFile, write_atomically
 from clsim.strict_json import finite_or_null, read_lines
+from clsim.training.template import MultiLabelTemplate
 
 
 def peak_memory() -> int:
@@ -45,12 +46,14 @@ class MetricsFile(BaseLogger):
             for line in read_lines(path):
                 listener(line)
 
-    def after_training_epoch(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
-        self._write("train", strategy.position.task, metric_values)
+    def after_training_epoch(
+        self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any
+    ) -> None:
+        self._write("train", template.position.task, metric_values)
 
-    def after_eval_exp(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
-        if metric_values and strategy.position.started:
-            self._write("epoch-eval", strategy.position.task, metric_values)
+    def after_eval_exp(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
+        if metric_values and template.position.started:
+            self._write("epoch-eval", template.position.task, metric_values)
         elif metric_values:
             self._write("eval", metric_values[0].x_plot - 1, metric_values)
 
@@ -74,9 +77,9 @@ class MemoryFile(BaseLogger):
         self.path = path
         self.class_names = class_names
 
-    def after_eval_exp(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
-        found = MemoryLabels.of(strategy)
-        if not metric_values or strategy.position.started or found is None:
+    def after_eval_exp(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
+        found = MemoryLabels.of(template)
+        if not metric_values or template.position.started or found is None:
             return
         memory = found.replay.memory
         text = io.StringIO()
@@ -113,25 +116,25 @@ class TimingFile(BaseLogger):
         self.shared = {"shared_seconds": round(seconds, 4), "trained_by": trained_by}
         self.began -= seconds
 
-    def before_training_exp(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+    def before_training_exp(self, template: MultiLabelTemplate, metric_values: Any, **kwargs: Any) -> None:
         self.began = time.perf_counter()
-        self.samples = strategy.samples_trained
+        self.samples = template.samples_trained
 
-    def after_training_exp(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+    def after_training_exp(self, template: MultiLabelTemplate, metric_values: Any, **kwargs: Any) -> None:
         self.trained = time.perf_counter() - self.began
 
-    def before_eval(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
+    def before_eval(self, template: MultiLabelTemplate, metric_values: Any, **kwargs: Any) -> None:
         self.eval_began = time.perf_counter()
 
-    def after_eval(self, strategy: Any, metric_values: Any, **kwargs: Any) -> None:
-        if strategy.position.started:  # a score between two epochs is no training time
+    def after_eval(self, template: MultiLabelTemplate, metric_values: Any, **kwargs: Any) -> None:
+        if template.position.started:  # a score between two epochs is no training time
             self.began += time.perf_counter() - self.eval_began
             return
         line = {
-            "task": strategy.position.task - 1,
+            "task": template.position.task - 1,
             "train_seconds": round(self.trained, 4),
             "eval_seconds": round(time.perf_counter() - self.eval_began, 4),
-            "samples_per_second": round((strategy.samples_trained - self.samples) / max(self.trained, 1e-9), 1),
+            "samples_per_second": round((template.samples_trained - self.samples) / max(self.trained, 1e-9), 1),
             "peak_memory_bytes": peak_memory(),
         }
         self.file.append(json.dumps(line | self.shared) + "\n")

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from avalanche.evaluation.metric_definitions import PluginMetric
 from avalanche.evaluation.metric_results import MetricValue
 from numpy.typing import NDArray
 
+from clsim.evaluation.observer import Observer, scores_evaluation_stream
+from clsim.training.memory.replay import Replay
+from clsim.training.template import MultiLabelTemplate
 from clsim.vocabulary import MEMORY_QUALITY, STATES
 
 GIVEN, RIGHT, WRONG, STILL_UNKNOWN = range(len(STATES))
@@ -102,7 +104,7 @@ def label_blocks(states: States, stored_by: NDArray[np.integer], tasks: Tasks) -
     return blocks
 
 
-class MemoryLabels(PluginMetric[float]):
+class MemoryLabels(Observer):
     """Emits `memory/<name>` for the labels of a replay memory after each task, over the classes seen so far.
 
     Attributes:
@@ -115,7 +117,7 @@ class MemoryLabels(PluginMetric[float]):
         tasks: column range [start, stop) of each task.
     """
 
-    def __init__(self, replay: Any, truth: NDArray[np.int8], tasks: Tasks) -> None:
+    def __init__(self, replay: Replay, truth: NDArray[np.int8], tasks: Tasks) -> None:
         super().__init__()
         self.replay = replay
         self.truth = truth
@@ -124,20 +126,17 @@ class MemoryLabels(PluginMetric[float]):
         self.blocks = np.zeros((0, 0, len(STATES)), dtype=np.int64)
 
     @staticmethod
-    def of(strategy: Any) -> MemoryLabels | None:
+    def of(template: MultiLabelTemplate) -> MemoryLabels | None:
         """The one among a template's metrics, if its run has a memory."""
-        return next((metric for metric in strategy.evaluator.metrics if isinstance(metric, MemoryLabels)), None)
+        return next((metric for metric in template.evaluator.metrics if isinstance(metric, MemoryLabels)), None)
 
     def result(self) -> float | None:
         return self.courses["precision"][-1] if self.courses else None
 
-    def reset(self) -> None:
-        """The memory belongs to the strategy."""
-
-    def after_eval_exp(self, strategy: Any) -> list[MetricValue] | None:
-        if strategy.experience.origin_stream.name != "evaluation" or strategy.position.started:
+    def after_eval_exp(self, template: MultiLabelTemplate) -> list[MetricValue] | None:
+        if not scores_evaluation_stream(template) or template.position.started:
             return None
-        done = strategy.position.task
+        done = template.position.task
         values = self.measure(done)
         for name, value in values.items():
             self.courses.setdefault(name, []).append(value)

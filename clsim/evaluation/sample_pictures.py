@@ -20,6 +20,7 @@ from clsim.evaluation.history import History
 from clsim.evaluation.sample_sheet import Tile, sheet
 from clsim.evaluation.samples import Mark, Verdict, evaluation_places, training_places, verdicts
 from clsim.scenario.plan.stream_plan import StreamPlan
+from clsim.training.template import MultiLabelTemplate
 from clsim.vocabulary import SEEN_MAP
 
 Pixels = Callable[[Split, NDArray[np.int64]], NDArray[np.uint8]]
@@ -62,13 +63,13 @@ class SamplePictures(BaseLogger):
         self.n = n
         self.places = evaluation_places(history.plan, n)
 
-    def after_eval_exp(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
+    def after_eval_exp(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
         step = next((metric.x_plot for metric in metric_values if metric.name == SEEN_MAP), None)
         if step is None or not self.n:  # inside a task, or another stream
             return
         try:
             self._show("evaluation", self._of_evaluation(), OF_EVALUATION, step)
-            self._show("training", self._of_training(strategy), OF_TRAINING, step)
+            self._show("training", self._of_training(template), OF_TRAINING, step)
         except ClsimError as error:
             log.warning("no sample predictions after task %d: %s", step - 1, error)
 
@@ -87,18 +88,18 @@ class SamplePictures(BaseLogger):
         images = self.pixels(plan.test_split, plan.test_samples[places])
         return tiles(plan, images, plan.test_truth[places], scores[places], self._threshold)
 
-    def _of_training(self, strategy: Any) -> list[Tile]:
+    def _of_training(self, template: MultiLabelTemplate) -> list[Tile]:
         """From the plan only which image is on a row; the labels are those of the learner's own store."""
         plan, task = self.history.plan, self.history.last
         places = training_places(plan, task, self.n)
         if not len(places):
             return []
-        store, rows = strategy.benchmark.train_rows, plan.rows(task)[places]
+        store, rows = template.benchmark.train_rows, plan.rows(task)[places]
         labels = store.targets(rows).numpy().astype(np.int8)
         images = self.pixels("train", plan.tasks[task].samples[places])
         seen = plan.tasks[task].classes[1]
         notes = [f"? {(shown[:seen] < 0).sum()} of {seen} labels unknown" for shown in labels]
-        return tiles(plan, images, labels, strategy.scored(strategy.model, store, rows), self._threshold, notes)
+        return tiles(plan, images, labels, template.scored(template.model, store, rows), self._threshold, notes)
 
 
 def tiles(

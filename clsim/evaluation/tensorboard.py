@@ -19,6 +19,7 @@ from clsim.evaluation.event_file import EventFile
 from clsim.evaluation.history import History
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.pictures import class_bars, label_block_image, matrix_image
+from clsim.training.template import MultiLabelTemplate
 from clsim.vocabulary import AVERAGE_MAP, MEAN_FORGETTING, SEEN_MAP, group_map_tag
 
 FINAL_METRICS = (SEEN_MAP, AVERAGE_MAP, MEAN_FORGETTING, group_map_tag("tail"))
@@ -52,10 +53,10 @@ class TensorBoardCurves(BaseLogger):
             {name: _plain(value) for name, value in (hparams or {}).items()}, dict.fromkeys(FINAL_METRICS)
         )
 
-    def before_training(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
-        if strategy.position.task == 0 and self.events.begin():
+    def before_training(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
+        if template.position.task == 0 and self.events.begin():
             charts = _charts(
-                inside_tasks=strategy.score_epochs,
+                inside_tasks=template.score_epochs,
                 single_label=self.history.plan.single_label,
             )
             for head in (summary.custom_scalars({"clsim": charts}), *self._hparams):
@@ -65,7 +66,7 @@ class TensorBoardCurves(BaseLogger):
         if isinstance(value, int | float) and math.isfinite(value):
             self.events.add(summary.scalar(name, value), x_plot)
 
-    def after_eval_exp(self, strategy: Any, metric_values: list[MetricValue], **kwargs: Any) -> None:
+    def after_eval_exp(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
         step = next((metric.x_plot for metric in metric_values if metric.name == SEEN_MAP), None)
         if step is None:  # inside a task, or another stream
             return
@@ -74,7 +75,7 @@ class TensorBoardCurves(BaseLogger):
         bars = class_bars(plan.class_names, 100 * history.ap[history.last], 100 * best, plan.groups.group)
         self._picture("pictures/R", matrix_image(history.matrix()), step)
         self._picture("pictures/AP of each class", bars, step)
-        memory_labels = MemoryLabels.of(strategy)
+        memory_labels = MemoryLabels.of(template)
         if memory_labels is not None:
             picture = label_block_image(memory_labels.blocks, [f"task {t}" for t in range(step)])
             self._picture("pictures/labels of the memory", picture, step)

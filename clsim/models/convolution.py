@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import starmap
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,15 @@ class Convolution(nn.Conv2d):
     The way depends on the shapes of kernel and image alone, not on the size of the batch: all batches of a run compute
     alike. On other devices than a CPU it is a Conv2d as any other.
     """
+
+    @classmethod
+    def of(cls, plain: nn.Conv2d) -> Convolution:
+        """Return a Convolution with the parameters of a Conv2d, without a draw from any generator."""
+        names = ["in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"]
+        shape: dict[str, Any] = {name: getattr(plain, name) for name in names}
+        made = cls(**shape, padding_mode=plain.padding_mode, bias=plain.bias is not None, device="meta")
+        made.weight, made.bias = plain.weight, plain.bias
+        return made.train(plain.training)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or x.ndim != 4:
@@ -60,8 +70,17 @@ class Convolution(nn.Conv2d):
         return (length + 2 * padding - dilation * (self.kernel_size[dimension] - 1) - 1) // self.stride[dimension] + 1
 
 
-def choose_ways(network: nn.Module) -> None:
-    """Turn each Conv2d of a network into a Convolution, in place; names and weights stay."""
-    for module in network.modules():
+def choose_ways(network: nn.Module) -> nn.Module:
+    """Return the network with a Convolution in place of each Conv2d; names, parameters and modes stay.
+
+    Modules are exchanged in place, so that only a network that is itself a Conv2d is another object afterwards.
+    """
+    made: dict[nn.Module, Convolution] = {}
+    for name, module in list(network.named_modules(remove_duplicate=False)):
         if type(module) is nn.Conv2d:
-            module.__class__ = Convolution
+            if module not in made:
+                made[module] = Convolution.of(module)
+            if not name:
+                return made[module]
+            network.set_submodule(name, made[module])
+    return network

@@ -48,9 +48,10 @@ from clsim.running.trained_model import write_trained_model
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
 from clsim.standard_streams import make_lossy
-from clsim.training.class_counts import CountedLoss
 from clsim.training.composition import Composition
-from clsim.training.replay import Replay
+from clsim.training.events import provides
+from clsim.training.losses.class_counts import CountedLoss
+from clsim.training.memory.replay import Replay
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
 
@@ -278,7 +279,7 @@ def build_template(
         metrics.append(MemorySize(replay))
         if row_truth is not None:
             metrics.append(MemoryLabels(replay, row_truth, tasks))
-    metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if hasattr(plugin, "report")]
+    metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
     return MultiLabelTemplate(
         benchmark=benchmark,
         model=new_model(),

@@ -57,7 +57,7 @@ from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import RowStore
 from clsim.scenario.training_schema import TrainingSection
-from clsim.training.precision import forward
+from clsim.training.precision import run_network
 
 FEATURES_FORMAT = 2
 """Part of every address in the cache; a change of `compute_features` raises it."""
@@ -138,7 +138,7 @@ def compute_features(
     for rows, coming in zip(batches, [*batches[1:], everything[:0]], strict=True):
         x = store.images(rows).to(device)
         store.prefetch(coming)
-        parts.append(forward(backbone, x, config).cpu().numpy())
+        parts.append(run_network(backbone, x, config).cpu().numpy())
         tell("features", int(rows[-1]) + 1, len(everything))
     return np.concatenate(parts)
 

@@ -25,6 +25,9 @@ from clsim.training.template import MultiLabelTemplate
 EVENTS = {"train": "after_training_epoch", "epoch-eval": "after_eval_exp"}
 """Phase of a line of `metrics.jsonl` -> what loggers were called with when it was written."""
 
+NO_METRIC: Any = None
+"""The values come from a file; loggers read only their names, values and steps."""
+
 log = logging.getLogger("clsim")
 
 
@@ -76,7 +79,7 @@ class SharedFirstTask:
 
 def _tell(template: MultiLabelTemplate, line: dict[str, Any]) -> None:
     """Log an epoch as Avalanche's evaluator does."""
-    values = [MetricValue(None, name, value, line["step"]) for name, value in line["values"].items()]
+    values = [MetricValue(NO_METRIC, name, value, line["step"]) for name, value in line["values"].items()]
     loggers = template.evaluator.loggers
     for logger in loggers:
         logger.log_metrics(values)

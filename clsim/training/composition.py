@@ -24,9 +24,7 @@ from clsim.training.strategy import Context, Strategy
 from clsim.vocabulary import Reference
 
 if TYPE_CHECKING:
-    from avalanche.core import SupervisedPlugin
-
-    from clsim.training.strategy import Criterion
+    from clsim.training.strategy import AnyPlugin, Criterion
 
 GROUP = "clsim.strategies"
 
@@ -162,14 +160,14 @@ class Composition:
         for part in self.parts:
             part.check(config, n_classes)
 
-    def plugins(self, context: Context) -> list[SupervisedPlugin]:
+    def plugins(self, context: Context) -> list[AnyPlugin]:
         """Return the plugins of all parts in order, behind the snapshot if a part has asked for it."""
         plugins = [plugin for part in self.parts for plugin in part.plugins(context)]
         return [context.snapshot, *plugins] if "snapshot" in vars(context) else plugins
 
     def criterion(self, loss: LossSection) -> Criterion:
         """The one criterion a part brings, else the loss of the scenario's training section."""
-        from clsim.training.criterion import base_loss
+        from clsim.training.losses.criterion import base_loss
 
         made = self._criteria()
         if len(made) > 1:

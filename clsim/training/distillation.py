@@ -6,18 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
 from clsim.models.network import MultiLabelNet
+from clsim.training.learner import Learner
+from clsim.training.plugin import Plugin
 from clsim.training.snapshot import Snapshot
 
 
-class Distillation(SupervisedPlugin):
+class Distillation(Plugin):
     """Adds `weight` * loss(student, teacher) on unknown old classes.
 
     Entries are distilled where the batch does not know the label and no policy has excluded the row
-    (`strategy.distillable`).
+    (`learner.distillable`).
 
     Attributes:
         answer: the teacher's logits of the current batch, float [B, O] of its O classes; None without a teacher.
@@ -45,24 +46,21 @@ class Distillation(SupervisedPlugin):
         """The frozen model as it was after the previous task; None in the first task."""
         return self.snapshot.model
 
-    def after_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def after_forward(self, learner: Learner, **kwargs: Any) -> None:
         if self.teacher is not None:
             with torch.no_grad():
-                self.answer = strategy.logits(self.teacher.to(strategy.device), strategy.mb_x)
+                self.answer = learner.logits(self.teacher.to(learner.device), learner.mb_x)
 
-    def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def before_backward(self, learner: Learner, **kwargs: Any) -> None:
         if self.answer is not None:
-            where = self.where(strategy)
-            strategy.add_loss("distillation", self.weight * self.loss(strategy.mb_output, self.answer, where))
+            where = self.where(learner)
+            learner.add_loss("distillation", self.weight * self.loss(learner.mb_output, self.answer, where))
 
-    def where(self, strategy: Any) -> Tensor:
+    def where(self, learner: Learner) -> Tensor:
         """Entries of the current batch that the teacher fills, bool [B, O]."""
         assert self.answer is not None
-        unknown: Tensor = strategy.mb_y[:, : self.answer.shape[1]] < 0
-        return unknown & strategy.distillable[:, None]
+        unknown: Tensor = learner.mb_y[:, : self.answer.shape[1]] < 0
+        return unknown & learner.distillable[:, None]
 
     def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Do nothing: the teacher belongs to the snapshot."""
+        return {}  # the teacher belongs to the snapshot

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from clsim.scenario.training_schema import TrainingSection
 
 
-def forward(network: nn.Module, x: Tensor, config: TrainingSection) -> Tensor:
-    """What a network, or a backbone alone, makes of images float [B, 3, H, W] or features float [B, d], as float32."""
+def run_network(network: nn.Module, x: Tensor, config: TrainingSection) -> Tensor:
+    """Run a network, or a backbone alone, on images [B, 3, H, W] or features [B, d], float; float32 [B, outputs]."""
     if config.model.channels_last is True and x.ndim == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):

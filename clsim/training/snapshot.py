@@ -6,12 +6,12 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from avalanche.core import SupervisedPlugin
-
 from clsim.models.network import MultiLabelNet
+from clsim.training.learner import Learner
+from clsim.training.plugin import Plugin
 
 
-class Snapshot(SupervisedPlugin):
+class Snapshot(Plugin):
     """Holds a frozen copy of the model, in eval mode, taken when a task begins and kept to the end of the task.
 
     A strategy gets the one of its run from `Context.snapshot`, and hands it to the plugins that need it.
@@ -28,10 +28,10 @@ class Snapshot(SupervisedPlugin):
         self.new_model = new_model
         self.model: MultiLabelNet | None = None
 
-    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+    def before_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
         """Copy the model before its head grows. A resumed task calls this again, and has the copy from its state."""
-        if not strategy.position.started and strategy.model.head.n_classes:
-            self.model = copy.deepcopy(strategy.model).eval().requires_grad_(False)
+        if not learner.position.started and learner.model.head.n_classes:
+            self.model = copy.deepcopy(learner.model).eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"model": None if self.model is None else self.model.state_dict()}

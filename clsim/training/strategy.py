@@ -6,7 +6,7 @@ combine (`lwf+er`) when no two claim the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
     from clsim.models.network import MultiLabelNet
     from clsim.scenario.stream.rows import RowStore
+    from clsim.training.plugin import Plugin
     from clsim.training.snapshot import Snapshot
 
     Criterion = Callable[[Tensor, Tensor], Tensor]
+    AnyPlugin = Plugin | SupervisedPlugin[Any]
 
 
 class Options(BaseModel):
@@ -95,14 +97,17 @@ class Strategy:
     class Options(Options):
         """No options."""
 
+    options: Any
+    """An instance of `Options`. Annotate it as `options: Options` after that class, and mypy knows your fields."""
+
     def __init__(self, options: BaseModel | None = None) -> None:
-        self.options: Any = options if options is not None else type(self).Options()
+        self.options = options if options is not None else type(self).Options()
 
     def check(self, config: ScenarioConfig, n_classes: int) -> None:
         """Raise StrategyError when the scenario lacks what this part needs."""
 
-    def plugins(self, context: Context) -> list[SupervisedPlugin]:
-        """The Avalanche plugins of this part, made anew for a run."""
+    def plugins(self, context: Context) -> Sequence[AnyPlugin]:
+        """Make the plugins of this part for a run: subclasses of `clsim.kit.Plugin`, or stock ones of Avalanche."""
         return []
 
     def criterion(self) -> Criterion | None:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from avalanche.benchmarks import CLStream
 from avalanche.training.plugins import EvaluationPlugin
-from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates import SupervisedTemplate
-from avalanche.training.templates.base_sgd import PeriodicEval
 from avalanche.training.utils import trigger_plugins
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clsim.errors import RunError
 from clsim.models.network import MultiLabelNet
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
-from clsim.scenario.stream.rows import RowStore
+from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
-from clsim.training.augmentation import Augmentation
+from clsim.training import state
+from clsim.training.augmentation.pipeline import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader
 from clsim.training.events import STEP_EVENTS, callbacks
+from clsim.training.finite import FiniteCheck
+from clsim.training.learner import Experience, Kind, Learner, Position
 from clsim.training.optimization import build_optimizer, build_schedule
-from clsim.training.precision import forward
+from clsim.training.precision import run_network
 from clsim.training.seeding import seed_generators
 
 
@@ -41,40 +41,15 @@ class FirstTask(Protocol):
         ...
 
 
-@dataclass
-class Position:
-    """Where a run stands: `step` steps of `epoch` of `task` are done; `started`: the task's before-hooks have run."""
-
-    task: int = 0
-    epoch: int = 0
-    step: int = 0
-    started: bool = False
-
-
-LOOK_EVERY = {"cpu": 1}
-OTHER_DEVICES = 50
-"""Steps between two looks at whether the losses are finite; a look waits for the device, which costs on a GPU."""
-
-
 class MultiLabelTemplate(SupervisedTemplate):
     """Trains a growing multi-label network through a stream.
 
-    For plugins, beyond Avalanche's own attributes:
-        replayed: bool [B], rows of the batch that came from a memory.
-        distillable: bool [B], rows whose unknown old classes a teacher may fill.
-        position: task, epoch and step being trained.
-        loader: the task's `EpochLoader`, also as `dataloader`, which a stock plugin may replace (the run is then not
-            resumable).
-        add_loss(name, value), extend_batch(x, y, index).
-
-    Two events more than Avalanche's, for plugins that change what the network is made of inside a task:
-        finish_model(strategy): after the last epoch, before any plugin's `after_training_exp` keeps or uses the model.
-        rebuild_model(model, state): when a run is resumed, before the weights are loaded; `state` is the plugin's own.
+    To clsim's plugins it is a `Learner`, and `Plugin` lists the events it calls. Stock Avalanche plugins get the events
+    and attributes of Avalanche's template. One that replaces `dataloader` makes a run that cannot be resumed.
 
     Attributes:
         at_cut: called with the template wherever the run can be cut and its `state_dict` taken: after each step, and
-            once a task is trained and scored. None: nobody wants to know.
-
+            once a task is trained and scored. None: no checkpoints.
         first_task: where the trained first task is shared with other runs, or None.
 
     Args:
@@ -89,6 +64,12 @@ class MultiLabelTemplate(SupervisedTemplate):
         restarts: makes a fresh model for every task (`joint`), or None.
         score_epochs: score the evaluation stream after every epoch too.
     """
+
+    model: MultiLabelNet
+    device: torch.device
+    experience: Experience
+    adapted_dataset: MultiLabelDataset
+    mb_output: Tensor
 
     def __init__(
         self,
@@ -130,14 +111,14 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.samples_trained = 0
         self._own = 0
         self._step_callbacks: dict[str, list[Callable[..., Any]]] = {}
-        self._task_state: dict[str, Any] = {}
+        self.saved_task: dict[str, Any] = {}
         self._terms: dict[str, Tensor] = {}
-        self._unseen: list[tuple[int, dict[str, Tensor]]] = []
+        self._finite = FiniteCheck(self.device)
         self._stop_training = False
 
     # the loop over tasks, epochs and steps
 
-    def learn(self, train_stream: Sequence[Any], evaluation_stream: Any) -> None:
+    def learn(self, train_stream: Sequence[Any], evaluation_stream: CLStream[Any]) -> None:
         """Train through the stream from `position` on; score the evaluation stream after each task.
 
         A task without rows (a derived plan may have some) is passed over.
@@ -174,13 +155,13 @@ class MultiLabelTemplate(SupervisedTemplate):
         self._step_callbacks = {event: callbacks(self.plugins, event) for event in STEP_EVENTS}
         self.make_optimizer()
         if resumed:
-            self._load_task_state()
+            state.load_task_state(self)
             return
         trainable = _trainable(self.model)
-        trigger_plugins(self, "before_training_exp", **kwargs)
+        self.notify("before_training_exp", **kwargs)
         if _trainable(self.model) != trainable:
             self.make_optimizer()  # a plugin froze, thawed or added parameters
-        self._make_schedule()
+        self.make_schedule()
         self.position.started = True
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
@@ -209,7 +190,7 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     def _after_training_exp(self, **kwargs: Any) -> None:
         seed_generators(self.seed, "task end", self.position.task, device=self.device)
-        trigger_plugins(self, "finish_model", **kwargs)
+        self.notify("finish_model", **kwargs)
         super()._after_training_exp(**kwargs)
         self.position = Position(self.position.task + 1)
 
@@ -220,36 +201,36 @@ class MultiLabelTemplate(SupervisedTemplate):
             if self._stop_training:
                 break
             self.mbatch = batch
-            seed_generators(self.seed, "step", *_where(self.position), device=self.device)
+            seed_generators(self.seed, "step", *self.position.place, device=self.device)
             self._unpack_minibatch()
-            self.mbatch = [self.augmentation(self.mb_x, "new", *_where(self.position)), *self.mbatch[1:]]
+            self.mbatch = [self.augmentation(self.mb_x, "new", *self.position.place), *self.mbatch[1:]]
             self.replayed = torch.zeros(len(self.mb_x), dtype=torch.bool, device=self.device)
             self.distillable = ~self.replayed
             self._own = len(self.mb_x)
-            self._notify("before_training_iteration")
+            self._at_step("before_training_iteration")
 
             self.optimizer.zero_grad()
             self.loss = self._make_empty_loss()
             self._terms = {}
-            self._notify("before_forward")
+            self._at_step("before_forward")
             self.mb_output = self.forward()
-            self._notify("after_forward")
+            self._at_step("after_forward")
 
             self.add_loss("classification", self.criterion())
-            self._notify("before_backward")
+            self._at_step("before_backward")
             self.backward()
-            self._notify("after_backward")
+            self._at_step("after_backward")
 
             self._sum_loss("total", self.loss)
-            self._watch_losses()
-            self._notify("before_update")
+            self._finite.watch(self.position, self._terms)
+            self._at_step("before_update")
             self.optimizer_step()
-            self._notify("after_update")
+            self._at_step("after_update")
             self.samples_trained += len(self.mb_x)
             self.learning_rate = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()
             self.position.step += 1
-            self._notify("after_training_iteration")
+            self._at_step("after_training_iteration")
             self._offer_cut()
         self.refuse_not_finite()
 
@@ -259,7 +240,7 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     def logits(self, model: torch.nn.Module, x: Tensor) -> Tensor:
         """What a module says of images [B, 3, H, W], in the scenario's precision; float32 [B, its outputs]."""
-        return forward(model, x, self.config)
+        return run_network(model, x, self.config)
 
     def probabilities(self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Scores of training rows under evaluation mode, float32 [n, classes of the model's head], in 0..1."""
@@ -291,6 +272,31 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     # what plugins use
 
+    @property
+    def rows(self) -> Tensor:
+        """Row ids of the current batch, int64 [B]."""
+        row_ids: Tensor = self.mbatch[2]
+        return row_ids
+
+    @property
+    def store(self) -> RowStore:
+        """Images and visible labels of all training rows."""
+        return self.benchmark.train_rows
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch of the current task."""
+        return len(self.dataloader)
+
+    def find_plugin(self, kind: type[Kind]) -> Kind | None:
+        """Return the first plugin of a kind that the run has, or None."""
+        plugins: list[Any] = self.plugins
+        return next((plugin for plugin in plugins if isinstance(plugin, kind)), None)
+
+    def notify(self, event: str, **kwargs: Any) -> None:
+        """Call an event of each plugin that has it, in order."""
+        trigger_plugins(self, event, **kwargs)
+
     def add_loss(self, name: str, value: Tensor) -> None:
         """Add a scalar term to the loss of this step; its epoch mean is logged as `loss/<name>`."""
         self.loss = self.loss + value
@@ -305,7 +311,7 @@ class MultiLabelTemplate(SupervisedTemplate):
             index: row ids, int64 [R].
         """
         before = len(self.mb_x) - self._own
-        x = self.augmentation(x.to(self.device), "replayed", *_where(self.position), before=before)
+        x = self.augmentation(x.to(self.device), "replayed", *self.position.place, before=before)
         new = [x, y, index, torch.zeros(len(x), dtype=torch.long)]
         self.mbatch = [torch.cat([a, b.to(self.device)]) for a, b in zip(self.mbatch, new, strict=True)]
         self.replayed = torch.cat([self.replayed, torch.ones(len(x), dtype=torch.bool, device=self.device)])
@@ -321,48 +327,14 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.loss_sums[name] = value.double() if known is None else known + value
         self._terms[name] = value
 
-    # what is not a number
-
-    def _watch_losses(self) -> None:
-        """Look at the losses before the step changes a weight; on a GPU only now and then."""
-        self._unseen.append((self.position.step, self._terms))
-        if len(self._unseen) >= LOOK_EVERY.get(self.device.type, OTHER_DEVICES):
-            self._look_at_losses()
-
-    def _look_at_losses(self) -> None:
-        """RunError naming the first step since the last look whose loss is not finite, and the term.
-
-        A term that is not finite makes the total so; if only the total is, a plugin has added to it by itself.
-        """
-        unseen, self._unseen = self._unseen, []
-        if not unseen or torch.cat([terms["total"] for _, terms in unseen]).isfinite().all():
-            return
-        for step, terms in unseen:
-            for name, value in terms.items():
-                if not value.isfinite().all():
-                    at = f"task {self.position.task}, epoch {self.position.epoch}, step {step}"
-                    raise RunError(f"loss term {name!r} is {float(value)} in {at}; training stopped")
-
-    def refuse_not_finite(self) -> None:
-        """See that the losses so far and all weights and statistics are finite.
-
-        Raises:
-            RunError: naming where, and the loss term or the weight.
-        """
-        self._look_at_losses()
-        for name, value in self.model.state_dict().items():
-            if not value.isfinite().all():
-                task, epoch, step = _where(self.position)
-                raise RunError(f"{name} is not finite after task {task}, epoch {epoch}, step {step}; training stopped")
-
     # set-up of a task
 
-    def make_train_dataloader(self, **kwargs: Any) -> None:
+    def make_train_dataloader(self, *args: Any, **kwargs: Any) -> None:
         task = self.experience.current_experience
         self.loader = EpochLoader(self.adapted_dataset, self.train_mb_size, self.seed, task, self.config.sampler)
         self.dataloader: Any = self.loader
 
-    def make_eval_dataloader(self, **kwargs: Any) -> None:
+    def make_eval_dataloader(self, *args: Any, **kwargs: Any) -> None:
         self.dataloader = EvaluationLoader(self.adapted_dataset, self.eval_mb_size)
 
     def model_adaptation(self, model: Any = None) -> MultiLabelNet:
@@ -372,7 +344,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         adapted: MultiLabelNet = self.model.to(self.device)
         return adapted
 
-    def make_optimizer(self, **kwargs: Any) -> None:
+    def make_optimizer(self, *args: Any, **kwargs: Any) -> None:
         """A new optimiser: the one before knows nothing of the rows the head has gained.
 
         No gradient outlives its task: it would count in `clip_norm` for a parameter that has since been frozen.
@@ -381,8 +353,9 @@ class MultiLabelTemplate(SupervisedTemplate):
         fresh = self.position.task == 0 or self.restarts is not None
         self.optimizer = build_optimizer(self.config.optimizer, self.model, first_task=fresh)
 
-    def _make_schedule(self) -> None:
-        self.schedule = build_schedule(self.config.schedule, self.optimizer, self.train_epochs * len(self.dataloader))
+    def make_schedule(self) -> None:
+        """Make the learning-rate schedule of the task, at its start."""
+        self.schedule = build_schedule(self.config.schedule, self.optimizer, self.train_epochs * self.steps_per_epoch)
 
     # events
 
@@ -390,104 +363,61 @@ class MultiLabelTemplate(SupervisedTemplate):
         if self.at_cut is not None:
             self.at_cut(self)
 
-    def _notify(self, event: str) -> None:
+    def _at_step(self, event: str) -> None:
         for callback in self._step_callbacks[event]:
             callback(self)
 
-    # state
+    # state and checks, see `clsim.training.state` and `clsim.training.finite`
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that changes during training, after a step or between two tasks.
+        """Return everything that changes during training, after a step or between two tasks.
 
         Tensors are those of the live run: save or copy them before it goes on.
 
         Raises:
             RunError: a plugin has no `state_dict`, or has replaced the data loader, so that the run cannot be resumed.
         """
-        return {"plugins": [plugin.state_dict() for plugin in self.stateful()], **self.task_state()}
+        return state.state_of(self)
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Continue from `state_dict`; the next `learn` goes on with the very next step."""
+        state.load_state(self, saved)
 
     def task_state(self) -> dict[str, Any]:
-        """What the steps of training change, without what plugins, metrics and loggers have of their own.
+        """Return what the steps of training change, without what plugins, metrics and loggers have of their own.
 
         Raises:
             RunError: a plugin has replaced the data loader.
         """
-        state: dict[str, Any] = {
-            "position": asdict(self.position),
-            "model": self.model.state_dict(),
-            "frozen": [name for name, parameter in self.model.named_parameters() if not parameter.requires_grad],
-            "clock": dict(vars(self.clock)),
-            "samples_trained": self.samples_trained,
-        }
-        if self.position.started:
-            if self.dataloader is not self.loader:
-                raise RunError("not resumable: a plugin has replaced the data loader")
-            state["task"] = {
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "pool": self.loader.pool,
-                "loss_sums": dict(self.loss_sums),
-                "learning_rate": self.learning_rate,
-                "in_eval_mode": [name for name, module in self.model.named_modules() if not module.training],
-                "stopping": self._stop_training,
-            }
-        return state
+        return state.task_state(self)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`; the next `learn` goes on with the very next step."""
-        self.model.head.grow(len(state["model"]["head.bias"]))
-        owners = list(zip(self.stateful(), state["plugins"], strict=True))
-        for owner, saved in owners:
-            if hasattr(owner, "rebuild_model"):
-                owner.rebuild_model(self.model, saved)
-        self._load_trained(state)
-        for owner, saved in owners:
-            owner.load_state_dict(saved)
-
-    def take_task(self, state: dict[str, Any]) -> None:
+    def take_task(self, saved: dict[str, Any]) -> None:
         """Put the `task_state` of another run in the place of this task's steps; the task must be set up."""
-        self._load_trained(state)
-        self._load_task_state()
-
-    def _load_trained(self, state: dict[str, Any]) -> None:
-        self.position = Position(**state["position"])
-        self.model.load_state_dict(state["model"])
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name not in state["frozen"])
-        self.clock.__dict__.update(state["clock"])
-        self.samples_trained = state["samples_trained"]
-        self._task_state = state.get("task", {})
-
-    def _load_task_state(self) -> None:
-        saved = self._task_state
-        self.loader.pool = saved["pool"]
-        self._make_schedule()
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.loss_sums = dict(saved["loss_sums"])
-        self.learning_rate = saved["learning_rate"]
-        for name, module in self.model.named_modules():
-            module.training = name not in saved["in_eval_mode"]
-        self._stop_training = saved["stopping"]
+        state.load_model(self, saved)
+        state.load_task_state(self)
 
     def stateful(self) -> list[Any]:
-        """The plugins, metrics and loggers that a state holds, in order.
+        """Return the plugins, metrics and loggers that a state holds, in order.
 
         Raises:
             RunError: a plugin has no `state_dict`, so that the run cannot be resumed.
         """
-        owners = [plugin for plugin in self.plugins if not isinstance(plugin, EvaluationPlugin | Clock | PeriodicEval)]
-        observers = [*self.evaluator.metrics, *self.evaluator.loggers]
-        owners += [observer for observer in observers if hasattr(observer, "state_dict")]
-        for owner in owners:
-            if not hasattr(owner, "state_dict"):
-                raise RunError(f"not resumable: plugin {type(owner).__name__} has no state_dict")
-        return owners
+        return state.stateful(self)
 
+    def refuse_not_finite(self) -> None:
+        """Look at the losses so far and at all weights and statistics.
 
-def _where(position: Position) -> tuple[int, int, int]:
-    return position.task, position.epoch, position.step
+        Raises:
+            RunError: one is not finite. The message names where, and the loss term or the weight.
+        """
+        self._finite.look_at_all(self.model, self.position)
 
 
 def _trainable(model: torch.nn.Module) -> list[int]:
     return [id(parameter) for parameter in model.parameters() if parameter.requires_grad]
+
+
+if TYPE_CHECKING:
+
+    def _as_learner(template: MultiLabelTemplate) -> Learner:
+        return template

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from avalanche.core import SupervisedPlugin
 from torch import Tensor
+
+from clsim.training.learner import Learner
+from clsim.training.plugin import Plugin
 
 OldClasses = Literal["distil", "negative", "ignore"]
 
@@ -21,7 +23,7 @@ def assume_negative(targets: Tensor, rows: Tensor, start: int, stop: int) -> Non
     block[rows[:, None] & (block < 0)] = 0.0
 
 
-class OldClassesOfNewRows(SupervisedPlugin):
+class OldClassesOfNewRows(Plugin):
     """Policy for the unknown old classes of this task's own images.
 
     distil leaves them to a teacher, negative reads them as absent, ignore leaves them out of every loss.
@@ -31,15 +33,12 @@ class OldClassesOfNewRows(SupervisedPlugin):
         super().__init__()
         self.policy = policy
 
-    def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        new = ~strategy.replayed
+    def before_forward(self, learner: Learner, **kwargs: Any) -> None:
+        new = ~learner.replayed
         if self.policy == "negative":
-            assume_negative(strategy.mb_y, new, 0, len(strategy.experience.previous_classes))
+            assume_negative(learner.mb_y, new, 0, len(learner.experience.previous_classes))
         elif self.policy == "ignore":
-            strategy.distillable &= ~new
+            learner.distillable &= ~new
 
     def state_dict(self) -> dict[str, Any]:
         return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing changes during a run."""

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from clsim.training.distillation import Distillation
-from clsim.training.events import find_plugin
 
 METHODS = ["finetune", "lwf+er", "ewc", "joint"]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -96,6 +95,6 @@ def test_the_optimiser_holds_the_head_alone_under_a_frozen_backbone(trained: Any
 
 def test_a_teacher_of_a_frozen_network_is_frozen_too(trained: Any) -> None:
     _, _, _, template = trained("lwf", "batch-norm")
-    teacher = find_plugin(template, Distillation).teacher
+    teacher = template.find_plugin(Distillation).teacher
     assert not any(module.training for module in teacher.modules())
     assert not any(parameter.requires_grad for parameter in teacher.parameters())

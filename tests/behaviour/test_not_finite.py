@@ -9,7 +9,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 
 from clsim.errors import RunError
-from clsim.training import template as template_module
+from clsim.training import finite
 
 
 class Poison(SupervisedPlugin):
@@ -34,7 +34,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_by_name(
     every: int, build: Any, learn: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However seldom a device is asked: the first such step is named."""
-    monkeypatch.setitem(template_module.LOOK_EVERY, "cpu", every)
+    monkeypatch.setitem(finite.LOOK_EVERY, "cpu", every)
     with pytest.raises(RunError, match=r"^loss term 'poison' is nan in task 1, epoch 1, step 1; training stopped$"):
         learn(build(last=[Poison((1, 1, 1))]))
     with pytest.raises(RunError, match=r"^loss term 'total' is inf in task 0, epoch 1, step 2; training stopped$"):

@@ -11,7 +11,7 @@ import torch
 from clsim.running.execution import training_plan
 from clsim.scenario import Scenario, load_scenario
 from clsim.training.composition import Composition
-from clsim.training.replay import Replay
+from clsim.training.memory.replay import Replay
 
 ORACLE = {"memory.labels": "oracle"}
 STREAMS: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from clsim.scenario import Scenario
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
-from clsim.training.losses import masked_bce
+from clsim.training.losses.binary import masked_bce
 
 
 class Watch(SupervisedPlugin):

@@ -13,7 +13,7 @@ import clsim
 from clsim.errors import StrategyError
 from clsim.report.writing import write_report
 from clsim.training.composition import Composition, strategy_class
-from clsim.training.losses import masked_bce
+from clsim.training.losses.binary import masked_bce
 
 FILE = Path(__file__).parents[2] / "docs" / "examples" / "my_method.py"
 MY = f"{FILE}:MyMethod"

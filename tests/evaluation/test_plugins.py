@@ -45,7 +45,7 @@ def score(scores: StreamScores, strategy: SimpleNamespace, logits: torch.Tensor 
     scores.before_eval_exp(strategy)
     rows = torch.arange(2, 5)
     for part in (slice(1, 3), slice(0, 1)):
-        strategy.mb_output, strategy.mbatch = logits[part].flip(0), [None, None, rows[part].flip(0)]
+        strategy.mb_output, strategy.rows = logits[part].flip(0), rows[part].flip(0)
         scores.after_eval_iteration(strategy)
     return scores.after_eval_exp(strategy)
 

@@ -64,7 +64,7 @@ def ways(model: nn.Module, x: Tensor) -> dict[str, str]:
     ],
 )
 def test_the_way_follows_from_the_weights_a_position(convolution: nn.Conv2d, size: int, expected: str) -> None:
-    choose_ways(convolution)
+    convolution = choose_ways(convolution)
     x = torch.randn(2, convolution.in_channels, size, size)
     for given in (x, x.contiguous(memory_format=torch.channels_last)):
         assert ways(convolution, given) == {"": expected}
@@ -94,7 +94,7 @@ def test_a_product_is_the_convolution(options: dict[str, Any], size: tuple[int, 
     torch.manual_seed(0)
     plain = nn.Conv2d(512, 640, 3, **options).double()
     convolution = copy.deepcopy(plain)
-    choose_ways(convolution)
+    convolution = choose_ways(convolution)
     results = []
     for module in (plain, convolution):
         x = torch.randn(3, 512, *size, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
@@ -191,3 +191,19 @@ def test_a_decomposed_product_learns_as_the_composed_kernel_does() -> None:
 def test_on_a_gpu_nothing_is_reordered() -> None:
     model = network(**RESNET).to("cuda")
     assert set(ways(model, images(2, 64).to("cuda")).values()) <= {"first"}
+
+
+def test_modules_are_exchanged_without_a_draw_and_with_all_that_they_have() -> None:
+    shared = nn.Conv2d(3, 3, 1, bias=False)
+    plain = nn.Sequential(nn.Conv2d(3, 3, 3, padding="same", padding_mode="reflect"), shared, nn.Sequential(shared))
+    plain[0].eval().requires_grad_(False)
+    state, generator = plain.state_dict(keep_vars=True), torch.random.get_rng_state()
+    parts = [repr(module).replace("Convolution", "Conv2d") for module in plain]
+    changed = choose_ways(plain)
+    assert torch.equal(torch.random.get_rng_state(), generator)
+    assert changed is plain
+    assert type(plain[0]) is type(plain[1]) is Convolution
+    assert plain[2][0] is plain[1]
+    assert [repr(module).replace("Convolution", "Conv2d") for module in plain] == parts
+    assert [name for name, module in plain.named_modules() if not module.training] == ["0"]
+    assert all(value is state[name] for name, value in plain.state_dict(keep_vars=True).items())

@@ -21,8 +21,8 @@ from clsim.running.features import BATCH, cached_features, compute_features
 from clsim.scenario import Scenario, load_scenario
 from clsim.strict_json import finite_or_null
 from clsim.training.composition import Composition
-from clsim.training.precision import forward
-from clsim.training.replay import Replay
+from clsim.training.memory.replay import Replay
+from clsim.training.precision import run_network
 from clsim.training.template import MultiLabelTemplate
 
 IMAGENET = Path(__file__).parents[2].parent / "shared" / "weights" / "mobilenet_v2_imagenet.pt"
@@ -130,7 +130,7 @@ def test_features_of_mobilenet_change_little_with_the_batch_and_its_average_prec
     backbone = build_model(training.model, 0).backbone.eval()
     rows = scenario.plan().test_rows()
     with torch.no_grad():
-        parts = [forward(backbone, store.images(rows[i : i + 7]), training).numpy() for i in range(0, len(rows), 7)]
+        parts = [run_network(backbone, store.images(rows[i : i + 7]), training).numpy() for i in range(0, len(rows), 7)]
     other = np.concatenate(parts)
     assert np.abs(other - features).max() < 1e-5 * np.abs(features).max()
     truth = scenario.plan().test_truth

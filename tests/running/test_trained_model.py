@@ -17,7 +17,7 @@ from clsim.models.build import build_model
 from clsim.running.trained_model import FILE, TrainedModel, read_trained_model
 from clsim.scenario import load_scenario
 from clsim.scenario.training_schema import ModelSection
-from clsim.training.precision import forward
+from clsim.training.precision import run_network
 
 FORGETFUL = '''
 import clsim
@@ -66,7 +66,7 @@ def scored(trained: TrainedModel, folder: Path) -> np.ndarray:
     store = scenario.benchmark().evaluation_stream[0].dataset.store
     batches = np.split(rows, range(4 * training.batch_size, len(rows), 4 * training.batch_size))
     with torch.no_grad():
-        return torch.cat([forward(trained.network, store.images(part), training) for part in batches]).numpy()
+        return torch.cat([run_network(trained.network, store.images(part), training) for part in batches]).numpy()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clsim.scenario.training_schema import AslSection
 from clsim.training.composition import Composition
-from clsim.training.losses import (
+from clsim.training.losses.binary import (
     asymmetric,
     decayed_distillation,
     emphasised_negatives,

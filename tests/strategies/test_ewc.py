@@ -10,7 +10,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
-from clsim.training.losses import masked_bce
+from clsim.training.losses.binary import masked_bce
 
 
 def plugin_of(template: Any) -> Any:

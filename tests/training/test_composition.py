@@ -219,6 +219,6 @@ def test_one_part_that_shares_no_first_task_decides_for_all(user_file: Path) -> 
 
 def test_the_criterion_is_masked_bce_unless_a_part_brings_one() -> None:
     from clsim.scenario.training_schema import BceSection
-    from clsim.training.losses import masked_bce
+    from clsim.training.losses.binary import masked_bce
 
     assert Composition("lwf+er").criterion(BceSection(name="bce")).func is masked_bce

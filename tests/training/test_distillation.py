@@ -12,7 +12,7 @@ import torch
 from clsim.models.build import build_model
 from clsim.scenario.training_schema import ModelSection
 from clsim.training.distillation import Distillation
-from clsim.training.losses import sigmoid_distillation
+from clsim.training.losses.binary import sigmoid_distillation
 from clsim.training.snapshot import Snapshot
 
 

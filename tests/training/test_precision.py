@@ -9,7 +9,6 @@ import torch
 from avalanche.core import SupervisedPlugin
 
 from clsim.training.distillation import Distillation
-from clsim.training.events import find_plugin
 
 BFLOAT16 = {"training.precision": "bfloat16"}
 CHANNELS_LAST = {"training.model.channels_last": True}
@@ -65,7 +64,7 @@ def test_a_teacher_speaks_in_the_precision_of_its_student(build: Any, learn: Any
 
     class Listen(SupervisedPlugin):
         def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-            teacher = find_plugin(strategy, Distillation).teacher
+            teacher = strategy.find_plugin(Distillation).teacher
             if teacher is not None:
                 teacher.backbone.stem[0].register_forward_hook(lambda module, given, output: outputs.add(output.dtype))
 

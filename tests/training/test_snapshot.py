@@ -14,8 +14,7 @@ from clsim.models.build import build_model
 from clsim.models.network import MultiLabelNet
 from clsim.scenario.training_schema import ModelSection
 from clsim.training.distillation import Distillation
-from clsim.training.events import find_plugin
-from clsim.training.relabelling import OnlineRelabelling
+from clsim.training.memory.relabelling import OnlineRelabelling
 from clsim.training.snapshot import Snapshot
 
 
@@ -30,8 +29,8 @@ def test_teacher_and_relabelling_share_one_copy(build: Any, learn: Any, spec: st
     template = learn(build(spec), tasks=2)
     snapshots = [plugin for plugin in template.plugins if isinstance(plugin, Snapshot)]
     assert len(snapshots) == 1
-    assert find_plugin(template, Distillation).snapshot is snapshots[0]
-    assert find_plugin(template, OnlineRelabelling).snapshot is snapshots[0]
+    assert template.find_plugin(Distillation).snapshot is snapshots[0]
+    assert template.find_plugin(OnlineRelabelling).snapshot is snapshots[0]
     held = [value for plugin in template.plugins for value in vars(plugin).values()]
     assert len({id(value) for value in held if isinstance(value, MultiLabelNet)}) == 1
 
@@ -56,7 +55,7 @@ def test_the_copy_is_the_model_before_the_task_whatever_else_a_task_end_does(bui
 
     scale = Scale()
     template = learn(build("lwf", last=[scale]), tasks=2)
-    assert torch.equal(find_plugin(template, Snapshot).model.head.weight, scale.heads[0])
+    assert torch.equal(template.find_plugin(Snapshot).model.head.weight, scale.heads[0])
 
 
 def loaded(n_classes: int | None) -> tuple[Snapshot, Snapshot]:

@@ -14,7 +14,7 @@ from avalanche.training.templates import SupervisedTemplate
 
 from clsim.models.build import build_model
 from clsim.scenario.training_schema import ModelSection
-from clsim.training.losses import masked_bce
+from clsim.training.losses.binary import masked_bce
 
 EVENTS = [name for name in dir(SupervisedPlugin) if name.startswith(("before_", "after_"))]
 

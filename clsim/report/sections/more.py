@@ -1,6 +1,6 @@
 """Model rebalancing (MORE) in the runs that have it: numbers, table, and the alarm where it collapsed.
 
-Everything comes from the `more/` values of `metrics.jsonl`; `clsim.training.more` says what they are.
+Everything comes from the `more/` values of `metrics.jsonl`; `clsim.training.more.plugin` says what they are.
 """
 
 from __future__ import annotations

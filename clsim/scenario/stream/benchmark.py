@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from avalanche.benchmarks import benchmark_from_datasets
-from avalanche.benchmarks.scenarios.generic_scenario import CLScenario
+from avalanche.benchmarks.scenarios.generic_scenario import CLScenario, EagerCLStream
 from numpy.typing import NDArray
 
 from clsim.data.source import ImageSource, Split
@@ -37,6 +37,10 @@ class MultiLabelBenchmark(CLScenario):
     Attributes:
         train_rows: the store behind the train stream; replay fetches its images there by row id.
     """
+
+    train_stream: EagerCLStream[Any]
+    evaluation_stream: EagerCLStream[Any]
+    test_stream: EagerCLStream[Any]
 
     def __init__(
         self,

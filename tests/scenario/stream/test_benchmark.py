@@ -20,7 +20,7 @@ from clsim.scenario import Scenario, StreamPlan, load_scenario
 from clsim.scenario.plan.planning import joint_plan
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import FetchedRows, MultiLabelDataset
-from clsim.training.losses import masked_bce
+from clsim.training.losses.binary import masked_bce
 
 KEYS = {"dataset.train": 60, "dataset.test": 20, "stream.increment": 4, "training.model.image_size": 28}
 

@@ -1,0 +1,164 @@
+"""What the author of a method needs, in one place. These names stay; the modules they come from may move.
+
+    from clsim import kit
+
+    class MyMethod(kit.Strategy):
+        def plugins(self, context):
+            return [kit.Distillation(kit.sigmoid_distillation, 1.0, context.snapshot)]
+
+Importing clsim.kit loads no torch. A name that needs it loads it when it is first used, so a strategy that uses such
+names inside its methods can be listed and planned without.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clsim.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from clsim.errors import RunError, StrategyError
+    from clsim.models.network import MultiLabelNet
+    from clsim.randomness import derive_seed, permutation, raw_integers, uniforms
+    from clsim.scenario.plan.stream_plan import StreamPlan
+    from clsim.scenario.schema import ScenarioConfig
+    from clsim.scenario.stream.rows import RowStore
+    from clsim.training.distillation import Distillation
+    from clsim.training.learner import Experience, Learner, Position
+    from clsim.training.losses.binary import (
+        asymmetric,
+        decayed_distillation,
+        emphasised_negatives,
+        focal,
+        known_entries,
+        masked_bce,
+        sigmoid_distillation,
+    )
+    from clsim.training.losses.class_counts import ClassCounts, CountedLoss
+    from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted
+    from clsim.training.losses.softmax import cross_entropy, logit_adjusted_cross_entropy
+    from clsim.training.memory.replay import Replay
+    from clsim.training.memory.selection import (
+        SELECTIONS,
+        ClassBalancedSelection,
+        HerdingSelection,
+        RandomSelection,
+        ReservoirSelection,
+        Selection,
+    )
+    from clsim.training.memory.store import Budget, Memory
+    from clsim.training.plugin import Plugin
+    from clsim.training.seeding import drawing_again, torch_generators
+    from clsim.training.snapshot import Snapshot
+    from clsim.training.strategy import Context, Options, Strategy
+    from clsim.training.unknown import OldClassesOfNewRows
+
+SECTIONS = {
+    "A method": {
+        "Strategy": "clsim.training.strategy",
+        "Options": "clsim.training.strategy",
+        "Context": "clsim.training.strategy",
+        "StrategyError": "clsim.errors",
+        "ScenarioConfig": "clsim.scenario.schema",
+        "StreamPlan": "clsim.scenario.plan.stream_plan",
+    },
+    "Plugins": {
+        "Plugin": "clsim.training.plugin",
+        "Learner": "clsim.training.learner",
+        "Position": "clsim.training.learner",
+        "Experience": "clsim.training.learner",
+        "Distillation": "clsim.training.distillation",
+        "Snapshot": "clsim.training.snapshot",
+        "OldClassesOfNewRows": "clsim.training.unknown",
+        "RowStore": "clsim.scenario.stream.rows",
+        "MultiLabelNet": "clsim.models.network",
+        "RunError": "clsim.errors",
+    },
+    "Memory": {
+        "Replay": "clsim.training.memory.replay",
+        "Memory": "clsim.training.memory.store",
+        "Budget": "clsim.training.memory.store",
+        "Selection": "clsim.training.memory.selection",
+        "ClassBalancedSelection": "clsim.training.memory.selection",
+        "HerdingSelection": "clsim.training.memory.selection",
+        "RandomSelection": "clsim.training.memory.selection",
+        "ReservoirSelection": "clsim.training.memory.selection",
+        "SELECTIONS": "clsim.training.memory.selection",
+    },
+    "Losses": {
+        "masked_bce": "clsim.training.losses.binary",
+        "focal": "clsim.training.losses.binary",
+        "asymmetric": "clsim.training.losses.binary",
+        "emphasised_negatives": "clsim.training.losses.binary",
+        "sigmoid_distillation": "clsim.training.losses.binary",
+        "decayed_distillation": "clsim.training.losses.binary",
+        "known_entries": "clsim.training.losses.binary",
+        "class_balanced": "clsim.training.losses.class_frequencies",
+        "distribution_balanced": "clsim.training.losses.class_frequencies",
+        "logit_adjusted": "clsim.training.losses.class_frequencies",
+        "cross_entropy": "clsim.training.losses.softmax",
+        "logit_adjusted_cross_entropy": "clsim.training.losses.softmax",
+        "CountedLoss": "clsim.training.losses.class_counts",
+        "ClassCounts": "clsim.training.losses.class_counts",
+    },
+    "Random numbers": {
+        "permutation": "clsim.randomness",
+        "uniforms": "clsim.randomness",
+        "raw_integers": "clsim.randomness",
+        "derive_seed": "clsim.randomness",
+        "torch_generators": "clsim.training.seeding",
+        "drawing_again": "clsim.training.seeding",
+    },
+}
+"""Subject -> name -> module that defines it."""
+
+__all__ = [
+    "SELECTIONS",
+    "Budget",
+    "ClassBalancedSelection",
+    "ClassCounts",
+    "Context",
+    "CountedLoss",
+    "Distillation",
+    "Experience",
+    "HerdingSelection",
+    "Learner",
+    "Memory",
+    "MultiLabelNet",
+    "OldClassesOfNewRows",
+    "Options",
+    "Plugin",
+    "Position",
+    "RandomSelection",
+    "Replay",
+    "ReservoirSelection",
+    "RowStore",
+    "RunError",
+    "ScenarioConfig",
+    "Selection",
+    "Snapshot",
+    "Strategy",
+    "StrategyError",
+    "StreamPlan",
+    "asymmetric",
+    "class_balanced",
+    "cross_entropy",
+    "decayed_distillation",
+    "derive_seed",
+    "distribution_balanced",
+    "drawing_again",
+    "emphasised_negatives",
+    "focal",
+    "known_entries",
+    "logit_adjusted",
+    "logit_adjusted_cross_entropy",
+    "masked_bce",
+    "permutation",
+    "raw_integers",
+    "sigmoid_distillation",
+    "torch_generators",
+    "uniforms",
+]
+
+if not TYPE_CHECKING:  # so that mypy knows a name that is not there
+    __getattr__ = lazy_names(__name__, {name: module for names in SECTIONS.values() for name, module in names.items()})

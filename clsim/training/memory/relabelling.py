@@ -1,0 +1,155 @@
+"""Online relabelling: predictions fill the unknown labels of memory rows (OR, the label-level half of RebLL)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clsim.randomness import permutation
+from clsim.training.learner import Learner
+from clsim.training.memory.replay import Replay
+from clsim.training.plugin import Plugin
+from clsim.training.snapshot import Snapshot
+from clsim.vocabulary import UNKNOWN
+
+Floats = NDArray[np.float32]
+
+
+def relabel(scores: Floats, thresholds: Floats, ternary: bool = False) -> Floats:
+    """Labels from scores: 1 where the score is above the threshold, else 0.
+
+    Args:
+        scores: probabilities, float32 [n, k].
+        thresholds: float32 [k], one a class; above 1 every label is 0.
+        ternary: leave scores between 1 - threshold and threshold unknown (-1).
+
+    Returns:
+        float32 [n, k].
+    """
+    labels = (scores > thresholds).astype(np.float32)
+    if ternary:
+        labels[(scores <= thresholds) & (scores >= 1 - thresholds)] = UNKNOWN
+    return labels
+
+
+def break_even(scores: Floats, labels: Floats, default: float) -> Floats:
+    """The threshold of each class at which as many images are predicted as truly show it (precision = recall).
+
+    Args:
+        scores: probabilities, float32 [n, k], of held-out images.
+        labels: their visible labels, [n, k]; -1 unknown.
+        default: for classes without a positive or without a negative there.
+
+    Returns:
+        float32 [k]: halfway between the last predicted score and the next.
+    """
+    thresholds = np.full(scores.shape[1], default, dtype=np.float32)
+    for column in range(scores.shape[1]):
+        known = labels[:, column] >= 0
+        positives = int((labels[known, column] == 1).sum())
+        if 0 < positives < known.sum():
+            falling = -np.sort(-scores[known, column])
+            thresholds[column] = (falling[positives - 1] + falling[positives]) / 2
+    return thresholds
+
+
+class OnlineRelabelling(Plugin):
+    """OR: after each task, unknown labels of the memory are filled so that it shows the classes' true distribution.
+
+    The paper's label block matrix has memory rows by the task that stored them, columns by task; given labels are the
+    diagonal. After task t:
+        above the diagonal: rows stored before t get their labels of the classes of t from the model just trained;
+        below the diagonal: rows stored by t get their labels of all older classes from the model before t.
+    Given entries are never overwritten, classes still to come never touched; `Memory.provenance` keeps where each label
+    is from.
+
+    Args:
+        threshold: "none" keeps the probability as the label; a probability; "adaptive": per class the break-even
+            threshold on a tenth of the task's images that is held out from training; "prior": the score above which a
+            share n_c / images seen so far lies. Thresholds stay with their class. DECIDED, all four: the paper only
+            says that confident predictions become labels.
+        fallback: threshold of classes for which "adaptive" has no positive held out.
+        ternary: see `relabel`.
+        tasks: column range [start, stop) of each task.
+        snapshot: the run's, whose model is the one before t; from `Context.snapshot`.
+        seed: the run's seed.
+    """
+
+    def __init__(
+        self,
+        threshold: float | Literal["none", "adaptive", "prior"],
+        fallback: float,
+        ternary: bool,
+        tasks: tuple[tuple[int, int], ...],
+        snapshot: Snapshot,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.fallback = fallback
+        self.ternary = ternary
+        self.tasks = tasks
+        self.snapshot = snapshot
+        self.seed = seed
+        n_classes = tasks[-1][1]
+        self.thresholds = np.full(n_classes, fallback if isinstance(threshold, str) else threshold, dtype=np.float32)
+        self.positives = np.zeros(n_classes, dtype=np.int64)
+        self.rows_seen = 0
+        self.held_out: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+    def after_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
+        if self.threshold == "adaptive":
+            data, task = learner.adapted_dataset, learner.experience.current_experience
+            order = permutation(len(data), self.seed, "relabelling", task)
+            tenth = max(1, len(data) // 10)
+            self.held_out = data.rows()[np.sort(order[:tenth])]
+            learner.adapted_dataset = data.subset(np.sort(order[tenth:]).tolist())
+
+    def memory_updated(self, learner: Learner, replay: Replay, **kwargs: Any) -> None:
+        """Fill the blocks beside the diagonal, after the memory has taken in the task's rows."""
+        memory, task = replay.memory, learner.experience.current_experience
+        start, seen = self.tasks[task]
+        self._update_thresholds(learner, replay, task)
+        above = memory.stored_by < task, (start, seen), learner.model
+        below = memory.stored_by == task, (0, start), self.snapshot.model
+        for rows, columns, model in (above, below):
+            positions = np.flatnonzero(rows)
+            if model is not None and len(positions):
+                scores = learner.probabilities(model, replay.store, memory.rows[positions])[:, slice(*columns)]
+                memory.relabel(positions, columns, self._labels(scores, columns), task)
+
+    def _update_thresholds(self, learner: Learner, replay: Replay, task: int) -> None:
+        start, seen = self.tasks[task]
+        rows = learner.experience.dataset.rows()
+        labels = replay.store.targets(rows).numpy()[:, start:seen]
+        self.positives[start:seen] = (labels == 1).sum(axis=0)
+        self.rows_seen += len(rows)
+        if self.threshold == "adaptive":
+            scores = learner.probabilities(learner.model, replay.store, self.held_out)[:, start:seen]
+            held_out = replay.store.targets(self.held_out).numpy()[:, start:seen]
+            self.thresholds[start:seen] = break_even(scores, held_out, self.fallback)
+
+    def _labels(self, scores: Floats, columns: tuple[int, int]) -> Floats:
+        if self.threshold == "none":
+            return scores.astype(np.float32)
+        thresholds = self.thresholds[slice(*columns)]
+        if self.threshold == "prior":
+            share = np.clip(self.positives[slice(*columns)] / max(1, self.rows_seen), 0, 1)
+            quantiles = [np.quantile(column, 1 - part) for column, part in zip(scores.T, share, strict=True)]
+            thresholds = np.array(quantiles, dtype=np.float32)
+        return relabel(scores, thresholds, self.ternary)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "thresholds": torch.from_numpy(self.thresholds.copy()),
+            "positives": torch.from_numpy(self.positives.copy()),
+            "rows_seen": self.rows_seen,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.thresholds = state["thresholds"].numpy().copy()
+        self.positives = state["positives"].numpy().copy()
+        self.rows_seen = state["rows_seen"]

@@ -1,0 +1,123 @@
+"""Experience replay from a memory of partially labelled rows."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clsim.scenario.stream.rows import RowStore
+from clsim.training.learner import Learner
+from clsim.training.memory.store import Memory
+from clsim.training.plugin import Plugin
+from clsim.training.unknown import assume_negative
+
+Mode = Literal["paired", "concat"]
+CurrentClasses = Literal["negative", "ignore", "refresh"]
+OtherClasses = Literal["distil", "negative", "ignore"]
+
+
+REFRESH_THRESHOLD = 0.8
+"""DECIDED: as online relabelling's; an untrained head, near 0.5 everywhere, then says negative, not noise."""
+
+
+class Replay(Plugin):
+    """Adds memory rows to the training batches and stores rows after each task.
+
+    Once a task's rows are stored, the event `memory_updated(learner, replay)` lets other plugins relabel them. The
+    order of the plugins does not matter.
+
+    Args:
+        memory: what is stored.
+        store: where the images of row ids are.
+        mode: paired adds as many memory rows as new rows to every step; concat adds the memory to the task's data, so
+            that a small memory weighs little (the KRT way).
+        current_classes: what the unknown classes of the task being trained mean in memory rows: negative; ignore; or
+            refresh: at the start of each epoch the model itself says, 1 above `REFRESH_THRESHOLD`, else 0.
+        other_classes: what their other unknown classes mean: distil (where there is a teacher), negative or ignore.
+    """
+
+    def __init__(
+        self, memory: Memory, store: RowStore, mode: Mode, current_classes: CurrentClasses, other_classes: OtherClasses
+    ) -> None:
+        super().__init__()
+        self.memory = memory
+        self.store = store
+        self.mode = mode
+        self.current_classes = current_classes
+        self.other_classes = other_classes
+        self._refreshed: NDArray[np.float32] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memory, its images included."""
+        return self.memory.nbytes(self.store.image_bytes)
+
+    def share(self, new: int) -> float:
+        """Share of memory rows among the rows an epoch of a task of `new` rows meets."""
+        if not len(self.memory):
+            return 0.0
+        return 0.5 if self.mode == "paired" else len(self.memory) / (new + len(self.memory))
+
+    def turns(self, new_rows: int) -> float:
+        """How often an epoch of a task of `new_rows` rows shows each stored row, on average."""
+        if self.mode == "concat" or not len(self.memory):
+            return 1.0
+        return new_rows / len(self.memory)
+
+    def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
+        if self.mode == "concat":
+            learner.loader.enlarge(len(self.memory))
+
+    def before_training_epoch(self, learner: Learner, **kwargs: Any) -> None:
+        if self.current_classes == "refresh" and len(self.memory):
+            scores = learner.probabilities(learner.model, self.store, self.memory.rows)
+            classes = learner.experience.classes_in_this_experience
+            self._refreshed = (scores[:, classes] > REFRESH_THRESHOLD).astype(np.float32)
+
+    def before_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
+        if self.mode == "concat":
+            drawn = learner.loader.beyond
+        else:
+            position = learner.position
+            drawn = self.memory.draw(len(learner.mb_x), position.task, position.epoch, position.step)
+        if len(drawn):
+            learner.extend_batch(*self._fetch(drawn))
+            self._apply_policies(learner, drawn)
+
+    def _fetch(self, positions: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        rows = self.memory.rows[positions]
+        return self.store.stored(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
+
+    def _apply_policies(self, learner: Learner, drawn: NDArray[np.int64]) -> None:
+        start, stop = len(learner.experience.previous_classes), len(learner.experience.classes_seen_so_far)
+        if self._refreshed is not None:
+            block = learner.mb_y[-len(drawn) :, start:stop]
+            refreshed = torch.from_numpy(self._refreshed[drawn]).to(block.device)
+            block.copy_(torch.where(block < 0, refreshed, block))
+        if self.current_classes == "negative":
+            assume_negative(learner.mb_y, learner.replayed, start, stop)
+        if self.other_classes == "negative":
+            assume_negative(learner.mb_y, learner.replayed, 0, start)
+        elif self.other_classes == "ignore":
+            learner.distillable &= ~learner.replayed
+
+    def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
+        rows = learner.experience.dataset.rows()
+        task = learner.experience.current_experience
+        needed = self.memory.selection.needs_features
+        features = learner.scored(learner.model.trunk, self.store, rows) if needed else None
+        self.memory.update(task, rows, self.store.memory_targets(rows), features)
+        self._refreshed = None
+        learner.notify("memory_updated", replay=self)
+
+    def state_dict(self) -> dict[str, Any]:
+        refreshed = None if self._refreshed is None else torch.from_numpy(self._refreshed.copy())
+        return {"memory": self.memory.state_dict(), "refreshed": refreshed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.memory.load_state_dict(state["memory"])
+        self._refreshed = None if state["refreshed"] is None else state["refreshed"].numpy().copy()

@@ -1,0 +1,165 @@
+"""Which rows a memory keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clsim.randomness import permutation, raw_integers
+
+if TYPE_CHECKING:
+    from clsim.training.memory.store import Memory
+
+Floats = NDArray[np.float32]
+
+
+class Selection(Protocol):
+    """A policy for which rows to keep.
+
+    Attributes:
+        needs_features: whether `choose` wants the features of the task's rows.
+    """
+
+    needs_features: bool
+
+    def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
+        """Positions in the memory to keep, int64 [m], after all rows of `task` have been appended to it.
+
+        Args:
+            memory: rows of earlier tasks, then those of `task`.
+            task: index of the task.
+            features: of the task's n rows under the model just trained, float32 [n, d].
+        """
+        ...
+
+
+class _TaskByTask:
+    """Keeps of each task the rows it prefers; an older task's share may shrink, its order of preference stays."""
+
+    needs_features = False
+
+    def rank(self, labels: Floats, seed: int, task: int, count: int, features: Floats | None) -> NDArray[np.int64]:
+        """Preference among a task's n rows, best first, int64 [n].
+
+        Args:
+            labels: float32 [n, k], stored labels of the task's own k classes.
+            seed: the run's seed.
+            task: index of the task.
+            count: so many are wanted; the order of the others does not matter.
+            features: float32 [n, d], if `needs_features`.
+        """
+        raise NotImplementedError
+
+    def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
+        seen = memory.tasks[task][1]
+        kept = []
+        for stored in np.unique(memory.stored_by):
+            classes = memory.tasks[int(stored)]
+            group = np.flatnonzero(memory.stored_by == stored)
+            count = memory.budget.of_task(classes, seen)
+            if stored == task:
+                group = group[self.rank(memory.labels[group, slice(*classes)], memory.seed, task, count, features)]
+            kept.append(group[:count])
+        return np.concatenate(kept)
+
+
+class RandomSelection(_TaskByTask):
+    """Rows in a uniform random order."""
+
+    def rank(self, labels: Floats, seed: int, task: int, count: int, features: Floats | None) -> NDArray[np.int64]:
+        return permutation(len(labels), seed, "memory", task)
+
+
+class ClassBalancedSelection(_TaskByTask):
+    """Round robin over the task's classes, in each round the class with the fewest positives first.
+
+    So every prefix is as balanced over classes as single rows allow, and a shrinking memory stays balanced. Inside a
+    class the order is random; a row is taken once, for whichever of its classes comes first.
+    """
+
+    def rank(self, labels: Floats, seed: int, task: int, count: int, features: Floats | None) -> NDArray[np.int64]:
+        shuffled = permutation(len(labels), seed, "memory", task)
+        positive = labels[shuffled] == 1
+        rarest_first = np.argsort(positive.sum(axis=0), kind="stable")
+        queues = [iter(shuffled[positive[:, column]].tolist()) for column in rarest_first]
+        return _round_robin(queues, shuffled, count)
+
+
+class HerdingSelection(_TaskByTask):
+    """Herding, class by class (iCaRL; Rebuffi et al., CVPR 2017, algorithm 4): prefixes whose mean is the class's mean.
+
+    Of the positives of a class, in the space of L2-normalised features, the next row is the one that brings the mean of
+    the rows chosen so far closest to the mean of them all. DECIDED, for images of several classes: each class has a
+    list of its own over all its positives, and the lists are merged as in `ClassBalancedSelection`, the rarest class
+    first, a row taken once. Equal distances go to the earlier row, rows without a positive last, in random order.
+    """
+
+    needs_features = True
+
+    def rank(self, labels: Floats, seed: int, task: int, count: int, features: Floats | None) -> NDArray[np.int64]:
+        if features is None:
+            raise ValueError("herding needs the features of the task's rows")
+        points = features.astype(np.float64)
+        points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+        positive = labels == 1
+        rarest_first = np.argsort(positive.sum(axis=0), kind="stable")
+        members = [np.flatnonzero(positive[:, column]) for column in rarest_first]
+        queues = [_herd(points[rows], rows) for rows in members if len(rows)]
+        return _round_robin(queues, permutation(len(labels), seed, "memory", task), count)
+
+
+def _herd(points: NDArray[np.float64], rows: NDArray[np.int64]) -> Iterator[int]:
+    """`rows` int64 [n] with `points` [n, d]: the next always brings the mean so far closest to the mean of all."""
+    mean, total = points.mean(axis=0), np.zeros(points.shape[1])
+    free = np.zeros(len(points))  # infinite for points that have been taken
+    for count in range(1, len(points) + 1):
+        best = int((free + (((total + points) / count - mean) ** 2).sum(axis=1)).argmin())
+        free[best] = np.inf
+        total = total + points[best]
+        yield int(rows[best])
+
+
+def _round_robin(queues: list[Iterator[int]], everything: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Rows taken from the queues in turn, each once; then the rest in the order of `everything`, int64 [n].
+
+    No queue is asked for more once there are `count`.
+    """
+    order: list[int] = []
+    taken = np.zeros(len(everything), dtype=bool)
+    while queues and len(order) < count:
+        for queue in list(queues):
+            row = next((row for row in queue if not taken[row]), None)
+            if row is None:
+                queues.remove(queue)
+            else:
+                taken[row] = True
+                order.append(int(row))
+    order.extend(int(row) for row in everything[~taken[everything]])
+    return np.array(order, dtype=np.int64)
+
+
+class ReservoirSelection:
+    """A uniform sample of all rows seen so far, whatever their classes (as reservoir sampling; Vitter, 1985).
+
+    Each row has a random key of its own, and the rows with the smallest keys are kept: the same distribution, and no
+    state but the rows. Exactly uniform under a total budget; one per class grows with the classes, and what an earlier,
+    smaller memory has dropped cannot come back, so that rows of earlier tasks are then rarer.
+    """
+
+    needs_features = False
+
+    def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
+        keys = raw_integers(int(memory.rows.max(initial=-1)) + 1, memory.seed, "reservoir")[memory.rows]
+        return np.sort(np.argsort(keys, kind="stable")[: memory.budget.of_all(memory.tasks[task][1])])
+
+
+SELECTIONS: dict[str, type[Selection]] = {
+    "random": RandomSelection,
+    "class-balanced": ClassBalancedSelection,
+    "herding": HerdingSelection,
+    "reservoir": ReservoirSelection,
+}
+"""Selections by the name that `strategy.er.selection` gives them."""

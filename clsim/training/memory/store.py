@@ -1,0 +1,148 @@
+"""Replay memory: rows with the labels they were seen with, and where each label came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clsim.errors import StrategyError
+from clsim.randomness import raw_integers
+from clsim.scenario.schema import ScenarioConfig
+from clsim.training.memory.selection import Selection
+from clsim.vocabulary import UNKNOWN
+
+GIVEN = 0
+_ARRAYS = ("rows", "labels", "provenance", "stored_by")
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many rows a memory may hold: `per_class` for each class of a task, or `total` shared by the seen classes."""
+
+    per_class: int | None = None
+    total: int | None = None
+
+    @classmethod
+    def of(cls, config: ScenarioConfig) -> Budget:
+        """Return the budget that `memory.budget` of a scenario sets.
+
+        Raises:
+            StrategyError: it is none.
+        """
+        budget = config.memory.budget
+        if budget == "none":
+            raise StrategyError("memory.budget: given 'none', expected for example {per_class: 4} or {total: 100}")
+        return cls(**budget.model_dump())
+
+    def of_task(self, classes: tuple[int, int], seen: int) -> int:
+        """Rows for a task with columns [start, stop) once `seen` columns are known.
+
+        DECIDED: a total is divided by seen classes, and what the division leaves goes to the first columns, one each.
+        """
+        start, stop = classes
+        if self.per_class is not None:
+            return self.per_class * (stop - start)
+        assert self.total is not None
+        share, rest = divmod(self.total, seen)
+        return share * (stop - start) + max(0, min(stop, rest) - start)
+
+    def of_all(self, seen: int) -> int:
+        """Rows in all once `seen` columns are known."""
+        return self.of_task((0, seen), seen)
+
+    def check(self, n_classes: int) -> None:
+        """Raise StrategyError if the budget cannot hold one row a class."""
+        if self.total is not None and self.total < n_classes:
+            raise StrategyError(
+                f"memory.budget.total: given {self.total}, must be at least {n_classes}, one row for each class"
+            )
+
+
+class Memory:
+    """The stored rows.
+
+    Attributes:
+        rows: int64 [M], row ids of the train stream.
+        labels: float32 [M, C], labels as seen when stored: 1, 0, -1 unknown, (0, 1) soft.
+        provenance: int16 [M, C], -1 unknown, 0 given by the stream, k + 1 relabelled after task k.
+        stored_by: int64 [M], task that stored the row.
+    """
+
+    def __init__(self, budget: Budget, selection: Selection, tasks: tuple[tuple[int, int], ...], seed: int) -> None:
+        self.budget = budget
+        self.selection = selection
+        self.tasks = tasks
+        self.seed = seed
+        self.rows = np.empty(0, dtype=np.int64)
+        self.labels = np.empty((0, tasks[-1][1]), dtype=np.float32)
+        self.provenance = np.empty((0, tasks[-1][1]), dtype=np.int16)
+        self.stored_by = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def nbytes(self, image_bytes: int) -> int:
+        """Bytes of the memory with its images at `image_bytes` each."""
+        arrays = self.rows.nbytes + self.labels.nbytes + self.provenance.nbytes + self.stored_by.nbytes
+        return arrays + len(self) * image_bytes
+
+    def update(self, task: int, rows: NDArray[np.int64], labels: Floats, features: Floats | None = None) -> None:
+        """Take in the rows of a task and keep what the selection chooses.
+
+        Args:
+            rows: int64 [n], row ids of the task.
+            labels: float32 [n, C], the labels to store with them.
+            features: float32 [n, d] of these rows, if the selection needs them.
+        """
+        self.rows = np.concatenate([self.rows, rows])
+        self.labels = np.concatenate([self.labels, labels])
+        provenance = np.where(labels == UNKNOWN, UNKNOWN, GIVEN).astype(np.int16)
+        self.provenance = np.concatenate([self.provenance, provenance])
+        self.stored_by = np.concatenate([self.stored_by, np.full(len(rows), task)])
+        if len(self):
+            keep = self.selection.choose(self, task, features)
+            for name in _ARRAYS:
+                setattr(self, name, getattr(self, name)[keep])
+
+    def draw(self, n: int, *position: int) -> NDArray[np.int64]:
+        """`n` positions in the memory for one step, int64 [n]: without repeats as long as the memory allows.
+
+        Args:
+            position: task, epoch and step.
+        """
+        if not len(self):
+            return np.empty(0, dtype=np.int64)
+        rounds = -(-n // len(self))
+        keys = raw_integers(rounds * len(self), self.seed, "replay", *position).reshape(rounds, len(self))
+        return np.argsort(keys, axis=1, kind="stable").reshape(-1)[:n]
+
+    def relabel(
+        self, which: NDArray[np.int64], columns: tuple[int, int], labels: NDArray[np.float32], task: int
+    ) -> None:
+        """Write predicted labels over entries that nothing was given for.
+
+        Args:
+            which: int64 [n], positions in the memory.
+            columns: column range [start, stop).
+            labels: float32 [n, stop - start]: 1, 0, (0, 1) soft, -1 leaves an entry unknown.
+            task: index of the task after which they were predicted.
+        """
+        start, stop = columns
+        block = np.ix_(which, np.arange(start, stop))
+        free = self.provenance[block] != GIVEN
+        self.labels[block] = np.where(free, labels, self.labels[block])
+        source = np.where(labels == UNKNOWN, UNKNOWN, task + 1)
+        self.provenance[block] = np.where(free, source, self.provenance[block]).astype(np.int16)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: torch.from_numpy(getattr(self, name).copy()) for name in _ARRAYS}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in _ARRAYS:
+            setattr(self, name, state[name].numpy().copy())

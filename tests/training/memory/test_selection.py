@@ -1,0 +1,183 @@
+"""Which rows each policy keeps: preferences task by task, or a uniform sample of everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from clsim.training.memory.selection import SELECTIONS, ClassBalancedSelection, RandomSelection
+from clsim.training.memory.store import Budget, Memory
+
+TASKS = ((0, 2), (2, 4), (4, 7))
+RANKING = {name: kind for name, kind in SELECTIONS.items() if hasattr(kind, "rank")}
+RANDOM = sorted(set(SELECTIONS) - {"herding"})  # herding depends on features and labels alone: test_herding.py
+TOTAL, PER_CLASS = Budget(total=12), Budget(per_class=3)
+
+
+def labels_of(task: int, n: int) -> NDArray[np.float32]:
+    """Random labels of a task's own columns, all others unknown."""
+    start, stop = TASKS[task]
+    labels = np.full((n, TASKS[-1][1]), -1, dtype=np.float32)
+    labels[:, start:stop] = np.random.default_rng(task).integers(0, 2, (n, stop - start))
+    return labels
+
+
+def features_of(task: int, n: int) -> NDArray[np.float32]:
+    return np.random.default_rng(100 + task).normal(size=(n, 5)).astype(np.float32)
+
+
+def kept_after(name: str, budget: Budget, sizes: tuple[int, ...], seed: int = 0) -> list[list[int]]:
+    """Row ids in memory after each task of `sizes` rows; task t has the ids 1000 t, 1000 t + 1, ..."""
+    memory = Memory(budget, SELECTIONS[name](), TASKS, seed)
+    kept = []
+    for task, size in enumerate(sizes):
+        memory.update(task, 1000 * task + np.arange(size), labels_of(task, size), features_of(task, size))
+        kept.append(memory.rows.tolist())
+    return kept
+
+
+# --- every policy
+
+
+@pytest.mark.parametrize("name", sorted(SELECTIONS))
+@pytest.mark.parametrize(
+    ("budget", "sizes"),
+    [(PER_CLASS, [6, 12, 21]), (TOTAL, [12, 12, 12]), (Budget(per_class=50), [30, 60, 90])],
+    ids=["per_class", "total", "roomy"],
+)
+def test_a_memory_fills_its_budget_and_no_more(name: str, budget: Budget, sizes: list[int]) -> None:
+    assert [len(rows) for rows in kept_after(name, budget, (30, 30, 30))] == sizes
+
+
+@pytest.mark.parametrize("name", sorted(SELECTIONS))
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 99), st.tuples(*[st.integers(0, 40)] * 3), st.sampled_from([TOTAL, PER_CLASS]))
+def test_what_is_kept_was_there_before_or_is_new(name: str, seed: int, sizes: Any, budget: Budget) -> None:
+    before: list[int] = []
+    for task, rows in enumerate(kept_after(name, budget, sizes, seed)):
+        assert len(set(rows)) == len(rows)
+        assert set(rows) <= set(before) | set(range(1000 * task, 1000 * task + sizes[task]))
+        before = rows
+
+
+@pytest.mark.parametrize("name", RANDOM)
+@pytest.mark.parametrize("budget", [TOTAL, PER_CLASS], ids=["total", "per_class"])
+def test_what_is_kept_depends_on_the_seed_alone(name: str, budget: Budget) -> None:
+    kept = kept_after(name, budget, (30, 30, 30))
+    np.random.seed(5)  # noqa: NPY002  the global generator must not matter
+    assert kept_after(name, budget, (30, 30, 30)) == kept
+    assert kept_after(name, budget, (30, 30, 30), seed=1) != kept
+
+
+@pytest.mark.parametrize("name", sorted(SELECTIONS))
+def test_a_row_keeps_its_labels_and_its_task(name: str) -> None:
+    memory = Memory(TOTAL, SELECTIONS[name](), TASKS, 0)
+    for task in range(3):
+        memory.update(task, 1000 * task + np.arange(30), labels_of(task, 30), features_of(task, 30))
+    assert memory.stored_by.tolist() == (memory.rows // 1000).tolist()
+    for row, labels in zip(memory.rows, memory.labels, strict=True):
+        assert labels.tolist() == labels_of(row // 1000, 30)[row % 1000].tolist()
+
+
+# --- policies that rank the rows of a task
+
+
+@pytest.mark.parametrize("name", sorted(RANKING))
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 4), st.integers(0, 99))
+def test_a_ranking_holds_each_row_exactly_once(name: str, n: int, classes: int, seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(-1, 2, (n, classes)).astype(np.float32)
+    assert sorted(RANKING[name]().rank(labels, seed, 0, n, features_of(0, n))) == list(range(n))
+
+
+@pytest.mark.parametrize("name", sorted(set(RANKING) & set(RANDOM)))
+def test_a_ranking_depends_on_seed_and_task_alone(name: str) -> None:
+    labels, selection = labels_of(0, 40)[:, :2], RANKING[name]()
+    order = selection.rank(labels, 0, 0, 40, None).tolist()
+    assert selection.rank(labels, 0, 0, 40, None).tolist() == order
+    assert selection.rank(labels, 1, 0, 40, None).tolist() != order
+    assert selection.rank(labels, 0, 1, 40, None).tolist() != order
+
+
+@pytest.mark.parametrize("name", sorted(RANKING))
+def test_a_task_keeps_the_rows_its_ranking_prefers(name: str) -> None:
+    labels = labels_of(0, 30)
+    (kept,) = kept_after(name, PER_CLASS, (30,))
+    assert kept == RANKING[name]().rank(labels[:, :2], 0, 0, 6, features_of(0, 30))[:6].tolist()
+
+
+def test_random_selection_keeps_each_row_equally_often() -> None:
+    counts = np.zeros(30)
+    for seed in range(600):
+        counts[RandomSelection().rank(np.zeros((30, 2), dtype=np.float32), seed, 0, 6, None)[:6]] += 1
+    assert np.abs(counts / 600 - 6 / 30).max() < 5 * (0.2 * 0.8 / 600) ** 0.5
+
+
+@settings(deadline=None)
+@given(st.integers(0, 99))
+def test_class_balanced_prefixes_are_balanced_while_every_class_has_rows(seed: int) -> None:
+    labels = np.eye(3, dtype=np.float32)[np.repeat([0, 1, 2], [30, 10, 5])]
+    order = ClassBalancedSelection().rank(labels, seed, 0, 45, None)
+    for length in range(1, 16):
+        counts = labels[order[:length]].sum(axis=0)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_class_balanced_takes_the_class_with_the_fewest_positives_first() -> None:
+    labels = np.eye(3, dtype=np.float32)[np.repeat([0, 1, 2], [30, 5, 10])]
+    order = ClassBalancedSelection().rank(labels, 0, 0, 15, None)
+    assert labels[order[:6]].argmax(axis=1).tolist() == [1, 2, 0, 1, 2, 0]
+
+
+def test_class_balanced_leaves_rows_without_a_positive_to_the_end() -> None:
+    labels = np.zeros((10, 2), dtype=np.float32)
+    labels[[3, 7], 0] = 1
+    labels[:, 1] = -1
+    assert set(ClassBalancedSelection().rank(labels, 0, 0, 10, None)[:2]) == {3, 7}
+
+
+# --- reservoir
+
+
+def inclusion(budget: Budget, sizes: tuple[int, ...], seeds: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How often each row is in the last memory, by task: mean over its rows, and the largest deviation of one row."""
+    counts = [np.zeros(size) for size in sizes]
+    for seed in range(seeds):
+        for row in kept_after("reservoir", budget, sizes, seed)[-1]:
+            counts[row // 1000][row % 1000] += 1
+    rates = [count / seeds for count in counts]
+    expected = budget.of_all(TASKS[len(sizes) - 1][1]) / sum(sizes)
+    return np.array([rate.mean() for rate in rates]), np.array([abs(rate - expected).max() for rate in rates])
+
+
+def test_reservoir_under_a_total_is_uniform_over_all_rows_of_all_tasks() -> None:
+    seeds, sizes = 800, (20, 50, 30)
+    by_task, worst = inclusion(TOTAL, sizes, seeds)
+    rate = 12 / 100
+    spread = (rate * (1 - rate) / seeds) ** 0.5  # of one row; a task's mean varies less than one row / sqrt(n) does
+    assert np.abs(by_task - rate).max() < 4 * spread / min(sizes) ** 0.5
+    assert worst.max() < 4.5 * spread
+
+
+def test_reservoir_that_grows_with_the_classes_lacks_the_rows_a_smaller_memory_dropped() -> None:
+    by_task, _ = inclusion(PER_CLASS, (30, 30, 30), 400)
+    assert by_task[0] < by_task[1] < by_task[2]
+    assert by_task[0] > 0.5 * by_task[2]
+    assert by_task.mean() == pytest.approx(21 / 90)
+
+
+def test_reservoir_pays_no_heed_to_labels() -> None:
+    sizes = (30, 30, 30)
+    memory = Memory(TOTAL, SELECTIONS["reservoir"](), TASKS, 0)
+    for task, size in enumerate(sizes):
+        memory.update(task, 1000 * task + np.arange(size), np.ones((size, 7), dtype=np.float32))
+    assert memory.rows.tolist() == kept_after("reservoir", TOTAL, sizes)[-1]
+
+
+def test_reservoir_of_one_task_is_not_just_its_first_rows() -> None:
+    assert len({tuple(kept_after("reservoir", TOTAL, (40,), seed)[0]) for seed in range(20)}) == 20

@@ -1,0 +1,181 @@
+"""Which rows a memory keeps, with which labels, and which it hands out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from clsim.errors import StrategyError
+from clsim.training.memory.selection import RandomSelection
+from clsim.training.memory.store import GIVEN, Budget, Memory
+from clsim.vocabulary import UNKNOWN
+
+TASKS = ((0, 2), (2, 4), (4, 7))
+
+
+def task_labels(task: int, n: int, seed: int = 0) -> NDArray[np.float32]:
+    """Labels of a task's rows as the stream shows them: only the task's own columns are known."""
+    start, stop = TASKS[task]
+    labels = np.full((n, TASKS[-1][1]), -1, dtype=np.float32)
+    labels[:, start:stop] = np.random.default_rng(seed + task).integers(0, 2, (n, stop - start))
+    return labels
+
+
+def filled(budget: Budget, tasks: int = 3, n: int = 20, selection: Any = None, seed: int = 0) -> Memory:
+    """A memory after `tasks` tasks of n rows; row ids of task t are 100 t, 100 t + 1, ..."""
+    memory = Memory(budget, selection or RandomSelection(), TASKS, seed)
+    for task in range(tasks):
+        memory.update(task, 100 * task + np.arange(n), task_labels(task, n))
+    return memory
+
+
+def groups(memory: Memory) -> list[int]:
+    return np.bincount(memory.stored_by, minlength=3).tolist()
+
+
+# --- budget
+
+
+def test_per_class_keeps_as_many_rows_for_each_class_of_a_task_and_never_shrinks() -> None:
+    assert [groups(filled(Budget(per_class=3), tasks)) for tasks in (1, 2, 3)] == [[6, 0, 0], [6, 6, 0], [6, 6, 9]]
+
+
+def test_a_total_is_shared_by_seen_classes_with_the_rest_to_the_first_ones() -> None:
+    # 10 rows: 2 classes 5 + 5; 4 classes 3 + 3, 2 + 2; 7 classes 2 + 2, 2 + 1, 1 + 1 + 1
+    assert [groups(filled(Budget(total=10), tasks)) for tasks in (1, 2, 3)] == [[10, 0, 0], [6, 4, 0], [4, 3, 3]]
+
+
+@given(st.integers(7, 300))
+def test_a_total_is_spent_to_the_last_row(total: int) -> None:
+    for seen, tasks in ((2, 1), (4, 2), (7, 3)):
+        assert sum(Budget(total=total).of_task(task, seen) for task in TASKS[:tasks]) == total
+
+
+@given(st.integers(7, 300))
+def test_the_share_of_a_task_never_grows(total: int) -> None:
+    shares = [Budget(total=total).of_task(TASKS[0], seen) for seen in (2, 4, 7)]
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_a_total_below_one_row_a_class_is_refused_and_named() -> None:
+    Budget(total=7).check(7)
+    with pytest.raises(StrategyError, match=r"memory\.budget\.total: given 6, must be at least 7"):
+        Budget(total=6).check(7)
+
+
+def test_a_task_with_fewer_rows_than_its_share_is_stored_whole() -> None:
+    assert sorted(filled(Budget(per_class=50), tasks=1, n=5).rows) == [0, 1, 2, 3, 4]
+
+
+def test_a_shrinking_group_keeps_the_rows_it_prefers() -> None:
+    before, after = filled(Budget(total=10), tasks=2), filled(Budget(total=10), tasks=3)
+    for task in (0, 1):
+        kept = after.rows[after.stored_by == task]
+        assert kept.tolist() == before.rows[before.stored_by == task][: len(kept)].tolist()
+
+
+# --- labels and provenance
+
+
+def test_labels_are_stored_as_seen_and_unknown_stays_unknown() -> None:
+    memory = filled(Budget(per_class=3))
+    for row, labels, task in zip(memory.rows, memory.labels, memory.stored_by, strict=True):
+        assert labels.tolist() == task_labels(int(task), 20)[row - 100 * task].tolist()
+
+
+def test_every_label_is_given_or_unknown_and_says_so() -> None:
+    memory = filled(Budget(per_class=3))
+    assert np.array_equal(memory.provenance, np.where(memory.labels == -1, UNKNOWN, GIVEN))
+
+
+def test_the_labels_given_are_copied() -> None:
+    labels = task_labels(0, 4)
+    memory = Memory(Budget(per_class=2), RandomSelection(), TASKS, 0)
+    memory.update(0, np.arange(4), labels)
+    memory.labels[:] = 0.5
+    assert np.array_equal(labels, task_labels(0, 4))
+
+
+def test_a_relabelled_entry_can_be_relabelled_again_and_a_given_one_never() -> None:
+    memory = filled(Budget(per_class=3), tasks=1)
+    given, which, columns = memory.labels[:, :2].copy(), np.arange(len(memory)), (0, 4)
+    for task, label in ((1, 0.25), (2, 0.75)):
+        memory.relabel(which, columns, np.full((len(memory), 4), label, dtype=np.float32), task)
+        np.testing.assert_array_equal(memory.labels[:, :2], given)
+        assert (memory.provenance[:, :2] == GIVEN).all()
+        assert (memory.labels[:, 2:4] == label).all()
+        assert (memory.provenance[:, 2:4] == task + 1).all()
+    memory.relabel(which, columns, np.full((len(memory), 4), UNKNOWN, dtype=np.float32), 3)
+    assert (memory.labels[:, 2:4] == UNKNOWN).all()
+    assert (memory.provenance[:, 2:4] == UNKNOWN).all()
+    assert (memory.labels[:, 4:] == UNKNOWN).all()
+
+
+# --- drawing
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(0, 50))
+def test_a_draw_repeats_no_row_before_every_row_was_drawn(n: int, step: int) -> None:
+    memory = filled(Budget(per_class=3), tasks=1)
+    drawn = memory.draw(n, 1, 0, step)
+    assert len(drawn) == n
+    for start in range(0, n, len(memory)):
+        part = drawn[start : start + len(memory)]
+        assert len(set(part.tolist())) == len(part)
+        assert set(part.tolist()) <= set(range(len(memory)))
+
+
+def test_a_draw_depends_on_seed_and_position_alone() -> None:
+    memory = filled(Budget(per_class=3))
+    drawn = memory.draw(10, 1, 2, 3).tolist()
+    memory.draw(4, 0, 0, 0)
+    assert memory.draw(10, 1, 2, 3).tolist() == drawn
+    assert memory.draw(10, 1, 2, 4).tolist() != drawn
+    assert filled(Budget(per_class=3), seed=1).draw(10, 1, 2, 3).tolist() != drawn
+
+
+def test_an_empty_memory_gives_nothing() -> None:
+    assert filled(Budget(per_class=3), tasks=0).draw(5, 0, 0, 0).tolist() == []
+
+
+# --- size and state
+
+
+def test_bytes_count_images_labels_provenance_and_ids() -> None:
+    memory = filled(Budget(per_class=1), tasks=1)
+    assert memory.nbytes(image_bytes=300) == 2 * (300 + 8 + 4 * 7 + 2 * 7 + 8)
+
+
+def test_a_memory_continues_from_its_state_in_a_file(through_file: Any) -> None:
+    memory, other = filled(Budget(total=10), tasks=2), filled(Budget(total=10), tasks=0)
+    other.load_state_dict(through_file(memory.state_dict()))
+    for one in (memory, other):
+        one.update(2, 200 + np.arange(20), task_labels(2, 20))
+    for name in ("rows", "labels", "provenance", "stored_by"):
+        mine, theirs = getattr(memory, name), getattr(other, name)
+        assert mine.dtype == theirs.dtype
+        assert np.array_equal(mine, theirs)
+
+
+def test_a_state_is_a_copy() -> None:
+    memory = filled(Budget(per_class=1))
+    state = memory.state_dict()
+    before = state["labels"].clone()
+    memory.labels[:] = 0.5
+    assert torch.equal(state["labels"], before)
+
+
+def test_what_a_state_was_loaded_into_is_a_copy() -> None:
+    memory = filled(Budget(per_class=1))
+    state = memory.state_dict()
+    before = state["labels"].clone()
+    memory.load_state_dict(state)
+    memory.labels[:] = 0.5
+    assert torch.equal(state["labels"], before)
