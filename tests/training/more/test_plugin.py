@@ -253,7 +253,7 @@ def test_what_a_teacher_is_confident_of_counts_where_it_is_asked(
         teacher = plugin_of(strategy, Distillation).teacher
         if strategy.position.task and not strategy.position.epoch:
             teacher.head.bias.data[0] = 9.0  # sure of the first class, whatever it sees
-            found.append((plugin._told(strategy, rows, strategy.model.head.n_classes), rows, strategy))
+            found.append((plugin._confident_positives(strategy, rows, strategy.model.head.n_classes), rows, strategy))
 
     watch = Watch("before_training_epoch", look)
     learn(build("lwf+more", options={"old_classes": policy}, overrides=SHORT, last=[watch]), tasks=2)
