@@ -97,9 +97,9 @@ def resume(
     """Go on with an interrupted run from its last checkpoint."""
     from clsim.launch.progress import ConsoleProgress
     from clsim.launch.single_run import resume as resume_one
-    from clsim.running.folder import is_finished
+    from clsim.running.run_folder import RunFolder
 
-    if is_finished(folder):
+    if RunFolder(folder).finished:
         typer.echo(f"{folder}: is finished, nothing to resume")
         return
     _print_result(resume_one(folder, progress=ConsoleProgress()))

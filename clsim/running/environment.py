@@ -46,8 +46,8 @@ def record_environment(path: Path, now: dict[str, Any]) -> None:
     began: dict[str, Any] = json.loads(path.read_bytes())
     changed = {key: value for key, value in now.items() if key != "started" and value != began.get(key)}
     if changed:
-        told = ", ".join(f"{key} was {began.get(key)}, is {value}" for key, value in changed.items())
-        log.warning("resumed in another environment, so the result may differ in its last bits: %s", told)
+        changes = ", ".join(f"{key} was {began.get(key)}, is {value}" for key, value in changed.items())
+        log.warning("resumed in another environment, so the result may differ in its last bits: %s", changes)
     write_json(path, began | {"resumed": [*began.get("resumed", []), {"at": now["started"], **changed}]})
 
 

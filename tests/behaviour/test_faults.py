@@ -23,8 +23,9 @@ from clsim.report.mean_curves import FILE
 from clsim.report.writing import write_report
 from clsim.running.checkpoint_files import newest_checkpoint
 from clsim.running.execution import execute
-from clsim.running.folder import RunSpec, prepare
+from clsim.running.prepared_run import prepare
 from clsim.running.run_log import run_log
+from clsim.running.run_spec import RunSpec
 from clsim.scenario import load_scenario
 
 FullFor = Callable[[str], AbstractContextManager[None]]

@@ -11,8 +11,11 @@ import pytest
 import clsim
 from clsim.cores import usable_cores
 from clsim.errors import RunError, ScenarioError, StrategyError
-from clsim.running.folder import RunSpec, open_run, prepare, resolve_threads, set_aside
-from clsim.running.lock import locked
+from clsim.launch.replacement import set_aside
+from clsim.running.folder_lock import locked
+from clsim.running.hardware import resolve_threads
+from clsim.running.prepared_run import open_run, prepare
+from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario, StreamPlan
 
 
