@@ -74,9 +74,11 @@ def compare(
     order_seeds: Annotated[
         str, typer.Option("--order-seeds", help="comma-separated seeds of the class order; needs stream.order: seed")
     ] = "",
-    workers: Annotated[int | None, typer.Option("--workers", help="runs at a time; default: as cores allow")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="runs at a time; default: as many as the cores allow")
+    ] = None,
     share_first_task: Annotated[
-        bool, typer.Option(help="train a first task that several runs have in common once; no number depends on it")
+        bool, typer.Option(help="train a first task that several runs share only once; no number depends on it")
     ] = True,
     settings: SetOption = [],  # noqa: B006
     out: OutOption = Path("runs"),
@@ -88,10 +90,9 @@ def compare(
 ) -> None:
     """Train several strategies on exactly the same stream and report on them.
 
-    The same command again continues: finished runs are reused, interrupted and failed ones go on from their last
-    checkpoint; one with a plugin whose state cannot be saved begins again. A folder that holds a run with other
-    settings or of other code is refused. Ctrl-C once writes checkpoints and ends, twice kills. SIGTERM and SIGHUP do as
-    one Ctrl-C.
+    The same command continues an earlier comparison. Finished runs are reused. Interrupted and failed runs go on from
+    their last checkpoint, or begin again if a plugin's state cannot be saved. A folder with a run of other settings or
+    other code is refused. The first Ctrl-C, SIGTERM or SIGHUP writes checkpoints and ends; a second Ctrl-C kills.
     """
     from clsim.launch.comparison import ComparisonInterrupted
     from clsim.launch.comparison import compare as compare_all

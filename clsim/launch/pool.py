@@ -82,9 +82,11 @@ class Pool:
                     time.sleep(0.2)
                     self._look()
         finally:
-            self._close()
+            self._end_processes()
             os.close(parent)
             os.close(alive)
+            if self.progress is not None:
+                self.progress.close()
 
     def _start_ready(self, waiting: list[Path], states: Mapping[Path, RunState], parent: int) -> None:
         """Start runs, which leave `waiting`, until all workers have one or all others must wait."""
@@ -95,15 +97,13 @@ class Pool:
             waiting.remove(ready)
             self._start(ready, states[ready], parent)
 
-    def _close(self) -> None:
+    def _end_processes(self) -> None:
         for process in self.running.values():  # only after an error, such as the display's
             process.stop()
         for process in self.running.values():
             process.popen.wait()
         if self.starter is not None:
             self.starter.close()
-        if self.progress is not None:
-            self.progress.close()
 
     def _must_wait(self, folder: Path) -> bool:
         """Tell whether a run at work trains the first task that this one shares."""

@@ -204,7 +204,7 @@ def _report_ends(pipe: Connection) -> None:
             pipe.send(("ended", pid, os.waitstatus_to_exitcode(status)))
 
 
-def _end(code: int) -> NoReturn:
+def _exit_process(code: int) -> NoReturn:
     """End this process without taking its modules apart, which takes longer than a second; all files are closed."""
     logging.shutdown()
     sys.stdout.flush()
@@ -219,4 +219,4 @@ if __name__ == "__main__":
         for name in LATE_IMPORTS:
             with suppress(ImportError):
                 import_module(name)
-        _end(main(_serve(Connection(int(sys.argv[1])), interruption)))
+        _exit_process(main(_serve(Connection(int(sys.argv[1])), interruption)))

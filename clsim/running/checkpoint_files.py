@@ -93,13 +93,13 @@ def newest_checkpoint(run: Path) -> Checkpoint | None:
     for number in reversed(_numbers(folder)):
         path = folder / f"{number:06d}.pt"
         try:
-            return Checkpoint(path, _checked(run, path))
+            return Checkpoint(path, _read_header(run, path))
         except (OSError, ValueError, KeyError) as error:
             log.warning("checkpoint %s is damaged and passed over: %s", path, error)
     return None
 
 
-def _checked(run: Path, path: Path) -> dict[str, Any]:
+def _read_header(run: Path, path: Path) -> dict[str, Any]:
     """Return the header of a whole checkpoint; raise OSError, ValueError or KeyError for a damaged one."""
     header: dict[str, Any] = json.loads(path.with_suffix(".json").read_bytes())
     if header["format"] != FORMAT:

@@ -380,12 +380,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("first_task", type=Path, nargs="?")
     parser.add_argument("--parent", type=int)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     make_lossy()
     try:
         with ended_by_signals():
             keep_freed_memory()
-            execute(given.folder, first_task=given.first_task, parent=given.parent)
+            execute(options.folder, first_task=options.first_task, parent=options.parent)
     except ClsimError as error:
         print(error, file=sys.stderr)
         return 2

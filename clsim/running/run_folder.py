@@ -14,7 +14,7 @@ _SEED = re.compile(r"seed(\d+)")
 
 
 class _File:
-    """The name of a file where a class is asked for it, and its path where a folder is."""
+    """A file of a run folder: its name as an attribute of the class, its path as one of an instance."""
 
     def __init__(self, name: str) -> None:
         self.name = name
