@@ -26,10 +26,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from benchmarks.__main__ import table
 from clsim.files import write_atomically
-from clsim.running.checkpoint_files import FOLDER, newest_checkpoint
+from clsim.running.checkpoint_files import newest_checkpoint
 from clsim.running.environment import environment
 from clsim.running.execution import execute
-from clsim.running.folder import RunSpec, prepare
+from clsim.running.prepared_run import prepare
+from clsim.running.run_folder import RunFolder
+from clsim.running.run_spec import RunSpec
 from clsim.scenario import load_scenario
 
 STRATEGIES = ("er", "rebll", "rebll+more")
@@ -140,7 +142,7 @@ class Soak:
 
 
 def _half_written(folder: Path) -> set[Path]:
-    return set((folder / FOLDER).glob(".*.part"))
+    return set(RunFolder(folder).checkpoint.glob(".*.part"))
 
 
 def differences(folder: Path, other: Path) -> list[str]:

@@ -18,7 +18,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write into, for what is too large for `write_atomically`: it becomes `path` once the block has ended.
+    """Open a file to write, for content too large for `write_atomically`; it becomes `path` once the block has ended.
 
     Two writers at once do not disturb each other, even in containers that share a folder and count processes alike;
     the last one stays.
@@ -40,12 +40,12 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Strict JSON, indented, atomically; NaN is an error, not a word."""
+    """Write strict JSON, indented, atomically; NaN is an error."""
     write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what writers that were killed have left half-written; no one else may be writing there."""
+    """Remove the half-written files of killed writers; no one else may be writing to the folder."""
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 
@@ -69,11 +69,11 @@ class GrowingFile:
             file.write(content.encode() if isinstance(content, str) else content)
 
     def read(self) -> bytes:
-        """The whole content; nothing if the file is not there."""
+        """Return the whole content; empty if there is no file."""
         return self.path.read_bytes() if self.path.exists() else b""
 
     def sync(self) -> int:
-        """Have all of it on the disk; its length in bytes."""
+        """Flush all content to the disk and return its length in bytes."""
         if not self.path.exists():
             return 0
         with naming_errors(self.path), self.path.open("rb+") as file:
@@ -81,7 +81,7 @@ class GrowingFile:
             return file.seek(0, os.SEEK_END)
 
     def cut(self, length: int) -> None:
-        """Forget what lies behind the first `length` bytes."""
+        """Cut the file back to its first `length` bytes."""
         if self.path.exists():
             with naming_errors(self.path):
                 os.truncate(self.path, length)
@@ -89,7 +89,7 @@ class GrowingFile:
 
 @contextmanager
 def naming_errors(path: Path) -> Iterator[None]:
-    """Of an error of the operating system one wants to know the file, which a failed write does not say."""
+    """Re-raise an OSError with the file name, which a failed write leaves out."""
     try:
         yield
     except OSError as error:

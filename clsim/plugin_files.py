@@ -101,12 +101,12 @@ class _Folder:
                 del sys.modules[name]
                 if not isinstance(error, Exception | SystemExit):
                     raise
-                raise PluginFileError(self._reason(path, error)) from error
+                raise PluginFileError(self._error_text(path, error)) from error
             finally:
                 self.executing.discard(name)
         return sys.modules[name]
 
-    def _reason(self, path: Path, error: BaseException) -> str:
+    def _error_text(self, path: Path, error: BaseException) -> str:
         frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
         if isinstance(error, SyntaxError):
             frames.append((error.filename or "", error.lineno))

@@ -1,6 +1,6 @@
 """Work that is done once, before the first step of training: decoding images, computing features.
 
-Whoever does it tells how far it has come; whoever shows runs listens.
+The code that does it reports how far it has come (`tell`); the code that shows runs listens (`listening`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Work:
-    """How far one piece of work has come.
+    """A report of one piece of work.
 
     Attributes:
         what: "decoding".
@@ -52,12 +52,12 @@ def listening(listener: Listener) -> Iterator[None]:
 
 def tell(what: str, done: int = 0, total: int = 0) -> None:
     """Report how far a piece of work has come."""
-    _tell(Work(what, done, total))
+    _call_listeners(Work(what, done, total))
 
 
 def training_begins() -> None:
-    """Report that all work that is done once is done."""
-    _tell(None)
+    """Report that all work before training is done."""
+    _call_listeners(None)
 
 
 def counted(what: str, items: Iterable[Item], total: int) -> Iterator[Item]:
@@ -69,6 +69,6 @@ def counted(what: str, items: Iterable[Item], total: int) -> Iterator[Item]:
         yield item
 
 
-def _tell(work: Work | None) -> None:
+def _call_listeners(work: Work | None) -> None:
     for listener in tuple(_listeners):
         listener(work)

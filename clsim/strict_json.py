@@ -1,4 +1,4 @@
-"""Strict JSON, in which undefined is null and never NaN: objects, files of one object a line, and files that grow."""
+"""Strict JSON, in which undefined is null and never NaN: objects, files of one object per line, and files that grow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Object = dict[str, Any]
 
 
 def finite_or_null(value: Any) -> Any:
-    """The value with every NaN and infinity replaced by None, arrays' numbers by Python's, tuples by lists."""
+    """Return the value with NaN and infinities replaced by None, NumPy's numbers by Python's, tuples by lists."""
     if isinstance(value, dict):
         return {key: finite_or_null(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -26,7 +26,7 @@ def finite_or_null(value: Any) -> Any:
 
 
 def parse_object(text: bytes | str, where: str) -> Object:
-    """The JSON object that a text holds.
+    """Parse a text as a JSON object.
 
     Args:
         text: UTF-8 if bytes.
@@ -45,7 +45,7 @@ def parse_object(text: bytes | str, where: str) -> Object:
 
 
 def read_object(path: Path) -> Object:
-    """The JSON object of a file.
+    """Read the JSON object of a file.
 
     Raises:
         RunError: it is missing or damaged.
@@ -58,7 +58,7 @@ def read_object(path: Path) -> Object:
 
 
 def read_lines(path: Path, holding: str = "") -> list[Object]:
-    """The objects of a file of one object a line (`metrics.jsonl`, `timing.jsonl`); none where there is no file.
+    """Read a file of one object per line (`metrics.jsonl`, `timing.jsonl`); no objects if there is no file.
 
     Args:
         path: of the file.
@@ -72,7 +72,7 @@ def read_lines(path: Path, holding: str = "") -> list[Object]:
 
 
 class Tail:
-    """Reads a file of one object a line while another process writes it, each line once.
+    """Reads a file of one object per line while another process writes it, each line once.
 
     Args:
         path: of the file, which may not be there yet.
@@ -83,7 +83,7 @@ class Tail:
         self.offset = 0
 
     def read(self) -> tuple[list[Object], bool]:
-        """The lines that have come since the last call; a half-written last one waits, a damaged one is left out.
+        """Read the lines since the last call; a half-written last line waits, a damaged one is left out.
 
         Returns:
             The lines, and whether the file was cut back since then: then they are all that it holds.

@@ -11,7 +11,8 @@ import pytest
 
 from clsim import cli
 from clsim.errors import StrategyError
-from clsim.running.folder import RunSpec, prepare
+from clsim.running.prepared_run import prepare
+from clsim.running.run_spec import RunSpec
 from clsim.scenario import StreamPlan, load_scenario, shipped_scenarios
 from clsim.training.composition import check_options
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from clsim import source_code
-from clsim.running.folder import RunSpec, prepare
+from clsim.running.prepared_run import prepare
+from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
 from clsim.source_code import HOME, OUTSIDE_RUNS, class_code, hash_code, package_code, run_files
 from clsim.training.composition import registered, strategy_class
@@ -254,7 +255,7 @@ def test_other_files_beside_it_and_its_place_do_not_count(mine: type, tmp_path: 
     assert class_code(strategy_class(f"{moved / 'mine.py'}:Mine")) == before
 
 
-@pytest.mark.parametrize("module", ["clsim.strategies.er", "clsim.experiment.statistics"])
+@pytest.mark.parametrize("module", ["clsim.strategies.er", "clsim.report.intervals"])
 def test_a_users_class_counts_with_what_it_imports_of_clsim_that_is_not_of_every_run(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {
         *("clsim", "clsim.allocator", "clsim.children", "clsim.cores", "clsim.errors", "clsim.files"),
+        "clsim.file_lock",
         *(
             "clsim.lazy",
             "clsim.model_names",
@@ -116,6 +117,15 @@ def _is_plain_section(node: ast.ClassDef) -> bool:
     """Sections of the schema and options of strategies describe each field instead."""
     bases = {ast.unparse(base) for base in node.bases}
     return bool(bases & {"Section", "kit.Options"})
+
+
+def test_one_module_locks_files() -> None:
+    assert [module_name(path) for path in MODULES if "fcntl" in imports(path)] == ["clsim.file_lock"]
+
+
+def test_one_module_writes_records_of_tensorboard() -> None:
+    writers = {"tensorboard.summary.writer.record_writer", "torch.utils.tensorboard.writer"}
+    assert [module_name(path) for path in MODULES if writers & set(imports(path))] == ["clsim.evaluation.event_file"]
 
 
 def test_no_module_is_a_drawer_for_leftovers() -> None:

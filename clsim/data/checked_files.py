@@ -101,7 +101,7 @@ def map_checked(
         if not fits or array.dtype != dtype or not array.flags.c_contiguous:
             raise ValueError(f"holds {array.dtype} {array.shape}")
         block = rows_per_checksum * (array.nbytes // len(array))
-        if not _agrees(path, array.offset, array.offset + array.nbytes, block):
+        if not _matches_checksums(path, array.offset, array.offset + array.nbytes, block):
             raise ValueError(DISAGREES)
     except _ABSENT:
         return None
@@ -120,7 +120,7 @@ def _mapped(path: Path) -> np.memmap[Any, Any]:
         raise ValueError(error) from None
 
 
-def _agrees(path: Path, start: int, stop: int, block: int) -> bool:
+def _matches_checksums(path: Path, start: int, stop: int, block: int) -> bool:
     """Compare the bytes from start to stop with the checksums behind them.
 
     They are read, not mapped: a disk that fails is then an error, not the end of the process.

@@ -88,11 +88,11 @@ class Coco(ImageFiles):
         Raises:
             Unplannable: an annotation file is not there or not what pycocotools reads, or an id is unknown.
         """
-        return self._of(split).labels
+        return self._labels_of(split).labels
 
     def image_ids(self, split: Split) -> NDArray[np.int64]:
         """COCO's ids of the images, int64 [N], ascending; read-only."""
-        return self._of(split).ids
+        return self._labels_of(split).ids
 
     def image_names(self, split: Split) -> list[str]:
         """COCO's ids as text."""
@@ -101,7 +101,7 @@ class Coco(ImageFiles):
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
         folder = self._root / self._split_name(split)
-        return [folder / file for file in self._of(split).files]
+        return [folder / file for file in self._labels_of(split).files]
 
     def images_folder(self) -> Path:
         """COCO's folder."""
@@ -122,7 +122,7 @@ class Coco(ImageFiles):
     def _split_name(self, split: Split) -> str:
         return self.config.train if split == "train" else self.config.test
 
-    def _of(self, split: Split) -> CocoLabels:
+    def _labels_of(self, split: Split) -> CocoLabels:
         return self._train if split == "train" else self._test
 
     @cached_property
@@ -247,10 +247,10 @@ def _format_problems(content: Any) -> list[str]:
                     given = entry.get(field) if isinstance(entry, dict) else None
                     fits, allowed = _TEXT if field in ("file_name", "name") else _NUMBER
                     if not fits(given):
-                        yield f"{section}[{position}].{field}: given {_shown(given)}, allowed: {allowed}"
+                        yield f"{section}[{position}].{field}: given {_quoted(given)}, allowed: {allowed}"
 
-    found = _first(problems())
-    return found or _first(_reference_problems(content))
+    found = _first_problems(problems())
+    return found or _first_problems(_reference_problems(content))
 
 
 def _is_text(given: Any) -> bool:
@@ -266,7 +266,7 @@ _TEXT = (_is_text, "a text")
 _NUMBER = (_is_number, "a whole number of 64 bits")
 
 
-def _shown(given: Any) -> str:
+def _quoted(given: Any) -> str:
     try:
         return repr(given)
     except ValueError:  # a number that Python refuses to print
@@ -290,7 +290,7 @@ def _reference_problems(content: Any) -> Iterator[str]:
             yield f"annotations[{position}].category_id: {annotation['category_id']} is no id of a category"
 
 
-def _first(problems: Iterator[str]) -> list[str]:
+def _first_problems(problems: Iterator[str]) -> list[str]:
     found: list[str] = []
     for problem in problems:
         if len(found) == _MOST_PROBLEMS:
@@ -329,7 +329,7 @@ def _rows_of_ids(file: Path, ids: NDArray[np.int64], split: str) -> NDArray[np.i
     if not problems and not line_of:
         problems.append(f"{file}: no ids in it")
     if problems:
-        raise Unplannable(("dataset", "ids"), "\n".join(_first(iter(problems))))
+        raise Unplannable(("dataset", "ids"), "\n".join(_first_problems(iter(problems))))
     return np.array(sorted(row[image] for image in line_of), dtype=np.int64)
 
 

@@ -51,7 +51,7 @@ def content_hashes(files: Sequence[Path | str]) -> NDArray[np.uint8]:
         hashes[~unknown] = before["hashes"][~unknown]
     rows = np.flatnonzero(unknown)
     if len(rows):
-        hashes[rows] = _hashed([paths[row] for row in rows.tolist()])
+        hashes[rows] = _hash_files([paths[row] for row in rows.tolist()])
     hashes.flags.writeable = False
     _known[entry] = {"states": states, "hashes": hashes}
     if len(rows):
@@ -67,7 +67,7 @@ def content_sha256(file: Path | str) -> str:
     return content_hashes([file])[0].tobytes().hex()
 
 
-def _hashed(paths: Sequence[str]) -> NDArray[np.uint8]:
+def _hash_files(paths: Sequence[str]) -> NDArray[np.uint8]:
     if len(paths) > 1:
         log.info("hashing %d files, once", len(paths))
     batches = [paths[first : first + BATCH] for first in range(0, len(paths), BATCH)]

@@ -52,7 +52,7 @@ def write_voc(source: ImageSource, folder: Path, size: int, year: int = 2007) ->
     """
     if unfit := [name for name in source.class_names if "/" in name or name != name.strip()]:
         raise ScenarioError([f"class {unfit[0]!r}: VOC's files are called after classes; no slash, no space around it"])
-    with _appearing(source, folder / f"VOC{year}", size) as home:
+    with _new_folder(source, folder / f"VOC{year}", size) as home:
         main = home / "ImageSets" / "Main"
         for path in (home / "JPEGImages", home / "Annotations", main):
             path.mkdir(parents=True)
@@ -94,7 +94,7 @@ def write_coco(source: ImageSource, folder: Path, size: int, year: int = 2014) -
         {"supercategory": "thing", "id": number, "name": name}
         for number, name in enumerate(source.class_names, start=1)
     ]
-    with _appearing(source, folder, size) as home:
+    with _new_folder(source, folder, size) as home:
         (home / "annotations").mkdir(parents=True)
         for split, first in _first_numbers(source).items():
             listed = f"{COCO_SPLITS[split]}{year}"
@@ -133,7 +133,7 @@ def write_manifest(source: ImageSource, folder: Path, size: int) -> Path:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow([*columns, *source.class_names])
-    with _appearing(source, folder, size) as home:
+    with _new_folder(source, folder, size) as home:
         for split, first in _first_numbers(source).items():
             labels = source.labels(split)
             (home / "images" / split).mkdir(parents=True)
@@ -149,7 +149,7 @@ WRITERS = {"voc": write_voc, "coco": write_coco, "manifest": write_manifest}
 
 
 @contextmanager
-def _appearing(source: ImageSource, target: Path, size: int) -> Iterator[Path]:
+def _new_folder(source: ImageSource, target: Path, size: int) -> Iterator[Path]:
     """A folder to write into, which becomes `target` at the end, or nothing."""
     source.check_size(size)
     if bad := [file for files in skipped_images(source).values() for file in files]:

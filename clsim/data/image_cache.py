@@ -8,7 +8,6 @@ renaming. It ends with the checksums, which are compared whenever it is opened.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -29,6 +28,7 @@ from clsim.data.cache import cache_folder
 from clsim.data.checked_files import checksum, map_checked, packed_checksums
 from clsim.data.content import content_hashes
 from clsim.errors import ScenarioError
+from clsim.file_lock import open_locked
 from clsim.files import write_atomically
 from clsim.preparation import tell
 
@@ -178,18 +178,17 @@ def _open(path: Path, shape: tuple[int, ...]) -> Pixels | None:
 
 @contextmanager
 def _building(path: Path) -> Iterator[IO[bytes]]:
-    """The unfinished file, locked against a second process; the lock goes with the process that holds it."""
+    """Open the unfinished file, locked against a second process."""
     part = path.with_suffix(".part")
-    with open(os.open(part, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waiting for another process that decodes the same images")
-            tell("waiting for another process that decodes")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with open_locked(part, _report_waiting) as file:
         yield file
         if path.is_file() and os.fstat(file.fileno()).st_size == 0:
             part.unlink(missing_ok=True)
+
+
+def _report_waiting() -> None:
+    log.info("waiting for another process that decodes the same images")
+    tell("waiting for another process that decodes")
 
 
 def _build(
@@ -223,12 +222,12 @@ def _build(
 
 
 def _finish(path: Path, unchanged: bool) -> None:
-    """Make the unfinished file the finished one; empty it if it may hold pixels of other images."""
+    """Make the unfinished file the finished one; remove it if it may hold pixels of other images."""
     part = path.with_suffix(".part")
     if unchanged:
         os.replace(part, path)
     else:
-        os.truncate(part, 0)  # not removed, because another process may wait for its lock
+        part.unlink()
     path.with_suffix(".progress").unlink(missing_ok=True)
     if not unchanged:
         raise ScenarioError(["image files changed while they were decoded; start again when nothing writes to them"])

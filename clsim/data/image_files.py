@@ -131,7 +131,9 @@ class ImageFiles(ABC):
         if (split, size) not in self._images:
             kind = StreamedImages if self._options.images == "stream" else cached_images
             bad = frozenset(self.bad_images(split).tolist())
-            self._images[split, size] = kind(self._checked(split), size, self._options.resize, bad, self._workers)
+            self._images[split, size] = kind(
+                self._existing_files(split), size, self._options.resize, bad, self._workers
+            )
         return self._images[split, size]
 
     def few_images(self, split: Split, rows: NDArray[np.int64], size: int) -> Pixels:
@@ -143,7 +145,7 @@ class ImageFiles(ABC):
     def check_size(self, size: int) -> None:
         """Raise ScenarioError unless every image file is there; any size will do."""
         for split in SPLITS:
-            self._checked(split)
+            self._existing_files(split)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the content of every image file, of the resizing, and of which images are left out.
@@ -155,7 +157,7 @@ class ImageFiles(ABC):
         """
         digest = hashlib.sha256(self._options.resize.encode())
         for split in SPLITS:
-            files = self._checked(split)
+            files = self._existing_files(split)
             digest.update(f"\n{split} {len(files)} ".encode() + image_contents(files))
         for split in SPLITS:
             if len(bad := self.bad_images(split)):
@@ -166,7 +168,7 @@ class ImageFiles(ABC):
     def _workers(self) -> int:
         return usable_cores() if self._options.workers == "auto" else self._options.workers
 
-    def _checked(self, split: Split) -> list[Path]:
+    def _existing_files(self, split: Split) -> list[Path]:
         files = self.files(split)
         if missing := missing_files(files):
             raise self.missing_images(split, missing, len(files))
@@ -175,7 +177,7 @@ class ImageFiles(ABC):
     def _read_once(self, split: Split) -> NDArray[np.int64]:
         import PIL
 
-        files = self._checked(split)
+        files = self._existing_files(split)
         which = hashlib.sha256("\n".join(map(str, files)).encode(errors="surrogateescape")).hexdigest()
         identity = ("bad images", READING, PIL.__version__, which)
         arrays = cached_labels(identity, files, lambda: {"rows": bad_rows(files, self._workers)})

@@ -69,7 +69,7 @@ class ManifestConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True)
     )
 
     @model_validator(mode="after")
-    def _one_form(self) -> ManifestConfig:
+    def _check_form(self) -> ManifestConfig:
         if self.file is None and (self.train_file is None or self.test_file is None):
             raise _misplaced((), "no table is named; allowed: file, or train_file and test_file")
         if self.label_columns is None and self.label_list is None:
@@ -87,7 +87,7 @@ class ManifestConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True)
         return self
 
     @model_validator(mode="after")
-    def _one_meaning(self) -> ManifestConfig:
+    def _check_meaning(self) -> ManifestConfig:
         for key in ("label_columns", "vocabulary"):
             names = getattr(self, key)
             if isinstance(names, list) and (not names or len(set(names)) < len(names)):
@@ -149,13 +149,13 @@ class Manifest(ImageFiles):
         given = tables_of(self.config)
         for one in given:
             if not os.path.isfile(one.file):
-                raise Unplannable(("dataset", one.key), f"{one.file}: no such file{_near(one.file)}")
+                raise Unplannable(("dataset", one.key), f"{one.file}: no such file{_nearest_file(one.file)}")
         options = self.config.model_dump_json(exclude=ImageFilesConfig.model_fields.keys() - {"name"})
         identity = ("manifest", PARSER_VERSION, options)
         return cached_labels(identity, [one.file for one in given], lambda: parse_manifest(self.config))
 
 
-def _near(file: Path) -> str:
+def _nearest_file(file: Path) -> str:
     """The file in the same folder that was perhaps meant."""
     folder = file.parent
     return did_you_mean(file.name, sorted(path.name for path in folder.iterdir()) if os.path.isdir(folder) else ())

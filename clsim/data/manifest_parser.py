@@ -229,7 +229,7 @@ class _Columns:
 
     def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], bytes]:
         if self.rest:
-            self._take_rest(file, table)
+            self._take_other_columns(file, table)
         positions = [table.columns.index(name) for name in self.names]
         # One call for all cells of a row: there may be a million rows of eighty.
         pick = itemgetter(*positions) if len(positions) > 1 else lambda cells: (cells[positions[0]],)
@@ -239,7 +239,7 @@ class _Columns:
             try:
                 return bytes(map(code, pick(cells)))
             except (KeyError, TypeError):
-                return self._with_care(pick(cells))
+                return self._parse_row(pick(cells))
 
         return labels_of
 
@@ -249,7 +249,7 @@ class _Columns:
     def matrix(self, labels: Sequence[bytes], names: Sequence[str]) -> Labels:
         return np.frombuffer(b"".join(labels), dtype=np.int8).reshape(len(labels), len(names)).copy()
 
-    def _take_rest(self, file: Path, table: Table) -> None:
+    def _take_other_columns(self, file: Path, table: Table) -> None:
         names = sorted(set(table.columns) - self.not_classes)
         if not names:
             raise BadTable(f"{file}: no column is left to be a class; columns: {', '.join(table.columns)}")
@@ -260,7 +260,7 @@ class _Columns:
             raise BadTable(f"{file}: other classes than in the training table: {difference}")
         self.names = names
 
-    def _with_care(self, cells: Sequence[Any]) -> bytes:
+    def _parse_row(self, cells: Sequence[Any]) -> bytes:
         """The labels of a row with spaces, NaN or something wrong in it."""
         codes = [_code(cell) for cell in cells]
         wrong = [position for position, code in enumerate(codes) if code is None]
@@ -323,8 +323,8 @@ class _Lists:
                 for name in names:
                     first[split].setdefault(name, where)
         problems = [
-            *self._untrained(first["train"], first["test"]),
-            *self._capitals({**first["test"], **first["train"]}),
+            *self._untrained_problems(first["train"], first["test"]),
+            *self._spelling_problems({**first["test"], **first["train"]}),
         ]
         _refuse(self.key, problems)
         return sorted(first["train"])
@@ -349,12 +349,12 @@ class _Lists:
             return f"given {name!r} as one class; {between}; if not, list the classes under dataset.vocabulary"
         return ""
 
-    def _untrained(self, train: dict[str, str], test: dict[str, str]) -> Iterable[str]:
+    def _untrained_problems(self, train: dict[str, str], test: dict[str, str]) -> Iterable[str]:
         for name in sorted(test.keys() - train.keys()):
             hint = f"{did_you_mean(name, train)}; dataset.vocabulary may list it"
             yield f"{test[name]}: column {self.column!r}: given {name!r}, which no training image shows{hint}"
 
-    def _capitals(self, where: dict[str, str]) -> Iterable[str]:
+    def _spelling_problems(self, where: dict[str, str]) -> Iterable[str]:
         spelling: dict[str, str] = {}
         for name in sorted(where):
             other = spelling.setdefault(name.casefold(), name)

@@ -149,7 +149,7 @@ class Voc(ImageFiles):
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
         return [
-            self._year(block.listed) / "JPEGImages" / f"{block.images[row]}.jpg"
+            self._year_folder(block.listed) / "JPEGImages" / f"{block.images[row]}.jpg"
             for block in self._blocks[split]
             for row in block.rows
         ]
@@ -164,9 +164,11 @@ class Voc(ImageFiles):
 
     def missing_images(self, split: Split, missing: Sequence[Path], total: int) -> Unplannable:
         """Names the first missing image, how many are, and what to download."""
-        (listed,) = {b.listed for b in self._blocks[split] if self._year(b.listed) == missing[0].parents[1]}
+        (listed,) = {b.listed for b in self._blocks[split] if self._year_folder(b.listed) == missing[0].parents[1]}
         few = f"{len(missing)} of {total} images of {split} are missing"
-        return _problem("root", f"{missing[0]}: no such file ({few}); {_needed(self._root, listed, 'JPEGImages')}")
+        return _problem(
+            "root", f"{missing[0]}: no such file ({few}); {_download_advice(self._root, listed, 'JPEGImages')}"
+        )
 
     # --- where things are
 
@@ -179,11 +181,11 @@ class Voc(ImageFiles):
             self._check_layout(root, listed)
         return root
 
-    def _year(self, listed: Listed) -> Path:
+    def _year_folder(self, listed: Listed) -> Path:
         return self._root / f"VOC{listed.year}"
 
-    def _main(self, listed: Listed) -> Path:
-        return self._year(listed) / "ImageSets" / "Main"
+    def _main_folder(self, listed: Listed) -> Path:
+        return self._year_folder(listed) / "ImageSets" / "Main"
 
     def _check_layout(self, root: Path, listed: Listed) -> None:
         """Say what is missing and what to download, and see a root that is one level off."""
@@ -194,12 +196,14 @@ class Voc(ImageFiles):
         if os.path.isdir(main):
             splits = sorted(path.stem for path in main.glob("*.txt") if not self._is_class_file(path.stem))
             hint = f"{did_you_mean(listed.split, splits)}; splits there: {', '.join(splits) or 'none'}"
-            raise _problem("root", f"{main / f'{listed.split}.txt'}: no such file{hint}; {_needed(root, listed)}")
+            raise _problem(
+                "root", f"{main / f'{listed.split}.txt'}: no such file{hint}; {_download_advice(root, listed)}"
+            )
         for other in (root / "VOCdevkit", root.parent):
             if os.path.isdir(other / year / "ImageSets" / "Main"):
                 raise _problem("root", f"{main}: no such folder; did you mean dataset.root: {other}?")
         absent = root if not os.path.isdir(root) else root / year if not os.path.isdir(root / year) else main
-        raise _problem("root", f"{absent}: no such folder; {_needed(root, listed)}")
+        raise _problem("root", f"{absent}: no such folder; {_download_advice(root, listed)}")
 
     def _is_class_file(self, stem: str) -> bool:
         return any(stem.startswith(f"{name}_") for name in self.class_names)
@@ -213,7 +217,7 @@ class Voc(ImageFiles):
         for split, names in (("train", self.config.train), ("test", self.config.test)):
             for name in names:
                 listed = _parse(name)
-                images = _read_ids(self._main(listed) / f"{listed.split}.txt", "root")
+                images = _read_ids(self._main_folder(listed) / f"{listed.split}.txt", "root")
                 # DECIDED: an error, because an image trained and tested on makes every number of the run meaningless.
                 for where, other, earlier in used:
                     if other.year == listed.year and (again := set(images).intersection(earlier)):
@@ -221,9 +225,9 @@ class Voc(ImageFiles):
                         raise _problem(split, text)
                 used.append((f"{name} of {split}", listed, images))
                 blocks[split].append(Block(listed, images, np.arange(len(images))))  # type: ignore[index]
-        return {"train": self._chosen(blocks["train"]), "test": blocks["test"]}
+        return {"train": self._blocks_of_ids(blocks["train"]), "test": blocks["test"]}
 
-    def _chosen(self, blocks: list[Block]) -> list[Block]:
+    def _blocks_of_ids(self, blocks: list[Block]) -> list[Block]:
         """The blocks with the images that `ids` lists."""
         if self.config.ids is None:
             return blocks
@@ -251,11 +255,11 @@ class Voc(ImageFiles):
 
     def _parsed(self, listed: Listed, images: list[str]) -> Labels:
         """The matrix of a whole listed split, int8 [N, C]: ABSENT, PRESENT or DIFFICULT."""
-        main, kind = self._main(listed), self.config.labels
+        main, kind = self._main_folder(listed), self.config.labels
         if kind == "class-files":
             files = [f"{main}/{name}_{listed.split}.txt" for name in self.class_names]
         else:
-            folder = f"{self._year(listed)}/Annotations"
+            folder = f"{self._year_folder(listed)}/Annotations"
             files = [f"{folder}/{image}.xml" for image in images]
         identity = ("voc", str(main), listed.split, kind, self.class_names)
         parse = parse_class_files if kind == "class-files" else parse_annotations
@@ -271,9 +275,9 @@ class Voc(ImageFiles):
         missing = missing_files(files)
         count = f"{len(missing)} of {len(files)} are missing"
         folder = "ImageSets/Main" if self.config.labels == "class-files" else "Annotations"
-        text = f"{missing[0]}: no such file ({count}); {_needed(self._root, listed, folder)}"
+        text = f"{missing[0]}: no such file ({count}); {_download_advice(self._root, listed, folder)}"
         if self.config.labels == "annotations" and len(missing) == len(files):
-            first = self._main(listed) / f"{self.class_names[0]}_{listed.split}.txt"
+            first = self._main_folder(listed) / f"{self.class_names[0]}_{listed.split}.txt"
             text += "; with dataset.labels: class-files no annotations are needed" if os.path.isfile(first) else ""
         return _problem("root", text)
 
@@ -363,7 +367,7 @@ def _text(path: Path, key: str) -> str:
         raise _problem(key, f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _needed(root: Path, listed: Listed, folder: str = "ImageSets/Main") -> str:
+def _download_advice(root: Path, listed: Listed, folder: str = "ImageSets/Main") -> str:
     """What to download and how to unpack it."""
     where = f"unpacked so that {root / f'VOC{listed.year}' / folder} exists; clsim downloads nothing"
     if listed.archive:

@@ -1,6 +1,6 @@
 """The arguments of `clsim.run`, `resume` and `compare`, checked before anything is read or written.
 
-Each function returns what was given in the one form that the rest works with, or raises an error of one line that says
+Each function returns its argument in the one form that the rest of clsim works with. Its errors are one line that says
 what was given and what is allowed.
 """
 
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
 _LONGEST = 80
 
 
-def as_scenario(given: ScenarioLike, overrides: Mapping[str, Any]) -> Scenario:
+def as_scenario(value: ScenarioLike, overrides: Mapping[str, Any]) -> Scenario:
     """Return the scenario to run; overrides need one that is not loaded yet.
 
     Raises:
         ScenarioError: no such scenario, problems in it, or a source that a run would not read.
     """
-    if not isinstance(given, Scenario):
-        return load_scenario(given, overrides)
+    if not isinstance(value, Scenario):
+        return load_scenario(value, overrides)
     if overrides:
         keys = ", ".join(overrides)
         raise ScenarioError([f"overrides {keys}: give them to load_scenario, this scenario is already loaded"])
-    if given.has_own_source:
+    if value.has_own_source:
         raise ScenarioError(
             [
-                f"{given.name}: a run reads its images from the dataset of the configuration, not from the source "
-                f"{type(given.source).__name__} that was given to Scenario; write it to files with "
+                f"{value.name}: a run reads its images from the dataset of the configuration, not from the source "
+                f"{type(value.source).__name__} that was given to Scenario; write it to files with "
                 "clsim.data.export.write_manifest and name them in dataset: {name: manifest, file: ...}"
             ]
         )
-    return given
+    return value
 
 
-def split_overrides(given: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_overrides(value: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the keys of the scenario, and the strategy options: keys that start with "strategy.", without it."""
-    overrides = {} if given is None else given
+    overrides = {} if value is None else value
     if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
-        raise RunError(f"overrides: given {_shown(given)}, expected keys and values such as {{'training.epochs': 2}}")
+        raise RunError(f"overrides: given {_quoted(value)}, expected keys and values such as {{'training.epochs': 2}}")
     options = {
         key.removeprefix("strategy."): _option(key, value)
         for key, value in overrides.items()
@@ -63,92 +63,92 @@ def split_overrides(given: Mapping[str, Any] | None) -> tuple[dict[str, Any], di
 
 
 def _option(key: str, value: object) -> object:
-    """The value as `run.json` can hold it."""
+    """Return the value as `run.json` can hold it."""
     value = plain(value, f"override {key}")
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
-        text = f"given {_shown(value)}, expected a finite number, a text, true, false, or a list of them"
+        text = f"given {_quoted(value)}, expected a finite number, a text, true, false, or a list of them"
         raise StrategyError(f"override {key}: {text}") from None
     return value
 
 
-def as_specs(given: StrategyLike | Iterable[StrategyLike]) -> list[str]:
+def as_specs(value: StrategyLike | Iterable[StrategyLike]) -> list[str]:
     """Return the names of strategies, each once.
 
     DECIDED: one text is a list joined with commas, as on the command line; one class is itself.
     """
-    if isinstance(given, str):
-        given = given.split(",")
-    elif isinstance(given, type):
-        given = [given]
-    each = _listed(given)
+    if isinstance(value, str):
+        value = value.split(",")
+    elif isinstance(value, type):
+        value = [value]
+    each = _elements(value)
     if each is None:
-        raise StrategyError(f"strategies: given {_shown(given)}, expected names such as ['er', 'lwf+er']")
+        raise StrategyError(f"strategies: given {_quoted(value)}, expected names such as ['er', 'lwf+er']")
     return list(dict.fromkeys(map(spec_of, each)))
 
 
-def as_seed(given: object, name: str = "seed") -> int:
+def as_seed(value: object, name: str = "seed") -> int:
     """Return a whole number, which NumPy's are too; true and false are none."""
     try:
-        if not isinstance(given, bool):
-            return operator.index(given)  # type: ignore[arg-type]  # which is what it finds out
+        if not isinstance(value, bool):
+            return operator.index(value)  # type: ignore[arg-type]  # a TypeError is the answer
     except TypeError:
         pass
-    raise RunError(f"{name}: given {_shown(given)}, expected a whole number")
+    raise RunError(f"{name}: given {_quoted(value)}, expected a whole number")
 
 
-def as_seeds(given: Iterable[int], name: str) -> tuple[int, ...]:
+def as_seeds(value: Iterable[int], name: str) -> tuple[int, ...]:
     """Return whole numbers, each once.
 
     DECIDED: a single number is refused, because `seeds=3` may mean the seed 3 or three seeds.
     """
-    each = None if isinstance(given, str | bytes) else _listed(given)
+    each = None if isinstance(value, str | bytes) else _elements(value)
     if each is None:
-        raise RunError(f"{name}: given {_shown(given)}, expected a list such as [0, 1, 2] or range(3)")
+        raise RunError(f"{name}: given {_quoted(value)}, expected a list such as [0, 1, 2] or range(3)")
     return tuple(dict.fromkeys(as_seed(one, name) for one in each))
 
 
-def as_path(given: str | Path, name: str) -> Path:
+def as_path(value: str | Path, name: str) -> Path:
     """Return a path that the operating system can name."""
     try:
-        path = Path(given)
+        path = Path(value)
     except TypeError:
-        raise RunError(f"{name}: given {_shown(given)}, expected the path of a folder") from None
+        raise RunError(f"{name}: given {_quoted(value)}, expected the path of a folder") from None
     if "\0" in str(path):
-        raise RunError(f"{name}: given {_shown(given)}, a path holds no null character")
+        raise RunError(f"{name}: given {_quoted(value)}, a path holds no null character")
     return path
 
 
-def as_flag(given: bool, name: str) -> bool:
+def as_flag(value: bool, name: str) -> bool:
     """Return true or false; no text is either, because 'no' would count as true."""
-    if not isinstance(given, bool):
-        raise RunError(f"{name}: given {_shown(given)}, expected True or False")
-    return given
+    if not isinstance(value, bool):
+        raise RunError(f"{name}: given {_quoted(value)}, expected True or False")
+    return value
 
 
-def as_progress(given: Progress | None) -> Progress | None:
+def as_progress(value: Progress | None) -> Progress | None:
     """Return a progress that never ends a run; None stays None."""
-    if given is None:
+    if value is None:
         return None
-    if isinstance(given, type) or not isinstance(given, Progress):
+    if isinstance(value, type) or not isinstance(value, Progress):
         raise RunError(
-            f"progress: given {_shown(given)}, expected None, clsim.launch.progress.ConsoleProgress(), or an "
+            f"progress: given {_quoted(value)}, expected None, clsim.launch.progress.ConsoleProgress(), or an "
             "object with update, say and close"
         )
-    return Unfailing(given)
+    return Unfailing(value)
 
 
-def _listed(given: object) -> list[Any] | None:
-    """The elements of something to go through; None of a mapping, or of what is neither."""
-    if isinstance(given, Mapping):
+def _elements(value: object) -> list[Any] | None:
+    """Return the elements of an iterable; None for a mapping, or if the value cannot be iterated."""
+    if isinstance(value, Mapping):
         return None
     try:
-        return list(given)  # type: ignore[call-overload]  # which is what it finds out
+        return list(value)  # type: ignore[call-overload]  # a TypeError is the answer
     except TypeError:
         return None
 
 
-def _shown(given: object) -> str:
-    text = " ".join(repr(given).split())
+def _quoted(value: object) -> str:
+    text = " ".join(repr(value).split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,24 +25,20 @@ from clsim.launch.first_task_groups import FOLDER as FIRST_TASKS
 from clsim.launch.first_task_groups import first_task_key, shares
 from clsim.launch.pool import Pool
 from clsim.launch.progress import Progress, Speaking
-from clsim.launch.reuse import standing, threads_there
-from clsim.launch.run_state import MetricsTail, RunState, recorded_pace
+from clsim.launch.replacement import set_aside
+from clsim.launch.reuse import classify_folder, recorded_threads
+from clsim.launch.run_state import MetricsTail, RunState, Status, recorded_pace
 from clsim.launch.single_run import plan_run
 from clsim.launch.starter import SUITED as STARTER_SUITED
 from clsim.preparation import listening
-from clsim.running.folder import (
-    RunSpec,
-    identity_of,
-    obstacle,
-    prepare,
-    resolve_threads,
-    safe_name,
-    set_aside,
-)
-from clsim.running.lock import locked
+from clsim.running.folder_lock import locked
+from clsim.running.hardware import resolve_threads
+from clsim.running.prepared_run import prepare
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
+from clsim.running.run_identity import identity_of
+from clsim.running.run_spec import RunSpec, safe_name
 from clsim.scenario import Scenario
-from clsim.training.composition import check_options, spec_of
+from clsim.training.composition import Composition, check_options, spec_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,18 +71,18 @@ class Comparison:
 
     @property
     def results(self) -> Results:
-        """The run folders, read back; over all class orders."""
+        """The results of all runs, read from their folders; over all class orders."""
         from clsim.report.results import joined, load_results
 
         return joined(self.folder, [load_results(folder, self.order) for folder in self._folders()])
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row a run: strategy, seed, order_seed and its final numbers (percent, points, seconds, bytes)."""
+        """One row per run: strategy, seed, order_seed and its final numbers (percent, points, seconds, bytes)."""
         return self.results.frame
 
     def table(self) -> str:
-        """The final table in Markdown: mean and standard deviation over all seeds and class orders."""
+        """Return the final table in Markdown: mean and standard deviation over all seeds and class orders."""
         from clsim.report.tables import final_table, markdown
 
         return markdown(final_table(self.results))
@@ -94,21 +90,24 @@ class Comparison:
     def report(self, path: str | Path | None = None) -> Path:
         """Write report.html, and tables as CSV, Markdown and LaTeX, into the folder `path`, by default beside the runs.
 
-        With several class orders there is a report for each, in `order<k>`, because classes and tasks differ; the
-        tables in the folder itself are over all of them. Returns the (last) page.
+        Each class order has a report of its own, in `order<k>`, because classes and tasks differ. The tables in the
+        folder itself are over all orders.
+
+        Returns:
+            The path of the page; of several the last one.
         """
         from clsim.report.writing import write_reports
 
-        finished = self.baseline in self.results.strategies  # one that failed must not cost the report of the others
-        return write_reports(self._folders(), path or self.folder, self.order, self.baseline if finished else None)
+        has_result = self.baseline in self.results.strategies  # one that failed must not cost the report of the others
+        return write_reports(self._folders(), path or self.folder, self.order, self.baseline if has_result else None)
 
     @property
     def any_finished(self) -> bool:
-        """Whether there is a run to report on."""
+        """Whether at least one run has a result."""
         return any(map(_has_results, self._folders()))
 
     def _folders(self) -> list[Path]:
-        """Of the streams; of those of several class orders, the ones with a finished run if there is any."""
+        """Return one folder per stream; of several class orders those with a result, if there is any result."""
         folders = [_order_folder(self.folder, seed) for seed in self.order_seeds] or [self.folder]
         return [folder for folder in folders if _has_results(folder)] or folders
 
@@ -117,7 +116,7 @@ class ComparisonInterrupted(KeyboardInterrupt):
     """Ctrl-C, or a signal like it, has stopped a comparison; the same call continues it.
 
     Attributes:
-        comparison: what is finished of it.
+        comparison: the runs so far.
     """
 
     def __init__(self, comparison: Comparison) -> None:
@@ -160,15 +159,107 @@ def compare(
         overwrite: train all of them anew and replace those that are there, finished or not. The old runs are removed
             once all new ones are prepared.
         share_first_task: runs whose first task is the same, to the last bit, train it once.
-        progress: what to tell while runs go on, e.g. `clsim.launch.progress.ConsoleProgress()`; None is silent.
-            An error of its own ends it, not the runs.
+        progress: told how the runs go on, e.g. `clsim.launch.progress.ConsoleProgress()`; None: silent. An error in it
+            ends it, not the runs.
         baseline: the strategy that tables and report compare the others with, seed by seed; by default `finetune`,
             else the first.
 
     Raises:
         ClsimError: bad input, a folder with another run or in use; then nothing has been run.
-        ComparisonInterrupted: asked to stop; what runs has then been told to write a checkpoint.
+        ComparisonInterrupted: asked to stop; the runs at work have written checkpoints.
     """
+    request = _check_input(
+        scenario,
+        strategies,
+        seeds=seeds,
+        order_seeds=order_seeds,
+        overrides=overrides,
+        out=out,
+        device=device,
+        workers=workers,
+        overwrite=overwrite,
+        share_first_task=share_first_task,
+        progress=progress,
+        baseline=baseline,
+    )
+    speaking = Speaking(request.progress)
+    with listening(speaking):
+        jobs = _jobs(request)
+    with storage_errors(request.home), _alone(request.home), listening(speaking):
+        threads, workers = _divide_cores(request, jobs)
+        identities = {folder: identity_of(job.scenario, job.spec, threads) for folder, job in jobs.items()}
+        with set_aside(jobs if request.overwrite else ()):
+            states = _prepare_states(jobs, identities, threads)
+        with _first_tasks(request.home):
+            pool = _pool(request, jobs, identities, states, threads, workers)
+            pool.run(states)
+    comparison = _comparison(request, jobs, states)
+    if pool.interruption.requested:
+        raise ComparisonInterrupted(comparison)
+    return comparison
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The arguments of `compare`, checked.
+
+    Attributes:
+        compositions: a strategy as it was given -> its parts.
+        home: `<out>/<scenario>`.
+    """
+
+    scenario: Scenario
+    compositions: Mapping[str, Composition]
+    seeds: tuple[int, ...]
+    order_seeds: tuple[int, ...]
+    home: Path
+    device: str
+    workers: int | None
+    overwrite: bool
+    share_first_task: bool
+    progress: Progress | None
+    baseline: str | None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One run of a comparison.
+
+    Attributes:
+        scenario: with the run's class order.
+        first_task_part: see `Composition.first_task_key`.
+    """
+
+    scenario: Scenario
+    spec: RunSpec
+    first_task_part: str | None
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of the run."""
+        return len(self.scenario.plan().tasks)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self.scenario.config.training.epochs * self.tasks
+
+
+def _check_input(
+    scenario: ScenarioLike,
+    strategies: StrategyLike | Iterable[StrategyLike],
+    *,
+    seeds: Iterable[int],
+    order_seeds: Iterable[int],
+    overrides: Mapping[str, Any] | None,
+    out: str | Path,
+    device: str,
+    workers: int | None,
+    overwrite: bool,
+    share_first_task: bool,
+    progress: Progress | None,
+    baseline: StrategyLike | None,
+) -> _Request:
     seeds, order_seeds = as_seeds(seeds, "seeds"), as_seeds(order_seeds, "order_seeds")
     out, progress = as_path(out, "out"), as_progress(progress)
     overwrite, share_first_task = as_flag(overwrite, "overwrite"), as_flag(share_first_task, "share_first_task")
@@ -179,113 +270,59 @@ def compare(
         raise RunError(f"workers: given {workers}, must be at least 1")
     keys, options = split_overrides(overrides)
     loaded = as_scenario(scenario, keys)
-    composed = check_options(specs, options)
-    home = out / loaded.name
-    if baseline is not None:
-        baseline = _baseline(
-            spec_of(baseline, "baseline"), {spec: safe_name(each.name) for spec, each in composed.items()}
-        )
-    jobs: dict[Path, tuple[Scenario, RunSpec]] = {}
-    parts: dict[Path, str | None] = {}
-    speaking = Speaking(progress)
-    for variant, folder in _streams(loaded, home, order_seeds):
-        for seed in seeds:
-            for composition in composed.values():
-                with listening(speaking):
-                    spec = plan_run(variant, composition, seed, device, composition.given)
-                if spec.folder(folder) in jobs:
-                    raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
-                jobs[spec.folder(folder)] = variant, spec
-                parts[spec.folder(folder)] = composition.first_task_key()
-    with storage_errors(home), _alone(home), listening(speaking):
-        there = () if overwrite else [folder for folder in jobs if folder.exists()]
-        threads, workers = _division(loaded.config.threads, workers, len(jobs), there)
-        identities = {folder: identity_of(variant, spec, threads) for folder, (variant, spec) in jobs.items()}
-        with set_aside(jobs if overwrite else ()):
-            states = _states(jobs, identities, threads)
-        shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)  # of a comparison that was killed
-        first_tasks = {folder: first_task_key(parts[folder], identities[folder]) for folder in jobs if share_first_task}
-        several = sum(state.status == "waiting" for state in states.values()) > 1
-        fork = STARTER_SUITED and several and all(spec.device == "cpu" for _, spec in jobs.values())
-        pool = Pool(workers, threads, progress, shares(home, first_tasks, states), fork=fork)
-        try:
-            pool.run(states)
-        finally:
-            shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)
-    order = tuple(dict.fromkeys(spec.name for _, spec in jobs.values()))
-    stopped = ("interrupted", "waiting")
-    comparison = Comparison(
-        home,
-        order,
+    compositions = check_options(specs, options)
+    return _Request(
+        loaded,
+        compositions,
+        seeds,
         order_seeds,
-        failed={folder: state.reason for folder, state in states.items() if state.status == "failed"},
-        baseline=baseline,
-        reused=tuple(folder for folder, state in states.items() if state.status == "reused"),
-        interrupted=tuple(folder for folder, state in states.items() if state.status in stopped),
+        home=out / loaded.name,
+        device=device,
+        workers=workers,
+        overwrite=overwrite,
+        share_first_task=share_first_task,
+        progress=progress,
+        baseline=None if baseline is None else _baseline_name(spec_of(baseline, "baseline"), compositions),
     )
-    if pool.interruption.requested:
-        raise ComparisonInterrupted(comparison)
-    return comparison
 
 
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Inside it no other comparison writes to the folder, which is made."""
-    home.mkdir(parents=True, exist_ok=True)
-    with locked(home):
-        yield
+def _baseline_name(spec: str, compositions: Mapping[str, Composition]) -> str:
+    """Return the name of the strategy that is given by its name or as in `strategies`.
 
-
-def _baseline(given: str, names: Mapping[str, str]) -> str:
-    """Name of a strategy that was given by it or as it was asked for; RunError if it is none of them."""
+    Raises:
+        RunError: it is none of them.
+    """
     from clsim.report.significance import check_baseline
 
-    name = names.get(given, given)
+    names = {given: safe_name(each.name) for given, each in compositions.items()}
+    name = names.get(spec, spec)
     check_baseline(name, list(names.values()))
     return name
 
 
-def _division(asked: str | int, workers: int | None, n_runs: int, there: Iterable[Path]) -> tuple[int, int]:
-    """Return the threads of each run and the runs at a time, before the first starts: threads identify a run.
-
-    Args:
-        there: folders of earlier runs to reuse or to go on with.
-    """
-    known = threads_there(there) if asked == "auto" else None
-    threads = known or resolve_threads(asked, min(workers or usable_cores(), n_runs))
-    return threads, workers or max(1, usable_cores() // threads)
-
-
-def _states(
-    jobs: Mapping[Path, tuple[Scenario, RunSpec]], identities: Mapping[Path, Mapping[str, Any]], threads: int
-) -> dict[Path, RunState]:
-    """Every run as it stands, its folder made if it is new; none is made unless all can be.
+def _jobs(request: _Request) -> dict[Path, _Job]:
+    """Return the runs by their folders, each checked.
 
     Raises:
-        RunError: a folder holds another run, is in use, or cannot be written.
+        ClsimError: as `plan_run`, or two runs would have the same folder.
     """
-    found = {folder: standing(folder, identity) for folder, identity in identities.items()}
-    states = {}
-    for folder, (variant, spec) in jobs.items():
-        tasks = len(variant.plan().tasks)
-        total = variant.config.training.epochs * tasks
-        if found[folder] == "finished":
-            pace = recorded_pace(folder, total)
-            states[folder] = RunState(total, tasks, "reused", done=total, recorded_pace=pace)
-            continue
-        begins_again = found[folder] == "unfinished" and obstacle(folder) is not None
-        if begins_again or found[folder] == "new":
-            with set_aside([folder] if begins_again else ()):
-                prepare(folder, variant, spec, threads)
-        states[folder] = RunState(total, tasks, "waiting")
-        MetricsTail(folder, states[folder]).read()
-    return states
+    jobs: dict[Path, _Job] = {}
+    for variant, home in _streams(request):
+        for seed in request.seeds:
+            for composition in request.compositions.values():
+                spec = plan_run(variant, composition, seed, request.device, composition.given)
+                folder = spec.folder(home)
+                if folder in jobs:
+                    raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
+                jobs[folder] = _Job(variant, spec, composition.first_task_key())
+    return jobs
 
 
-def _streams(scenario: Scenario, home: Path, order_seeds: Sequence[int]) -> list[tuple[Scenario, Path]]:
-    """The scenario under each class order, and the folder of its runs."""
+def _streams(request: _Request) -> list[tuple[Scenario, Path]]:
+    """Return the scenario under each class order, and the folder of its runs."""
+    scenario, order_seeds = request.scenario, request.order_seeds
     if not order_seeds:
-        return [(scenario, home)]
+        return [(scenario, request.home)]
     stream = scenario.config.stream
     if stream.order != "seed":
         raise ScenarioError([f"order_seeds: given, but stream.order is {stream.order!r}; it must be seed"])
@@ -298,10 +335,100 @@ def _streams(scenario: Scenario, home: Path, order_seeds: Sequence[int]) -> list
                 scenario.source,
                 scenario.document,
             ),
-            _order_folder(home, seed),
+            _order_folder(request.home, seed),
         )
         for seed in order_seeds
     ]
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Make the folder of a comparison, and keep other comparisons out of it while the block runs."""
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home):
+        yield
+
+
+def _divide_cores(request: _Request, jobs: Mapping[Path, _Job]) -> tuple[int, int]:
+    """Return the threads of each run, which are part of its identity, and the number of runs at a time.
+
+    With `threads: auto`, runs that are reused or continued give their number of threads to the new ones.
+    """
+    requested = request.scenario.config.threads
+    earlier = () if request.overwrite else [folder for folder in jobs if folder.exists()]
+    recorded = recorded_threads(earlier) if requested == "auto" else None
+    threads = recorded or resolve_threads(requested, min(request.workers or usable_cores(), len(jobs)))
+    return threads, request.workers or max(1, usable_cores() // threads)
+
+
+def _prepare_states(
+    jobs: Mapping[Path, _Job], identities: Mapping[Path, Mapping[str, Any]], threads: int
+) -> dict[Path, RunState]:
+    """Return how far every run is, and make the folders of new runs; none is made unless all can be.
+
+    Raises:
+        RunError: a folder holds another run, is in use, or cannot be written.
+    """
+    found = {folder: classify_folder(folder, identity) for folder, identity in identities.items()}
+    states = {}
+    for folder, job in jobs.items():
+        if found[folder] == "finished":
+            pace = recorded_pace(folder, job.epochs)
+            states[folder] = RunState(job.epochs, job.tasks, "reused", done=job.epochs, recorded_pace=pace)
+            continue
+        begins_again = found[folder] == "unfinished" and RunFolder(folder).obstacle is not None
+        if begins_again or found[folder] == "new":
+            with set_aside([folder] if begins_again else ()):
+                prepare(folder, job.scenario, job.spec, threads)
+        states[folder] = RunState(job.epochs, job.tasks, "waiting")
+        MetricsTail(folder, states[folder]).read()
+    return states
+
+
+@contextmanager
+def _first_tasks(home: Path) -> Iterator[None]:
+    """Remove the shared first tasks after the block, and before it those of a comparison that was killed."""
+    shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)
+
+
+def _pool(
+    request: _Request,
+    jobs: Mapping[Path, _Job],
+    identities: Mapping[Path, Mapping[str, Any]],
+    states: Mapping[Path, RunState],
+    threads: int,
+    workers: int,
+) -> Pool:
+    """Return the pool that carries out the waiting runs."""
+    keys = {
+        folder: first_task_key(job.first_task_part, identities[folder])
+        for folder, job in jobs.items()
+        if request.share_first_task
+    }
+    several = sum(state.status == "waiting" for state in states.values()) > 1
+    fork = STARTER_SUITED and several and all(job.spec.device == "cpu" for job in jobs.values())
+    return Pool(workers, threads, request.progress, shares(request.home, keys, states), fork=fork)
+
+
+def _comparison(request: _Request, jobs: Mapping[Path, _Job], states: Mapping[Path, RunState]) -> Comparison:
+    """Return what has become of the runs."""
+
+    def folders(*statuses: Status) -> tuple[Path, ...]:
+        return tuple(folder for folder, state in states.items() if state.status in statuses)
+
+    return Comparison(
+        request.home,
+        tuple(dict.fromkeys(job.spec.name for job in jobs.values())),
+        request.order_seeds,
+        failed={folder: states[folder].reason for folder in folders("failed")},
+        baseline=request.baseline,
+        reused=folders("reused"),
+        interrupted=folders("interrupted", "waiting"),
+    )
 
 
 def _has_results(folder: Path) -> bool:

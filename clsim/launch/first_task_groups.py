@@ -17,7 +17,7 @@ FOLDER = ".first-task"
 
 
 def first_task_key(part: str | None, identity: Mapping[str, Any]) -> str | None:
-    """Hash of everything that fixes the first task of a run; None: it is not shared.
+    """Return the hash of everything that fixes the first task of a run; None: it is not shared.
 
     Args:
         part: `Composition.first_task_key`, which stands for the strategy, its options and its code.
@@ -34,7 +34,7 @@ def first_task_key(part: str | None, identity: Mapping[str, Any]) -> str | None:
 
 
 def shares(home: Path, keys: Mapping[Path, str | None], states: Mapping[Path, RunState]) -> dict[Path, Path]:
-    """Run folder -> folder of the first task it shares, of the runs that have it to train and are not alone with it."""
+    """Return run folder -> folder of its shared first task, for runs that must train it and are not the only one."""
     to_train = {
         folder: key
         for folder, key in keys.items()
@@ -45,12 +45,12 @@ def shares(home: Path, keys: Mapping[Path, str | None], states: Mapping[Path, Ru
 
 
 def is_there(share: Path) -> bool:
-    """Whether a run has left the trained first task."""
+    """Tell whether a run has left the trained first task."""
     return any(RunFolder(share).checkpoint.glob("*.json"))
 
 
 def launch_order(waiting: Iterable[Path], share: Mapping[Path, Path], states: Mapping[Path, RunState]) -> list[Path]:
-    """First one run of each group, the one that is farthest; then the runs that share nothing; then the others."""
+    """Return the order of starts: the farthest run of each group, then runs that share nothing, then the others."""
     heads: dict[Path, Path] = {}
     waiting = list(waiting)
     for folder in waiting:

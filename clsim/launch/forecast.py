@@ -1,4 +1,4 @@
-"""How long runs will still take: from their own epochs, else from those of runs like them."""
+"""Forecast of the seconds that runs still need, from their own epochs, else from those of similar runs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Forecast:
     """Seconds left.
 
     Attributes:
-        each: of every run that is running or waiting; None: nothing to tell it from yet.
-        all: until the last one has ended, in the order they wait in; None as above, 0.0 when none is left.
+        each: of every run that is running or waiting; None: not known yet.
+        all: until the last run has ended, in the order of the waiting ones; None: not known yet; 0.0: no run is left.
     """
 
     each: Mapping[Path, float | None]
@@ -25,7 +25,7 @@ class Forecast:
 
 
 def forecast(states: Mapping[Path, RunState]) -> Forecast:
-    """Seconds left of runs by their folder `.../<strategy>/seed<k>`.
+    """Forecast the seconds left of runs, by their folders `.../<strategy>/seed<k>`.
 
     The pace of a run that has done no epoch yet is the mean over runs of its strategy, else over all runs. Runs that
     wait are taken to start as soon as one of those that run has ended. What a run does once before it trains, such as
@@ -37,13 +37,13 @@ def forecast(states: Mapping[Path, RunState]) -> Forecast:
     for folder, state in states.items():
         if state.status in ("running", "waiting"):
             own = state.pace if state.status == "running" else None
-            each[folder] = _left(state, own or of_strategy[folder.parent.name] or every)
+            each[folder] = _seconds_left(state, own or of_strategy[folder.parent.name] or every)
     running = [each[folder] for folder in each if states[folder].status == "running"]
     waiting = [each[folder] for folder in each if states[folder].status == "waiting"]
     return Forecast(each, _last_end(running, waiting))
 
 
-def _left(state: RunState, pace: float | None) -> float | None:
+def _seconds_left(state: RunState, pace: float | None) -> float | None:
     if pace is None:
         return None
     left = pace * (state.total - max(state.done, state.before))

@@ -16,7 +16,6 @@ from clsim.launch.first_task_groups import is_there, launch_order
 from clsim.launch.progress import Progress
 from clsim.launch.run_state import MetricsTail, RunState
 from clsim.launch.starter import Forked, Starter, kill_session
-from clsim.running.folder import is_finished, obstacle
 from clsim.running.interruption import INTERRUPTED, SIGNALS, Interruption, handled
 from clsim.running.preparation_file import forget_preparation
 from clsim.running.run_folder import RunFolder
@@ -68,7 +67,7 @@ class Pool:
         self.announced = False
 
     def run(self, states: Mapping[Path, RunState]) -> None:
-        """Carry out the runs that wait; their states tell what became of them. Those that are ended are only shown."""
+        """Carry out the runs that wait, and keep their states up to date. Runs that have ended are only shown."""
         waiting = [folder for folder, state in states.items() if state.status == "waiting"]
         waiting = launch_order(waiting, self.share, states)
         parent, alive = os.pipe()  # its end `alive` stays in this process, and goes with it
@@ -79,28 +78,35 @@ class Pool:
                 self._show(folder, state)
             with handled(self.interruption.take):
                 while self.running or (waiting and not self._stopping()):
-                    while self._can_start():
-                        ready = [folder for folder in waiting if not self._must_wait(folder)]
-                        if not ready:
-                            break
-                        waiting.remove(ready[0])
-                        self._start(ready[0], states[ready[0]], parent)
+                    self._start_ready(waiting, states, parent)
                     time.sleep(0.2)
                     self._look()
         finally:
-            for process in self.running.values():  # only after an error, such as the display's
-                process.stop()
-            for process in self.running.values():
-                process.popen.wait()
-            if self.starter is not None:
-                self.starter.close()
+            self._end_processes()
             os.close(parent)
             os.close(alive)
             if self.progress is not None:
                 self.progress.close()
 
+    def _start_ready(self, waiting: list[Path], states: Mapping[Path, RunState], parent: int) -> None:
+        """Start runs, which leave `waiting`, until all workers have one or all others must wait."""
+        while self._can_start():
+            ready = next((folder for folder in waiting if not self._must_wait(folder)), None)
+            if ready is None:
+                return
+            waiting.remove(ready)
+            self._start(ready, states[ready], parent)
+
+    def _end_processes(self) -> None:
+        for process in self.running.values():  # only after an error, such as the display's
+            process.stop()
+        for process in self.running.values():
+            process.popen.wait()
+        if self.starter is not None:
+            self.starter.close()
+
     def _must_wait(self, folder: Path) -> bool:
-        """Whether a run that is at work trains the first task that this one shares."""
+        """Tell whether a run at work trains the first task that this one shares."""
         share = self.share.get(folder)
         return (
             share is not None
@@ -117,7 +123,7 @@ class Pool:
         return imported and not self._stopping()
 
     def _stopping(self) -> bool:
-        if self.starter is not None and self.starter.asked:
+        if self.starter is not None and self.starter.stop_requested:
             self.interruption.request()
         return self.interruption.requested
 
@@ -151,7 +157,11 @@ class Pool:
 
 
 class _Process:
-    """One run at work."""
+    """One run at work.
+
+    Args:
+        shared: epochs that it takes from the run that trained its first task.
+    """
 
     popen: subprocess.Popen[bytes] | Forked
 
@@ -160,7 +170,7 @@ class _Process:
         self.tail = MetricsTail(folder, state)
         self.tail.read()
         state.start(shared)
-        self.asked = False
+        self.stop_requested = False
         self.warned = False
         RunFolder(folder).error.unlink(missing_ok=True)  # of an earlier attempt
         forget_preparation(folder)
@@ -168,7 +178,7 @@ class _Process:
     def launch(
         self, arguments: list[str], parent: int, environment: Mapping[str, str], starter: Starter | None
     ) -> None:
-        """Begin, by the starter as long as there is one; the process gets the descriptor `parent`."""
+        """Start the process, forked by the starter if it can; it inherits the descriptor `parent`."""
         arguments = [*arguments, "--parent", str(parent)]
         path = RunFolder(self.folder).output
         forked = starter.start(arguments, path) if starter is not None else None
@@ -187,49 +197,49 @@ class _Process:
             )
 
     def warning(self) -> str | None:
-        """Return that it cannot be resumed, once; None if it can, or if that has been returned before."""
-        if self.warned or (reason := obstacle(self.folder)) is None:
+        """Return a text if the run cannot be resumed, only once; else None."""
+        if self.warned or (reason := RunFolder(self.folder).obstacle) is None:
             return None
         self.warned = True
         return f"{self.folder}: {reason}; if it is interrupted, the same comparison begins it again"
 
     def stop(self, at_once: bool = False) -> None:
-        """Ask it to end, which it is asked only once, or kill it and what it has started."""
+        """Ask the process to end, only once; or kill it and its children."""
         if self.popen.poll() is not None:
             return
         if at_once:
             kill_session(self.popen.pid)
-        elif not self.asked:
+        elif not self.stop_requested:
             self.popen.terminate()
-            self.asked = True
+            self.stop_requested = True
 
     def ended(self, interrupted: bool) -> bool:
-        """Whether it has; then its state says how."""
+        """Tell whether the process has ended, and record in the state how."""
         code = self.popen.poll()
         if code is None:
             return False
         self.tail.read()
-        if is_finished(self.folder):
+        if RunFolder(self.folder).finished:
             self.state.end("finished")
         elif interrupted or code in STOPPED:
             self.state.end("interrupted")
         else:
-            self.state.end("failed", _reason(self.folder, code))
+            self.state.end("failed", _failure_reason(self.folder, code))
         return True
 
 
-def _reason(folder: Path, code: int) -> str:
-    """Return in one line why a run failed, in its own words or by its exit code, and which file says more."""
-    path = RunFolder(folder).error
-    if path.is_file():
-        own_words = path.read_text(encoding="utf-8").partition("\n")[0]
-        return f"{own_words}; see {RunFolder(folder).run_log}"
-    reason = f"{_how(code)}; see {RunFolder(folder).output}"
-    write_atomically(path, reason + "\n")
+def _failure_reason(folder: Path, code: int) -> str:
+    """Return in one line why a run failed, from its `error.txt` or its exit code, and the file that says more."""
+    files = RunFolder(folder)
+    if files.error.is_file():
+        first_line = files.error.read_text(encoding="utf-8").partition("\n")[0]
+        return f"{first_line}; see {files.run_log}"
+    reason = f"{_exit_text(code)}; see {files.output}"
+    write_atomically(files.error, reason + "\n")
     return reason
 
 
-def _how(code: int) -> str:
+def _exit_text(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code} and without a result"
     try:

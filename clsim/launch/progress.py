@@ -35,43 +35,43 @@ log = logging.getLogger("clsim")
 
 @runtime_checkable
 class Progress(Protocol):
-    """Told about runs by their folder `.../<strategy>/seed<k>`."""
+    """An object that shows how runs go on; each run is known by its folder `.../<strategy>/seed<k>`."""
 
     def update(self, folder: Path, state: RunState) -> None:
-        """The run has come to `state`, which may change until the next call."""
+        """Show the state of a run. The object may change until the next call."""
         ...
 
     def say(self, text: str) -> None:
-        """Something about all runs."""
+        """Show a text about all runs."""
         ...
 
     def close(self) -> None:
-        """No more runs."""
+        """End the display: there are no more runs."""
         ...
 
 
 class Unfailing:
-    """A progress whose errors end no run: the first one is a warning in the log, and it is told nothing more."""
+    """A progress whose errors end no run: the first one is a warning in the log, and no further call is made."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress: Progress | None = progress
 
     def update(self, folder: Path, state: RunState) -> None:
-        """The run has come to `state`."""
+        """Show the state of a run."""
         if self._progress is not None:
-            self._tell(self._progress.update, folder, state)
+            self._call(self._progress.update, folder, state)
 
     def say(self, text: str) -> None:
-        """Something about all runs."""
+        """Show a text about all runs."""
         if self._progress is not None:
-            self._tell(self._progress.say, text)
+            self._call(self._progress.say, text)
 
     def close(self) -> None:
-        """No more runs."""
+        """End the display: there are no more runs."""
         if self._progress is not None:
-            self._tell(self._progress.close)
+            self._call(self._progress.close)
 
-    def _tell(self, method: Callable[..., None], *arguments: Any) -> None:
+    def _call(self, method: Callable[..., None], *arguments: Any) -> None:
         try:
             method(*arguments)
         except (Exception, SystemExit) as error:  # rich ends the process when a pipe is closed
@@ -80,7 +80,7 @@ class Unfailing:
 
 
 class Speaking:
-    """Listens to what this process does before runs start, and says it from time to time; see `clsim.preparation`."""
+    """A listener of `clsim.preparation` that says from time to time what this process does before runs start."""
 
     def __init__(self, progress: Progress | None) -> None:
         self.progress = progress
@@ -92,14 +92,14 @@ class Speaking:
 
 
 class _Pauses:
-    """When to say again how far work has come, per run: after it has lasted a while, and then from time to time."""
+    """Decides per run when to report work again: after SECONDS_BETWEEN seconds; at once if the work has no total."""
 
     def __init__(self) -> None:
         self.last: dict[Path | None, float] = {}
         self.said: dict[Path | None, str] = {}
 
     def over(self, folder: Path | None, work: Work) -> bool:
-        """Whether it is to be said now."""
+        """Tell whether to report the work now."""
         now = time.monotonic()
         new_wait = not work.total and self.said.get(folder) != work.what  # which is told only once
         if not new_wait and now - self.last.setdefault(folder, now) < SECONDS_BETWEEN:
@@ -109,7 +109,7 @@ class _Pauses:
 
 
 class ConsoleProgress:
-    """A live table on a terminal; otherwise a line at each evaluation and each end, and some of what comes before.
+    """A live table on a terminal; otherwise one line per evaluation and per end, and some about work before training.
 
     Losing the console, by a closed pipe or a full device, is no error.
     """
@@ -118,7 +118,7 @@ class ConsoleProgress:
         self.console = console or Console(stderr=True)
         self.console.file = Lossy(self.console.file)  # type: ignore[assignment]  # rich would end the process
         self.states: dict[Path, RunState] = {}
-        self.told: dict[Path, tuple[Status, float | None]] = {}
+        self.shown: dict[Path, tuple[Status, float | None]] = {}
         self.pauses = _Pauses()
         self.began = time.monotonic()
         self.live: Live | None = None
@@ -128,10 +128,10 @@ class ConsoleProgress:
         if self.console.is_terminal and self.live is None:
             self.live = Live(console=self.console, get_renderable=self.table, refresh_per_second=4)
             self.live.start()
-        status, seen_map = self.told.get(folder, ("waiting", None))
-        self.told[folder] = state.status, state.seen_map
+        status, seen_map = self.shown.get(folder, ("waiting", None))
+        self.shown[folder] = state.status, state.seen_map
         if state.status in ENDS and status != state.status and (self.live is None or state.status == "failed"):
-            self.say(f"{_label(folder)}: {_end(state)}")
+            self.say(f"{_label(folder)}: {_end_text(state)}")
         elif self.live is None and state.work is not None:
             if self.pauses.over(folder, state.work):
                 self.say(f"{_label(folder)}: {state.work}")
@@ -149,7 +149,7 @@ class ConsoleProgress:
             live.stop()
 
     def table(self) -> RenderableType:
-        """All runs, or those that fit on the screen, and a line about all of them."""
+        """Return a table of all runs, or of those that fit on the screen, and a line about all of them."""
         states = dict(self.states)
         ahead = forecast(states)
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -168,7 +168,7 @@ class ConsoleProgress:
             table.add_row(
                 Text(_strategy(folder)),
                 folder.name.removeprefix("seed"),
-                Text(_doing(state), STYLES[state.status]),
+                Text(_state_text(state), STYLES[state.status]),
                 f"{state.task}/{state.tasks}" if begun else "",
                 f"{state.done}/{state.total}",
                 ProgressBar(state.total, state.done, width=10),
@@ -191,13 +191,13 @@ class ConsoleProgress:
         return [folder for folder in states if folder in set(first)]
 
 
-def _doing(state: RunState) -> str:
+def _state_text(state: RunState) -> str:
     if state.work is None:
         return state.status
     return f"{state.work.what} {state.work.done}/{state.work.total}" if state.work.total else state.work.what
 
 
-def _end(state: RunState) -> str:
+def _end_text(state: RunState) -> str:
     text: str = state.status
     if state.status == "interrupted":
         text += f" at {state.done}/{state.total} epochs"
@@ -213,7 +213,7 @@ def _clock(seconds: float | None) -> str:
 
 
 def _strategy(folder: Path) -> str:
-    """The strategy, and the class order where a comparison has several."""
+    """Return the name of the strategy, after the class order if a comparison has several."""
     order = folder.parents[1].name
     return f"{order}/{folder.parent.name}" if order.removeprefix("order").isdigit() else folder.parent.name
 

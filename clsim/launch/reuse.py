@@ -1,4 +1,4 @@
-"""What of a comparison is there already: runs to keep, runs to go on with, and what stands in the way."""
+"""Runs that an earlier comparison has left: finished ones to keep, unfinished ones to go on with, others to refuse."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clsim.errors import RunError
-from clsim.running.folder import is_finished, refuse_other_folders
-from clsim.running.lock import locked
+from clsim.launch.replacement import refuse_other_folders
+from clsim.running.folder_lock import locked
+from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import differences, read_identity
 
 MOST_SHOWN = 4
 
-Standing = Literal["new", "finished", "unfinished"]
+FolderState = Literal["new", "finished", "unfinished"]
 
 
-def standing(folder: Path, asked: Mapping[str, Any]) -> Standing:
-    """What there is of the run that `asked` identifies.
+def classify_folder(folder: Path, identity: Mapping[str, Any]) -> FolderState:
+    """Classify the folder of the run that has this identity: new, finished or unfinished.
 
     Raises:
         RunError: the folder holds another run, one that another process is writing, or something that is not a run.
@@ -27,21 +28,21 @@ def standing(folder: Path, asked: Mapping[str, Any]) -> Standing:
         return "new"
     refuse_other_folders(folder)
     try:
-        changed = differences(read_identity(folder), asked)
+        changed = differences(read_identity(folder), identity)
     except RunError as error:
         raise RunError(f"{error}; use --overwrite to replace it, or another --out") from None
     if changed:
         more = [f"and {len(changed) - MOST_SHOWN} more"] if len(changed) > MOST_SHOWN else []
         texts = "; ".join([*changed[:MOST_SHOWN], *more])
         raise RunError(f"{folder}: another run is there ({texts}); use --overwrite to replace it, or another --out")
-    if is_finished(folder):
+    if RunFolder(folder).finished:
         return "finished"
     with locked(folder):
         return "unfinished"
 
 
-def threads_there(folders: Iterable[Path]) -> int | None:
-    """The threads that all earlier runs among the folders have; None: there are none, or they differ.
+def recorded_threads(folders: Iterable[Path]) -> int | None:
+    """Return the number of threads of the runs in the folders; None: there are no runs, or the numbers differ.
 
     DECIDED: with `threads: auto` they hold for the new runs too, so that a comparison may grow, lose workers or move
     to a machine with other cores, and its runs stay equal in all but what is compared.
@@ -51,6 +52,6 @@ def threads_there(folders: Iterable[Path]) -> int | None:
         try:
             found.add(read_identity(folder).get("threads"))
         except RunError:
-            continue  # `standing` says what is wrong with it
+            continue  # `classify_folder` says what is wrong with it
     threads = found.pop() if len(found) == 1 else None
     return threads if isinstance(threads, int) else None

@@ -1,4 +1,4 @@
-"""How far a run is: what its process, or this one, has written so far."""
+"""The state of a run, from what its process, or this one, has written so far."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Status = Literal["waiting", "running", "finished", "reused", "interrupted", "fai
 
 @dataclass
 class RunState:
-    """How far a run is, from the lines of its `metrics.jsonl` and from what becomes of its process.
+    """The state of a run, from the lines of its `metrics.jsonl` and the end of its process.
 
     Attributes:
         total: epochs of the whole run.
@@ -30,10 +30,10 @@ class RunState:
         done: epochs done.
         before: epochs that cost this process nothing: done by an earlier one, or by a run that shares the first task.
         seen_map: mAP over seen classes after the last finished task, percent.
-        work: what it does before it trains; None: it trains, or has not said.
+        work: its work before training; None: it trains, or has reported nothing.
         began, trains_since, marked, heard, ended: when it was started, began to train, did its last epoch (or began to
             train), wrote its last line, and ended; seconds of `time.monotonic`.
-        recorded_pace: seconds an epoch, of a run that another comparison has timed.
+        recorded_pace: seconds per epoch, of a run that an earlier comparison has finished.
     """
 
     total: int
@@ -56,20 +56,20 @@ class RunState:
             self.start()
 
     def start(self, shared: int = 0) -> None:
-        """A process begins to run it, or to go on with it; the first `shared` epochs are those of another run."""
+        """Record that a process begins or continues the run; the first `shared` epochs are those of another run."""
         self.status = "running"
         self.before = max(self.done, shared)
         self.began = self.marked = time.monotonic()
         self.work = self.trains_since = None
 
     def prepare(self, work: Work | None) -> None:
-        """What its process does before it trains; None: from now on it trains."""
+        """Record the work before training; None: from now on the run trains."""
         self.work = work
         if work is None and self.trains_since is None:
             self.trains_since = self.marked = time.monotonic()
 
     def take(self, line: dict[str, Any]) -> None:
-        """A line of `metrics.jsonl`."""
+        """Record a line of `metrics.jsonl`."""
         self.heard = time.monotonic()
         if line["phase"] == "train":
             self.done = line["step"]
@@ -79,13 +79,13 @@ class RunState:
             self.seen_map = line["values"][SEEN_MAP]
 
     def end(self, status: Status, reason: str = "") -> None:
-        """Its process has ended."""
+        """Record that the process has ended."""
         self.status, self.reason, self.ended = status, reason, time.monotonic()
         self.work = None
 
     @property
     def epochs(self) -> int:
-        """Epochs of a task."""
+        """Epochs per task."""
         return self.total // self.tasks
 
     @property
@@ -100,15 +100,15 @@ class RunState:
 
     @property
     def trains(self) -> bool:
-        """Whether its process has come to the epochs."""
+        """Whether the run has begun to train."""
         return self.trains_since is not None or self.done > self.before
 
     @property
     def pace(self) -> float | None:
         """Seconds per epoch, evaluation within; None before the first one.
 
-        What is done once does not count: before training, such as decoding images, as far as the process tells it, and
-        the end of the process.
+        Work that is done once does not count: work before training that the process reports, such as decoding images,
+        and the end of the process.
         """
         since = self.began if self.trains_since is None else self.trains_since
         if since is None or self.marked is None or self.done <= self.before:
@@ -118,7 +118,7 @@ class RunState:
 
 
 class MetricsTail:
-    """Brings a state up to date with what another process writes, reading only what is new of its `metrics.jsonl`."""
+    """Keeps a state up to date with another process, by reading the new lines of its `metrics.jsonl`."""
 
     def __init__(self, folder: Path, state: RunState) -> None:
         self.folder = folder
@@ -126,7 +126,7 @@ class MetricsTail:
         self.state = state
 
     def read(self) -> None:
-        """Take the lines that have come; one that is no line of metrics counts for nothing."""
+        """Record the new lines; one that is not a line of metrics is passed over."""
         if self.state.status == "running" and self.state.trains_since is None:
             with suppress(LookupError):
                 self.state.prepare(read_preparation(self.folder))
@@ -141,7 +141,7 @@ class MetricsTail:
 
 
 def recorded_pace(folder: Path, epochs: int) -> float | None:
-    """Seconds an epoch of a finished run, evaluation within, from its `timing.jsonl`; None where that says nothing."""
+    """Return the seconds per epoch of a finished run, evaluation included; None if its `timing.jsonl` does not say."""
     try:
         lines = read_lines(RunFolder(folder).timing)
         return sum(line["train_seconds"] + line["eval_seconds"] for line in lines) / epochs or None

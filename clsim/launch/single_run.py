@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING, Any
 from clsim.errors import RunError
 from clsim.launch.arguments import as_flag, as_path, as_progress, as_scenario, as_seed, split_overrides
 from clsim.launch.progress import Progress, Speaking
+from clsim.launch.replacement import refuse_taken, set_aside
 from clsim.launch.run_state import RunState
 from clsim.preparation import Work, listening
-from clsim.running.folder import (
-    RunSpec,
-    open_run,
-    prepare,
-    refuse_taken,
-    resolve_device,
-    resolve_threads,
-    safe_name,
-    set_aside,
-)
+from clsim.running.hardware import resolve_device, resolve_threads
+from clsim.running.prepared_run import open_run, prepare
+from clsim.running.run_spec import RunSpec, safe_name
 from clsim.scenario import Scenario
 from clsim.training.composition import Composition, check_options, spec_of
 
@@ -50,7 +44,7 @@ def run(
         out: where run folders go.
         device: auto, cpu or cuda.
         overwrite: replace the run folder if it is there; the old run is removed once the new one is prepared.
-        progress: what to tell while the run goes on; None is silent. An error of its own ends it, not the run.
+        progress: told how the run goes on; None: silent. An error in it ends it, not the run.
 
     Raises:
         ClsimError: bad input, a taken folder, a run that cannot go on.
@@ -96,19 +90,19 @@ def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> R
     tasks = len(scenario.plan().tasks)
     state = RunState(scenario.config.training.epochs * tasks, tasks)
 
-    def listen(line: dict[str, Any]) -> None:
+    def listen_to_line(line: dict[str, Any]) -> None:
         state.take(line)
         if progress is not None:
             progress.update(folder, state)
 
-    def hear(work: Work | None) -> None:
+    def listen_to_work(work: Work | None) -> None:
         state.prepare(work)
         if progress is not None:
             progress.update(folder, state)
 
     try:
-        with listening(hear):
-            execute(folder, listen, say=None if progress is None else progress.say)
+        with listening(listen_to_work):
+            execute(folder, listen_to_line, say=None if progress is None else progress.say)
     finally:
         if progress is not None:
             progress.close()
@@ -118,7 +112,7 @@ def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> R
 def plan_run(
     scenario: Scenario, composition: Composition, seed: int, device: str, options: Mapping[str, Any]
 ) -> RunSpec:
-    """Identity of a run, checked against the scenario before anything is written.
+    """Return the spec of a run, checked against the scenario before anything is written.
 
     Raises:
         ClsimError: an impossible stream, a strategy the scenario does not suit, an unknown device, a negative seed.

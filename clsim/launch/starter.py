@@ -40,8 +40,8 @@ class Starter:
         parent: descriptor that the runs inherit under the same number.
 
     Attributes:
-        asked: it got a signal that asks to stop, and forks no more. The runs it has forked do not know of it.
-        gone: it has ended by itself, before it was ready or killed later; the runs it had forked are killed then.
+        stop_requested: it got a signal that asks to stop, and forks no more. The runs it has forked do not know of it.
+        gone: it has ended by itself, before it was ready or later; then the runs that it forked are killed.
     """
 
     def __init__(self, module: str, environment: Mapping[str, str], parent: int) -> None:
@@ -59,43 +59,43 @@ class Starter:
         self._ready = False
         self._started: list[int] = []
         self._codes: dict[int, int] = {}
-        self.asked = False
+        self.stop_requested = False
         self.gone = False
 
     def ready(self) -> bool:
-        """Whether everything is imported."""
+        """Tell whether everything is imported."""
         self.listen(0)
         return self._ready and not self.gone
 
     def start(self, arguments: Sequence[str], output: Path) -> Forked | None:
-        """Fork a run, in a session of its own; what it prints is appended to a file. None: it cannot."""
-        known = len(self._started)
+        """Fork a run in a session of its own, with its output appended to a file. None: the fork failed."""
+        count = len(self._started)
         with suppress(OSError):
             self._pipe.send((list(arguments), str(output)))
-        while len(self._started) == known and not self.gone:
+        while len(self._started) == count and not self.gone:
             self.listen(None)
         return None if self.gone or self._started[-1] == NO_PROCESS else Forked(self, self._started[-1])
 
     def code(self, pid: int) -> int | None:
-        """Exit code of a run, negative for a signal; None while it is at work."""
+        """Return the exit code of a run, negative for a signal; None while it is at work."""
         self.listen(0)
         return self._codes.get(pid)
 
     def close(self) -> None:
-        """End it; runs that are at work go on."""
+        """End the process; runs at work go on."""
         self._pipe.close()
         self._process.kill()
         self._process.wait()
 
     def listen(self, seconds: float | None) -> None:
-        """Take what it has to say, waiting for the first word."""
+        """Read its messages, and wait for the first one for at most `seconds`; None: without limit."""
         try:
             while not self.gone and self._pipe.poll(seconds):
                 word, *numbers = self._pipe.recv()
                 if word == "ready":
                     self._ready = True
-                elif word == "asked":
-                    self.asked = True
+                elif word == "stop requested":
+                    self.stop_requested = True
                 elif word == "started":
                     self._started += numbers
                 else:
@@ -112,58 +112,58 @@ class Starter:
 
 
 class Forked:
-    """A run that a starter has forked; as much of `subprocess.Popen` as there is need for."""
+    """A run that a starter has forked, with the methods of `subprocess.Popen` that the pool needs."""
 
     def __init__(self, starter: Starter, pid: int) -> None:
         self._starter = starter
         self.pid = pid
 
     def poll(self) -> int | None:
-        """Exit code, or None while it is at work."""
+        """Return the exit code; None while the run is at work."""
         return self._starter.code(self.pid)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask the run to end."""
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
 
     def wait(self) -> int:
-        """Exit code, as soon as it has ended."""
+        """Wait for the end of the run and return its exit code."""
         while (code := self.poll()) is None:
             self._starter.listen(None)
         return code
 
 
 def kill_session(pid: int) -> None:
-    """Kill a process that leads a session, and what it has started."""
+    """Kill a process that leads a session, and its children."""
     for kill in (os.killpg, os.kill):  # the second for one that does not lead it yet
         with suppress(ProcessLookupError):
             kill(pid, signal.SIGKILL)
 
 
 def _serve(pipe: Connection, interruption: Interruption) -> list[str]:
-    """Fork whenever asked to, and tell who has ended, until nobody listens. Returns in each child, with its arguments.
+    """Fork a run at each request and report the ends of runs. Returns in each child, with its arguments.
 
-    A signal does not end this process: the runs would lose the one who tells how they end. It is passed on as a word.
+    A signal does not end this process, because nobody else could report how the runs end. It is passed on as a message.
 
     Raises:
-        SystemExit: nobody listens any more.
+        SystemExit: the other end of the pipe is closed.
     """
-    told = False
+    announced = False
     try:
         pipe.send(("ready",))
         while True:
-            if interruption.requested and not told:
-                pipe.send(("asked",))
-                told = True
+            if interruption.requested and not announced:
+                pipe.send(("stop requested",))
+                announced = True
             if pipe.poll(LOOK_EVERY):
                 arguments, output = pipe.recv()
                 pid = NO_PROCESS if interruption.requested else _fork()
                 if pid == 0:
                     break
                 pipe.send(("started", pid))
-            _tell_ends(pipe)
+            _report_ends(pipe)
     except (EOFError, OSError):
         sys.exit(0)
     os.setsid()
@@ -195,7 +195,7 @@ def _print_into(output: str) -> None:
     os.close(file)
 
 
-def _tell_ends(pipe: Connection) -> None:
+def _report_ends(pipe: Connection) -> None:
     with suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -204,7 +204,7 @@ def _tell_ends(pipe: Connection) -> None:
             pipe.send(("ended", pid, os.waitstatus_to_exitcode(status)))
 
 
-def _end(code: int) -> NoReturn:
+def _exit_process(code: int) -> NoReturn:
     """End this process without taking its modules apart, which takes longer than a second; all files are closed."""
     logging.shutdown()
     sys.stdout.flush()
@@ -219,4 +219,4 @@ if __name__ == "__main__":
         for name in LATE_IMPORTS:
             with suppress(ImportError):
                 import_module(name)
-        _end(main(_serve(Connection(int(sys.argv[1])), interruption)))
+        _exit_process(main(_serve(Connection(int(sys.argv[1])), interruption)))

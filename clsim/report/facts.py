@@ -37,7 +37,7 @@ def strategy_notes(results: Results) -> dict[str, tuple[str, str]]:
     return notes
 
 
-def _our_name(metric: str) -> str:
+def _metric_name(metric: str) -> str:
     """The metric an expected row means: `last mAP` is last_mAP, `last CF1@0.80` is CF1@0.8."""
     name, at, threshold = metric.strip().replace(" ", "_").partition("@")
     if not at:
@@ -54,7 +54,7 @@ def expected_rows(results: Results) -> list[dict[str, str]]:
     rows = []
     for row in results.stream_run.config.get("expected") or []:
         metric = str(row.get("metric", NO_VALUE))
-        our_name = _our_name(metric)
+        our_name = _metric_name(metric)
         ours = summary.get(row.get("strategy"))
         tolerance = row.get("tolerance")
         quoted = plain(row.get("source"))
@@ -140,12 +140,12 @@ def shared_and_differing(results: Results, tables: Mapping[str, Mapping[str, Any
         owners: dict[str, list[str]] = {}
         for run, table in tables.items():
             owners.setdefault(plain(table.get(key)), []).append(run)
-        values = [(value, _short(results, runs)) for value, runs in owners.items()]
+        values = [(value, _run_names(results, runs)) for value, runs in owners.items()]
         rows.append({"key": key, "differs": len(values) > 1, "values": values})
     return rows
 
 
-def _short(results: Results, runs: Sequence[str]) -> str:
+def _run_names(results: Results, runs: Sequence[str]) -> str:
     """Names of runs, with `lwf (all seeds)` where every seed of a strategy is meant."""
     if len(runs) == len(results.runs):
         return "all runs"

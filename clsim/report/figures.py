@@ -103,7 +103,7 @@ def curves(results: Results) -> Markup:
     axes.set(xlabel="classes learnt (one marker per task)", ylabel="mAP over seen classes (%)")
     axes.set_xticks(thinned(learnt))
     axes.grid(axis="y", color=FAINT, lw=0.6)
-    heights = _apart([end for _, _, end in ends], gap=0.055 * (high - low) * 3.6 / figure.get_figheight())
+    heights = _spread_apart([end for _, _, end in ends], gap=0.055 * (high - low) * 3.6 / figure.get_figheight())
     for (name, x, end), height in zip(ends, heights, strict=True):
         look = looks[name]
         path = [x, right + 0.04 * span, right + 0.07 * span]
@@ -215,7 +215,7 @@ def thinned(ticks: Sequence[int], most: int = 12) -> list[int]:
     return list(ticks)[:: -(-len(ticks) // most)]
 
 
-def _apart(heights: Sequence[float], gap: float) -> list[float]:
+def _spread_apart(heights: Sequence[float], gap: float) -> list[float]:
     """The heights moved as little as needed to lie at least `gap` apart, their order kept."""
     blocks: list[list[float]] = []  # [sum, count] of neighbours that touch, each height less gap times its rank
     order = sorted(range(len(heights)), key=lambda i: heights[i])

@@ -30,14 +30,14 @@ def render_html(compared: Compared) -> str:
     environment.filters["minus"] = lambda text: text.replace("-", "\u2212")
     environment.tests["best"] = lambda text: isinstance(text, tables.Best)
     return environment.get_template("report.html").render(
-        **_what_ran(compared),
+        **_runs_content(compared),
         **_tables(compared),
-        **_drawn(compared.results),
-        **_more(compared.results),
+        **_figures_content(compared.results),
+        **_rebalancing_content(compared.results),
     )
 
 
-def _what_ran(compared: Compared) -> dict[str, Any]:
+def _runs_content(compared: Compared) -> dict[str, Any]:
     """The stream, the runs and how they differ."""
     results = compared.results
     run = results.stream_run
@@ -81,7 +81,7 @@ def _tables(compared: Compared) -> dict[str, Any]:
     }
 
 
-def _drawn(results: Results) -> dict[str, Any]:
+def _figures_content(results: Results) -> dict[str, Any]:
     """Every figure, and what stands beside it."""
     drawn = figures.draw(results)
     means = {row["strategy"]: row["forgetting_mean"] for row in results.summaries}
@@ -102,7 +102,7 @@ def _drawn(results: Results) -> dict[str, Any]:
     }
 
 
-def _more(results: Results) -> dict[str, Any]:
+def _rebalancing_content(results: Results) -> dict[str, Any]:
     """Tables and figures of model rebalancing; empty if no run has it."""
     found = more.rebalancings(results)
     if not found:

@@ -261,7 +261,7 @@ def load_results(directory: str | Path, order: Sequence[str] | None = None) -> R
         if files.result.exists():
             runs.append(read_run(files.path))
         else:
-            unfinished.append(Unfinished(files.path, files.strategy, files.seed, _reason(files)))
+            unfinished.append(Unfinished(files.path, files.strategy, files.seed, _unfinished_reason(files)))
     if not runs:
         raise RunError(_nothing_found(directory, unfinished))
     _check_comparable(runs)
@@ -326,7 +326,7 @@ def _read(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _reason(files: RunFolder) -> str:
+def _unfinished_reason(files: RunFolder) -> str:
     lines = _read(files.error).decode("utf-8", errors="replace").strip().splitlines()
     return lines[0] if lines else f"no {RunFolder.result}: still running or interrupted"
 

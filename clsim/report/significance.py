@@ -112,11 +112,13 @@ def against(results: Results, baseline: str) -> dict[str, list[Contrast]]:
     found = {}
     for metric in compared_metrics(results):
         values = {name: results.values_by_pair(name, metric) for name in results.strategies}
-        found[metric] = _against(metric, values, baseline, results.methods)
+        found[metric] = _contrasts(metric, values, baseline, results.methods)
     return found
 
 
-def _against(metric: str, values: dict[str, dict[Hashable, float]], baseline: str, tested: list[str]) -> list[Contrast]:
+def _contrasts(
+    metric: str, values: dict[str, dict[Hashable, float]], baseline: str, tested: list[str]
+) -> list[Contrast]:
     differences = {name: paired_differences(own, values[baseline]) for name, own in values.items() if name != baseline}
     p_values = [p_value(each) if name in tested else math.nan for name, each in differences.items()]
     corrected = dict(zip(differences, holm(p_values), strict=True))

@@ -49,12 +49,12 @@ class Best(str):
 def final_table(results: Results) -> Rows:
     """One row per strategy, `mean ± std` where there are several seeds, winners as `Best`."""
     best = winners(results)
-    length, unit = _unit(results, "train_seconds")
+    length, unit = _time_unit(results, "train_seconds")
     rows: Rows = [FINAL_HEADINGS]
     for row in results.summaries:
-        percent = [_marked(row, metric, best) for metric in METRICS[:7]]
+        percent = [_cell(row, metric, best) for metric in METRICS[:7]]
         time = number(row, "train_seconds", scale=1 / length, unit=unit)
-        rows.append((row["strategy"], str(row["seeds"]), *percent, *_memory(row), time))
+        rows.append((row["strategy"], str(row["seeds"]), *percent, *_memory_cells(row), time))
     return rows
 
 
@@ -65,18 +65,18 @@ def accuracy_table(results: Results) -> Rows:
     best = winners(results)
     rows: Rows = [("Strategy", "Seeds", *ACCURACIES.values())]
     for row in results.summaries:
-        rows.append((row["strategy"], str(row["seeds"]), *(_marked(row, metric, best) for metric in ACCURACIES)))
+        rows.append((row["strategy"], str(row["seeds"]), *(_cell(row, metric, best) for metric in ACCURACIES)))
     return rows
 
 
 def cost_table(results: Results) -> Rows:
     """Cost of each strategy: time, throughput, memory of the process, replay memory."""
-    length, unit = _unit(results, "train_seconds", "eval_seconds")
+    length, unit = _time_unit(results, "train_seconds", "eval_seconds")
     rows: Rows = [COST_HEADINGS]
     for row in results.summaries:
         times = [number(row, f"{what}_seconds", scale=1 / length, unit=unit) for what in ("train", "eval")]
         peak = number(row, "peak_memory_bytes", decimals=0, scale=1e-6)
-        cells = (*times, number(row, "samples_per_second"), peak, *_memory(row))
+        cells = (*times, number(row, "samples_per_second"), peak, *_memory_cells(row))
         rows.append((row["strategy"], str(row["seeds"]), *cells))
     return rows
 
@@ -176,17 +176,17 @@ def escaped(text: str) -> str:
     return "".join(LATEX_ESCAPES.get(character, character) for character in minus)
 
 
-def _marked(row: Mapping[str, Any], metric: str, best: Mapping[str, str]) -> str:
+def _cell(row: Mapping[str, Any], metric: str, best: Mapping[str, str]) -> str:
     text = number(row, metric)
     return Best(text) if best.get(metric) == row["strategy"] else text
 
 
-def _memory(row: Mapping[str, Any]) -> list[str]:
+def _memory_cells(row: Mapping[str, Any]) -> list[str]:
     texts = [number(row, "memory_rows", decimals=0), number(row, "memory_bytes", decimals=2, scale=1e-6)]
     return [text.removesuffix(" ± 0").removesuffix(" ± 0.00") for text in texts]  # a fixed budget
 
 
-def _unit(results: Results, *times: str) -> tuple[int, str]:
+def _time_unit(results: Results, *times: str) -> tuple[int, str]:
     """Seconds of the unit that suits the longest mean of some metrics, and how it is written."""
     means = [row[f"{time}_mean"] for row in results.summaries for time in times]
     longest = max((mean for mean in means if not math.isnan(mean)), default=0.0)

@@ -26,7 +26,6 @@ from clsim.running.run_folder import RunFolder
 FORMAT = 3
 """Raised by a change of the header, or of what any part of the state means."""
 
-FOLDER = RunFolder.checkpoint
 KEPT = 2
 
 log = logging.getLogger("clsim")
@@ -45,7 +44,7 @@ class Checkpoint:
     header: dict[str, Any]
 
     def state(self) -> dict[str, Any]:
-        """The state, its tensors on the devices they were on."""
+        """Read the state, its tensors on the devices they were on."""
         loaded: dict[str, Any] = torch.load(self.path, weights_only=True)
         return loaded
 
@@ -63,7 +62,7 @@ def write_checkpoint(run: Path, state: dict[str, Any], facts: dict[str, Any]) ->
     Raises:
         OSError: it cannot be written; the ones before are whole.
     """
-    folder = run / FOLDER
+    folder = RunFolder(run).checkpoint
     folder.mkdir(exist_ok=True)
     numbers = _numbers(folder)
     path = folder / f"{max(numbers, default=0) + 1:06d}.pt"
@@ -76,8 +75,8 @@ def write_checkpoint(run: Path, state: dict[str, Any], facts: dict[str, Any]) ->
 
 
 def keep_newest(run: Path, count: int) -> None:
-    """Remove all checkpoints of a run folder but the last `count`, and states without a header."""
-    folder = run / FOLDER
+    """Remove all checkpoints of a run folder but the newest `count`, and states without a header."""
+    folder = RunFolder(run).checkpoint
     kept = {f"{number:06d}" for number in _numbers(folder)[-count:]}
     for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.pt")):  # a header goes before its state
         if path.stem not in kept:
@@ -85,25 +84,29 @@ def keep_newest(run: Path, count: int) -> None:
 
 
 def newest_checkpoint(run: Path) -> Checkpoint | None:
-    """The newest whole checkpoint of a run folder, or None; a damaged one is passed over with a warning in the log.
+    """Return the newest whole checkpoint of a run folder, or None; a damaged one is skipped with a warning in the log.
 
     Raises:
-        RunError: it is of another format.
+        RunError: it is of another format; with what to do.
     """
-    for number in reversed(_numbers(run / FOLDER)):
-        path = run / FOLDER / f"{number:06d}.pt"
+    folder = RunFolder(run).checkpoint
+    for number in reversed(_numbers(folder)):
+        path = folder / f"{number:06d}.pt"
         try:
-            return Checkpoint(path, _checked(run, path))
+            return Checkpoint(path, _read_header(run, path))
         except (OSError, ValueError, KeyError) as error:
             log.warning("checkpoint %s is damaged and passed over: %s", path, error)
     return None
 
 
-def _checked(run: Path, path: Path) -> dict[str, Any]:
-    """The header of a whole checkpoint; OSError, ValueError or KeyError for a damaged one."""
+def _read_header(run: Path, path: Path) -> dict[str, Any]:
+    """Return the header of a whole checkpoint; raise OSError, ValueError or KeyError for a damaged one."""
     header: dict[str, Any] = json.loads(path.with_suffix(".json").read_bytes())
     if header["format"] != FORMAT:
-        raise RunError(f"{path}: checkpoint format is {header['format']!r}, this version of clsim reads {FORMAT}")
+        raise RunError(
+            f"{path}: checkpoint format is {header['format']!r}, this version of clsim reads {FORMAT}; resume the run "
+            "with the version that began it, or begin it again with --overwrite"
+        )
     if _sha256({key: value for key, value in header.items() if key != "sha256"}) != header["sha256"]:
         raise ValueError("the header does not match its checksum")
     with path.open("rb") as file:
@@ -116,7 +119,7 @@ def _checked(run: Path, path: Path) -> dict[str, Any]:
 
 
 def _numbers(folder: Path) -> list[int]:
-    """Numbers of the checkpoints that have a header, rising."""
+    """Return the numbers of the checkpoints that have a header, rising."""
     return sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
 
 
@@ -125,7 +128,7 @@ def _sha256(header: dict[str, Any]) -> str:
 
 
 def save_state(state: dict[str, Any], file: BinaryIO) -> str:
-    """Write tensors and plain values as `torch.save` does, and return the SHA-256 of what was written.
+    """Write tensors and plain values as `torch.save` does, and return the SHA-256 of the bytes.
 
     Raises:
         OSError: it cannot be written.

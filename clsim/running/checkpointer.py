@@ -1,4 +1,4 @@
-"""When a run is saved, and with what it must agree to go on."""
+"""When checkpoints are written, and what must be equal when a run goes on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Checkpointer:
 
     Args:
         folder: the run folder.
-        identity: what `check_identity` will be asked about when the run goes on.
+        identity: compared by `check_identity` when the run goes on.
         growing: files of the folder that are only added to.
         frequency: how often inside a task.
         interruption: whether to stop.
@@ -57,7 +57,7 @@ class Checkpointer:
 
     def __call__(self, template: MultiLabelTemplate) -> None:
         self.steps += template.position.started
-        if self.interruption.requested or self._due(template):
+        if self.interruption.requested or self._is_due(template):
             self.save(template)
         if self.interruption.requested:
             where = place(asdict(template.position))
@@ -65,7 +65,7 @@ class Checkpointer:
                 raise KeyboardInterrupt(f"interrupted {where}, and not saved: {self.obstacle}")
             raise KeyboardInterrupt(f"interrupted and saved {where}; go on with: {resume_command(self.folder)}")
 
-    def _due(self, template: MultiLabelTemplate) -> bool:
+    def _is_due(self, template: MultiLabelTemplate) -> bool:
         minutes, steps = self.frequency.minutes, self.frequency.steps
         return (
             not template.position.started
@@ -74,7 +74,7 @@ class Checkpointer:
         )
 
     def save(self, template: MultiLabelTemplate) -> None:
-        """Write a checkpoint; a run that has no complete state goes on without, and the log says why.
+        """Write a checkpoint; without a complete state none is written, and the log says why.
 
         Raises:
             RunError: a weight is not finite.
@@ -113,7 +113,7 @@ def resume_command(folder: Path) -> str:
 
 
 def check_identity(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
-    """See that a run goes on with what it began with; the code may have changed, which the log then tells.
+    """Compare a run with its checkpoint; changed code is only a warning in the log.
 
     Raises:
         RunError: naming each key that differs, versions aside.

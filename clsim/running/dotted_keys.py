@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 SECTIONS = ("stream", "labels", "memory", "training")
-"""What of a scenario is told beside a run's results; the rest is data, evaluation and description."""
+"""Sections of a scenario that are shown beside a run's results; the others are data, evaluation and description."""
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one level of dotted keys, each with the prefix."""
+    """Return a nested mapping as one level of dotted keys, each with the prefix."""
     keys: dict[str, Any] = {}
     for key, value in table.items():
         keys |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
@@ -18,7 +18,7 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def hyperparameters(config: Mapping[str, Any], strategy: str, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells runs apart: scenario, strategy with its options, seed, and the sections named in SECTIONS.
+    """Return the settings by which runs differ: scenario, strategy, options, seed, and the sections in SECTIONS.
 
     Args:
         config: the resolved scenario.

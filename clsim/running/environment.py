@@ -19,7 +19,7 @@ log = logging.getLogger("clsim")
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:
-    """Facts for `environment.json`; JSON-ready. `git_commit` is null outside a checkout of clsim."""
+    """Return the content of `environment.json`. `git_commit` is null outside a checkout of clsim."""
     commit, dirty = _git_state(Path(__file__).resolve().parents[2])
     return {
         "python": platform.python_version(),
@@ -35,10 +35,10 @@ def environment(device: str, threads: int) -> dict[str, Any]:
 
 
 def record_environment(path: Path, now: dict[str, Any]) -> None:
-    """Write `environment.json`, or add to it if it is there, because the run goes on.
+    """Write `environment.json` of a run that begins, or extend that of a run that goes on.
 
-    What the run began with stays; `resumed` gets an entry with the time, and with what has changed. Another version
-    makes another run possible, which the log then says: bit-identity is promised for equal ones.
+    The first environment stays. `resumed` gets an entry with the time and the values that have changed. The log warns
+    of changed values, because bit-identity is promised for equal ones only.
     """
     if not path.exists():
         write_json(path, now)
@@ -46,8 +46,8 @@ def record_environment(path: Path, now: dict[str, Any]) -> None:
     began: dict[str, Any] = json.loads(path.read_bytes())
     changed = {key: value for key, value in now.items() if key != "started" and value != began.get(key)}
     if changed:
-        told = ", ".join(f"{key} was {began.get(key)}, is {value}" for key, value in changed.items())
-        log.warning("resumed in another environment, so the result may differ in its last bits: %s", told)
+        changes = ", ".join(f"{key} was {began.get(key)}, is {value}" for key, value in changed.items())
+        log.warning("resumed in another environment, so the result may differ in its last bits: %s", changes)
     write_json(path, began | {"resumed": [*began.get("resumed", []), {"at": now["started"], **changed}]})
 
 

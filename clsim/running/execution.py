@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,25 +29,27 @@ from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
 from clsim.preparation import training_begins
-from clsim.running.checkpoint_files import FOLDER as CHECKPOINTS
-from clsim.running.checkpoint_files import keep_newest, newest_checkpoint
+from clsim.running.checkpoint_files import Checkpoint, keep_newest, newest_checkpoint
 from clsim.running.checkpointer import Checkpointer, check_identity, place, resume_command
 from clsim.running.dotted_keys import hyperparameters
 from clsim.running.environment import environment, record_environment
 from clsim.running.features import benchmark_and_model
-from clsim.running.folder import NOT_RESUMABLE, RunSpec, identity_of, is_finished, obstacle, open_run, resolve_device
+from clsim.running.folder_lock import locked
+from clsim.running.hardware import resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
-from clsim.running.lock import locked
 from clsim.running.preparation_file import preparation_file
+from clsim.running.prepared_run import open_run
 from clsim.running.record import LabelsRecord, MemoryRecord, RunRecord, TaskRecord, measured
 from clsim.running.run_folder import RunFolder
-from clsim.running.run_identity import record_identity
+from clsim.running.run_identity import identity_of, record_identity
 from clsim.running.run_log import run_log
+from clsim.running.run_spec import RunSpec
 from clsim.running.shared_first_task import SharedFirstTask
 from clsim.running.trained_model import write_trained_model
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
 from clsim.standard_streams import make_lossy
+from clsim.strict_json import read_object
 from clsim.training.composition import Composition
 from clsim.training.events import provides
 from clsim.training.losses.class_counts import CountedLoss
@@ -69,44 +71,45 @@ def execute(
 ) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
-    It goes on from the newest whole checkpoint in the folder; without one it begins anew. A run that has a result is
-    not run again.
+    The run goes on from the newest whole checkpoint in the folder; without one it begins anew. A run that has a result
+    is not run again.
 
     Args:
-        folder: made by `clsim.running.folder.prepare`.
+        folder: made by `clsim.running.prepared_run.prepare`.
         listener: called with each line of `metrics.jsonl`, also with those written before an interruption.
         first_task: folder where the trained first task is shared with runs that train it alike; None: with none.
-        say: called with what a user should know when the run starts.
+        say: called with a text that a user should see when the run starts.
         parent: as in `Interruption`.
 
     Returns:
         The content of `result.json`.
 
     Raises:
-        ClsimError: what the user can mend; also in `error.txt`.
+        ClsimError: an error that the user can mend; its text is in `error.txt`, too.
         KeyboardInterrupt: the run was asked to stop; says where it is saved and which command goes on with it.
     """
     scenario, spec = open_run(folder)
+    files = RunFolder(folder)
     with storage_errors(folder), locked(folder):
-        if is_finished(folder):
-            return dict(json.loads((RunFolder(folder).result).read_bytes()))
-        for place in (folder, folder / CHECKPOINTS):
+        if files.finished:
+            return read_object(files.result)
+        for place in (folder, files.checkpoint):
             remove_parts(place)
-        RunFolder(folder).error.unlink(missing_ok=True)
-        with run_log(RunFolder(folder).run_log), preparation_file(folder):
+        files.error.unlink(missing_ok=True)
+        with run_log(files.run_log), preparation_file(folder):
             try:
-                return _run(folder, scenario, spec, listener, first_task, say, parent)
+                return _run(files, scenario, spec, listener, first_task, say, parent)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and not error.args:  # not by the checkpointer
-                    error.args = (_interrupted(folder),)
+                    error.args = (_interruption_text(files),)
                 with suppress(OSError):  # the disk may be what is wrong
                     log.exception("stopped")
-                    write_atomically(RunFolder(folder).error, _reason(error) + "\n")
+                    write_atomically(files.error, _error_text(error) + "\n")
                 raise
 
 
 def _run(
-    folder: Path,
+    files: RunFolder,
     scenario: Scenario,
     spec: RunSpec,
     listener: Listener | None,
@@ -114,6 +117,52 @@ def _run(
     say: Callable[[str], None] | None,
     parent: int | None,
 ) -> dict[str, Any]:
+    checkpoint = newest_checkpoint(files.path)  # first: one of another format is refused before anything is written
+    run = _open(files, scenario, spec)
+    _record_start(run, checkpoint)
+    growing = _cut_growing_files(files, checkpoint)
+    history = History(run.plan, scenario.config.evaluation.empty_classes, scenario.config.evaluation.thresholds)
+    timing = TimingFile(files.timing)
+    template = _assemble(run, history, timing, listener)
+    if first_task is not None:
+        template.first_task = SharedFirstTask(first_task, files.metrics, timing, f"{spec.name}/seed{spec.seed}")
+    if checkpoint is not None:
+        template.load_state_dict(checkpoint.state())
+        log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
+    else:
+        _note_obstacle(files, template, say)
+    _learn(run, template, growing, parent)
+    return _write_result(run, template, history, timing)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run that is carried out: the content of its folder, resolved.
+
+    Attributes:
+        identity: see `clsim.running.run_identity`.
+        plan: that it trains on.
+        skipped: split -> number of images that are left out, because they cannot be decoded.
+    """
+
+    files: RunFolder
+    scenario: Scenario
+    spec: RunSpec
+    composition: Composition
+    device: str
+    threads: int
+    identity: dict[str, Any]
+    plan: StreamPlan
+    skipped: dict[str, int]
+
+    @property
+    def resume_identity(self) -> dict[str, Any]:
+        """What must be equal when the run goes on: its identity, and the plan that `joint` or an oracle memory make."""
+        return self.identity | {"training_plan_sha256": self.plan.sha256}
+
+
+def _open(files: RunFolder, scenario: Scenario, spec: RunSpec) -> _Run:
+    """Resolve a run and write the plan that it trains on."""
     threads = scenario.config.threads
     assert isinstance(threads, int)
     torch.set_num_threads(threads)
@@ -121,92 +170,69 @@ def _run(
     composition = Composition(spec.strategy, spec.options)
     identity = identity_of(scenario, spec, threads)  # at once, so that it is of the code that is loaded here
     plan = training_plan(scenario, composition)
-    write_atomically(RunFolder(folder).plan, plan.to_bytes())
+    write_atomically(files.plan, plan.to_bytes())
     log.info(
         "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
     )
+    return _Run(files, scenario, spec, composition, device, threads, identity, plan, _log_skipped(scenario))
 
+
+def _log_skipped(scenario: Scenario) -> dict[str, int]:
+    """Name the images that are left out in the log, and return their number in each split."""
     skipped = skipped_images(scenario.source)
-    for split, files in skipped.items():
-        for file in files:
-            log.warning("image of %s left out, because it cannot be decoded: %s", split, file)
-        log.info("images of %s left out: %d", split, len(files))
+    for split, paths in skipped.items():
+        for path in paths:
+            log.warning("image of %s left out, because it cannot be decoded: %s", split, path)
+        log.info("images of %s left out: %d", split, len(paths))
+    return {split: len(paths) for split, paths in skipped.items()}
 
-    saved = identity | {"training_plan_sha256": plan.sha256}  # which `joint` and an oracle memory make of the truth
-    checkpoint = newest_checkpoint(folder)
+
+def _record_start(run: _Run, checkpoint: Checkpoint | None) -> None:
+    """Write identity and environment of a run that begins or goes on.
+
+    Raises:
+        RunError: it goes on, and is no longer the run that was interrupted.
+    """
     if checkpoint is not None:
-        check_identity(checkpoint, saved)
-    record_identity(folder, identity, goes_on=checkpoint is not None)
-    record_environment(RunFolder(folder).environment, environment(device, threads))
-    growing = [GrowingFile(folder / name) for name in (RunFolder.metrics, RunFolder.events, RunFolder.timing)]
-    for grown in growing:
-        grown.cut(checkpoint.header["files"][grown.path.name] if checkpoint is not None else 0)
+        check_identity(checkpoint, run.resume_identity)
+    record_identity(run.files.path, run.identity, goes_on=checkpoint is not None)
+    record_environment(run.files.environment, environment(run.device, run.threads))
 
-    evaluation = scenario.config.evaluation
-    history = History(plan, evaluation.empty_classes, evaluation.thresholds)
-    settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
-    curves = TensorBoardCurves(RunFolder(folder).events, history, settings)
-    pixels = partial(few_images, scenario.source, size=scenario.config.training.model.image_size)
-    timing = TimingFile(RunFolder(folder).timing)
-    template = build_template(
-        scenario,
-        composition,
+
+def _cut_growing_files(files: RunFolder, checkpoint: Checkpoint | None) -> list[GrowingFile]:
+    """Return the files that are only added to, cut back to their lengths at the checkpoint; without one emptied."""
+    growing = [GrowingFile(path) for path in (files.metrics, files.events, files.timing)]
+    for file in growing:
+        file.cut(checkpoint.header["files"][file.path.name] if checkpoint is not None else 0)
+    return growing
+
+
+def _assemble(run: _Run, history: History, timing: TimingFile, listener: Listener | None) -> MultiLabelTemplate:
+    """Return the template of a run with everything that logs into its folder."""
+    config, files, plan = run.scenario.config, run.files, run.plan
+    settings = hyperparameters(config.model_dump(mode="json"), run.spec.name, run.spec.seed, run.composition.options())
+    curves = TensorBoardCurves(files.events, history, settings)
+    pixels = partial(few_images, run.scenario.source, size=config.training.model.image_size)
+    return build_template(
+        run.scenario,
+        run.composition,
         plan,
-        seed=spec.seed,
-        device=device,
+        seed=run.spec.seed,
+        device=run.device,
         history=history,
         loggers=[
-            MetricsFile(RunFolder(folder).metrics, listener),
-            MemoryFile(RunFolder(folder).memory, plan.class_names),
+            MetricsFile(files.metrics, listener),
+            MemoryFile(files.memory, plan.class_names),
             curves,
-            SamplePictures(curves.events, history, pixels, evaluation.samples),
+            SamplePictures(curves.events, history, pixels, config.evaluation.samples),
             timing,
         ],
-        row_truth=scenario.truth()[plan.row_samples],
+        row_truth=run.scenario.truth()[plan.row_samples],
     )
-    if first_task is not None:
-        name = f"{spec.name}/seed{spec.seed}"
-        template.first_task = SharedFirstTask(first_task, RunFolder(folder).metrics, timing, name)
-    if checkpoint is not None:
-        template.load_state_dict(checkpoint.state())
-        log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
-    else:
-        _begin(folder, template, say)
-    with interruptible(parent) as interruption:
-        template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
-        training_begins()
-        template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
-    write_trained_model(folder, template.model, scenario.config.training, plan.class_names, spec.seed)
-    record = RunRecord(
-        scenario=scenario.name,
-        strategy=spec.name,
-        options=composition.options(),
-        seed=spec.seed,
-        order_seed=scenario.config.stream.order_seed if scenario.config.stream.order == "seed" else None,
-        plan_sha256=plan.sha256,
-        derived_from=plan.derived_from,
-        data_fingerprint=identity["data_fingerprint"],
-        skipped_images={split: len(files) for split, files in skipped.items()},
-        threads=threads,
-        device=device,
-        class_names=list(plan.class_names),
-        tasks=[TaskRecord(t, plan.names(task), task.classes, len(task)) for t, task in enumerate(plan.tasks)],
-        **measured(history.summary()),
-        control=composition.control or None,
-        loss_of=composition.loss_of(),
-        reference=composition.reference,
-        memory=_memory(template),
-        first_task={"trained_by": trained_by} if (trained_by := timing.trained_by()) else None,
-    )
-    result = record.content()
-    write_json(RunFolder(folder).result, result)
-    keep_newest(folder, 1)
-    log.info("finished: last mAP %s", result["last_mAP"])
-    return result
 
 
-def _begin(folder: Path, template: MultiLabelTemplate, say: Callable[[str], None] | None) -> None:
-    """Tell it if a run that begins cannot be resumed; refuse to begin it silently for the second time.
+def _note_obstacle(files: RunFolder, template: MultiLabelTemplate, say: Callable[[str], None] | None) -> None:
+    """Say so if a run that begins cannot be resumed.
 
     Raises:
         RunError: it has begun before and cannot be resumed.
@@ -214,34 +240,75 @@ def _begin(folder: Path, template: MultiLabelTemplate, say: Callable[[str], None
     try:
         template.stateful()
     except RunError as error:
-        if obstacle(folder) is not None:
+        if files.obstacle is not None:
             raise
-        write_atomically(folder / NOT_RESUMABLE, f"{error}\n")
+        write_atomically(files.not_resumable, f"{error}\n")
         log.warning("%s", error)
         if say is not None:
-            say(f"{folder}: {error}; if it is interrupted, it must begin again")
+            say(f"{files.path}: {error}; if it is interrupted, it must begin again")
     else:
-        (folder / NOT_RESUMABLE).unlink(missing_ok=True)  # of a strategy that has been mended
+        files.not_resumable.unlink(missing_ok=True)  # of a strategy that has been mended
 
 
-def _reason(error: BaseException) -> str:
-    """What `error.txt` says."""
+def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFile], parent: int | None) -> None:
+    """Train on all tasks that are left, with checkpoints; then write the trained model."""
+    config = run.scenario.config
+    with interruptible(parent) as interruption:
+        template.at_cut = Checkpointer(run.files.path, run.resume_identity, growing, config.checkpoint, interruption)
+        training_begins()
+        template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
+    write_trained_model(run.files.path, template.model, config.training, run.plan.class_names, run.spec.seed)
+
+
+def _write_result(run: _Run, template: MultiLabelTemplate, history: History, timing: TimingFile) -> dict[str, Any]:
+    """Write the result, by which the run is finished, and return its content."""
+    stream, plan = run.scenario.config.stream, run.plan
+    record = RunRecord(
+        scenario=run.scenario.name,
+        strategy=run.spec.name,
+        options=run.composition.options(),
+        seed=run.spec.seed,
+        order_seed=stream.order_seed if stream.order == "seed" else None,
+        plan_sha256=plan.sha256,
+        derived_from=plan.derived_from,
+        data_fingerprint=run.identity["data_fingerprint"],
+        skipped_images=run.skipped,
+        threads=run.threads,
+        device=run.device,
+        class_names=list(plan.class_names),
+        tasks=[TaskRecord(t, plan.names(task), task.classes, len(task)) for t, task in enumerate(plan.tasks)],
+        **measured(history.summary()),
+        control=run.composition.control or None,
+        loss_of=run.composition.loss_of(),
+        reference=run.composition.reference,
+        memory=_memory_record(template),
+        first_task={"trained_by": trained_by} if (trained_by := timing.trained_by()) else None,
+    )
+    result = record.content()
+    write_json(run.files.result, result)
+    keep_newest(run.files.path, 1)
+    log.info("finished: last mAP %s", result["last_mAP"])
+    return result
+
+
+def _error_text(error: BaseException) -> str:
+    """Return what `error.txt` says."""
     return str(error) if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
 
 
-def _interrupted(folder: Path) -> str:
-    """Say what there is of a run that was stopped at once."""
-    checkpoint = newest_checkpoint(folder)
+def _interruption_text(files: RunFolder) -> str:
+    """Return what is left of a run that was stopped at once."""
+    checkpoint = newest_checkpoint(files.path)
     if checkpoint is not None:
         saved = place(checkpoint.header["position"])
-        return f"interrupted; last saved {saved}; go on with: {resume_command(folder)}"
-    if not (folder / "environment.json").exists():
-        return f"interrupted before training; go on with: {resume_command(folder)}"
+        return f"interrupted; last saved {saved}; go on with: {resume_command(files.path)}"
+    if not files.environment.exists():
+        return f"interrupted before training; go on with: {resume_command(files.path)}"
     return "interrupted before its first checkpoint"
 
 
 def training_plan(scenario: Scenario, composition: Composition) -> StreamPlan:
-    """The plan a run trains on: the scenario's own, or one derived from it by `joint` or `memory.labels: oracle`."""
+    """Return the plan that a run trains on: the scenario's own, or one that `joint` or an oracle memory derives."""
     plan = composition.derive_plan(scenario.plan(), scenario.truth)
     if scenario.config.memory.labels == "oracle":
         plan = oracle_memory_plan(plan, scenario.truth())
@@ -259,11 +326,11 @@ def build_template(
     loggers: list[BaseLogger],
     row_truth: NDArray[np.int8] | None = None,
 ) -> MultiLabelTemplate:
-    """The training template of a run with its benchmark, model, plugins and evaluator.
+    """Return the training template of a run with its benchmark, model, plugins and evaluator.
 
     Args:
-        row_truth: int8 [R, C], true labels of the training rows, for the evaluator of a memory's labels; None: no such
-            evaluator.
+        row_truth: int8 [R, C] of 0 and 1, the true labels of the training rows, for the evaluator of a memory's
+            labels; None: no such evaluator.
     """
     config = scenario.config
     composition.check(config, plan.n_classes)
@@ -294,7 +361,7 @@ def build_template(
     )
 
 
-def _memory(template: MultiLabelTemplate) -> MemoryRecord | None:
+def _memory_record(template: MultiLabelTemplate) -> MemoryRecord | None:
     found = MemoryLabels.of(template)
     if found is None:
         return None
@@ -314,12 +381,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("first_task", type=Path, nargs="?")
     parser.add_argument("--parent", type=int)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     make_lossy()
     try:
         with ended_by_signals():
             keep_freed_memory()
-            execute(given.folder, first_task=given.first_task, parent=given.parent)
+            execute(options.folder, first_task=options.first_task, parent=options.parent)
     except ClsimError as error:
         print(error, file=sys.stderr)
         return 2

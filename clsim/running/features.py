@@ -73,7 +73,7 @@ log = logging.getLogger("clsim")
 def benchmark_and_model(
     scenario: Scenario, plan: StreamPlan, seed: int, device: str
 ) -> tuple[MultiLabelBenchmark, Callable[[], MultiLabelNet]]:
-    """The benchmark of a plan, and what makes the run's network with a head of no classes.
+    """Return the benchmark of a plan, and a function that makes the run's network with a head of no classes.
 
     With `training.model.cache_features` the benchmark's x are features, and the network is what stands on the backbone,
     drawn as the whole network's.
@@ -98,7 +98,7 @@ def benchmark_and_model(
 def cached_features(
     backbone: nn.Module, source: ImageSource, split: Split, config: TrainingSection, device: str
 ) -> NDArray[np.float32]:
-    """As `compute_features`, from the cache if they are there, put there if not.
+    """Return the features of `compute_features` from the cache; compute and store them if they are not there.
 
     The cache is the folder `features` in `CLSIM_CACHE`, by default in `~/.cache/clsim`; it can be deleted at any time.
     Two processes that miss the same file both compute it, which on cores of their own takes no longer than waiting. A
@@ -106,9 +106,9 @@ def cached_features(
     """
     address = _address(backbone, source, split, config, device)
     path = cache_folder() / "features" / f"{config.model.name}-{split}-{address}.npy"
-    if (known := _read(path, len(source.labels(split)))) is not None:
+    if (cached := _read(path, len(source.labels(split)))) is not None:
         log.info("features of %s: from %s", split, path)
-        return known
+        return cached
     log.info("features of %s: %s scores the images", split, config.model.name)
     began = time.perf_counter()
     features = compute_features(backbone, source, split, config, device)
@@ -126,7 +126,7 @@ def cached_features(
 def compute_features(
     backbone: nn.Module, source: ImageSource, split: Split, config: TrainingSection, device: str
 ) -> NDArray[np.float32]:
-    """What a backbone in eval mode says of every image of a split, float32 [N, d], in the source's order."""
+    """Run a backbone in eval mode on every image of a split; returns float32 [N, d], in the source's order."""
     look = config.model
     images = source.images(split, look.image_size)
     everything = np.arange(len(images))
@@ -149,7 +149,7 @@ def _read(path: Path, n_images: int) -> NDArray[np.float32] | None:
 
 
 def _address(backbone: nn.Module, source: ImageSource, split: Split, config: TrainingSection, device: str) -> str:
-    """SHA-256 of all that determines features to the last bit; the weights themselves, wherever they came from."""
+    """Return the SHA-256 of all that fixes the features to the last bit; of the weights by their content."""
     model = config.model
     facts: dict[str, Any] = {
         "format": FEATURES_FORMAT,
@@ -163,7 +163,7 @@ def _address(backbone: nn.Module, source: ImageSource, split: Split, config: Tra
 
 
 def _processor(device: str) -> str:
-    """What chooses the kernels: the GPU's name, or the vector instructions of the CPU."""
+    """Return what selects the kernels: the name of the GPU, or the vector instructions of the CPU."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     return str(torch.backends.cpu.get_cpu_capability())

@@ -22,7 +22,7 @@ GRACE = 30.0
 INTERRUPTED = 130
 """Exit code of a process that was asked to stop."""
 
-_asked: float | None = None
+_requested_at: float | None = None
 """When this process was asked to stop, by `time.monotonic`; signals belong to the process as a whole."""
 
 
@@ -57,7 +57,7 @@ class Interruption:
 
     def take(self, number: int, frame: FrameType | None = None) -> None:
         """Handle a signal; may be called between any two instructions."""
-        _note()
+        _note_request()
         late = self._requested is not None and time.monotonic() - self._requested > GRACE
         self.request()
         self._ctrl_c_count += number == signal.SIGINT
@@ -98,18 +98,18 @@ def ended_by_signals() -> Iterator[None]:
     Once the process has been asked to stop, here or by an `Interruption`, more of SIGTERM and SIGHUP do nothing for
     GRACE seconds. After the block they do nothing until the process has ended, which so keeps its exit code.
     """
-    global _asked
+    global _requested_at
 
     def end(number: int, frame: FrameType | None) -> None:
-        if _note() or number == signal.SIGINT:
+        if _note_request() or number == signal.SIGINT:
             raise KeyboardInterrupt
 
-    _asked = None
+    _requested_at = None
     try:
         with handled(end):
             yield
     finally:
-        if _asked is not None:
+        if _requested_at is not None:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
 
@@ -135,11 +135,11 @@ def handled(take: Callable[[int, FrameType | None], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _note() -> bool:
+def _note_request() -> bool:
     """Note that this process is asked to stop, and return whether that is news, or older than GRACE."""
-    global _asked
+    global _requested_at
     now = time.monotonic()
-    news = _asked is None or now - _asked > GRACE
+    news = _requested_at is None or now - _requested_at > GRACE
     if news:
-        _asked = now
+        _requested_at = now
     return news

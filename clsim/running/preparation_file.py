@@ -1,4 +1,4 @@
-"""`preparation.json` in the folder of a run at work: what it does before it trains, for the process that watches it.
+"""`preparation.json` in the folder of a run at work: its progress before it trains, for the process that watches it.
 
 It holds what, done and total of `clsim.preparation.Work`, or null once the run trains, and goes when the run ends. No
 number of a run depends on it, and a disk that is full for it is no error.
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from clsim.files import write_json
 from clsim.preparation import Work, listening
+from clsim.running.run_folder import RunFolder
 
-FILE = "preparation.json"
 LEAST_SECONDS = 0.5
 """Between two reports of the same work."""
 
@@ -24,7 +24,7 @@ LEAST_SECONDS = 0.5
 @contextmanager
 def preparation_file(folder: Path) -> Iterator[None]:
     """Keep the file while the block runs."""
-    path = folder / FILE
+    path = RunFolder(folder).preparation
     what, when = "", 0.0
 
     def write(work: Work | None) -> None:
@@ -44,19 +44,19 @@ def preparation_file(folder: Path) -> Iterator[None]:
 
 
 def read_preparation(folder: Path) -> Work | None:
-    """Return what the run does; None: it trains.
+    """Return the work that the run does before it trains; None: it trains.
 
     Raises:
         LookupError: it has reported nothing yet.
     """
     try:
-        content = json.loads((folder / FILE).read_bytes())
+        content = json.loads(RunFolder(folder).preparation.read_bytes())
         return None if content is None else Work(str(content["what"]), int(content["done"]), int(content["total"]))
     except (OSError, ValueError, TypeError, KeyError):
         raise LookupError(folder) from None
 
 
 def forget_preparation(folder: Path) -> None:
-    """Remove what a run that was killed may have left."""
+    """Remove the file that a killed run may have left."""
     with suppress(OSError):
-        (folder / FILE).unlink(missing_ok=True)
+        RunFolder(folder).preparation.unlink(missing_ok=True)

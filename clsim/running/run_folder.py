@@ -14,7 +14,7 @@ _SEED = re.compile(r"seed(\d+)")
 
 
 class _File:
-    """The name of a file where a class is asked for it, and its path where a folder is."""
+    """A file of a run folder: its name as an attribute of the class, its path as one of an instance."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -43,9 +43,12 @@ class RunFolder:
         events: the curves and pictures for TensorBoard, which reads what has `tfevents` in its name.
         memory: the rows and labels of a replay memory after the last task.
         result: the final numbers; a run that has it is finished.
+        trained_model: the network after the last task, see `clsim.running.trained_model`.
         run_log: what the run logs.
         error: why it stopped.
         output: what its process printed.
+        not_resumable: why a run that has begun cannot be resumed, in one line that names the plugin.
+        preparation: what a run at work does before it trains, for the process that watches it.
         checkpoint: the folder of its states.
         lock: held while a process writes to the folder.
     """
@@ -62,9 +65,12 @@ class RunFolder:
     events = _File("events.out.tfevents.clsim")
     memory = _File("memory.csv")
     result = _File("result.json")
+    trained_model = _File("model.pt")
     run_log = _File("run.log")
     error = _File("error.txt")
     output = _File("output.txt")
+    not_resumable = _File("not_resumable.txt")
+    preparation = _File("preparation.json")
     checkpoint = _File("checkpoint")
     lock = _File("lock")
 
@@ -83,3 +89,11 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run has its result."""
         return self.result.is_file()
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why the run, which has begun, cannot be resumed, in one line; None: it can."""
+        try:
+            return self.not_resumable.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None

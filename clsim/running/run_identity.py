@@ -19,13 +19,14 @@ from clsim.data.path_options import path_options
 from clsim.errors import RunError
 from clsim.files import write_json
 from clsim.running.dotted_keys import flat
+from clsim.running.hardware import resolve_device
 from clsim.running.run_folder import RunFolder
+from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
 from clsim.scenario.schema import ScenarioConfig
 from clsim.source_code import class_code, code_version
 from clsim.training.composition import Composition
 
-FILE = RunFolder.identity
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 """DECIDED: their versions count, and Python's, because numbers and pixels come from them; those of plots do not."""
 
@@ -33,8 +34,14 @@ NO_NUMBERS = {"source", "expected", "threads", "checkpoint"}
 """Keys of a scenario that are not compared: they change no number, but for `threads`, whose resolved value is."""
 
 
+def identity_of(scenario: Scenario, spec: RunSpec, threads: int) -> dict[str, Any]:
+    """Return everything that fixes the numbers of a run; see `identity`."""
+    device = resolve_device(spec.device)
+    return identity(scenario, spec.strategy, spec.options, seed=spec.seed, device=device, threads=threads)
+
+
 def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **launch: Any) -> dict[str, Any]:
-    """Everything that fixes a run's numbers, one level of dotted keys, JSON-ready.
+    """Return everything that fixes a run's numbers, one level of dotted keys, JSON-ready.
 
     Args:
         strategy: as in `RunSpec.strategy`.
@@ -47,7 +54,7 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
     for keys, option in path_options(ScenarioConfig).items():
         path = config.pop(key := ".".join(keys), None)
         if isinstance(path, str) and option.compared == "content":
-            config[key] = _content(Path(path))
+            config[key] = _weights_sha256(Path(path))
     return {
         "strategy": composition.name,
         **launch,
@@ -64,16 +71,16 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
-    """What `identity` said when the run was prepared.
+    """Return the identity that was recorded when the run was prepared.
 
     Raises:
         RunError: the file is missing, as with runs of older versions, or damaged.
     """
-    path = folder / FILE
+    path = RunFolder(folder).identity
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{folder}: does not say what made it (no {FILE})") from None
+        raise RunError(f"{folder}: does not say what made it (no {path.name})") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: not readable: {error}") from None
     if not isinstance(content, dict):
@@ -82,45 +89,48 @@ def read_identity(folder: Path) -> dict[str, Any]:
 
 
 def record_identity(folder: Path, now: Mapping[str, Any], goes_on: bool) -> None:
-    """Write what makes the run that begins; of one that goes on by other means keep both, so that it equals neither."""
+    """Write the identity of a run that begins.
+
+    A run that goes on with another identity keeps both values of a key, so that it equals neither run.
+    """
     try:
-        there = read_identity(folder) if goes_on else {}
+        before = read_identity(folder) if goes_on else {}
     except RunError:
         return  # of an older version, which is reused by nobody
-    both = {key: _after(there[key], value) if key in there else value for key, value in now.items()}
-    if both != there:
-        write_json(folder / FILE, both)
+    both = {key: _both_values(before[key], value) if key in before else value for key, value in now.items()}
+    if both != before:
+        write_json(RunFolder(folder).identity, both)
 
 
-def _after(there: Any, now: Any) -> Any:
-    known = there == now or str(there).endswith(f", then {now}")
-    return there if known else f"{there}, then {now}"
+def _both_values(before: Any, now: Any) -> Any:
+    unchanged = before == now or str(before).endswith(f", then {now}")
+    return before if unchanged else f"{before}, then {now}"
 
 
-def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """A text for each key that differs: "training.epochs: was 2, now 6"."""
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a text for each key that differs: "training.epochs: was 2, now 6"."""
     return [
-        f"{key}: was {_shown(there, key)}, now {_shown(asked, key)}"
-        for key in dict.fromkeys([*asked, *there])
-        if key not in there or key not in asked or there[key] != asked[key]
+        f"{key}: was {_value_text(before, key)}, now {_value_text(now, key)}"
+        for key in dict.fromkeys([*now, *before])
+        if key not in before or key not in now or before[key] != now[key]
     ]
 
 
 def without_versions(values: Mapping[str, Any]) -> dict[str, Any]:
-    """An identity without the code and the versions of what it was made with."""
+    """Return an identity without the code and the versions of the packages that made it."""
     return {
         key: value for key, value in values.items() if not key.startswith("code.") and key not in ("python", *PACKAGES)
     }
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def _value_text(values: Mapping[str, Any], key: str) -> str:
     if key not in values:
         return "not there"
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", json.dumps(values[key]))
 
 
-def _content(path: Path) -> str:
-    """Return the SHA-256 of a file of weights; the name if there is none, which building the model will tell."""
+def _weights_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file of weights; its name if it is missing, which is an error when the model is built."""
     try:
         return content_sha256(path)
     except OSError:

@@ -12,7 +12,7 @@ log = logging.getLogger("clsim")
 
 
 class _RunLog(logging.FileHandler):
-    """A log file whose errors are errors: a disk that is full for the log is full for the results too."""
+    """A log file that raises its errors: a disk that is full for the log is full for the results, too."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exception()
@@ -23,7 +23,7 @@ class _RunLog(logging.FileHandler):
 
 @contextmanager
 def run_log(path: Path) -> Iterator[None]:
-    """Inside it clsim's log goes on in a file.
+    """Append clsim's log to a file while the block runs.
 
     Raises:
         OSError: it cannot be written.

@@ -8,7 +8,6 @@ read without executing code.
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +16,8 @@ from typing import Any
 from avalanche.evaluation.metric_results import MetricValue
 
 from clsim.evaluation.loggers import TimingFile
-from clsim.files import GrowingFile
 from clsim.running.checkpoint_files import newest_checkpoint, write_checkpoint
+from clsim.strict_json import read_lines
 from clsim.training.events import callbacks
 from clsim.training.template import MultiLabelTemplate
 
@@ -55,7 +54,7 @@ class SharedFirstTask:
         template.take_task(found.state())
         self.timing.share(found.header["seconds"], found.header["trained_by"])
         for line in found.header["lines"]:
-            _tell(template, line)
+            _log_epoch(template, line)
         log.info("first task not trained here but shared, by %s: %s", found.header["trained_by"], found.path)
         return True
 
@@ -68,7 +67,7 @@ class SharedFirstTask:
                     "identity": {},  # of the folder, which is named after it
                     "position": asdict(template.position),
                     "files": {},
-                    "lines": [json.loads(line) for line in GrowingFile(self.metrics).read().splitlines()],
+                    "lines": read_lines(self.metrics),
                     "trained_by": self.name,
                     "seconds": self.timing.state_dict()["seconds"],
                 }
@@ -77,7 +76,7 @@ class SharedFirstTask:
             log.warning("first task not shared: %s", error)
 
 
-def _tell(template: MultiLabelTemplate, line: dict[str, Any]) -> None:
+def _log_epoch(template: MultiLabelTemplate, line: dict[str, Any]) -> None:
     """Log an epoch as Avalanche's evaluator does."""
     values = [MetricValue(NO_METRIC, name, value, line["step"]) for name, value in line["values"].items()]
     loggers = template.evaluator.loggers

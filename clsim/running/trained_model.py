@@ -31,9 +31,9 @@ from clsim.models.build import build_model
 from clsim.models.network import MultiLabelNet
 from clsim.models.stand_in import StandIn, weights_sha256
 from clsim.running.checkpoint_files import save_state
+from clsim.running.run_folder import RunFolder
 from clsim.scenario.training_schema import ModelSection, TrainingSection
 
-FILE = "model.pt"
 FORMAT = 1
 
 
@@ -84,7 +84,7 @@ def write_trained_model(
         "state": state,
         "backbone_sha256": backbone_sha256,
     }
-    with written_whole(folder / FILE) as file:
+    with written_whole(RunFolder(folder).trained_model) as file:
         save_state(content, file)
 
 
@@ -95,7 +95,7 @@ def read_trained_model(folder: Path) -> TrainedModel:
         RunError: no such file, a damaged one, one of another format, or a backbone whose weights are not there or have
             changed.
     """
-    path = folder / FILE
+    path = RunFolder(folder).trained_model
     content = _content(path)
     section = ModelSection.model_validate(content["model"])
     state, referred = content["state"], content["backbone_sha256"]

@@ -19,8 +19,10 @@ from clsim.data.digits import Digits, DigitsConfig
 from clsim.data.export import write_coco, write_manifest, write_voc
 from clsim.data.source import Split
 from clsim.errors import RunError
-from clsim.launch.reuse import standing
-from clsim.running.folder import RunSpec, identity_of, prepare
+from clsim.launch.reuse import classify_folder
+from clsim.running.prepared_run import prepare
+from clsim.running.run_identity import identity_of
+from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario, load_scenario
 
 SCENARIO = """
@@ -81,10 +83,10 @@ def identity(scenario: Scenario, strategy: str = "finetune") -> dict[str, Any]:
 def changed(home: Path, folder: Path, change: Callable[[], None], **overrides: Any) -> str:
     """Prepare a run, change its data, and return why the run is another one now."""
     prepare(folder, loaded(home, **overrides), RunSpec("finetune", "finetune", 0, "cpu"), 1)
-    assert standing(folder, identity(loaded(home, **overrides))) == "unfinished"
+    assert classify_folder(folder, identity(loaded(home, **overrides))) == "unfinished"
     change()
     with pytest.raises(RunError, match="another run is there") as caught:
-        standing(folder, identity(loaded(home, **overrides)))
+        classify_folder(folder, identity(loaded(home, **overrides)))
     return str(caught.value)
 
 

@@ -23,8 +23,9 @@ from clsim.report.mean_curves import FILE
 from clsim.report.writing import write_report
 from clsim.running.checkpoint_files import newest_checkpoint
 from clsim.running.execution import execute
-from clsim.running.folder import RunSpec, prepare
+from clsim.running.prepared_run import prepare
 from clsim.running.run_log import run_log
+from clsim.running.run_spec import RunSpec
 from clsim.scenario import load_scenario
 
 FullFor = Callable[[str], AbstractContextManager[None]]
@@ -190,7 +191,10 @@ def test_a_clock_that_is_set_back_while_a_run_rests_disorders_no_curve(
     assert differences(folder, finished_run) == []
 
 
-def test_a_file_name_that_is_no_text_does_not_end_a_run_that_logs_it(tmp_path: Path) -> None:
+def test_a_file_name_that_is_no_text_does_not_end_a_run_that_logs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("clsim"), "propagate", False)  # what pytest captures must be text
     with run_log(tmp_path / "run.log"):
         logging.getLogger("clsim").warning("left out: %s", "a\udcff.jpg")
     assert "left out: a\\udcff.jpg" in (tmp_path / "run.log").read_text()

@@ -17,9 +17,11 @@ import pytest
 import clsim
 from benchmarks.soak import STRATEGIES, Soak, differences
 from clsim.errors import RunError
-from clsim.running.checkpoint_files import FOLDER, newest_checkpoint
+from clsim.running.checkpoint_files import newest_checkpoint
 from clsim.running.execution import execute
-from clsim.running.folder import RunSpec, obstacle, prepare
+from clsim.running.prepared_run import prepare
+from clsim.running.run_folder import RunFolder
+from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario, load_scenario
 
 pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
@@ -123,7 +125,7 @@ def test_a_run_asked_to_stop_says_where_and_leaves_the_reason(interrupted_once: 
     assert said == f"interrupted and saved at task 1, epoch 1, step 1; go on with: clsim resume {folder}"
     assert (folder / "error.txt").read_text() == said + "\n"
     assert not (folder / "lock").exists()
-    header = json.loads((folder / FOLDER / "000002.json").read_text())
+    header = json.loads((folder / RunFolder.checkpoint / "000002.json").read_text())
     assert header["position"] == {"task": 1, "epoch": 1, "step": 1, "started": True}
 
 
@@ -197,7 +199,7 @@ def test_a_run_interrupted_before_training_says_how_to_go_on(
 def test_a_process_asked_to_stop_ends_with_130(settings: dict[str, Any], tmp_path: Path) -> None:
     folder = prepared(tmp_path / "run", settings)
     process = subprocess.Popen([sys.executable, "-m", "clsim.running.execution", folder], stderr=subprocess.PIPE)
-    while process.poll() is None and not list(folder.glob(f"{FOLDER}/*.json")):
+    while process.poll() is None and not list(folder.glob(f"{RunFolder.checkpoint}/*.json")):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
@@ -205,14 +207,14 @@ def test_a_process_asked_to_stop_ends_with_130(settings: dict[str, Any], tmp_pat
 
 
 def test_a_run_without_a_checkpoint_begins_again(interrupted: Path, finished_run: Path) -> None:
-    shutil.rmtree(interrupted / FOLDER)
+    shutil.rmtree(interrupted / RunFolder.checkpoint)
     assert (interrupted / "metrics.jsonl").stat().st_size > 0
     execute(interrupted)
     assert differences(interrupted, finished_run) == []
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(interrupted: Path, finished_run: Path) -> None:
-    newest = interrupted / FOLDER / "000002.pt"
+    newest = interrupted / RunFolder.checkpoint / "000002.pt"
     newest.write_bytes(newest.read_bytes()[:-1])
     execute(interrupted)
     log = (interrupted / "run.log").read_text()
@@ -359,7 +361,7 @@ def test_nothing_promises_that_it_goes_on(
     forgetful: tuple[Path, str, Watching, str], settings: dict[str, Any], tmp_path: Path
 ) -> None:
     folder, strategy, _, said = forgetful
-    assert said == "interrupted in task 1, epoch 1, step 1; not resumable: plugin Amnesia has no state_dict"
+    assert said == "interrupted before task 1, and not saved: not resumable: plugin Amnesia has no state_dict"
     assert (folder / "error.txt").read_text() == said + "\n"
     with pytest.raises(RunError, match="there already; use --overwrite"):
         clsim.run("digits-b0c2", strategy, overrides=settings, out=tmp_path / "runs")
@@ -396,7 +398,7 @@ def test_a_strategy_that_has_been_mended_begins_again(
     mended = FORGETFUL.replace("    pass\n", "    def state_dict(self):\n        return {}\n")
     (tmp_path / "own.py").write_text(mended)
     clsim.resume(folder)
-    assert obstacle(folder) is None
+    assert RunFolder(folder).obstacle is None
 
 
 def test_resuming_what_is_no_run_says_so(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from clsim.launch import comparison as comparison_module
 from clsim.launch.pool import Pool
 from clsim.launch.run_state import RunState
 from clsim.running import run_identity as identity_module
-from clsim.running.lock import locked
+from clsim.running.folder_lock import locked
 from clsim.scenario import Scenario
 
 pytestmark = pytest.mark.usefixtures("as_in_a_terminal")

@@ -9,7 +9,8 @@ import pytest
 
 from clsim.launch.run_state import MetricsTail, RunState, recorded_pace
 from clsim.preparation import tell, training_begins
-from clsim.running.preparation_file import FILE, preparation_file
+from clsim.running.preparation_file import preparation_file
+from clsim.running.run_folder import RunFolder
 
 LINES = [
     {"phase": "train", "step": 3, "values": {"loss/total": 1.0}},
@@ -115,7 +116,7 @@ def test_work_that_is_done_once_is_not_in_the_pace(tmp_path: Path, monkeypatch: 
         (tmp_path / "metrics.jsonl").write_text(epochs(1))
         tail.read()
         assert (state.pace, state.elapsed) == (5.0, 95.0)
-    assert not (tmp_path / FILE).exists()
+    assert not RunFolder(tmp_path).preparation.exists()
     state.start()
     assert not state.trains
 
@@ -123,7 +124,7 @@ def test_work_that_is_done_once_is_not_in_the_pace(tmp_path: Path, monkeypatch: 
 def test_a_damaged_report_of_work_counts_for_nothing(tmp_path: Path) -> None:
     state = RunState(10, 5)
     for text in ("", "{", "{}", "[]", '{"what": "x", "done": "y", "total": 1}'):
-        (tmp_path / FILE).write_text(text)
+        RunFolder(tmp_path).preparation.write_text(text)
         MetricsTail(tmp_path, state).read()
         assert (state.work, state.trains) == (None, False)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clsim.report.figures import _apart, styles, task_forgetting
+from clsim.report.figures import _spread_apart, styles, task_forgetting
 
 
 def test_forgetting_per_task_takes_the_best_earlier_value() -> None:
@@ -14,7 +14,7 @@ def test_forgetting_per_task_takes_the_best_earlier_value() -> None:
 
 
 def test_labels_are_moved_apart_in_order() -> None:
-    assert _apart([50.0, 10.0, 50.0, 51.0], gap=4) == pytest.approx([46 + 1 / 3, 10, 50 + 1 / 3, 54 + 1 / 3])
+    assert _spread_apart([50.0, 10.0, 50.0, 51.0], gap=4) == pytest.approx([46 + 1 / 3, 10, 50 + 1 / 3, 54 + 1 / 3])
 
 
 def test_looks_differ_between_strategies() -> None:

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from clsim.errors import RunError
-from clsim.running.checkpoint_files import FOLDER, FORMAT, Checkpoint, keep_newest, newest_checkpoint, write_checkpoint
+from clsim.running.checkpoint_files import FORMAT, Checkpoint, keep_newest, newest_checkpoint, write_checkpoint
+from clsim.running.run_folder import RunFolder
 
 STATE = {"weights": torch.arange(1000.0), "position": {"task": 1}, "names": ["a"], "nothing": None}
 
@@ -41,11 +42,11 @@ def test_there_is_none_in_a_folder_without(tmp_path: Path) -> None:
 def test_the_last_two_are_kept(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         write(tmp_path, number)
-    names = sorted(path.name for path in (tmp_path / FOLDER).iterdir())
+    names = sorted(path.name for path in (tmp_path / RunFolder.checkpoint).iterdir())
     assert names == ["000002.json", "000002.pt", "000003.json", "000003.pt"]
     keep_newest(tmp_path, 1)
     assert newest(tmp_path).state()["number"] == 3
-    assert len(list((tmp_path / FOLDER).iterdir())) == 2
+    assert len(list((tmp_path / RunFolder.checkpoint).iterdir())) == 2
 
 
 @pytest.mark.parametrize("name", ["000002.pt", "000002.json"])
@@ -55,7 +56,7 @@ def test_a_damaged_one_is_passed_over_with_a_warning(
 ) -> None:
     write(tmp_path, 1)
     write(tmp_path, 2)
-    path = tmp_path / FOLDER / name
+    path = tmp_path / RunFolder.checkpoint / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     if damage == "a lost file":

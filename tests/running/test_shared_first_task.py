@@ -15,7 +15,8 @@ from clsim.launch.first_task_groups import first_task_key, is_there, launch_orde
 from clsim.launch.run_state import RunState
 from clsim.running.checkpoint_files import newest_checkpoint
 from clsim.running.execution import execute
-from clsim.running.folder import RunSpec, prepare
+from clsim.running.prepared_run import prepare
+from clsim.running.run_spec import RunSpec
 from clsim.scenario import load_scenario
 from clsim.training.composition import Composition
 

@@ -14,7 +14,8 @@ import clsim
 from clsim.errors import RunError
 from clsim.evaluation.history import History
 from clsim.models.build import build_model
-from clsim.running.trained_model import FILE, TrainedModel, read_trained_model
+from clsim.running.run_folder import RunFolder
+from clsim.running.trained_model import TrainedModel, read_trained_model
 from clsim.scenario import load_scenario
 from clsim.scenario.training_schema import ModelSection
 from clsim.training.precision import run_network
@@ -115,10 +116,13 @@ def test_a_backbone_that_only_gave_features_is_referred_to(
 ) -> None:
     own = Path(shutil.copy(weights, tmp_path / "own.pt"))
     folder, scores = run(tmp_path, "er", tiny_overrides, referring(own, **CACHED))
-    assert sorted(torch.load(folder / FILE, weights_only=True)["state"]) == ["head.bias", "head.weight"]
+    assert sorted(torch.load(folder / RunFolder.trained_model, weights_only=True)["state"]) == [
+        "head.bias",
+        "head.weight",
+    ]
     np.testing.assert_array_equal(scored(read_trained_model(folder), folder), scores)
     torch.save(build_model(ModelSection(), 98).backbone.state_dict(), own)
-    with pytest.raises(RunError, match=rf"{FILE}: its backbone was another one than {own} is now"):
+    with pytest.raises(RunError, match=rf"{RunFolder.trained_model}: its backbone was another one than {own} is now"):
         read_trained_model(folder)
     own.unlink()
     with pytest.raises(RunError, match=rf"no such file {own}"):
@@ -130,34 +134,34 @@ def test_a_backbone_that_only_gave_features_is_referred_to(
 
 def test_a_model_is_there_before_the_result_is(finished_run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished_run, tmp_path / "run")
-    before = (folder / FILE).read_bytes()
-    for name in (FILE, "result.json"):
+    before = (folder / RunFolder.trained_model).read_bytes()
+    for name in (RunFolder.trained_model, "result.json"):
         (folder / name).unlink()
     clsim.resume(folder)
-    assert (folder / FILE).read_bytes() == before
+    assert (folder / RunFolder.trained_model).read_bytes() == before
 
 
 def test_a_folder_without_one_says_so(finished_run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished_run, tmp_path / "run")
-    (folder / FILE).unlink()
-    with pytest.raises(RunError, match=rf"{folder / FILE}: no trained model here"):
+    (folder / RunFolder.trained_model).unlink()
+    with pytest.raises(RunError, match=rf"{folder / RunFolder.trained_model}: no trained model here"):
         read_trained_model(folder)
 
 
 def test_a_damaged_one_and_one_of_another_format_are_refused_in_one_line(finished_run: Path, tmp_path: Path) -> None:
-    content = torch.load(finished_run / FILE, weights_only=True)
-    torch.save(content | {"format": 99}, tmp_path / FILE)
+    content = torch.load(finished_run / RunFolder.trained_model, weights_only=True)
+    torch.save(content | {"format": 99}, tmp_path / RunFolder.trained_model)
     with pytest.raises(RunError, match="format is 99, this version of clsim reads 1"):
         read_trained_model(tmp_path)
-    (tmp_path / FILE).write_bytes((finished_run / FILE).read_bytes()[:-100])
+    (tmp_path / RunFolder.trained_model).write_bytes((finished_run / RunFolder.trained_model).read_bytes()[:-100])
     with pytest.raises(RunError, match="damaged, or not a trained model") as error:
         read_trained_model(tmp_path)
     assert "\n" not in str(error.value)
 
 
 def test_a_network_that_a_plugin_has_changed_is_refused_by_name(finished_run: Path, tmp_path: Path) -> None:
-    content = torch.load(finished_run / FILE, weights_only=True)
+    content = torch.load(finished_run / RunFolder.trained_model, weights_only=True)
     content["state"]["extra"] = torch.zeros(1)
-    torch.save(content, tmp_path / FILE)
+    torch.save(content, tmp_path / RunFolder.trained_model)
     with pytest.raises(RunError, match=r'another network than its configuration makes: .*"extra"'):
         read_trained_model(tmp_path)

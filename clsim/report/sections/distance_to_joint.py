@@ -42,25 +42,25 @@ def distance_table(results: Results) -> Rows:
     Empty where joint was not run.
     """
     upper = results.upper
-    if upper is None or not _others(results):
+    if upper is None or not _other_strategies(results):
         return []
     rows: Rows = [
         ("Strategy", "Pairs", f"Last mAP below {upper}", f"Avg mAP below {upper}", "Mean intransigence\u00a0↓")
     ]
-    for name in _others(results):
+    for name in _other_strategies(results):
         below = [
             paired_differences(results.values_by_pair(upper, metric), results.values_by_pair(name, metric))
             for metric in ("last_mAP", "avg_mAP")
         ]
         per_task = intransigence(results, name)
-        cells = (_with_half(each) for each in (*below, per_task.mean(axis=1)))
+        cells = (_mean_and_half_width(each) for each in (*below, per_task.mean(axis=1)))
         rows.append((name, str(len(per_task)), *cells))
     return rows
 
 
 def intransigence_figure(results: Results) -> Markup | None:
     """Intransigence of each task and strategy; None where joint was not run."""
-    values = {name: intransigence(results, name) for name in _others(results)}
+    values = {name: intransigence(results, name) for name in _other_strategies(results)}
     values = {name: table for name, table in values.items() if not np.isnan(table).all()}
     if not values:
         return None
@@ -69,12 +69,12 @@ def intransigence_figure(results: Results) -> Markup | None:
         return as_svg(figure, "intransigence", "Intransigence per task and strategy")
 
 
-def _others(results: Results) -> list[str]:
+def _other_strategies(results: Results) -> list[str]:
     """The strategies beside the upper reference; none without one."""
     return [name for name in results.strategies if name != results.upper] if results.upper is not None else []
 
 
-def _with_half(differences: NDArray[np.float64]) -> str:
+def _mean_and_half_width(differences: NDArray[np.float64]) -> str:
     if not len(differences):
         return signed(np.nan)
     half = half_width(differences)

@@ -43,7 +43,7 @@ def course_figures(results: Results) -> list[tuple[str, Markup]]:
     highest = max((float(np.nanmax(table)) for own in courses.values() for table in own.values()), default=0.0)
     top = min(100.0, 10 * np.ceil(highest / 10 + 0.1))
     with mpl.rc_context(SETTINGS):
-        return [(group, _drawn(results, group, own, top)) for group, own in courses.items() if own]
+        return [(group, _draw(results, group, own, top)) for group, own in courses.items() if own]
 
 
 def _courses(results: Results, group: str) -> dict[str, NDArray[np.float64]]:
@@ -58,7 +58,7 @@ def _courses(results: Results, group: str) -> dict[str, NDArray[np.float64]]:
     return found
 
 
-def _drawn(results: Results, group: str, courses: dict[str, NDArray[np.float64]], top: float) -> Markup:
+def _draw(results: Results, group: str, courses: dict[str, NDArray[np.float64]], top: float) -> Markup:
     names = results.task_names
     places = np.arange(len(names))
     looks = styles(results.strategies, results.upper)

@@ -43,7 +43,7 @@ def ratio_figures(results: Results) -> list[tuple[str, Markup]]:
             found[at] = courses
     highest = max((float(np.nanmax(course)) for courses in found.values() for course in courses.values()), default=1)
     with mpl.rc_context(SETTINGS):
-        return [(at, _drawn(results, at, courses, highest)) for at, courses in found.items()]
+        return [(at, _draw(results, at, courses, highest)) for at, courses in found.items()]
 
 
 def old_ratio(results: Results, strategy: str, threshold: str) -> NDArray[np.float64]:
@@ -58,7 +58,7 @@ def old_ratio(results: Results, strategy: str, threshold: str) -> NDArray[np.flo
     return np.array(predicted, dtype=float) / np.where(present > 0, present, np.nan)
 
 
-def _drawn(results: Results, threshold: str, courses: dict[str, NDArray[np.float64]], highest: float) -> Markup:
+def _draw(results: Results, threshold: str, courses: dict[str, NDArray[np.float64]], highest: float) -> Markup:
     names = results.task_names[1:]
     places = np.arange(len(names))
     looks = styles(results.strategies, results.upper)

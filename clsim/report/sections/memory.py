@@ -56,7 +56,9 @@ def label_figures(results: Results) -> list[tuple[str, Markup]]:
             continue
         blocks = np.sum(np.array(recorded, dtype=np.int64), axis=0)
         with mpl.rc_context(SETTINGS | {"hatch.linewidth": 1.0}):
-            figures.append((strategy, as_svg(_drawn(blocks, names), f"labels-{rank}", _described(strategy, blocks))))
+            figures.append(
+                (strategy, as_svg(_draw_blocks(blocks, names), f"labels-{rank}", _description(strategy, blocks)))
+            )
     return figures
 
 
@@ -81,7 +83,7 @@ def block_bars(blocks: NDArray[np.int64]) -> list[NDArray[np.float64]]:
     return bars
 
 
-def _described(strategy: str, blocks: NDArray[np.int64]) -> str:
+def _description(strategy: str, blocks: NDArray[np.int64]) -> str:
     """The matrix in words, for screen readers."""
     older, newer = np.tril_indices(len(blocks), -1), np.triu_indices(len(blocks), 1)
     places = {"on the diagonal": np.diag_indices(len(blocks)), "above it": newer, "below it": older}
@@ -92,7 +94,7 @@ def _described(strategy: str, blocks: NDArray[np.int64]) -> str:
     return f"Labels in the memory of {strategy}, entries: {'; '.join(parts)}"
 
 
-def _drawn(blocks: NDArray[np.int64], names: list[str]) -> Figure:
+def _draw_blocks(blocks: NDArray[np.int64], names: list[str]) -> Figure:
     tasks = len(blocks)
     figure = Figure(figsize=(3.6, 3.45) if tasks <= MOST_BESIDE else (7.4, 5.6))
     axes = figure.add_subplot()

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from clsim.errors import RunError
-from clsim.running.lock import locked
+from clsim.running.folder_lock import locked
 
 HOLD = """
     import sys, time
     from pathlib import Path
-    from clsim.running.lock import locked
+    from clsim.running.folder_lock import locked
 
     with locked(Path(sys.argv[1])):
         print("held", flush=True)
@@ -30,7 +30,7 @@ CONTEND = """
     import sys
     from pathlib import Path
     from clsim.errors import RunError
-    from clsim.running.lock import locked
+    from clsim.running.folder_lock import locked
 
     folder = Path(sys.argv[1])
     for _ in range(400):

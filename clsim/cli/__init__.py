@@ -1,0 +1,71 @@
+"""The command line. Every command is a thin layer over the Python API."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.core
+
+from clsim.children import SAFE_PATH
+from clsim.cli import data, results, runs, scenarios, strategies
+from clsim.errors import ClsimError, storage_errors
+from clsim.running.interruption import INTERRUPTED, ended_by_signals
+from clsim.standard_streams import lost_output, make_lossy
+
+
+class _Commands(typer.core.TyperGroup):
+    """Commands that say why they were interrupted; typer itself drops the text of a KeyboardInterrupt."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            typer.echo(str(stop) or "interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="clsim",
+    cls=_Commands,
+    help="Continual-learning simulator for multi-label streams with partial labels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    *(runs.run, runs.resume, runs.compare),
+    *(scenarios.plan, scenarios.schema, scenarios.scenarios, strategies.strategies),
+    *(results.report, results.tensorboard, data.make_dataset),
+):
+    app.command()(command)
+
+data_app = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
+data_app.command("check")(data.check_data)
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """Run the command of `sys.argv`.
+
+    Exit codes: 0 done, 1 a run of a comparison failed, 2 an error of input or of the disk in one clear text, 130 asked
+    to stop. Standard output and error may be lost without consequence for what a command does. DECIDED: the code says
+    what became of it, and a closed pipe is no error; only if all went well and standard output could not be written
+    for another reason, such as a full device, it is 2.
+    """
+    make_lossy()
+    os.environ.update(SAFE_PATH)
+    try:
+        with ended_by_signals(), storage_errors(Path.cwd()):
+            app()
+    except ClsimError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(2)
+    except SystemExit as end:
+        if not end.code and (reason := lost_output()) is not None:
+            typer.echo(f"standard output: {reason}", err=True)
+            sys.exit(2)
+        raise

@@ -1,0 +1,94 @@
+"""Commands about data sets on disk: make-dataset and data check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clsim.cli.options import ScenarioArgument, SetOption, scenario_settings
+from clsim.cli.tables import print_table
+from clsim.errors import ClsimError, did_you_mean
+
+if TYPE_CHECKING:
+    from clsim.data.check import SplitCheck
+
+
+def make_dataset(
+    name: Annotated[str, typer.Argument(help="digits, or a data set you have: voc, coco, manifest", metavar="NAME")],
+    format: Annotated[str, typer.Option("--format", help="layout of the folder: voc, coco or manifest")],
+    out: Annotated[Path, typer.Option("--out", help="folder to write; it must be empty or new")],
+    size: Annotated[int, typer.Option("--size", help="side of the images in pixels")] = 32,
+    settings: Annotated[
+        list[str], typer.Option("--set", help="option of the data set: dataset.train=200", metavar="KEY=VALUE")
+    ] = [],  # noqa: B006
+) -> None:
+    """Write a data set as a folder of JPEG files and annotations, for clsim and for other tools."""
+    from clsim.data.export import WRITERS
+    from clsim.scenario import open_dataset
+
+    if format not in WRITERS:
+        hint = did_you_mean(format, WRITERS)
+        raise ClsimError(f"--format: given {format!r}, allowed: {', '.join(WRITERS)}{hint}")
+    if out.is_dir() and any(out.iterdir()):
+        raise ClsimError(f"{out}: there already and not empty; name another folder")
+    source = open_dataset(name, settings)
+    written = WRITERS[format](source, out, size)
+    typer.echo(f"written: {written}; in a scenario:")
+    typer.echo(f"dataset: {json.dumps(_as_dataset(format, written, source.class_names))}")
+
+
+def _as_dataset(format: str, written: Path, class_names: Sequence[str]) -> dict[str, Any]:
+    if format == "manifest":
+        return {"name": format, "file": str(written.absolute()), "label_columns": "rest"}
+    own = {"class_names": list(class_names)} if format == "voc" else {}
+    return {"name": format, "root": str(written.absolute()), **own}
+
+
+def check_data(
+    scenario: ScenarioArgument,
+    settings: SetOption = [],  # noqa: B006
+    decode: Annotated[bool, typer.Option(help="decode every image, or only see that the files are there")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Read the labels and images of a scenario's data set and say what was found; exit code 2 if a run would fail."""
+    from clsim.data.check import check_source, first_problem
+    from clsim.scenario import load_scenario
+
+    loaded = load_scenario(scenario, scenario_settings(settings))
+    with loaded.located():
+        checks = check_source(loaded.source, decode)
+        names = loaded.source.class_names
+        if as_json:
+            content = {"scenario": loaded.name, "dataset": loaded.config.dataset.name}
+            typer.echo(json.dumps(content | {check.split: check.summary(names) for check in checks}, indent=1))
+        else:
+            _print_checks(names, checks)
+        if (problem := first_problem(loaded.source, checks)) is not None:
+            raise problem
+
+
+def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> None:
+    from clsim.data.check import MOST_SHOWN
+
+    headings = [f"{check.split}: {what}" for check in checks for what in ("positive", "not annotated")]
+    counts = [count for check in checks for count in (check.positives, check.not_annotated)]
+    rows = [(name, *(str(count[column]) for count in counts)) for column, name in enumerate(class_names)]
+    print_table(("class", *headings), rows)
+    for check in checks:
+        typer.echo(f"{check.split}: {check.images} images, {check.without_positive} of them show no class")
+        if not check.files:
+            typer.echo(f"{check.split}: images are made in memory")
+            continue
+        found = check.files - len(check.missing)
+        typer.echo(f"{check.split}: {found} of {check.files} image files found, {check.bytes / 1e6:.1f} MB")
+        if len(check.sizes):
+            (left, low), (right, high) = check.sizes.min(axis=0), check.sizes.max(axis=0)
+            typer.echo(f"{check.split}: {len(check.sizes)} decoded, {left} to {right} px wide, {low} to {high} px high")
+        if check.skipped:
+            typer.echo(f"{check.split}: {len(check.skipped)} cannot be decoded and are left out of the stream:")
+            shown, rest = check.skipped[:MOST_SHOWN], len(check.skipped) - MOST_SHOWN
+            typer.echo("\n".join([*(f"  {problem}" for problem in shown), *[f"  and {rest} more images"] * (rest > 0)]))

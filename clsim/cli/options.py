@@ -1,0 +1,33 @@
+"""Arguments and options that several commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ScenarioArgument = Annotated[str, typer.Argument(help="path of a scenario file, or a shipped name", metavar="SCENARIO")]
+SetOption = Annotated[
+    list[str],
+    typer.Option("--set", help="override a key: training.epochs=2 or strategy.lwf.weight=0.5", metavar="KEY=VALUE"),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="where run folders go")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
+BaselineOption = Annotated[
+    str | None,
+    typer.Option("--baseline", help="the others are compared with it, seed by seed; default: finetune, else the first"),
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace run folders that are there")]
+
+
+def overrides(settings: list[str]) -> dict[str, Any]:
+    """Return the keys and values of `--set`."""
+    from clsim.scenario.document import parse_assignment
+
+    return dict(parse_assignment(text) for text in settings)
+
+
+def scenario_settings(settings: list[str]) -> list[str]:
+    """Return the texts of `--set` without those of strategy options."""
+    return [text for text in settings if not text.startswith("strategy.")]

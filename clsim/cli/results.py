@@ -1,0 +1,44 @@
+"""Commands that show finished runs: report and tensorboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clsim.cli.options import BaselineOption
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="folder of a comparison, such as runs/digits-b0c2", metavar="DIR")],
+    out: Annotated[Path | None, typer.Option("--out", help="where to write; default: DIR")] = None,
+    baseline: BaselineOption = None,
+) -> None:
+    """Write report.html of the runs in a folder, and its tables as CSV, Markdown and LaTeX."""
+    from clsim.report.writing import write_report
+
+    typer.echo(f"report: {write_report(folder, out, baseline=baseline)}")
+
+
+def tensorboard(
+    folder: Annotated[Path, typer.Argument(help="runs, a comparison or one run", metavar="[DIR]")] = Path("runs"),
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="default: the first free one from 6006 on")
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="0.0.0.0 lets other machines in")] = "localhost",
+) -> None:
+    """Show the curves of the runs in a folder in TensorBoard, until Ctrl-C."""
+    from threading import Event
+
+    from clsim.report.tensorboard_server import FIRST_PORT, port_of, runs_below, start
+
+    runs = runs_below(folder)
+    address = start(folder, host, port)
+    if port is None and port_of(address) != FIRST_PORT:
+        typer.echo(f"port {FIRST_PORT} is in use; the next free one is {port_of(address)}", err=True)
+    typer.echo(f"TensorBoard on {len(runs)} runs in {folder}: {address} (Ctrl-C ends it)")
+    try:
+        Event().wait()
+    except KeyboardInterrupt:
+        typer.echo("ended", err=True)

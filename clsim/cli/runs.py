@@ -1,0 +1,151 @@
+"""Commands that train: run, resume and compare."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clsim.cli.options import (
+    BaselineOption,
+    DeviceOption,
+    OutOption,
+    OverwriteOption,
+    ScenarioArgument,
+    SetOption,
+    overrides,
+)
+from clsim.errors import ClsimError
+from clsim.running.interruption import INTERRUPTED
+
+if TYPE_CHECKING:
+    from clsim.report.results import RunResult
+
+
+def run(
+    scenario: ScenarioArgument,
+    strategy: Annotated[str, typer.Option("--strategy", help="a name, lwf+er, or path/to/file.py:Class")],
+    seed: Annotated[int, typer.Option(help="training seed")] = 0,
+    settings: SetOption = [],  # noqa: B006  typer reads the default
+    out: OutOption = Path("runs"),
+    device: DeviceOption = "auto",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Train one strategy through a scenario."""
+    from clsim.launch.progress import ConsoleProgress
+    from clsim.launch.single_run import run as run_one
+
+    result = run_one(
+        scenario,
+        strategy,
+        seed=seed,
+        overrides=overrides(settings),
+        out=out,
+        device=device,
+        overwrite=overwrite,
+        progress=ConsoleProgress(),
+    )
+    _print_result(result)
+
+
+def resume(
+    folder: Annotated[
+        Path, typer.Argument(help="folder of a run, such as runs/digits-b0c2/er/seed0", metavar="RUN_DIR")
+    ],
+) -> None:
+    """Go on with an interrupted run from its last checkpoint."""
+    from clsim.launch.progress import ConsoleProgress
+    from clsim.launch.single_run import resume as resume_one
+    from clsim.running.run_folder import RunFolder
+
+    if RunFolder(folder).finished:
+        typer.echo(f"{folder}: is finished, nothing to resume")
+        return
+    _print_result(resume_one(folder, progress=ConsoleProgress()))
+
+
+def compare(
+    scenario: ScenarioArgument,
+    strategies: Annotated[str, typer.Option("--strategies", help="comma-separated: finetune,er,lwf+er")],
+    seeds: Annotated[str, typer.Option("--seeds", help="comma-separated training seeds")] = "0",
+    order_seeds: Annotated[
+        str, typer.Option("--order-seeds", help="comma-separated seeds of the class order; needs stream.order: seed")
+    ] = "",
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="runs at a time; default: as many as the cores allow")
+    ] = None,
+    share_first_task: Annotated[
+        bool, typer.Option(help="train a first task that several runs share only once; no number depends on it")
+    ] = True,
+    settings: SetOption = [],  # noqa: B006
+    out: OutOption = Path("runs"),
+    device: DeviceOption = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="train all runs anew and replace those that are there, finished or not")
+    ] = False,
+    baseline: BaselineOption = None,
+) -> None:
+    """Train several strategies on exactly the same stream and report on them.
+
+    The same command continues an earlier comparison. Finished runs are reused. Interrupted and failed runs go on from
+    their last checkpoint, or begin again if a plugin's state cannot be saved. A folder with a run of other settings or
+    other code is refused. The first Ctrl-C, SIGTERM or SIGHUP writes checkpoints and ends; a second Ctrl-C kills.
+    """
+    from clsim.launch.comparison import ComparisonInterrupted
+    from clsim.launch.comparison import compare as compare_all
+    from clsim.launch.progress import ConsoleProgress
+
+    interrupted = False
+    try:
+        comparison = compare_all(
+            scenario,
+            strategies,
+            seeds=_seeds("--seeds", seeds),
+            order_seeds=_seeds("--order-seeds", order_seeds) if order_seeds else (),
+            overrides=overrides(settings),
+            out=out,
+            device=device,
+            workers=workers,
+            overwrite=overwrite,
+            share_first_task=share_first_task,
+            progress=ConsoleProgress(),
+            baseline=baseline,
+        )
+    except ComparisonInterrupted as stop:
+        comparison, interrupted = stop.comparison, True
+    report_page = comparison.report() if comparison.any_finished else None  # before anything that is only shown
+    for folder, reason in comparison.failed.items():
+        typer.echo(f"failed: {folder}: {reason}", err=True)
+    if comparison.interrupted:
+        typer.echo(f"interrupted: {len(comparison.interrupted)} runs are not finished", err=True)
+    if comparison.failed or comparison.interrupted:
+        again = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
+        typer.echo(f"to go on: {shlex.join(['clsim', *again])}", err=True)
+    if report_page is not None:
+        typer.echo(comparison.table())
+        typer.echo(f"report: {report_page}")
+        typer.echo(f"curves: clsim tensorboard {comparison.folder}")
+    if interrupted or comparison.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if comparison.failed:
+        raise typer.Exit(1)
+
+
+def _seeds(option: str, text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise ClsimError(f"{option} {text}: expected whole numbers joined with commas, such as 0,1,2") from None
+
+
+def _print_result(run: RunResult) -> None:
+    last, average = (_number(value) for value in (run.record.last_mAP, run.record.avg_mAP))
+    typer.echo(f"{run.folder}: last mAP {last}, avg {average}")
+    typer.echo(f"curves: clsim tensorboard {run.folder}")
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.1f}"

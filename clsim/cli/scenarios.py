@@ -1,0 +1,75 @@
+"""Commands about streams: plan, schema and scenarios."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from clsim.cli.options import ScenarioArgument, SetOption, scenario_settings
+from clsim.cli.tables import print_table
+from clsim.vocabulary import GROUPS
+
+
+def plan(
+    scenario: ScenarioArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+    settings: SetOption = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option("--out", help="also write the whole plan to this .json.gz file")] = None,
+) -> None:
+    """Show what a scenario streams: tasks, classes, images, missing labels, groups and the plan's hash."""
+    from clsim.files import write_atomically
+    from clsim.scenario import load_scenario
+    from clsim.scenario.plan.planning import describe
+
+    loaded = load_scenario(scenario, scenario_settings(settings))
+    stream = loaded.plan()
+    content = {"scenario": loaded.name, **describe(stream, loaded.truth())}
+    if out is not None:
+        write_atomically(out, stream.to_bytes())
+    if as_json:
+        typer.echo(json.dumps(content, indent=1))
+    else:
+        _print_plan(content)
+
+
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors."""
+    from clsim.scenario.schema import ScenarioConfig
+
+    typer.echo(json.dumps(ScenarioConfig.model_json_schema(), indent=1))
+
+
+def scenarios() -> None:
+    """List the scenarios that come with clsim."""
+    from clsim.scenario import load_scenario, shipped_scenarios
+
+    rows = []
+    for name in shipped_scenarios():
+        config = load_scenario(name).config
+        stream = f"B{config.stream.base}-C{config.stream.increment}"
+        rows.append((name, config.dataset.name, stream, str(config.labels.visible), config.source))
+    print_table(("name", "data", "stream", "visible labels", "source"), rows)
+
+
+def _print_plan(content: dict[str, Any]) -> None:
+    rows = [
+        (
+            str(task["index"]),
+            ", ".join(task["classes"]),
+            str(task["train_images"]),
+            str(task["test_images"]),
+            " ".join(f"{name}:{count}" for name, count in task["positives"].items()),
+            f"{task['hidden_positives']} of {task['hidden_labels']}",
+        )
+        for task in content["tasks"]
+    ]
+    print_table(("task", "classes", "images", "test images", "positives", "missing labels: positive of all"), rows)
+    groups = content["groups"]
+    for name in GROUPS:
+        typer.echo(f"{name}: {', '.join(groups[name])}")
+    typer.echo(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
+    typer.echo(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
+    typer.echo(f"sha256: {content['sha256']}")

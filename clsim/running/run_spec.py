@@ -1,0 +1,36 @@
+"""What identifies a run besides its scenario."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Strategy, options, seed and device of a run; `run.json` in its folder.
+
+    Attributes:
+        strategy: "lwf+er", or parts as file.py:Class.
+        name: name of the strategy's folder.
+        seed: seed of everything random in training.
+        device: auto, cpu or cuda.
+        options: strategy options, {"lwf.weight": 2.0}.
+    """
+
+    strategy: str
+    name: str
+    seed: int
+    device: str = "auto"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def folder(self, home: Path) -> Path:
+        """Return `<home>/<strategy>/seed<k>`, where home is `<out>/<scenario>`."""
+        return home / self.name / f"seed{self.seed}"
+
+
+def safe_name(name: str) -> str:
+    """Return the name of a strategy as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", name)
