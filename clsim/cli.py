@@ -257,7 +257,9 @@ def tensorboard(
 
 @app.command("make-dataset")
 def make_dataset(
-    name: Annotated[str, typer.Argument(help="digits, or a data set you have: voc, coco, manifest", metavar="NAME")],
+    name: Annotated[
+        str, typer.Argument(help="digits, or a data set you have: voc, coco, manifest, folder", metavar="NAME")
+    ],
     format: Annotated[str, typer.Option("--format", help="layout of the folder: voc, coco or manifest")],
     out: Annotated[Path, typer.Option("--out", help="folder to write; it must be empty or new")],
     size: Annotated[int, typer.Option("--size", help="side of the images in pixels")] = 32,

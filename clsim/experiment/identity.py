@@ -22,6 +22,7 @@ from clsim.errors import RunError
 from clsim.experiment.settings import flat
 from clsim.files import write_json
 from clsim.scenario import Scenario
+from clsim.scenario.scenario import FILE_KEYS
 from clsim.training.composition import Composition
 from clsim.training.strategy import Strategy
 
@@ -30,7 +31,7 @@ PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 """DECIDED: their versions count, and Python's, because numbers and pixels come from them; those of plots do not."""
 
 WEIGHTS = "training.model.weights.file"
-PATHS = ("labels.long_tail.ids", *(f"dataset.{key}" for key in ("root", "ids", "file", "train_file", "test_file")))
+PATHS = ("labels.long_tail.ids", *(".".join(path) for path in FILE_KEYS if path[0] == "dataset"))
 """DECIDED: not compared, so that data may move; what lies there is, by the fingerprint and by the plan's hash.
 
 Of a file of weights the content is compared. `source`, `expected` and `checkpoint` change no number.

@@ -132,7 +132,7 @@ def open_dataset(name: str, overrides: Mapping[str, Any] | Iterable[str] = ()) -
     """The source of a data set, without a stream.
 
     Args:
-        name: digits, voc, coco or manifest.
+        name: digits, voc, coco, manifest or folder.
         overrides: its options, as for `load_scenario`: `{"dataset.train": 100}` or "dataset.train=100".
 
     Raises:
@@ -163,7 +163,7 @@ def _override(document: Document, overrides: Mapping[str, Any] | Iterable[str]) 
 FILE_KEYS = (
     ("training", "model", "weights", "file"),
     ("labels", "long_tail", "ids"),
-    *(("dataset", key) for key in ("root", "ids", "file", "train_file", "test_file")),
+    *(("dataset", key) for key in ("root", "ids", "file", "train_file", "test_file", "image_folder")),
 )
 
 

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from clsim.data.coco import CocoConfig
 from clsim.data.digits import DigitsConfig
+from clsim.data.folder import FolderConfig
 from clsim.data.manifest import ManifestConfig
 from clsim.data.voc import VocConfig
 from clsim.scenario.section import PositiveInt, Section, either
@@ -95,8 +96,12 @@ class ManifestSection(DataSection, ManifestConfig):
     """`dataset: {name: manifest, ...}`."""
 
 
+class FolderSection(DataSection, FolderConfig):
+    """`dataset: {name: folder, ...}`."""
+
+
 DatasetSection = Annotated[
-    DigitsSection | VocSection | CocoSection | ManifestSection,
+    DigitsSection | VocSection | CocoSection | ManifestSection | FolderSection,
     Field(discriminator="name", description="where images and true labels come from"),
 ]
 
