@@ -24,5 +24,7 @@ class Joint(Strategy):
     class Options(strategy.Options):
         tasks: Literal["all", "last"] = Field("all", description="last: train only at the end of the stream")
 
-    def derive_plan(self, plan: StreamPlan, truth: NDArray[np.int8]) -> StreamPlan:
-        return joint_plan(plan, truth, last_only=self.options.tasks == "last")
+    def derive_plan(
+        self, plan: StreamPlan, truth: NDArray[np.int8], soft: NDArray[np.float32] | None = None
+    ) -> StreamPlan:
+        return joint_plan(plan, truth, self.options.tasks == "last", soft)

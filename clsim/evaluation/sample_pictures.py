@@ -19,7 +19,7 @@ from clsim.evaluation.event_file import EventFile
 from clsim.evaluation.history import History
 from clsim.evaluation.sample_sheet import Tile, sheet
 from clsim.evaluation.samples import Mark, Verdict, evaluation_places, training_places, verdicts
-from clsim.scenario.plan import StreamPlan
+from clsim.scenario.plan import UNKNOWN, StreamPlan
 
 Pixels = Callable[[Split, NDArray[np.int64]], NDArray[np.uint8]]
 
@@ -93,7 +93,10 @@ class SamplePictures(BaseLogger):
         if not len(places):
             return []
         store, rows = strategy.benchmark.train_rows, plan.rows(task)[places]
-        labels = store.targets(rows).numpy().astype(np.int8)
+        targets = store.targets(rows).numpy()
+        labels = np.where(targets < 0, UNKNOWN, targets > 0.5).astype(
+            np.int8
+        )  # a soft label shows as what it is nearer
         images = self.pixels("train", plan.tasks[task].samples[places])
         seen = plan.tasks[task].classes[1]
         notes = [f"? {(shown[:seen] < 0).sum()} of {seen} labels unknown" for shown in labels]

@@ -192,7 +192,7 @@ def _reason(error: BaseException) -> str:
 
 def training_plan(scenario: Scenario, composition: Composition) -> StreamPlan:
     """The plan a run trains on: the scenario's own, or one derived from it by `joint` or `memory.labels: oracle`."""
-    plan = composition.derive_plan(scenario.plan(), scenario.truth)
+    plan = composition.derive_plan(scenario.plan(), scenario.truth, scenario.soft_truth)
     if scenario.config.memory.labels == "oracle":
         plan = oracle_memory_plan(plan, scenario.truth())
     return plan
@@ -217,6 +217,7 @@ def build_template(
     """
     config = scenario.config
     composition.check(config, plan.n_classes)
+    composition.check_targets(plan, config.training.loss)
     benchmark, new_model = benchmark_and_model(scenario, plan, seed, device)
     tasks = tuple(task.classes for task in plan.tasks)
     samples = plan.row_samples if composition.control else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clsim.data.source import ImageSource, NamedSource, Split
+from clsim.data.source import ImageSource, NamedSource, SoftSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
 from clsim.scenario.document import Document, parse_assignment, read_document
@@ -71,13 +71,19 @@ class Scenario:
         """True training labels in stream order, int8 [N, C]: for evaluators and derived plans, never for a learner."""
         return self._data.train
 
+    def soft_truth(self) -> NDArray[np.float32] | None:
+        """Soft training labels in stream order, float32 [N, C], 0 where a label is not soft; None: no label is."""
+        return self._data.soft
+
     @cached_property
     def _data(self) -> StreamData:
         source = self.source
         names = None
         if isinstance(self.config.labels.long_tail, Ids) and isinstance(source, NamedSource):
             names = source.image_names("train")
-        return stream_data(self.config, source.class_names, source.labels("train"), source.labels("test"), names)
+        soft = source.soft_labels("train") if isinstance(source, SoftSource) else None
+        labels = source.labels("train"), source.labels("test")
+        return stream_data(self.config, source.class_names, *labels, names, soft)
 
     @cached_property
     def fingerprint(self) -> str:

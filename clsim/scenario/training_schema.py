@@ -185,6 +185,8 @@ LossSection = Annotated[
     | LogitAdjustedCeSection,
     Field(discriminator="name"),
 ]
+SOFTMAX_LOSSES = ("cross-entropy", "logit-adjusted-ce")
+"""Losses over the classes of a row, which take no soft labels."""
 
 
 def _ascending(value: list[float]) -> list[float]:
