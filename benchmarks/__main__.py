@@ -17,8 +17,8 @@ import torch
 
 from benchmarks import checkpoint, convolutions, image_pipeline, index, ranking, stream_length, training_step
 from clsim.allocator import keep_freed_memory
-from clsim.experiment.environment import environment
 from clsim.files import write_atomically
+from clsim.running.environment import environment
 
 HEAD = "# Speed\n\nMedians; ratios round by round, side by side in one process.\n"
 RESULTS = Path(__file__).with_name("results.md")

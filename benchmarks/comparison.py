@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 from clsim.cores import usable_cores
-from clsim.experiment.environment import environment
 from clsim.experiment.results import load_results
 from clsim.files import write_atomically
+from clsim.running.environment import environment
 
 STRATEGIES = ("finetune", "er", "lwf", "lwf+er", "er+or", "ewc")
 SEEDS = (0, 1, 2)

@@ -24,7 +24,7 @@ from torchvision.transforms import v2
 from benchmarks.timing import side_by_side
 from benchmarks.workload import RandomSource, scenario
 from clsim.data.image_cache import cached_images, decode
-from clsim.scenario.stream import MultiLabelDataset, RowStore
+from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training.augmentation import Augmentation
 from clsim.training.batches import EpochLoader

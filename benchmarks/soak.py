@@ -25,11 +25,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.__main__ import table
-from clsim.experiment.checkpoint import FOLDER, newest_checkpoint
-from clsim.experiment.environment import environment
-from clsim.experiment.execution import execute
-from clsim.experiment.folder import RunSpec, prepare
 from clsim.files import write_atomically
+from clsim.running.checkpoint_files import FOLDER, newest_checkpoint
+from clsim.running.environment import environment
+from clsim.running.execution import execute
+from clsim.running.folder import RunSpec, prepare
 from clsim.scenario import load_scenario
 
 STRATEGIES = ("er", "rebll", "rebll+more")
@@ -49,7 +49,7 @@ KILLS_A_RUN = 4
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(  # imported once, not in every process
-    ["benchmarks.__main__", "clsim.experiment.execution", EventAccumulator.__module__]
+    ["benchmarks.__main__", "clsim.running.execution", EventAccumulator.__module__]
 )
 
 

@@ -35,8 +35,8 @@ def run(tasks: int) -> tuple[str, ...]:
 
     from clsim.evaluation.history import History
     from clsim.evaluation.plugins import EpochLosses, StreamScores
-    from clsim.experiment.execution import TimingFile
     from clsim.models.network import MultiLabelNet
+    from clsim.running.execution import TimingFile
     from clsim.training.composition import Composition
     from clsim.training.strategy import Context
     from clsim.training.template import MultiLabelTemplate

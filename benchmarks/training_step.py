@@ -20,7 +20,8 @@ from clsim.evaluation.plugins import EpochLosses
 from clsim.models.low_rank import Factors, decomposable, decompose, merge
 from clsim.models.network import MultiLabelNet
 from clsim.scenario import Scenario
-from clsim.scenario.stream import MultiLabelBenchmark, RowStore, collate_rows
+from clsim.scenario.stream.benchmark import MultiLabelBenchmark
+from clsim.scenario.stream.rows import RowStore, collate_rows
 from clsim.training.distillation import Distillation
 from clsim.training.losses import decayed_distillation, emphasised_negatives, masked_bce
 from clsim.training.memory import Budget, Memory, RandomSelection

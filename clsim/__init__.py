@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clsim.errors import ClsimError
-    from clsim.experiment.comparison import Comparison, compare
-    from clsim.experiment.single import resume, run
+    from clsim.launch.comparison import Comparison, compare
+    from clsim.launch.single_run import resume, run
     from clsim.scenario import Scenario, StreamPlan, load_scenario
     from clsim.training.strategy import Context, Options, Strategy
 
@@ -24,16 +24,16 @@ __version__ = version("clsim")
 
 _HOME = {
     "ClsimError": "clsim.errors",
-    "Comparison": "clsim.experiment.comparison",
+    "Comparison": "clsim.launch.comparison",
     "Context": "clsim.training.strategy",
     "Options": "clsim.training.strategy",
     "Scenario": "clsim.scenario",
     "Strategy": "clsim.training.strategy",
     "StreamPlan": "clsim.scenario",
-    "compare": "clsim.experiment.comparison",
+    "compare": "clsim.launch.comparison",
     "load_scenario": "clsim.scenario",
-    "resume": "clsim.experiment.single",
-    "run": "clsim.experiment.single",
+    "resume": "clsim.launch.single_run",
+    "run": "clsim.launch.single_run",
 }
 
 __all__ = [

@@ -53,8 +53,8 @@ def run(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Train one strategy through a scenario."""
-    from clsim.experiment.progress import ConsoleProgress
-    from clsim.experiment.single import run as run_one
+    from clsim.launch.progress import ConsoleProgress
+    from clsim.launch.single_run import run as run_one
 
     result = run_one(
         scenario,
@@ -76,9 +76,9 @@ def resume(
     ],
 ) -> None:
     """Go on with an interrupted run from its last checkpoint."""
-    from clsim.experiment.folder import is_finished
-    from clsim.experiment.progress import ConsoleProgress
-    from clsim.experiment.single import resume as resume_one
+    from clsim.launch.progress import ConsoleProgress
+    from clsim.launch.single_run import resume as resume_one
+    from clsim.running.folder import is_finished
 
     if is_finished(folder):
         typer.echo(f"{folder}: is finished, nothing to resume")
@@ -112,9 +112,9 @@ def compare(
     checkpoint. A folder that holds a run with other settings or of other code is refused. Ctrl-C once writes
     checkpoints and ends, twice kills.
     """
-    from clsim.experiment.comparison import ComparisonInterrupted
-    from clsim.experiment.comparison import compare as compare_all
-    from clsim.experiment.progress import ConsoleProgress
+    from clsim.launch.comparison import ComparisonInterrupted
+    from clsim.launch.comparison import compare as compare_all
+    from clsim.launch.progress import ConsoleProgress
 
     interrupted = False
     try:
@@ -161,7 +161,7 @@ def plan(
     """Show what a scenario streams: tasks, classes, images, missing labels, groups and the plan's hash."""
     from clsim.files import write_atomically
     from clsim.scenario import load_scenario
-    from clsim.scenario.planning import describe
+    from clsim.scenario.plan.planning import describe
 
     loaded = load_scenario(scenario, _scenario_only(settings))
     stream = loaded.plan()

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from clsim.scenario.plan import StreamPlan
-from clsim.scenario.planning import joint_plan
+from clsim.scenario.plan.planning import joint_plan
+from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.training import strategy
 from clsim.training.strategy import Strategy
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clsim import cli
-from clsim.experiment.folder import RunSpec, prepare
+from clsim.running.folder import RunSpec, prepare
 from clsim.scenario import StreamPlan, load_scenario, shipped_scenarios
 
 MAKE = ["make-dataset", "--out", "out", "--format"]

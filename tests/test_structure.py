@@ -15,7 +15,9 @@ LAYERS = [
     {"clsim.models"},
     {"clsim.training"},
     {"clsim.evaluation"},
+    {"clsim.running"},
     {"clsim.experiment"},
+    {"clsim.launch"},
     {"clsim.cli", "clsim.__main__"},
 ]
 MODULES = sorted((ROOT / "clsim").rglob("*.py"))
@@ -60,7 +62,7 @@ def test_imports_go_only_downwards(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "strategies").glob("*.py")), ids=lambda path: path.stem)
 def test_strategies_do_not_know_each_other_nor_metrics(path: Path) -> None:
     for name in imports(path):
-        assert not name.startswith(("strategies", "clsim.strategies", "clsim.evaluation", "clsim.experiment")), name
+        assert not name.startswith(("strategies", "clsim.strategies", "clsim.evaluation", "clsim.running")), name
 
 
 @pytest.mark.parametrize("path", MODULES + sorted((ROOT / "strategies").glob("*.py")), ids=module_name)

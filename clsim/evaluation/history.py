@@ -18,7 +18,7 @@ from clsim.evaluation.metrics import (
     mean_ap,
     top1_accuracy,
 )
-from clsim.scenario.plan import GROUPS, StreamPlan
+from clsim.scenario.plan.stream_plan import GROUPS, StreamPlan
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from clsim.scenario.plan import GROUPS
+from clsim.scenario.plan.stream_plan import GROUPS
 
 GROUP_COLOURS = ("#0072B2", "#56B4E9", "#D55E00")
 MOST_NAMED = 120

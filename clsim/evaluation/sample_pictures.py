@@ -19,7 +19,7 @@ from clsim.evaluation.event_file import EventFile
 from clsim.evaluation.history import History
 from clsim.evaluation.sample_sheet import Tile, sheet
 from clsim.evaluation.samples import Mark, Verdict, evaluation_places, training_places, verdicts
-from clsim.scenario.plan import UNKNOWN, StreamPlan
+from clsim.scenario.plan.stream_plan import UNKNOWN, StreamPlan
 
 Pixels = Callable[[Split, NDArray[np.int64]], NDArray[np.uint8]]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.randomness import permutation
-from clsim.scenario.plan import StreamPlan
+from clsim.scenario.plan.stream_plan import StreamPlan
 
 Mark = Literal["right", "wrong", "missed", "untold", "to come"]
 

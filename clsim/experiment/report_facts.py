@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clsim.experiment.results import JOINT, NO_VALUE, Results
-from clsim.experiment.settings import flat
 from clsim.experiment.tables import number
+from clsim.running.dotted_keys import flat
 
 UPPER_REFERENCE = ("upper reference", "trains on all data so far")
 DERIVED_PLAN = ("derived plan", "sees labels that the stream hides")

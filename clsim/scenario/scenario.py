@@ -17,13 +17,13 @@ from clsim.data.source import ImageSource, NamedSource, SoftSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
 from clsim.scenario.document import Document, parse_assignment, read_document
-from clsim.scenario.plan import StreamPlan
-from clsim.scenario.planning import StreamData, build_plan, stream_data
+from clsim.scenario.plan.planning import StreamData, build_plan, stream_data
+from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import DataSection, Ids, ScenarioConfig
 from clsim.scenario.validate import validate
 
 if TYPE_CHECKING:
-    from clsim.scenario.stream import MultiLabelBenchmark
+    from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 
 
 class Scenario:
@@ -97,7 +97,7 @@ class Scenario:
 
         `features`, float32 [N, d] of each split, take the place of its images.
         """
-        from clsim.scenario.stream import MultiLabelBenchmark
+        from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 
         model = self.config.training.model
         with self.located():

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clsim.randomness import uniforms
-from clsim.scenario.normalisation import Normalisation, empty_batch, slices
+from clsim.scenario.stream.batch_memory import empty_batch
+from clsim.scenario.stream.normalisation import Normalisation, slices
 from clsim.scenario.training_schema import AugmentationSection, ColourSection, RandomResizedCropSection, TrainingSection
 from clsim.training import image_operations as image
 from clsim.training.randaugment import RandAugment

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clsim.errors import RunError
 from clsim.randomness import permutation
-from clsim.scenario.stream import MultiLabelDataset, collate_rows
+from clsim.scenario.stream.rows import MultiLabelDataset, collate_rows
 from clsim.training.sampling import SAMPLERS, Membership, membership
 
 

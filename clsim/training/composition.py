@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from clsim.errors import StrategyError, did_you_mean
-from clsim.scenario.plan import StreamPlan
+from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import ScenarioConfig
 from clsim.scenario.training_schema import SOFTMAX_LOSSES, LossSection
 from clsim.training.strategy import Context, Strategy

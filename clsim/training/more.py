@@ -36,7 +36,7 @@ from clsim.models.low_rank import (
     relative_sizes,
 )
 from clsim.randomness import derive_seed
-from clsim.scenario.stream import RowStore
+from clsim.scenario.stream.rows import RowStore
 from clsim.training.distillation import Distillation
 from clsim.training.events import find_plugin
 from clsim.training.rebalancing import (

@@ -11,7 +11,7 @@ from avalanche.core import SupervisedPlugin
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clsim.scenario.stream import RowStore
+from clsim.scenario.stream.rows import RowStore
 from clsim.training.memory import Memory
 from clsim.training.unknown import assume_negative
 

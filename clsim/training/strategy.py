@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from clsim.scenario.plan import StreamPlan
+from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import ScenarioConfig
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clsim.models.network import MultiLabelNet
-    from clsim.scenario.stream import RowStore
+    from clsim.scenario.stream.rows import RowStore
 
     Criterion = Callable[[Tensor, Tensor], Tensor]
 

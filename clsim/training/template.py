@@ -18,7 +18,8 @@ from torch import Tensor
 
 from clsim.errors import RunError
 from clsim.models.network import MultiLabelNet
-from clsim.scenario.stream import MultiLabelBenchmark, RowStore
+from clsim.scenario.stream.benchmark import MultiLabelBenchmark
+from clsim.scenario.stream.rows import RowStore
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training.augmentation import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader

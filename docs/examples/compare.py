@@ -7,7 +7,7 @@ The same from the command line:
 import argparse
 
 import clsim
-from clsim.experiment.progress import ConsoleProgress
+from clsim.launch.progress import ConsoleProgress
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--out", default="runs/demo", help="where run folders go")

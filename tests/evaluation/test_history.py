@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clsim.evaluation.history import REPORTED, History
-from clsim.scenario.plan import ClassGroups, StreamPlan, TaskPlan
+from clsim.scenario.plan.stream_plan import ClassGroups, StreamPlan, TaskPlan
 
 TRUTH = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=np.int8)
 

@@ -15,7 +15,7 @@ import clsim
 from clsim.evaluation.memory_labels import STATES, entry_states, label_blocks, label_quality, ones_beside
 from clsim.evaluation.pictures import LABEL_COLOURS, label_block_image
 from clsim.scenario import load_scenario
-from clsim.scenario.plan import StreamPlan
+from clsim.scenario.plan.stream_plan import StreamPlan
 
 TASKS = ((0, 2), (2, 3))
 STORED_BY = np.array([0, 0, 1])

@@ -13,7 +13,7 @@ import torch
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MetricsFile
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores
-from clsim.scenario.plan import ClassGroups, StreamPlan, TaskPlan
+from clsim.scenario.plan.stream_plan import ClassGroups, StreamPlan, TaskPlan
 
 LOGITS = torch.tensor([[3.0, -1.0], [2.0, 1.0], [-1.0, 2.0]])
 

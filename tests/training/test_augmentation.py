@@ -12,8 +12,8 @@ from torch import Tensor
 
 from clsim.randomness import uniforms
 from clsim.scenario import load_scenario, normalisation
-from clsim.scenario.normalisation import Normalisation
-from clsim.scenario.stream import RowStore
+from clsim.scenario.stream.normalisation import Normalisation
+from clsim.scenario.stream.rows import RowStore
 from clsim.scenario.training_schema import RandomResizedCropSection
 from clsim.training import augmentation
 from clsim.training.augmentation import Augmentation, Colour, Cutout, Flip, Origin, Step, crop_boxes, jitter

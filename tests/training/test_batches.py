@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clsim.scenario.stream import MultiLabelDataset, RowStore
+from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.training.batches import EpochLoader, EvaluationLoader
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clsim.randomness import permutation
-from clsim.scenario.stream import MultiLabelDataset, RowStore
+from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.training.batches import EpochLoader
 from clsim.training.sampling import SAMPLERS, class_aware, inverse_frequency, membership
 

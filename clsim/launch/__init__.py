@@ -1,0 +1,1 @@
+"""Runs started, watched and shared: `clsim.run`, `clsim.resume` and `clsim.compare`."""

@@ -1,0 +1,197 @@
+"""A process that has imported what runs need, and forks one whenever it is asked to.
+
+The imports take seconds, as long as a small run trains; forked from here a run begins at once, and ends at once. What
+it does between is what `python -m` on its module would do. Not for CUDA, which a process may have touched while it
+imported, and which does not survive a fork; not where forking a process that uses Apple's frameworks is known to crash.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NoReturn
+
+SUITED = sys.platform == "linux"
+NO_PROCESS = -1
+LATE_IMPORTS = ("sklearn.datasets", "pandas", "pycocotools.coco")
+"""What some data sources import when they are read."""
+LOOK_EVERY = 0.05
+"""Seconds between two looks for runs that have ended."""
+
+
+class Starter:
+    """The process, from outside.
+
+    Args:
+        module: has `main(arguments) -> exit code`.
+        environment: of the process, and so of all runs.
+
+    Attributes:
+        gone: it has ended by itself, before it was ready or killed later; the runs it had forked are killed then.
+    """
+
+    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
+        self._pipe, its_end = Pipe()
+        with its_end:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "clsim.launch.starter", str(its_end.fileno()), module],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                pass_fds=[its_end.fileno()],
+                start_new_session=True,
+            )
+        self._ready = False
+        self._started: list[int] = []
+        self._codes: dict[int, int] = {}
+        self.gone = False
+
+    def ready(self) -> bool:
+        """Whether everything is imported."""
+        self.listen(0)
+        return self._ready and not self.gone
+
+    def start(self, arguments: Sequence[str], output: Path) -> Forked | None:
+        """Fork a run, in a session of its own; what it prints is appended to a file. None: it cannot."""
+        known = len(self._started)
+        with suppress(OSError):
+            self._pipe.send((list(arguments), str(output)))
+        while len(self._started) == known and not self.gone:
+            self.listen(None)
+        return None if self.gone or self._started[-1] == NO_PROCESS else Forked(self, self._started[-1])
+
+    def code(self, pid: int) -> int | None:
+        """Exit code of a run, negative for a signal; None while it is at work."""
+        self.listen(0)
+        return self._codes.get(pid)
+
+    def close(self) -> None:
+        """End it; runs that are at work go on."""
+        self._pipe.close()
+        self._process.kill()
+        self._process.wait()
+
+    def listen(self, seconds: float | None) -> None:
+        """Take what it has to say, waiting for the first word."""
+        try:
+            while not self.gone and self._pipe.poll(seconds):
+                word, *numbers = self._pipe.recv()
+                if word == "ready":
+                    self._ready = True
+                elif word == "started":
+                    self._started += numbers
+                else:
+                    pid, code = numbers
+                    self._codes[pid] = code
+                seconds = 0
+        except (EOFError, OSError):
+            self.gone = True
+            self._process.wait()
+            for pid in self._started:
+                if pid not in self._codes and pid != NO_PROCESS:
+                    kill_session(pid)
+                    self._codes[pid] = -signal.SIGKILL
+
+
+class Forked:
+    """A run that a starter has forked; as much of `subprocess.Popen` as there is need for."""
+
+    def __init__(self, starter: Starter, pid: int) -> None:
+        self._starter = starter
+        self.pid = pid
+
+    def poll(self) -> int | None:
+        """Exit code, or None while it is at work."""
+        return self._starter.code(self.pid)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Exit code, as soon as it has ended."""
+        while (code := self.poll()) is None:
+            self._starter.listen(None)
+        return code
+
+
+def kill_session(pid: int) -> None:
+    """Kill a process that leads a session, and what it has started."""
+    for kill in (os.killpg, os.kill):  # the second for one that does not lead it yet
+        with suppress(ProcessLookupError):
+            kill(pid, signal.SIGKILL)
+
+
+def _serve(pipe: Connection) -> list[str]:
+    """Fork whenever asked to, and tell who has ended, until nobody listens. Returns in each child, with its arguments.
+
+    Raises:
+        SystemExit: nobody listens any more.
+    """
+    try:
+        pipe.send(("ready",))
+        while True:
+            if pipe.poll(LOOK_EVERY):
+                arguments, output = pipe.recv()
+                pid = _fork()
+                if pid == 0:
+                    break
+                pipe.send(("started", pid))
+            _tell_ends(pipe)
+    except (EOFError, OSError):
+        sys.exit(0)
+    os.setsid()
+    pipe.close()
+    _print_into(output)
+    return list(arguments)
+
+
+def _fork() -> int:
+    try:
+        return os.fork()
+    except OSError:  # no memory, or too many processes
+        return NO_PROCESS
+
+
+def _print_into(output: str) -> None:
+    file = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _tell_ends(pipe: Connection) -> None:
+    with suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            pipe.send(("ended", pid, os.waitstatus_to_exitcode(status)))
+
+
+def _end(code: int) -> NoReturn:
+    """End this process without taking its modules apart, which takes longer than a second; all files are closed."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main = import_module(sys.argv[2]).main
+    for name in LATE_IMPORTS:
+        with suppress(ImportError):
+            import_module(name)
+    _end(main(_serve(Connection(int(sys.argv[1])))))

@@ -1,0 +1,1 @@
+"""One run: its folder, identity, checkpoints and execution."""

@@ -1,0 +1,174 @@
+"""Benchmark and network of a run; with `training.model.cache_features`, over features computed once.
+
+A frozen backbone says the same of an image in every epoch, task and strategy. With the key set, each image goes through
+it once, and what is trained, replayed, stored and distilled is its feature vector. It is worth it whenever only heads
+are compared, the more so the larger the backbone:
+
+    training:
+      model:
+        name: resnet101
+        weights: {file: resnet101.pth, trained_on: [imagenet-1k], source: torchvision IMAGENET1K_V2}
+        image_size: 224
+        freeze: backbone
+        cache_features: true
+
+    clsim compare scenario.yaml --strategies er,lwf+er,rebll,joint --seeds 0,1,2
+
+Here 12 runs share one pass over the images. Without weights from a file a backbone is drawn from the run's seed, and
+only the strategies of one seed share it.
+
+What differs from the same run without the key:
+
+* DECIDED: features are those of eval mode. A backbone with dropout or stochastic depth (vgg, mobilenet, efficientnet)
+  trains its head on noisy features when it is only frozen, and on clean ones here: last mAP of `er` and `lwf` on two
+  tasks of digits with an ImageNet mobilenet_v2 moved by +0.3 and +0.7 points. ResNets have neither.
+* Kernels may sum in another order for another batch size, so features may differ in their last bits from those of the
+  training batches. On x86 CPUs ResNets in batches of two or more do not (measured with one thread; with and without
+  AVX2, AVX-512 and bfloat16), and metrics are then equal to the last bit; mobilenet_v2 differs by 1e-6 of a feature.
+* Memory bytes are those of features; times of a task do not contain the pass over the images, which run.log reports.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from clsim.data.cache import cache_folder
+from clsim.data.source import ImageSource, Split
+from clsim.files import written_whole
+from clsim.models.build import build_model, with_head
+from clsim.models.network import MultiLabelNet
+from clsim.scenario import Scenario, StreamPlan
+from clsim.scenario.stream.benchmark import MultiLabelBenchmark
+from clsim.scenario.stream.rows import RowStore
+from clsim.scenario.training_schema import TrainingSection
+from clsim.training.precision import forward
+
+FEATURES_FORMAT = 1
+"""Part of every address in the cache; a change of `compute_features` raises it."""
+
+BATCH = 64
+"""Most images in a pass. A constant, because features may depend on it in their last bits."""
+
+log = logging.getLogger("clsim")
+
+
+def benchmark_and_model(
+    scenario: Scenario, plan: StreamPlan, seed: int, device: str
+) -> tuple[MultiLabelBenchmark, Callable[[], MultiLabelNet]]:
+    """The benchmark of a plan, and what makes the run's network with a head of no classes.
+
+    With `training.model.cache_features` the benchmark's x are features, and the network is what stands on the backbone,
+    drawn as the whole network's.
+
+    Raises:
+        RunError: see `build_model`.
+    """
+    config = scenario.config.training
+    if not config.model.cache_features:
+        return scenario.benchmark(plan), partial(build_model, config.model, seed)
+    backbone = build_model(config.model, seed).backbone
+    splits: set[Split] = {"train", plan.test_split}
+    with scenario.located():
+        features = {
+            split: cached_features(backbone, scenario.source, split, config, device) for split in sorted(splits)
+        }
+    return scenario.benchmark(plan, features), partial(
+        with_head, nn.Identity(), features["train"].shape[1], config.model, seed
+    )
+
+
+def cached_features(
+    backbone: nn.Module, source: ImageSource, split: Split, config: TrainingSection, device: str
+) -> NDArray[np.float32]:
+    """As `compute_features`, from the cache if they are there, put there if not.
+
+    The cache is the folder `features` in `CLSIM_CACHE`, by default in `~/.cache/clsim`; it can be deleted at any time.
+    Two processes that miss the same file both compute it, which on cores of their own takes no longer than waiting. A
+    cache that cannot be written is a warning in the log, not the end of a run.
+    """
+    address = _address(backbone, source, split, config, device)
+    path = cache_folder() / "features" / f"{config.model.name}-{split}-{address}.npy"
+    if (known := _read(path, len(source.labels(split)))) is not None:
+        log.info("features of %s: from %s", split, path)
+        return known
+    log.info("features of %s: %s scores the images", split, config.model.name)
+    began = time.perf_counter()
+    features = compute_features(backbone, source, split, config, device)
+    log.info("features of %s: %d in %.1f s", split, len(features), time.perf_counter() - began)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as file:
+            np.save(file, features)
+    except OSError as error:
+        log.warning("features of %s: not cached, CLSIM_CACHE %s: %s", split, path.parent.parent, error)
+    return features
+
+
+@torch.no_grad()
+def compute_features(
+    backbone: nn.Module, source: ImageSource, split: Split, config: TrainingSection, device: str
+) -> NDArray[np.float32]:
+    """What a backbone in eval mode says of every image of a split, float32 [N, d], in the source's order."""
+    look = config.model
+    images = source.images(split, look.image_size)
+    everything = np.arange(len(images))
+    store = RowStore(images, everything, np.empty((len(images), 0), np.int8), 0, mean=look.mean, std=look.std)
+    backbone = backbone.to(device).eval()
+    batches = np.array_split(everything, -(-len(images) // BATCH))  # of even size, so that no row is alone
+    parts = []
+    for rows, coming in zip(batches, [*batches[1:], everything[:0]], strict=True):
+        x = store.images(rows).to(device)
+        store.prefetch(coming)
+        parts.append(forward(backbone, x, config).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _read(path: Path, n_images: int) -> NDArray[np.float32] | None:
+    """The features of a file, as a read-only map that the runs of a machine share; None if there are none or broken."""
+    try:
+        features: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    return features if features.dtype == np.float32 and features.ndim == 2 and len(features) == n_images else None
+
+
+def _address(backbone: nn.Module, source: ImageSource, split: Split, config: TrainingSection, device: str) -> str:
+    """SHA-256 of all that determines features to the last bit; the weights themselves, wherever they came from."""
+    model = config.model
+    facts: dict[str, Any] = {
+        "format": FEATURES_FORMAT,
+        "batch": BATCH,
+        "images": [source.fingerprint(), split, model.image_size, model.mean, model.std],
+        "backbone": [model.name, _weights_sha256(backbone)],
+        "arithmetic": [config.precision, model.channels_last, torch.get_num_threads()],
+        "machine": [device, _processor(device), torch.__version__, version("torchvision")],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _weights_sha256(backbone: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(backbone.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        digest.update(value.cpu().numpy().tobytes())  # in logical order, whatever the memory layout
+    return digest.hexdigest()
+
+
+def _processor(device: str) -> str:
+    """What chooses the kernels: the GPU's name, or the vector instructions of the CPU."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return str(torch.backends.cpu.get_cpu_capability())

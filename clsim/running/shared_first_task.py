@@ -1,0 +1,81 @@
+"""The first task of a run, trained once for all runs of a comparison that would train it alike.
+
+The first of them that comes to its end leaves the state there, after the last optimiser step and before any plugin's
+after-hook. The others set the task up as ever, with their own before-hooks, load that state in place of the steps,
+write the lines of its epochs, and go on. The state is kept as a checkpoint is: whole or not there, with checksums, and
+read without executing code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from avalanche.evaluation.metric_results import MetricValue
+
+from clsim.evaluation.loggers import TimingFile
+from clsim.files import GrowingFile
+from clsim.running.checkpoint_files import newest_checkpoint, write_checkpoint
+from clsim.training.events import callbacks
+from clsim.training.template import MultiLabelTemplate
+
+EVENTS = {"train": "after_training_epoch", "epoch-eval": "after_eval_exp"}
+"""Phase of a line of `metrics.jsonl` -> what loggers were called with when it was written."""
+
+log = logging.getLogger("clsim")
+
+
+class SharedFirstTask:
+    """Takes the trained first task from a folder, or leaves it there.
+
+    Args:
+        folder: of all runs that train it alike.
+        metrics: `metrics.jsonl` of this run, which holds nothing but the first task when that ends.
+        timing: where the time of its steps is counted.
+    """
+
+    def __init__(self, folder: Path, metrics: Path, timing: TimingFile) -> None:
+        self.folder = folder
+        self.metrics = metrics
+        self.timing = timing
+
+    def take(self, template: MultiLabelTemplate) -> bool:
+        """Bring the template to the end of the task's last epoch; False if nobody has left the state yet."""
+        found = newest_checkpoint(self.folder)
+        if found is None:
+            return False
+        template.take_task(found.state())
+        self.timing.share(found.header["seconds"])
+        for line in found.header["lines"]:
+            _tell(template, line)
+        log.info("first task not trained here but shared, %s", found.path)
+        return True
+
+    def give(self, template: MultiLabelTemplate) -> None:
+        """Leave the state for the others; if that fails, they train by themselves."""
+        try:
+            if newest_checkpoint(self.folder) is None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                facts = {
+                    "identity": {},  # of the folder, which is named after it
+                    "position": asdict(template.position),
+                    "files": {},
+                    "lines": [json.loads(line) for line in GrowingFile(self.metrics).read().splitlines()],
+                    "seconds": self.timing.state_dict()["seconds"],
+                }
+                write_checkpoint(self.folder, template.task_state(), facts)
+        except OSError as error:
+            log.warning("first task not shared: %s", error)
+
+
+def _tell(template: MultiLabelTemplate, line: dict[str, Any]) -> None:
+    """Log an epoch as Avalanche's evaluator does."""
+    values = [MetricValue(None, name, value, line["step"]) for name, value in line["values"].items()]
+    loggers = template.evaluator.loggers
+    for logger in loggers:
+        logger.log_metrics(values)
+    for callback in callbacks(loggers, EVENTS[line["phase"]]):
+        callback(template, values)

@@ -1,0 +1,1 @@
+"""StreamPlan: what is streamed, planned from labels alone. Needs no torch."""

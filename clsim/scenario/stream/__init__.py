@@ -1,0 +1,1 @@
+"""A StreamPlan as a real Avalanche benchmark. Hidden labels end here."""

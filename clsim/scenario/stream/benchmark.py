@@ -1,0 +1,94 @@
+"""StreamPlan -> real Avalanche benchmark. Hidden labels end here: nothing below holds a truth that no row shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from avalanche.benchmarks import benchmark_from_datasets
+from avalanche.benchmarks.scenarios.generic_scenario import CLScenario
+from numpy.typing import NDArray
+
+from clsim.data.source import ImageSource, Split
+from clsim.scenario.plan.stream_plan import UNKNOWN, StreamPlan
+from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
+
+
+class MultiLabelBenchmark(CLScenario):
+    """The Avalanche benchmark of a plan.
+
+    Streams:
+        train_stream: one experience a task; y shows what the plan makes visible.
+        evaluation_stream: one experience, all test images, y = -1; the evaluator joins the truth by row id.
+        test_stream: for stock Avalanche: after task t the test images in scope, true labels of the seen columns.
+            Row ids as in evaluation_stream.
+
+    Each experience carries `classes_in_this_experience`, `classes_seen_so_far`, `previous_classes` and
+    `future_classes`, lists of column indices.
+
+    Args:
+        plan: what is streamed.
+        source: images, at `image_size` pixels, normalised with `mean` and `std`.
+        features: float32 [N, d] of each split that the plan uses, in the source's order: x is then float [B, d], and no
+            image is read.
+
+    Attributes:
+        train_rows: the store behind the train stream; replay fetches its images there by row id.
+    """
+
+    def __init__(
+        self,
+        plan: StreamPlan,
+        source: ImageSource,
+        image_size: int,
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
+        features: Mapping[Split, NDArray[np.float32]] | None = None,
+    ) -> None:
+        look: dict[str, Any] = {"mean": mean, "std": std}
+        train_images, test_images = (
+            source.images(split, image_size) if features is None else features[split]
+            for split in ("train", plan.test_split)
+        )
+        targets = _visible_targets(plan)
+        self.train_rows = RowStore(
+            train_images, plan.row_samples, targets, 0, memory_targets=_memory_targets(plan), **look
+        )
+        first = plan.n_train_rows
+        hidden = RowStore(test_images, plan.test_samples, np.full_like(plan.test_truth, UNKNOWN), first, **look)
+        train = [MultiLabelDataset.from_rows(self.train_rows, plan.rows(t)) for t in range(len(plan.tasks))]
+        test = []
+        for task in plan.tasks:
+            seen = task.classes[1]
+            store = RowStore(test_images, plan.test_samples, plan.test_truth, first, seen=seen, **look)
+            test.append(MultiLabelDataset.from_rows(store, plan.test_rows()[plan.in_scope(seen)]))
+        evaluation = [MultiLabelDataset.from_rows(hidden, plan.test_rows())]
+        streams = benchmark_from_datasets(train=train, test=test, evaluation=evaluation).streams
+        super().__init__(list(streams.values()))
+        everything = list(range(plan.n_classes))
+        for name in ("train", "test"):
+            for experience, task in zip(self.streams[name], plan.tasks, strict=True):
+                _describe(experience, everything, *task.classes)
+        _describe(self.streams["evaluation"][0], everything, 0, plan.n_classes)
+
+
+def _describe(experience: Any, columns: list[int], start: int, stop: int) -> None:
+    experience.classes_in_this_experience = columns[start:stop]
+    experience.previous_classes = columns[:start]
+    experience.classes_seen_so_far = columns[:stop]
+    experience.future_classes = columns[stop:]
+
+
+def _visible_targets(plan: StreamPlan) -> NDArray[np.int8] | NDArray[np.float32]:
+    kind = np.float32 if plan.has_soft_labels else np.int8
+    targets: NDArray[Any] = np.full((plan.n_train_rows, plan.n_classes), UNKNOWN, dtype=kind)
+    for index, task in enumerate(plan.tasks):
+        shown = task.values if task.soft is None else np.where(task.soft > 0, task.soft, task.values)
+        targets[plan.rows(index)[:, None], task.columns] = shown
+    return targets
+
+
+def _memory_targets(plan: StreamPlan) -> NDArray[np.int8] | None:
+    parts = [task.memory_values for task in plan.tasks if task.memory_values is not None]
+    return np.concatenate(parts) if len(parts) == len(plan.tasks) else None

@@ -1,0 +1,181 @@
+"""Rows of a stream: their images and visible targets by row id, and the Avalanche data set that fetches them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from avalanche.benchmarks.utils import AvalancheDataset
+from avalanche.benchmarks.utils.data_attribute import DataAttribute
+from avalanche.benchmarks.utils.flat_data import ConstantSequence
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from clsim.data.image_stream import StreamedImages
+from clsim.data.source import ImageArray
+from clsim.scenario.plan.stream_plan import UNKNOWN
+from clsim.scenario.stream.normalisation import Normalisation
+
+
+class RowStore:
+    """Images, or features in their place, and the targets that may be seen, by row id.
+
+    Args:
+        images: uint8 [N, 3, H, W], or features float32 [N, d], handed out as they are; an array, a memory map, or
+            `StreamedImages`.
+        samples: int64 [R], image of each row.
+        targets: int8 [R, C], what each row shows: 1, 0, -1; or float32, with soft labels in (0, 1).
+        first_row: id of the first row.
+        seen: show only the first `seen` columns of the targets.
+        memory_targets: int8 [R, C], what a memory stores of each row; None: what the row shows.
+        mean, std: images are (RGB in 0..1 - mean) / std, three numbers each.
+    """
+
+    def __init__(
+        self,
+        images: ImageArray | NDArray[np.float32],
+        samples: NDArray[np.int64],
+        targets: NDArray[np.int8] | NDArray[np.float32],
+        first_row: int,
+        seen: int | None = None,
+        memory_targets: NDArray[np.int8] | None = None,
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
+    ) -> None:
+        self._images = images
+        self._samples = samples
+        self._targets = targets
+        self._first_row = first_row
+        self._seen = targets.shape[1] if seen is None else seen
+        self._memory_targets = targets if memory_targets is None else memory_targets
+        self._normalisation = Normalisation(mean, std)
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one stored image, or of its features: what a memory that keeps it has to hold."""
+        return int(np.prod(self._images.shape[1:])) * self._images.itemsize
+
+    def images(self, rows: NDArray[np.int64]) -> Tensor:
+        """Images of row ids, float32 [B, 3, H, W]: RGB, normalised; -1..1 with the default mean and std.
+
+        Of a store of features those, float32 [B, d].
+        """
+        stored = self.stored(rows)
+        return stored if stored.dtype == torch.float32 else self._normalisation.of_bytes(stored)
+
+    def stored(self, rows: NDArray[np.int64]) -> Tensor:
+        """Images of row ids as they are stored, uint8 [B, 3, H, W], or features, float32 [B, d]."""
+        return torch.from_numpy(self._images[self._samples[rows - self._first_row]])
+
+    def prefetch(self, rows: NDArray[np.int64]) -> None:
+        """Say which row ids come next, so that images that are decoded as they are needed can be begun."""
+        if isinstance(self._images, StreamedImages):
+            self._images.prefetch(self._samples[rows - self._first_row])
+
+    def targets(self, rows: NDArray[np.int64]) -> Tensor:
+        """Targets of row ids, float32 [B, C]: 1 present, 0 absent, (0, 1) soft, -1 unknown."""
+        shown = torch.from_numpy(self._targets[rows - self._first_row]).float()
+        shown[:, self._seen :] = UNKNOWN
+        return shown
+
+    def memory_targets(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What a replay memory stores of row ids, float32 [B, C]: as `targets`, unless the plan says otherwise."""
+        return self._memory_targets[rows - self._first_row].astype(np.float32)
+
+
+class FetchedRows(Sequence[tuple[Tensor, Tensor, int, int]]):
+    """A fetched batch that reads like a list of samples, for collate functions that know nothing better."""
+
+    def __init__(self, x: Tensor, y: Tensor, index: Tensor) -> None:
+        self.batch = [x, y, index, torch.zeros(len(x), dtype=torch.long)]
+
+    def __len__(self) -> int:
+        return len(self.batch[0])
+
+    def __getitem__(self, position: Any) -> Any:
+        x, y, index, task = self.batch
+        return x[position], y[position], int(index[position]), int(task[position])
+
+
+def collate_rows(samples: Any) -> Any:
+    """Batch `[x, y, index, task_label]` from fetched rows, without a copy, or from single samples."""
+    return samples.batch if isinstance(samples, FetchedRows) else default_collate(samples)
+
+
+class _Samples:
+    """The per-sample view that stock Avalanche data sets index: (x float32 [3, H, W], y float32 [C], row id)."""
+
+    def __init__(self, store: RowStore, rows: NDArray[np.int64]) -> None:
+        self.store = store
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, int]:
+        row = self.rows[[position]]
+        return self.store.images(row)[0], self.store.targets(row)[0], int(row[0])
+
+
+class MultiLabelDataset(AvalancheDataset):
+    """An Avalanche data set of rows that can be fetched a batch at a time.
+
+    Items are (x, y, row id, task label 0). Subsets and concatenations of one store keep the batched fetch; mixed with
+    other data, or under a transform, the set falls back to Avalanche's item by item access.
+    """
+
+    def __init__(self, datasets: Any, *, store: RowStore | None = None, **kwargs: Any) -> None:
+        super().__init__(datasets, **kwargs)
+        parts = datasets if isinstance(datasets, Sequence) else [datasets]
+        stores = {part.store if isinstance(part, MultiLabelDataset) else None for part in parts if len(part)}
+        self.store: RowStore | None = store or (stores.pop() if len(stores) == 1 else None)
+        self._row_ids: NDArray[np.int64] | None = None
+
+    @classmethod
+    def from_rows(cls, store: RowStore, rows: NDArray[np.int64]) -> MultiLabelDataset:
+        """The data set of `rows`, int64 [n], of a store."""
+        attributes = [
+            DataAttribute(rows.tolist(), "row_ids"),
+            DataAttribute(ConstantSequence(0, len(rows)), "targets_task_labels", use_in_getitem=True),
+        ]
+        samples: Any = _Samples(store, rows)
+        return cls([samples], store=store, data_attributes=attributes, collate_fn=collate_rows)
+
+    def replace_current_transform_group(self, transform: Any) -> MultiLabelDataset:
+        """The data set under a transform of single items, which a batched fetch would skip."""
+        changed: MultiLabelDataset = super().replace_current_transform_group(transform)
+        changed.store = None
+        return changed
+
+    def rows(self) -> NDArray[np.int64]:
+        """Row ids in order, int64 [n]."""
+        if self._row_ids is None:
+            attribute: Iterable[int] = self._data_attributes["row_ids"]
+            self._row_ids = np.fromiter(attribute, dtype=np.int64, count=len(self))
+        return self._row_ids
+
+    def __getitems__(self, positions: Sequence[int] | NDArray[np.int64]) -> Sequence[Any]:
+        """The batch at `positions`; see `FetchedRows`."""
+        if self.store is None:
+            return [self[int(position)] for position in positions]
+        rows = self.rows()[np.asarray(positions, dtype=np.int64)]
+        return FetchedRows(self.store.images(rows), self.store.targets(rows), torch.from_numpy(rows))
+
+    def stored(self, positions: NDArray[np.int64]) -> list[Tensor]:
+        """The batch at `positions`, `[x, y, index, task_label]`, with x as it is stored, 8-bit images or features.
+
+        A set that falls back to item by item access gives normalised images.
+        """
+        if self.store is None:
+            batch: list[Tensor] = collate_rows(self.__getitems__(positions))
+            return batch
+        rows = self.rows()[positions]
+        return FetchedRows(self.store.stored(rows), self.store.targets(rows), torch.from_numpy(rows)).batch
+
+    def prefetch(self, positions: NDArray[np.int64]) -> None:
+        """Say which positions the next `__getitems__` will ask for; that one is then faster, nothing else changes."""
+        if self.store is not None:
+            self.store.prefetch(self.rows()[positions])

@@ -1,0 +1,202 @@
+"""Rule 1: a learner never sees a hidden label. Trained weights must not depend on any truth that no row shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from avalanche.core import SupervisedPlugin
+from numpy.typing import NDArray
+
+from clsim.data.digits import Digits
+from clsim.evaluation.history import History
+from clsim.evaluation.loggers import MetricsFile
+from clsim.running.execution import build_template, training_plan
+from clsim.scenario import Scenario, StreamPlan, load_scenario
+from clsim.training.composition import Composition, registered
+
+EXEMPT = {"joint"}  # trains on a derived plan that shows the labels of all seen classes
+METHODS = [
+    ("finetune", {}),
+    ("finetune", {"old_classes": "negative"}),
+    ("er", {}),
+    ("er", {"replay": "concat", "selection": "random", "current_classes": "ignore"}),
+    ("er", {"other_classes": "negative"}),
+    ("lwf", {}),
+    ("lwf+er", {}),
+    ("lwf+er", {"lwf.old_classes": "negative", "other_classes": "ignore"}),
+    ("er", {"selection": "reservoir"}),
+    ("ewc", {}),
+    ("ewc+lwf+er", {"ewc.weight": 10.0}),
+    ("akd", {}),
+    ("akd+er", {"decay_on": "positive"}),
+    ("er+or", {"threshold": 0.3}),
+    ("er+or", {"threshold": "adaptive", "current_classes": "refresh"}),
+    ("rebll", {"threshold": "prior", "current_classes": "ignore"}),
+    ("er", {"selection": "herding"}),
+    ("er+identity", {}),
+    ("rebll+more", {"kappa": 0.5, "init_b": 0.01}),
+]
+STREAMS: dict[str, dict[str, Any]] = {
+    "disjoint": {"stream.assignment.disjoint": "random"},
+    "keep": {"labels.visible.keep": 0.5},
+    "single-positive": {"labels.visible": "single-positive"},
+    "noise": {"labels.noise.false_negative": 0.2, "labels.noise.false_positive": 0.1},
+    "validation": {"dataset.validation": 0.3, "evaluation.on": "validation"},
+    "db": {"labels.visible.keep": 0.5, "training.loss.name": "db", "training.sampler": "class-aware"},
+    "logit-adjusted": {"labels.visible.keep": 0.5, "training.loss.name": "logit-adjusted"},
+    "class-balanced": {
+        "labels.visible": "single-positive",
+        "training.loss.name": "class-balanced",
+        "training.sampler": "inverse-frequency",
+    },
+    "softmax": {"labels.visible.keep": 0.5, "training.loss.name": "logit-adjusted-ce"},
+    "everything": {
+        "stream.assignment.disjoint": "rarest",
+        "labels.visible.keep": 0.6,
+        "labels.noise.false_negative": 0.2,
+        "dataset.validation": 0.2,
+        "evaluation.on": "validation",
+        "evaluation.every": "epoch",
+        "training.loss.name": "asl",
+        "training.precision": "bfloat16",
+        "training.clip_norm": 1.0,
+        "training.model.freeze": "batch-norm",
+        "training.augmentation": {"random_resized_crop": {}, "flip": 0.5, "randaugment": {}},
+    },
+}
+
+
+class TamperedSource(Digits):
+    """The same images with other labels, or with labels that must not be read."""
+
+    def __init__(self, original: Digits, labels: Callable[[str], NDArray[np.int8]], readable: bool = True) -> None:
+        super().__init__(original.config)
+        self._tampered = labels
+        self.readable = readable
+
+    def labels(self, split: Any) -> NDArray[np.int8]:
+        return self._tampered(split)
+
+
+def train(
+    scenario: Scenario, plan: StreamPlan, spec: str, options: dict[str, Any], tmp_path: Any, *extra: Any
+) -> bytes:
+    """Bytes of all weights after the whole stream; the memory's evaluator knows the scenario's truth, if readable."""
+    readable = not isinstance(scenario.source, TamperedSource) or scenario.source.readable
+    template = build_template(
+        scenario,
+        Composition(spec, options),
+        plan,
+        seed=0,
+        device="cpu",
+        history=History(plan),
+        loggers=[MetricsFile(tmp_path / "metrics.jsonl")],
+        row_truth=scenario.truth()[plan.row_samples] if readable else None,
+    )
+    template.plugins[:0] = list(extra)
+    template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
+    return b"".join(tensor.numpy().tobytes() for tensor in template.model.state_dict().values())
+
+
+def flip_hidden(scenario: Scenario, plan: StreamPlan) -> Scenario:
+    """The scenario with random bits in place of every training truth that no row shows, or shows wrongly."""
+    truth = scenario.source.labels("train")
+    shown = np.zeros(truth.shape, dtype=bool)
+    for task in plan.tasks:  # the stream is alphabetical: columns of plan and data set agree
+        at = task.samples[:, None], task.columns
+        shown[at] |= task.values == truth[at]
+    random = np.random.default_rng(7).integers(0, 2, truth.shape, dtype=np.int8)
+    changed = np.where(shown, truth, random)
+    assert (changed != truth).any()
+    tampered = TamperedSource(
+        scenario.source, lambda split: changed if split == "train" else scenario.source.labels(split)
+    )
+    return Scenario(scenario.config, tampered)
+
+
+def forbid_reading(scenario: Scenario) -> Scenario:
+    def refuse(split: str) -> NDArray[np.int8]:
+        raise AssertionError(f"the truth of {split} was read")
+
+    return Scenario(scenario.config, TamperedSource(scenario.source, refuse, readable=False))
+
+
+def test_every_shipped_strategy_is_covered() -> None:
+    assert set(registered()) - EXEMPT == {part for spec, _ in METHODS for part in spec.split("+")}
+
+
+@pytest.mark.parametrize(("spec", "options"), METHODS, ids=lambda value: str(value))
+def test_weights_do_not_depend_on_hidden_truth(tiny: Scenario, spec: str, options: dict, tmp_path: Any) -> None:
+    plan = tiny.plan()
+    honest = train(tiny, plan, spec, options, tmp_path)
+    assert train(flip_hidden(tiny, plan), plan, spec, options, tmp_path) == honest
+    assert train(forbid_reading(tiny), plan, spec, options, tmp_path) == honest
+
+
+@pytest.mark.parametrize("spec", ["ewc+lwf+er"])
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=list(STREAMS))
+def test_nor_do_they_on_any_kind_of_stream(tiny_overrides: dict, stream: dict, spec: str, tmp_path: Any) -> None:
+    scenario = load_scenario("digits-b0c2", tiny_overrides | stream)
+    plan = scenario.plan()
+    honest = train(scenario, plan, spec, {}, tmp_path)
+    assert train(flip_hidden(scenario, plan), plan, spec, {}, tmp_path) == honest
+    assert train(forbid_reading(scenario), plan, spec, {}, tmp_path) == honest
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=list(STREAMS))
+def test_a_run_plans_on_the_truth_but_trains_on_what_is_shown(tiny_overrides: dict, stream: dict) -> None:
+    scenario = load_scenario("digits-b0c2", tiny_overrides | stream)
+    assert training_plan(scenario, Composition("ewc+lwf+er")).sha256 == scenario.plan().sha256
+
+
+@pytest.mark.parametrize("spec", ["lwf+er", "ewc"])
+def test_weights_do_not_depend_on_what_only_the_evaluator_may_know(tiny: Scenario, spec: str, tmp_path: Any) -> None:
+    plan = tiny.plan()
+    groups = replace(plan.groups, positives=plan.groups.positives[::-1].copy(), group=plan.groups.group[::-1].copy())
+    other = replace(plan, test_truth=1 - plan.test_truth, groups=groups)
+    assert train(tiny, plan, spec, {}, tmp_path) == train(tiny, other, spec, {}, tmp_path)
+
+
+def test_oracle_memory_is_what_it_says_and_no_partial_label_protocol(tiny_overrides: dict, tmp_path: Any) -> None:
+    scenario = load_scenario("digits-b0c2", tiny_overrides | {"memory.labels": "oracle"})
+    composition, plan = Composition("er"), scenario.plan()
+    oracle = training_plan(scenario, composition)
+    told = training_plan(flip_hidden(scenario, plan), composition)
+    assert train(scenario, oracle, "er", {}, tmp_path) != train(scenario, told, "er", {}, tmp_path)
+
+
+class Leak(SupervisedPlugin):
+    """What the tests above must catch: fills unknown entries from the truth."""
+
+    def __init__(self, scenario: Scenario, plan: StreamPlan) -> None:
+        super().__init__()
+        self.truth = torch.from_numpy(scenario.truth()[plan.row_samples]).float()
+
+    def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        y = strategy.mb_y
+        y[y < 0] = self.truth[strategy.mbatch[2]][y < 0]
+
+
+def test_a_leak_would_be_caught(tiny: Scenario, tmp_path: Any) -> None:
+    plan = tiny.plan()
+    flipped = flip_hidden(tiny, plan)
+    honest = train(tiny, plan, "finetune", {}, tmp_path, Leak(tiny, plan))
+    assert train(flipped, plan, "finetune", {}, tmp_path, Leak(flipped, plan)) != honest
+    with pytest.raises(AssertionError, match="the truth of train was read"):
+        Leak(forbid_reading(tiny), plan)
+
+
+@pytest.mark.parametrize("stream", [{}, *STREAMS.values()], ids=["task", *STREAMS])
+def test_no_training_batch_holds_a_label_that_its_row_does_not_show(tiny_overrides: dict, stream: dict) -> None:
+    scenario = load_scenario("digits-b0c2", tiny_overrides | stream)
+    plan = scenario.plan()
+    for task, experience in zip(plan.tasks, scenario.benchmark().train_stream, strict=True):
+        _, y, _, _ = experience.dataset.__getitems__(range(len(experience.dataset))).batch
+        hidden = np.setdiff1d(np.arange(plan.n_classes), task.columns)
+        assert (y[:, hidden] == -1).all()
+        np.testing.assert_array_equal(y[:, task.columns.copy()].numpy(), task.values)

@@ -1,0 +1,365 @@
+"""The pool with real processes, but small ones: what they do stands in their folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from clsim.launch import pool as pool_module
+from clsim.launch.pool import Pool
+from clsim.launch.run_state import RunState
+
+RUN = """
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+
+def epoch(step):
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"phase": "train", "task": 0, "step": step, "values": {}}) + "\\n")
+
+def finish():
+    (folder / "result.json").write_text("{}")
+
+def checkpoint(*_):
+    (folder / "checkpoint").touch()
+    sys.exit(130)
+
+def main(given):
+    global folder, arguments
+    folder, arguments = Path(given[0]), given
+    (folder / "pid").write_text(str(os.getpid()))
+    exec((folder / "code").read_text(), globals())
+    return 0
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+WAIT_FOR_STOP = 'signal.signal(signal.SIGTERM, checkpoint); epoch(1); (folder / "up").touch(); time.sleep(60)'
+DEAF = (
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    'child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]); '
+    '(folder / "child").write_text(str(child.pid)); (folder / "up").touch(); time.sleep(60)'
+)
+
+
+class Recorder:
+    """A progress that remembers."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[str]] = {}
+        self.said: list[str] = []
+        self.closed = False
+
+    def update(self, folder: Path, state: RunState) -> None:
+        seen = self.seen.setdefault(folder.name, [])
+        if not seen or seen[-1] != state.status:
+            seen.append(state.status)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(params=[False, True], ids=["begun anew", "forked"])
+def fork(request: pytest.FixtureRequest) -> bool:
+    """Both ways of starting a run."""
+    return bool(request.param)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[Path, RunState]]:
+    """States of folders that wait, by what the process of each does."""
+    (tmp_path / "small_run.py").write_text(RUN)
+    monkeypatch.setattr(pool_module, "MODULE", "small_run")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+
+    def make(**codes: str) -> dict[Path, RunState]:
+        states = {}
+        for name, code in codes.items():
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "code").write_text(code)
+            states[tmp_path / name] = RunState(4, 2, "waiting")
+        return states
+
+    return make
+
+
+def when_up(folder: Path, act: Callable[[], None]) -> threading.Thread:
+    """Act as soon as the process of the folder is."""
+
+    def wait() -> None:
+        for _ in range(600):
+            if (folder / "up").exists():
+                return act()
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def ends(pid: int) -> bool:
+    """Whether a process is killed, within a moment."""
+    for _ in range(100):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_runs_that_fail_do_not_stop_the_others_and_say_why(jobs, fork: bool) -> None:
+    states = jobs(
+        killed="epoch(1); os.kill(os.getpid(), signal.SIGKILL)",
+        told='(folder / "error.txt").write_text("RunError: no images\\ndetails"); sys.exit(2)',
+        crashed="os.abort()",
+        empty="pass",
+        well="finish()",
+    )
+    (next(iter(states)) / "error.txt").write_text("RunError: of an earlier attempt\n")
+    recorder = Recorder()
+    Pool(2, 1, recorder, fork=fork).run(states)
+    ends = {folder.name: (state.status, state.reason.partition(";")[0]) for folder, state in states.items()}
+    want = ", perhaps for want of memory: fewer --workers need less"
+    assert ends == {
+        "killed": ("failed", f"killed by signal 9 (SIGKILL){want}"),
+        "told": ("failed", "RunError: no images"),
+        "crashed": ("failed", "killed by signal 6 (SIGABRT)"),
+        "empty": ("failed", "ended with exit code 0 and without a result"),
+        "well": ("finished", ""),
+    }
+    assert recorder.seen["well"] == ["waiting", "running", "finished"]
+    assert recorder.closed
+    killed = next(iter(states))
+    assert (killed / "error.txt").read_text().startswith("killed by signal 9")
+    assert states[killed].done == 1
+
+
+def test_no_more_run_at_a_time_than_workers_and_each_has_its_threads(jobs, fork: bool, tmp_path: Path) -> None:
+    code = (
+        'others = list(folder.parent.glob("*/here")); (folder / "here").touch(); time.sleep(0.5); '
+        '(folder / "here").unlink(); '
+        '(folder / "saw").write_text(str(len(others)) + " " + os.environ["OMP_NUM_THREADS"]); finish()'
+    )
+    states = jobs(a=code, b=code, c=code, d=code)
+    Pool(2, 3, fork=fork).run(states)
+    saw = [(folder / "saw").read_text().split() for folder in states]
+    assert {threads for _, threads in saw} == {"3"}
+    assert max(int(others) for others, _ in saw) == 1
+
+
+def test_runs_that_are_ended_are_shown_and_left_alone(jobs, fork: bool) -> None:
+    states = jobs(old="finish()", new="finish()")
+    old, new = states
+    states[old].status = "reused"
+    recorder = Recorder()
+    Pool(8, 1, recorder, fork=fork).run(states)
+    assert recorder.seen["old"] == ["reused"]
+    assert not (old / "pid").exists()
+    assert states[new].status == "finished"
+
+
+def test_the_first_interrupt_lets_runs_write_checkpoints_and_starts_nothing_new(jobs, fork: bool) -> None:
+    states = jobs(first=WAIT_FOR_STOP, second="finish()")
+    first, second = states
+    recorder = Recorder()
+    pool = Pool(1, 1, recorder, fork=fork)
+    thread = when_up(first, interrupt)
+    pool.run(states)
+    thread.join()
+    assert pool.stops == 1
+    assert (first / "checkpoint").exists()
+    assert (states[first].status, states[first].done) == ("interrupted", 1)
+    assert states[second].status == "waiting"
+    assert not (second / "pid").exists()
+    assert recorder.said == ["stopping: 1 runs write checkpoints; Ctrl-C again kills them"]
+    assert not (first / "error.txt").exists()
+
+
+def test_the_second_interrupt_kills_a_run_and_what_it_has_started(jobs, fork: bool) -> None:
+    states = jobs(deaf=DEAF)
+    (deaf,) = states
+
+    def twice() -> None:
+        interrupt()
+        time.sleep(1)
+        assert psutil.pid_exists(int((deaf / "pid").read_text()))
+        interrupt()
+
+    thread = when_up(deaf, twice)
+    pool = Pool(1, 1, fork=fork)
+    pool.run(states)
+    thread.join()
+    assert pool.stops == 2
+    assert states[deaf].status == "interrupted"
+    assert ends(int((deaf / "child").read_text()))
+
+
+def test_a_terminal_reaches_this_process_alone(jobs, fork: bool) -> None:
+    states = jobs(run='(folder / "session").write_text(str(os.getsid(0))); finish()')
+    (folder,) = states
+    Pool(1, 1, fork=fork).run(states)
+    assert int((folder / "session").read_text()) == int((folder / "pid").read_text()) != os.getsid(0)
+
+
+def test_handlers_are_put_back_and_signals_that_are_ignored_stay_so(jobs, fork: bool) -> None:
+    code = '(folder / "up").touch(); time.sleep(1); finish()'
+    states = jobs(run=code)
+    (folder,) = states
+    before = signal.getsignal(signal.SIGINT)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        thread = when_up(folder, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        Pool(1, 1, fork=fork).run(states)
+        thread.join()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, hangup)
+    assert states[folder].status == "finished"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_of_the_display_ends_the_runs_first(jobs, fork: bool) -> None:
+    states = jobs(run=WAIT_FOR_STOP)
+    (folder,) = states
+
+    class Broken(Recorder):
+        def update(self, folder: Path, state: RunState) -> None:
+            if (folder / "up").exists() and not (folder / "checkpoint").exists():
+                raise ValueError("no terminal")
+
+    with pytest.raises(ValueError, match="no terminal"):
+        Pool(1, 1, Broken(), fork=fork).run(states)
+    assert not psutil.pid_exists(int((folder / "pid").read_text()))
+
+
+def test_epochs_are_counted_as_they_come(jobs, fork: bool) -> None:
+    states = jobs(run="epoch(1); time.sleep(0.6); epoch(2); time.sleep(0.6); finish()")
+    (folder,) = states
+    (folder / "metrics.jsonl").write_text(json.dumps({"phase": "train", "task": 0, "step": 1, "values": {}}) + "\n")
+    counts: list[int] = []
+
+    class Counting(Recorder):
+        def update(self, folder: Path, state: RunState) -> None:
+            counts.append(state.done)
+
+    Pool(1, 1, Counting(), fork=fork).run(states)
+    assert sorted(set(counts)) == [0, 1, 2]
+    assert states[folder].before == 1
+
+
+LEAVE = 'left = Path(arguments[1], "checkpoint"); left.mkdir(parents=True); (left / "1.json").touch(); '
+SEE = '(folder / "saw").write_text(str(Path(arguments[1], "checkpoint").exists())); '
+
+
+def test_runs_that_share_a_first_task_wait_for_it_and_others_do_not(jobs, fork: bool, tmp_path: Path) -> None:
+    states = jobs(
+        first=SEE + "time.sleep(1); " + LEAVE + "finish()",
+        second=SEE + "finish()",
+        third=SEE + "finish()",
+        own='(folder / "saw").write_text(str(len(arguments))); finish()',
+    )
+    share = {folder: tmp_path / "share" for folder in states if folder.name != "own"}
+    Pool(4, 1, share=share, fork=fork).run(states)
+    assert {folder.name: (folder / "saw").read_text() for folder in states} == {
+        "first": "False",
+        "second": "True",
+        "third": "True",
+        "own": "1",
+    }
+    assert [state.before for state in states.values()] == [0, 2, 2, 0]
+
+
+def test_a_run_that_fails_before_it_leaves_the_first_task_is_followed_by_the_next(
+    jobs, fork: bool, tmp_path: Path
+) -> None:
+    states = jobs(
+        first="time.sleep(0.5); sys.exit(1)",
+        second=SEE + "time.sleep(0.5); " + LEAVE + "finish()",
+        third=SEE + "finish()",
+    )
+    Pool(3, 1, share=dict.fromkeys(states, tmp_path / "share"), fork=fork).run(states)
+    assert [state.status for state in states.values()] == ["failed", "finished", "finished"]
+    _, second, third = states
+    assert ((second / "saw").read_text(), (third / "saw").read_text()) == ("False", "True")
+
+
+def test_runs_do_not_wait_for_one_that_is_past_the_first_task_and_has_not_left_it(
+    jobs, fork: bool, tmp_path: Path
+) -> None:
+    states = jobs(
+        first='epoch(2); second = folder.parent / "second" / "up"; '
+        "[time.sleep(0.05) for _ in range(600) if not second.exists()]; finish()",
+        second='(folder / "up").touch(); finish()',
+    )
+    Pool(2, 1, share=dict.fromkeys(states, tmp_path / "share"), fork=fork).run(states)
+    assert {state.status for state in states.values()} == {"finished"}
+    assert (next(iter(states)) / "result.json").stat().st_mtime >= (tmp_path / "second" / "up").stat().st_mtime
+
+
+# the process that forks
+
+
+def starters() -> list[psutil.Process]:
+    """The living ones of this process."""
+    children = psutil.Process().children()
+    return [child for child in children if "clsim.launch.starter" in " ".join(child.cmdline())]
+
+
+def test_the_imports_are_done_once(jobs, fork: bool, tmp_path: Path) -> None:
+    states = jobs(a="finish()", b="finish()", c="finish()")
+    mark = 'from pathlib import Path\nwith open(Path(__file__).with_name("imports"), "a") as file: file.write("x")\n'
+    (tmp_path / "small_run.py").write_text(mark + RUN)
+    Pool(1, 1, fork=fork).run(states)
+    assert (tmp_path / "imports").read_text() == ("x" if fork else "xxx")
+    assert not starters()
+
+
+@pytest.mark.parametrize("fork", [True], indirect=True)
+def test_runs_of_a_starter_that_is_killed_fail_and_the_others_are_begun_without_it(jobs, fork: bool) -> None:
+    states = jobs(first='(folder / "up").touch(); time.sleep(60)', second="finish()")
+    first, _ = states
+    thread = when_up(first, lambda: starters()[0].kill())
+    Pool(1, 1, fork=fork).run(states)
+    thread.join()
+    assert [(state.status, state.reason.partition(",")[0]) for state in states.values()] == [
+        ("failed", "killed by signal 9 (SIGKILL)"),
+        ("finished", ""),
+    ]
+    assert ends(int((first / "pid").read_text()))
+
+
+@pytest.mark.parametrize("fork", [True], indirect=True)
+def test_without_the_imports_each_run_says_why_it_failed(jobs, fork: bool, tmp_path: Path) -> None:
+    states = jobs(a="finish()", b="finish()")
+    (tmp_path / "small_run.py").write_text("import not_installed\n")
+    Pool(2, 1, fork=fork).run(states)
+    for folder, state in states.items():
+        assert state.reason.startswith("ended with exit code 1 and without a result")
+        assert "No module named 'not_installed'" in (folder / "output.txt").read_text()
+
+
+@pytest.mark.parametrize("fork", [True], indirect=True)
+def test_an_interrupt_while_everything_is_imported_acts_at_once(jobs, fork: bool, tmp_path: Path) -> None:
+    states = jobs(a="finish()", b="finish()")
+    (tmp_path / "small_run.py").write_text("import time; time.sleep(60)\n")
+    threading.Timer(0.5, interrupt).start()
+    began = time.monotonic()
+    Pool(2, 1, fork=fork).run(states)
+    assert time.monotonic() - began < 30
+    assert [state.status for state in states.values()] == ["waiting", "waiting"]
+    assert not starters()
