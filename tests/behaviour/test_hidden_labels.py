@@ -200,3 +200,49 @@ def test_no_training_batch_holds_a_label_that_its_row_does_not_show(tiny_overrid
         hidden = np.setdiff1d(np.arange(plan.n_classes), task.columns)
         assert (y[:, hidden] == -1).all()
         np.testing.assert_array_equal(y[:, task.columns.copy()].numpy(), task.values)
+
+
+# --- soft labels
+
+
+class SoftScenes(Digits):
+    """Digit scenes of which every third label is soft; it counts as unknown."""
+
+    def __init__(self, original: Digits, soft: NDArray[np.float32] | None = None, readable: bool = True) -> None:
+        super().__init__(original.config)
+        drawn = np.random.default_rng(3).uniform(0.05, 0.95, super().labels("train").shape).astype(np.float32)
+        self.chosen = np.random.default_rng(4).random(drawn.shape) < 1 / 3
+        self.soft = np.where(self.chosen, drawn, np.float32(0)) if soft is None else soft
+        self.readable = readable
+
+    def labels(self, split: Any) -> NDArray[np.int8]:
+        labels = super().labels(split)
+        return np.where(self.chosen, -1, labels).astype(np.int8) if split == "train" else labels
+
+    def soft_labels(self, split: Any) -> NDArray[np.float32] | None:
+        assert self.readable, "a soft label was read"
+        return self.soft if split == "train" else None
+
+
+@pytest.mark.parametrize("stream", [{}, *(STREAMS[name] for name in ("disjoint", "keep", "noise", "everything"))])
+def test_weights_do_not_depend_on_hidden_soft_labels(tiny_overrides: dict, stream: dict, tmp_path: Any) -> None:
+    config = load_scenario("digits-b0c2", tiny_overrides | stream)
+    scenario = Scenario(config.config, source := SoftScenes(config.source))  # type: ignore[arg-type]
+    plan = scenario.plan()
+    shown = np.zeros(source.soft.shape, dtype=bool)
+    for task in plan.tasks:
+        if task.soft is not None:
+            shown[task.samples[:, None], task.columns] |= task.soft > 0
+    hidden = source.chosen & ~shown
+    assert hidden.any()
+    other = np.where(hidden, np.float32(1) - source.soft, source.soft)
+    tampered = Scenario(scenario.config, SoftScenes(source, other))
+    unreadable = Scenario(scenario.config, SoftScenes(source, readable=False))
+    honest = train(scenario, plan, "lwf+er", {}, tmp_path)
+    assert tampered.plan().sha256 == plan.sha256
+    assert train(tampered, plan, "lwf+er", {}, tmp_path) == honest
+    with pytest.raises(AssertionError, match="a soft label was read"):
+        unreadable.plan()
+    changed = Scenario(scenario.config, SoftScenes(source, np.where(shown, 1 - source.soft, source.soft)))
+    assert changed.plan().sha256 != plan.sha256
+    assert train(changed, changed.plan(), "lwf+er", {}, tmp_path) != honest, "the learner sees what is shown"
