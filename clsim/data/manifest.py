@@ -30,7 +30,7 @@ from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
 
-class ManifestConfig(ImageFilesConfig, LabelValuesConfig, frozen=True, extra="forbid", strict=True):
+class ManifestConfig(LabelValuesConfig, ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `manifest`."""
 
     name: Literal["manifest"] = Field(description="your own images, listed in a table: CSV, TSV, JSON Lines or Parquet")

@@ -86,3 +86,12 @@ class SoftSource(Protocol):
         Where a label is soft, `labels` says what it counts as where only 1, 0 or -1 can be said.
         """
         ...
+
+
+@runtime_checkable
+class FeatureSource(Protocol):
+    """A source of feature vectors: it has no images, and `images` raises ScenarioError."""
+
+    def features(self, split: Split) -> NDArray[np.float32]:
+        """Features, float32 [N, d], in the order of `labels`."""
+        ...

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from clsim.data.coco import Coco, CocoConfig
 from clsim.data.digits import Digits, DigitsConfig
+from clsim.data.features import Features, FeaturesConfig
 from clsim.data.folder import Folder, FolderConfig
 from clsim.data.manifest import Manifest, ManifestConfig
 from clsim.data.source import ImageSource
@@ -20,6 +21,7 @@ SOURCES: dict[type[BaseModel], Callable[[Any], ImageSource]] = {
     CocoConfig: Coco,
     ManifestConfig: Manifest,
     FolderConfig: Folder,
+    FeaturesConfig: Features,
 }
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import few_images, skipped_images
+from clsim.data.source import FeatureSource
 from clsim.errors import ClsimError, storage_errors
 from clsim.evaluation.event_file import EVENT_FILE
 from clsim.evaluation.history import History
@@ -124,6 +125,7 @@ def _run(
     history = History(plan, evaluation.empty_classes, evaluation.thresholds)
     settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
     curves = TensorBoardCurves(folder, history, settings)
+    pictures = 0 if isinstance(scenario.source, FeatureSource) else evaluation.samples
     pixels = partial(few_images, scenario.source, size=scenario.config.training.model.image_size)
     timing = TimingFile(folder / "timing.jsonl")
     template = build_template(
@@ -137,7 +139,7 @@ def _run(
             MetricsFile(folder / "metrics.jsonl", listener),
             MemoryFile(folder / "memory.csv", plan.class_names),
             curves,
-            SamplePictures(curves.events, history, pixels, evaluation.samples),
+            SamplePictures(curves.events, history, pixels, pictures),
             timing,
         ],
         row_truth=scenario.truth()[plan.row_samples],

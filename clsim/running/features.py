@@ -46,7 +46,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from clsim.data.cache import cache_folder
-from clsim.data.source import ImageSource, Split
+from clsim.data.source import FeatureSource, ImageSource, Split
 from clsim.files import written_whole
 from clsim.models.build import build_model, with_head
 from clsim.models.network import MultiLabelNet
@@ -70,24 +70,31 @@ def benchmark_and_model(
 ) -> tuple[MultiLabelBenchmark, Callable[[], MultiLabelNet]]:
     """The benchmark of a plan, and what makes the run's network with a head of no classes.
 
-    With `training.model.cache_features` the benchmark's x are features, and the network is what stands on the backbone,
-    drawn as the whole network's.
+    Data that are features need no backbone. With `training.model.cache_features` the benchmark's x are features, too,
+    and the network is what stands on the backbone, drawn as the whole network's.
 
     Raises:
         RunError: see `build_model`.
     """
     config = scenario.config.training
+    splits: set[Split] = {"train", plan.test_split}
+    if isinstance(scenario.source, FeatureSource):
+        return _over_features(scenario, plan, {split: scenario.source.features(split) for split in splits}, seed)
     if not config.model.cache_features:
         return scenario.benchmark(plan), partial(build_model, config.model, seed)
     backbone = build_model(config.model, seed).backbone
-    splits: set[Split] = {"train", plan.test_split}
     with scenario.located():
         features = {
             split: cached_features(backbone, scenario.source, split, config, device) for split in sorted(splits)
         }
-    return scenario.benchmark(plan, features), partial(
-        with_head, nn.Identity(), features["train"].shape[1], config.model, seed
-    )
+    return _over_features(scenario, plan, features, seed)
+
+
+def _over_features(
+    scenario: Scenario, plan: StreamPlan, features: dict[Split, NDArray[np.float32]], seed: int
+) -> tuple[MultiLabelBenchmark, Callable[[], MultiLabelNet]]:
+    width, model = features["train"].shape[1], scenario.config.training.model
+    return scenario.benchmark(plan, features), partial(with_head, nn.Identity(), width, model, seed)
 
 
 def cached_features(

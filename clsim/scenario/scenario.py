@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clsim.data.source import ImageSource, NamedSource, SoftSource, Split
+from clsim.data.source import FeatureSource, ImageSource, NamedSource, SoftSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
+from clsim.model_names import NO_BACKBONE
 from clsim.scenario.document import Document, parse_assignment, read_document
 from clsim.scenario.plan.planning import StreamData, build_plan, stream_data
 from clsim.scenario.plan.stream_plan import StreamPlan
@@ -106,9 +107,17 @@ class Scenario:
             )
 
     def check_images(self) -> None:
-        """Raise ScenarioError unless the source has images of the model's size; reads none of them."""
+        """Raise ScenarioError unless the source has images of the model's size, or features for a model without a
+        backbone; reads no image."""
+        model, features = self.config.training.model, isinstance(self.source, FeatureSource)
         with self.located():
-            self.source.check_size(self.config.training.model.image_size)
+            if features and model.name != NO_BACKBONE:
+                text = f"given {model.name!r}, but the data are features; allowed: {NO_BACKBONE}"
+                raise Unplannable(("training", "model", "name"), text)
+            if model.name == NO_BACKBONE and not features:
+                text = f"given {NO_BACKBONE!r}, which takes features, but the data are images"
+                raise Unplannable(("training", "model", "name"), text)
+            self.source.check_size(model.image_size)
 
 
 def shipped_scenarios() -> dict[str, Path]:
@@ -138,7 +147,7 @@ def open_dataset(name: str, overrides: Mapping[str, Any] | Iterable[str] = ()) -
     """The source of a data set, without a stream.
 
     Args:
-        name: digits, voc, coco, manifest or folder.
+        name: digits, voc, coco, manifest, folder or features.
         overrides: its options, as for `load_scenario`: `{"dataset.train": 100}` or "dataset.train=100".
 
     Raises:

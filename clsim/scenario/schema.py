@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from clsim.data.coco import CocoConfig
 from clsim.data.digits import DigitsConfig
+from clsim.data.features import FeaturesConfig
 from clsim.data.folder import FolderConfig
 from clsim.data.manifest import ManifestConfig
 from clsim.data.voc import VocConfig
@@ -100,8 +101,12 @@ class FolderSection(DataSection, FolderConfig):
     """`dataset: {name: folder, ...}`."""
 
 
+class FeaturesSection(DataSection, FeaturesConfig):
+    """`dataset: {name: features, ...}`."""
+
+
 DatasetSection = Annotated[
-    DigitsSection | VocSection | CocoSection | ManifestSection | FolderSection,
+    DigitsSection | VocSection | CocoSection | ManifestSection | FolderSection | FeaturesSection,
     Field(discriminator="name", description="where images and true labels come from"),
 ]
 
