@@ -9,7 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"clsim", "clsim.allocator", "clsim.cores", "clsim.errors", "clsim.randomness", "clsim.files", "clsim.model_names"},
+    {
+        *("clsim", "clsim.allocator", "clsim.cores", "clsim.errors", "clsim.randomness", "clsim.files"),
+        *("clsim.model_names", "clsim.plugin_files", "clsim.source_code"),
+    },
     {"clsim.data"},
     {"clsim.scenario"},
     {"clsim.models"},

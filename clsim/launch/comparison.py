@@ -30,6 +30,7 @@ from clsim.running.folder import (
 )
 from clsim.running.lock import locked
 from clsim.scenario import Scenario
+from clsim.scenario.schema import ObjectSection
 from clsim.training.composition import check_options
 
 if TYPE_CHECKING:
@@ -155,6 +156,11 @@ def compare(
     """
     keys, options = split_overrides(overrides or {})
     loaded = as_scenario(scenario, keys)
+    if isinstance(loaded.config.dataset, ObjectSection):
+        given = loaded.config.dataset.given
+        text = f"given {given!r}, a Python object, which the runs of a comparison, other processes, cannot have"
+        advice = "name its class by a file, as dataset: {name: my_data.py:MyData}, or use clsim.run"
+        raise ScenarioError([f"dataset.name: {text}; {advice}"])
     if not strategies or not seeds:
         raise RunError("nothing to compare: give at least one strategy and one seed")
     if workers is not None and workers < 1:

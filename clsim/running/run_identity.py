@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import clsim
+from clsim.data.own_class import is_reference, path_keys
 from clsim.errors import RunError
 from clsim.files import write_json
 from clsim.running.dotted_keys import flat
@@ -60,6 +61,12 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
         config.pop(key, None)
     if isinstance(config.get(WEIGHTS), str):
         config[WEIGHTS] = _content(Path(config[WEIGHTS]))
+    own = {}
+    if is_reference(name := config["dataset.name"]):
+        for key in path_keys(name):
+            config.pop(f"dataset.options.{key}", None)
+        config["dataset.name"] = Path(name).name  # where the file lies does not count; what it says does
+        own = {"code.dataset": code} if (code := getattr(scenario.source, "code_sha256", None)) else {}
     return {
         "strategy": composition.name,
         **launch,
@@ -68,6 +75,7 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
         "plan_sha256": scenario.plan().sha256,
         "data_fingerprint": scenario.fingerprint,
         "code.clsim": code_version(),
+        **own,
         **{f"code.{name}": _source(part) for name, part in zip(resolved, composition.parts, strict=True)},
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},

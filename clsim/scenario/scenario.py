@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.data.own import object_source, remember
+from clsim.data.own_class import TORCHVISION, is_reference, path_keys
 from clsim.data.source import FeatureSource, ImageSource, NamedSource, SoftSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
@@ -20,7 +22,7 @@ from clsim.model_names import NO_BACKBONE
 from clsim.scenario.document import Document, parse_assignment, read_document
 from clsim.scenario.plan.planning import StreamData, build_plan, stream_data
 from clsim.scenario.plan.stream_plan import StreamPlan
-from clsim.scenario.schema import DataSection, Ids, ScenarioConfig
+from clsim.scenario.schema import DataSection, Ids, ObjectSection, ScenarioConfig
 from clsim.scenario.validate import validate
 
 if TYPE_CHECKING:
@@ -41,11 +43,33 @@ class Scenario:
     ) -> None:
         self.config = config
         self.document = document or Document(config.name, {})
-        self.source: ImageSource = source or open_source(config.dataset)
+        with self.located():
+            self.source: ImageSource = open_source(config.dataset) if source is None else source
 
     @property
     def name(self) -> str:
         return self.config.name
+
+    def with_source(self, train: Any, test: Any = None) -> Scenario:
+        """Return this scenario on other data, given as objects: for `plan`, `benchmark` and `clsim.run`.
+
+        `clsim.compare`, whose runs are other processes, refuses objects: give it a file, as
+        `dataset: {name: my_data.py:MyData}`.
+
+        Args:
+            train: a map-style data set of (image, labels) with `classes`; see `clsim.data.own`. Or, alone, an
+                `ImageSource`.
+            test: the same for the test images.
+
+        Raises:
+            ScenarioError: neither of them, or labels that cannot be read.
+        """
+        with self.located():
+            source = object_source(train, test)
+            options = remember(source, type(train).__name__)
+        old = self.config.dataset
+        section = ObjectSection(**options.model_dump(), classes=old.classes, validation=old.validation)
+        return Scenario(self.config.model_copy(update={"dataset": section}), document=self.document)
 
     def plan(self) -> StreamPlan:
         """The stream, extensionally: needs labels, no images; computed once.
@@ -89,7 +113,8 @@ class Scenario:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of what determines the images, as their source makes it; computed once."""
-        return self.source.fingerprint()
+        with self.located():
+            return self.source.fingerprint()
 
     def benchmark(
         self, plan: StreamPlan | None = None, features: Mapping[Split, NDArray[np.float32]] | None = None
@@ -162,7 +187,7 @@ def open_dataset(name: str, overrides: Mapping[str, Any] | Iterable[str] = ()) -
         raise ScenarioError(
             [document.problem(path, "says what is streamed, which is not asked here") for path in streamed]
         )
-    return open_source(validate(document).dataset)
+    return Scenario(validate(document), document=document).source
 
 
 def _override(document: Document, overrides: Mapping[str, Any] | Iterable[str]) -> None:
@@ -190,6 +215,14 @@ def _resolve_files(document: Document, folder: Path) -> None:
             section = section.get(name) if isinstance(section, dict) else None
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = str(folder / Path(section[key]).expanduser())
+    dataset = document.data.get("dataset") if isinstance(document.data, dict) else None
+    if isinstance(dataset, dict) and is_reference(dataset.get("name")):
+        if not dataset["name"].startswith(TORCHVISION):
+            dataset["name"] = str(folder / Path(dataset["name"]).expanduser())
+        options: Any = dataset.get("options")
+        for option in path_keys(dataset["name"]) if isinstance(options, dict) else ():
+            if isinstance(options.get(option), str):
+                options[option] = str(folder / Path(options[option]).expanduser())
 
 
 def _find(scenario: str | Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -246,3 +247,72 @@ def test_weights_do_not_depend_on_hidden_soft_labels(tiny_overrides: dict, strea
     changed = Scenario(scenario.config, SoftScenes(source, np.where(shown, 1 - source.soft, source.soft)))
     assert changed.plan().sha256 != plan.sha256
     assert train(changed, changed.plan(), "lwf+er", {}, tmp_path) != honest, "the learner sees what is shown"
+
+
+# --- data sets of the user's own
+
+
+OWN = """
+import numpy as np
+from PIL import Image
+
+class Mine:
+    classes = tuple("abcdef")
+
+    def __init__(self, split, labels):
+        self.split, self.read = split, np.load(labels)[split]
+
+    def __len__(self):
+        return len(self.read)
+
+    def __getitem__(self, i):
+        seed = i if self.split == "train" else 1000 + i
+        return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (28, 28, 3), dtype=np.uint8)), self.read[i]
+"""
+SOURCE = """
+import numpy as np
+
+class Mine:
+    class_names = tuple("abcdef")
+
+    def __init__(self, labels):
+        self.read = np.load(labels)
+
+    def labels(self, split):
+        return self.read[split]
+
+    def images(self, split, size):
+        return np.random.default_rng(split == "test").integers(0, 256, (len(self.read[split]), 3, size, size), np.uint8)
+
+    def fingerprint(self):
+        return "mine"
+"""
+
+
+@pytest.mark.parametrize("text", [OWN, SOURCE], ids=["items", "source"])
+def test_weights_do_not_depend_on_hidden_labels_of_an_own_class(
+    tiny_overrides: dict, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    random = np.random.default_rng(0)
+    truth = {split: random.integers(-1, 2, (40, 6)).astype(np.int8) for split in ("train", "test")}
+    keys = {key: value for key, value in tiny_overrides.items() if not key.startswith("dataset")}
+    keys["labels.visible.keep"] = 0.6
+
+    def scenario_of(name: str, labels: dict[str, NDArray[np.int8]]) -> Scenario:
+        np.savez(tmp_path / f"{name}.npz", **labels)
+        options = {"labels": str(tmp_path / f"{name}.npz")}
+        return load_scenario(
+            "digits-b0c2", {**keys, "dataset": {"name": f"{tmp_path}/mine.py:Mine", "options": options}}
+        )
+
+    scenario = scenario_of("honest", truth)
+    plan = scenario.plan()
+    shown = np.zeros((40, 6), dtype=bool)
+    for task in plan.tasks:
+        shown[task.samples[:, None], task.columns] |= task.values != -1
+    flipped = np.where(shown, truth["train"], random.integers(-1, 2, (40, 6))).astype(np.int8)
+    tampered = scenario_of("tampered", {"train": flipped, "test": 1 - truth["test"].clip(0)})
+    assert (tampered.truth() != scenario.truth()).any()
+    honest = train(scenario, plan, "lwf+er", {}, tmp_path)
+    assert train(tampered, plan, "lwf+er", {}, tmp_path) == honest
