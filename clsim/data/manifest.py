@@ -25,7 +25,7 @@ from clsim.data.held_out import ShareOfTraining
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, unpack_texts
 from clsim.data.label_values import LabelValuesConfig, NoFinding, read_codes
-from clsim.data.manifest_parser import PARSER_VERSION, parse_manifest, tables_of
+from clsim.data.manifest_parser import PARSER_VERSION, folder_of, parse_manifest, tables_of
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
@@ -41,8 +41,9 @@ class ManifestConfig(LabelValuesConfig, ImageFilesConfig, frozen=True, extra="fo
         None, description="table of the training images, instead of `file`; relative to the scenario"
     )
     test_file: str | None = Field(None, description="table of the test images, instead of `file`")
-    path_column: str = Field(
-        "path", min_length=1, description="column of the image files; relative paths start at the table's folder"
+    path_column: str = Field("path", min_length=1, description="column of the image files")
+    image_folder: str | None = Field(
+        None, min_length=1, description="where relative paths of images start; default: the folder of their table"
     )
     split_column: str | None = Field(
         None,
@@ -181,13 +182,14 @@ class Manifest(ImageFiles):
 
     def images_folder(self) -> Path:
         """Where relative paths of the (training) table start."""
-        return tables_of(self.config)[0].file.parent
+        return Path(folder_of(self.config, tables_of(self.config)[0]))
 
     def missing_images(self, split: Split, missing: Sequence[Path], total: int) -> ClsimError:
         """Names the first missing image, how many are, and the table that lists them."""
         (given,) = [one for one in tables_of(self.config) if one.split in (split, None)]
         few = f"{len(missing)} of {total} images of {split} are missing"
-        text = f"{missing[0]}: no such file ({few}); {given.file} lists it, and relative paths start at its folder"
+        start = folder_of(self.config, given)
+        text = f"{missing[0]}: no such file ({few}); {given.file} lists it, and relative paths start at {start}"
         return Unplannable(("dataset", given.key), text)
 
     @cached_property

@@ -78,6 +78,11 @@ def tables_of(config: ManifestConfig) -> list[TableOf]:
     return [TableOf(f"{split}_file", Path(os.path.abspath(file or "")), split) for split, file in named.items()]
 
 
+def folder_of(config: ManifestConfig, table: TableOf) -> str:
+    """Return where relative paths of a table start."""
+    return str(table.file.parent) if config.image_folder is None else os.path.abspath(config.image_folder)
+
+
 def parse_manifest(config: ManifestConfig) -> Arrays:
     """Read the tables of a manifest.
 
@@ -142,7 +147,7 @@ def _read(
     config: ManifestConfig, kind: _LabelForm, given: TableOf, images: dict[Split, Images], places: dict[str, str]
 ) -> None:
     """Add the images of one table. `places`: image file -> where it is listed, over all tables."""
-    folder, problems = str(given.file.parent), []
+    folder, problems = folder_of(config, given), []
     others = [column for column in (config.path_column, None if given.split else config.column_of_split) if column]
     wanted = kind.columns()
     with open_table(given.file, wanted and [*others, *wanted], config.delimiter) as table:

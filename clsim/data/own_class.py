@@ -26,7 +26,11 @@ TORCHVISION = "torchvision/"
 class OwnConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     """Options of a data set by its class."""
 
-    name: str = Field(description="path/to/file.py:Class of your own, or torchvision/CIFAR10 ...")
+    name: str = Field(
+        description="path/to/file.py:Class of your own, or torchvision/CIFAR10 ...",
+        examples=["my_data.py:MyData"],
+        json_schema_extra={"pattern": rf"\.py:|^{TORCHVISION}"},  # of the forms of a data set exactly one must match
+    )
     options: dict[str, Any] = Field({}, description="arguments of the class; a relative root starts at the scenario")
     test: ShareOfTraining | None = Field(
         None, description="keep a share of the images for testing: {share: 0.2}; for a class that knows no splits"

@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from clsim.data.coco import CocoConfig
@@ -135,7 +136,7 @@ DatasetSection = Annotated[
     | Annotated[FolderSection, Tag("folder")]
     | Annotated[FeaturesSection, Tag("features")]
     | Annotated[OwnSection, Tag(OWN)]
-    | Annotated[ObjectSection, Tag("object")],
+    | Annotated[SkipJsonSchema[ObjectSection], Tag("object")],
     Discriminator(_name_of_dataset),
     Field(description="where images and true labels come from"),
 ]

@@ -418,7 +418,7 @@ def test_missing_images_name_the_table_that_lists_them(columns: Any) -> None:
     assert caught.value.path == ("dataset", "file")
     assert caught.value.text == (
         f"{folder}/a.jpg: no such file (2 of 2 images of train are missing); {folder}/m.csv lists it, and relative "
-        "paths start at its folder"
+        f"paths start at {folder}"
     )
 
 
@@ -621,3 +621,31 @@ def test_soft_labels_go_with_their_images_into_the_share(columns: Any) -> None:
     data = columns(text, test={"share": 0.5}, soft_labels="unknown")
     expected = [float(f"0.{int(name.partition('.')[0]) + 10}") for name in data.image_names("train")]
     np.testing.assert_array_equal(data.soft_labels("train")[:, 0], np.array(expected, dtype=np.float32), strict=True)
+
+
+def test_chexpert_as_it_is(tmp_path: Path) -> None:
+    """Columns, values and paths of CheXpert-v1.0: the paths start above the folder of the tables."""
+    header = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Edema,Fracture,Support Devices\n"
+    home = tmp_path / "CheXpert-v1.0"
+    home.mkdir()
+    (home / "train.csv").write_text(
+        f"{header}CheXpert-v1.0/train/1.jpg,Female,68,Frontal,AP,1.0,,,1.0\n"
+        "CheXpert-v1.0/train/2.jpg,Male,87,Frontal,AP,,-1.0,1.0,\n"
+        "CheXpert-v1.0/train/3.jpg,Male,30,Lateral,,,1.0,0.0,-1.0\n"
+    )
+    (home / "valid.csv").write_text(f"{header}CheXpert-v1.0/valid/4.jpg,Male,73,Frontal,AP,0.0,1.0,0.0,1.0\n")
+    data = source(
+        train_file=str(home / "train.csv"),
+        test_file=str(home / "valid.csv"),
+        image_folder=str(tmp_path),
+        path_column="Path",
+        label_columns="rest",
+        other_columns=["Sex", "Age", "Frontal/Lateral", "AP/PA"],
+        minus_one={"uncertain": "positive"},
+        no_finding={"name": "No Finding", "beside": ["Support Devices"]},
+    )
+    assert data.class_names == ("Edema", "Fracture", "Support Devices")
+    assert data.labels("train").tolist() == [[0, 0, 1], [1, 1, -1], [1, 0, 1]]
+    assert data.labels("test").tolist() == [[1, 0, 1]]
+    assert data.files("train")[0] == home / "train" / "1.jpg"
+    assert data.images_folder() == tmp_path
