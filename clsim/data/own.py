@@ -43,12 +43,13 @@ def open_own(config: OwnConfig) -> ImageSource:
     """
     kind = loaded(config.name)
     arguments = arguments_of(config, kind)
-    if all(callable(getattr(kind, name, None)) for name in ("labels", "fingerprint")):
-        if callable(getattr(kind, "features", None)):
-            return OwnFeatures(config, kind, arguments)
-        if callable(getattr(kind, "images", None)):
-            return OwnImages(config, kind, arguments)
-    return OwnItems(config, kind, arguments)
+    gives = [name for name in ("features", "images", "labels", "fingerprint") if callable(getattr(kind, name, None))]
+    if gives[-2:] != ["labels", "fingerprint"] or len(gives) < 3:
+        return OwnItems(config, kind, arguments)
+    for key in ("test", "resize", "soft_labels"):
+        if getattr(config, key) != OwnConfig.model_fields[key].default:
+            raise problem(key, f"not together with {config.name}, which gives arrays of both splits itself")
+    return (OwnFeatures if "features" in gives else OwnImages)(config, kind, arguments)
 
 
 # --- objects made in Python

@@ -155,6 +155,15 @@ def test_an_error_in_the_third_image_ends_a_run_before_it_leaves_a_trace(file: P
     assert load_scenario(file).plan().n_classes == 6, "labels are at hand"
 
 
+def test_a_source_of_both_splits_takes_no_share(file: Path) -> None:
+    (file.parent / "my_data.py").write_text(
+        "class Squares:\n    def __init__(self, train, test): pass\n    labels = images = fingerprint = print\n"
+    )
+    for key, value in (("test", {"share": 0.2}), ("resize", "crop"), ("soft_labels", "unknown")):
+        with pytest.raises(ScenarioError, match=rf"dataset\.{key}: .* gives arrays of both splits itself"):
+            load_scenario(file, {f"dataset.{key}": value})
+
+
 def test_the_checks_of_a_data_set_read_every_item(file: Path, tmp_path: Path) -> None:
     text = (file.parent / "my_data.py").read_text()
     for args, code in (([], 0), (["--no-decode"], 0)):
@@ -212,6 +221,32 @@ def test_the_example_makes_pairs_of_it(mnist: Path, tmp_path: Path) -> None:
     plan = load_scenario("digits-b0c2", keys).plan()
     assert len(plan.test_samples) == 20
     assert (plan.test_truth.sum(axis=1) == 2).all()
+    assert clsim.run("digits-b0c2", "finetune", overrides=keys, out=tmp_path).result["last_mAP"] is not None
+
+
+# --- Hugging Face
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one class", "several"])
+def test_the_example_reads_a_table_of_hugging_face(tmp_path: Path, many: bool) -> None:
+    hugging_face = pytest.importorskip("datasets", reason="needs clsim[huggingface]")
+    named = hugging_face.ClassLabel(names=["a", "b", "c"])
+    features = {"img": hugging_face.Image(), "label": hugging_face.Sequence(named) if many else named}
+
+    def table(n: int) -> Any:
+        pictures = [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(n)]
+        labels = [[i % 3, (i + 1) % 3] if many else i % 3 for i in range(n)]
+        return hugging_face.Dataset.from_dict({"img": pictures, "label": labels}, hugging_face.Features(features))
+
+    hugging_face.DatasetDict(train=table(30), test=table(12)).save_to_disk(str(tmp_path / "saved"))
+    dataset = {
+        "name": f"{ROOT}/docs/examples/hugging_face_data.py:Table",
+        "options": {"root": str(tmp_path / "saved"), "image": "img"},
+    }
+    keys = {"dataset": dataset, "stream.increment": 1, "training.epochs": 1, "threads": 1}
+    scenario = load_scenario("digits-b0c2", keys)
+    assert (scenario.truth().sum(axis=1) == 1 + many).all()
+    assert scenario.source.images("train", 8)[:, 0, 0, 0].tolist() == list(range(30))
     assert clsim.run("digits-b0c2", "finetune", overrides=keys, out=tmp_path).result["last_mAP"] is not None
 
 
