@@ -25,6 +25,7 @@ from pydantic_core import PydanticCustomError
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_texts
+from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
@@ -40,7 +41,7 @@ class CocoConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `coco`."""
 
     name: Literal["coco"] = Field(description="COCO 2014 or 2017, or a folder in its layout; to be downloaded by you")
-    root: str | None = Field(
+    root: Annotated[str | None, DATA_PATH] = Field(
         None, description="folder with annotations/, train2014/, val2014/ ...; relative to the scenario file"
     )
     train: str = Field(
@@ -51,18 +52,20 @@ class CocoConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     test: Annotated[str, Field(pattern=_SPLIT)] | ShareOfTraining = Field(
         "val2014", description="split to test on, or {share: 0.2} of the training images"
     )
-    train_file: str | None = Field(
+    train_file: Annotated[str | None, DATA_PATH] = Field(
         None,
         min_length=1,
         description="annotation file of the training images, instead of a split; relative to the scenario",
     )
-    test_file: str | None = Field(None, min_length=1, description="annotation file of the test images, likewise")
-    image_folder: str | None = Field(
+    test_file: Annotated[str | None, DATA_PATH] = Field(
+        None, min_length=1, description="annotation file of the test images, likewise"
+    )
+    image_folder: Annotated[str | None, DATA_PATH] = Field(
         None,
         min_length=1,
         description="folder of the images that train_file and test_file name; default: that of the file",
     )
-    ids: str | None = Field(
+    ids: Annotated[str | None, DATA_PATH] = Field(
         None,
         description="file with one image id a line: only these training images (COCO-MLT); relative to the scenario",
     )

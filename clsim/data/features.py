@@ -11,7 +11,7 @@ import os
 import zipfile
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS
 from clsim.data.label_cache import cached_labels
 from clsim.data.label_values import SOFT, LabelValuesConfig, read_codes
+from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
 
@@ -32,7 +33,7 @@ class FeaturesConfig(LabelValuesConfig, frozen=True, extra="forbid", strict=True
     """Options of the data set `features`."""
 
     name: Literal["features"] = Field(description="features with labels, in arrays of NumPy (.npz), instead of images")
-    file: str | None = Field(
+    file: Annotated[str | None, DATA_PATH] = Field(
         None,
         min_length=1,
         description="file with train_x, train_y, test_x, test_y, or x, y and split, and perhaps class_names; relative "

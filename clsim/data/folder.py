@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import cached_labels
+from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
@@ -37,7 +38,9 @@ class FolderConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `folder`."""
 
     name: Literal["folder"] = Field(description="your own images, in one folder per class")
-    root: str | None = Field(None, description="folder that holds them; relative to the scenario file")
+    root: Annotated[str | None, DATA_PATH] = Field(
+        None, description="folder that holds them; relative to the scenario file"
+    )
     train: _Subfolder | None = Field(
         None,
         description="folder below root with the class folders to train on; default: train, or root itself with a share "

@@ -26,6 +26,7 @@ from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, unpack_texts
 from clsim.data.label_values import LabelValuesConfig, NoFinding, read_codes
 from clsim.data.manifest_parser import PARSER_VERSION, folder_of, parse_manifest, tables_of
+from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
@@ -34,15 +35,15 @@ class ManifestConfig(LabelValuesConfig, ImageFilesConfig, frozen=True, extra="fo
     """Options of the data set `manifest`."""
 
     name: Literal["manifest"] = Field(description="your own images, listed in a table: CSV, TSV, JSON Lines or Parquet")
-    file: str | None = Field(
+    file: Annotated[str | None, DATA_PATH] = Field(
         None, description="table of all images, with a column that names the split; relative to the scenario"
     )
-    train_file: str | None = Field(
+    train_file: Annotated[str | None, DATA_PATH] = Field(
         None, description="table of the training images, instead of `file`; relative to the scenario"
     )
-    test_file: str | None = Field(None, description="table of the test images, instead of `file`")
+    test_file: Annotated[str | None, DATA_PATH] = Field(None, description="table of the test images, instead of `file`")
     path_column: str = Field("path", min_length=1, description="column of the image files")
-    image_folder: str | None = Field(
+    image_folder: Annotated[str | None, DATA_PATH] = Field(
         None, min_length=1, description="where relative paths of images start; default: the folder of their table"
     )
     split_column: str | None = Field(

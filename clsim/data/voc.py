@@ -27,6 +27,7 @@ from clsim.data.cache import missing_files
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import cached_labels
+from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.data.voc_annotations import read_annotations
 from clsim.errors import Unplannable, did_you_mean
@@ -103,7 +104,7 @@ class VocConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `voc`."""
 
     name: Literal["voc"] = Field(description="PASCAL VOC in the official layout, from your disk")
-    root: str | None = Field(
+    root: Annotated[str | None, DATA_PATH] = Field(
         None, description="the VOCdevkit folder, which holds VOC2007 and the like; relative to the scenario file"
     )
     train: list[ListedSplit] = Field(
@@ -124,7 +125,7 @@ class VocConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
         description="what a class is whose objects in an image are all difficult: absent (as KRT), not annotated (as "
         "the devkit), or present",
     )
-    ids: str | None = Field(
+    ids: Annotated[str | None, DATA_PATH] = Field(
         None, description="file with one image id a line: only these training images; relative to the scenario file"
     )
     class_names: Literal["voc"] | list[str] = Field(

@@ -19,11 +19,12 @@ from typing import Any
 
 import clsim
 from clsim.data.own_class import is_reference, path_keys
+from clsim.data.path_options import path_options
 from clsim.errors import RunError
 from clsim.files import write_json
 from clsim.running.dotted_keys import flat
 from clsim.scenario import Scenario
-from clsim.scenario.scenario import FILE_KEYS
+from clsim.scenario.schema import ScenarioConfig
 from clsim.training.composition import Composition
 from clsim.training.strategy import Strategy
 
@@ -31,12 +32,8 @@ FILE = "identity.json"
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 """DECIDED: their versions count, and Python's, because numbers and pixels come from them; those of plots do not."""
 
-WEIGHTS = "training.model.weights.file"
-PATHS = ("labels.long_tail.ids", *(".".join(path) for path in FILE_KEYS if path[0] == "dataset"))
-"""DECIDED: not compared, so that data may move; what lies there is, by the fingerprint and by the plan's hash.
-
-Of a file of weights the content is compared. `source`, `expected` and `checkpoint` change no number.
-"""
+NO_NUMBERS = {"source", "expected", "threads", "checkpoint"}
+"""Keys of a scenario that are not compared: they change no number, but for `threads`, whose resolved value is."""
 
 AROUND_RUNS = (
     *("__main__.py", "cli.py", "launch/*.py"),
@@ -56,11 +53,11 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
     """
     composition = Composition(strategy, options)
     resolved = composition.options()
-    config = flat(scenario.config.model_dump(mode="json", exclude={"source", "expected", "threads", "checkpoint"}))
-    for key in PATHS:
-        config.pop(key, None)
-    if isinstance(config.get(WEIGHTS), str):
-        config[WEIGHTS] = _content(Path(config[WEIGHTS]))
+    config = flat(scenario.config.model_dump(mode="json", exclude=NO_NUMBERS))
+    for keys, option in path_options(ScenarioConfig).items():
+        path = config.pop(key := ".".join(keys), None)
+        if isinstance(path, str) and option.compared == "content":
+            config[key] = _content(Path(path))
     own = {}
     if is_reference(name := config["dataset.name"]):
         for key in path_keys(name):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from clsim.data.own import object_source, remember
 from clsim.data.own_class import TORCHVISION, is_reference, path_keys
+from clsim.data.path_options import path_options
 from clsim.data.source import FeatureSource, ImageSource, NamedSource, SoftSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
@@ -200,16 +201,9 @@ def _override(document: Document, overrides: Mapping[str, Any] | Iterable[str]) 
     _resolve_files(document, Path.cwd())
 
 
-FILE_KEYS = (
-    ("training", "model", "weights", "file"),
-    ("labels", "long_tail", "ids"),
-    *(("dataset", key) for key in ("root", "ids", "file", "train_file", "test_file", "image_folder")),
-)
-
-
 def _resolve_files(document: Document, folder: Path) -> None:
     """Make relative file names absolute: first those of the scenario file, then those given by --set or Python."""
-    for *sections, key in FILE_KEYS:
+    for *sections, key in path_options(ScenarioConfig):
         section: Any = document.data
         for name in sections:
             section = section.get(name) if isinstance(section, dict) else None

@@ -16,6 +16,7 @@ from clsim.data.folder import FolderConfig
 from clsim.data.manifest import ManifestConfig
 from clsim.data.own import ObjectConfig
 from clsim.data.own_class import OwnConfig, is_reference
+from clsim.data.path_options import DATA_PATH
 from clsim.data.voc import VocConfig
 from clsim.scenario.section import PositiveInt, Section, either
 from clsim.scenario.training_schema import TrainingSection, WeightsSection
@@ -46,7 +47,9 @@ class Pareto(Section):
 
 
 class Ids(Section):
-    ids: str = Field(min_length=1, description="file with one training image id a line; relative to the scenario")
+    ids: Annotated[str, DATA_PATH] = Field(
+        min_length=1, description="file with one training image id a line; relative to the scenario"
+    )
 
 
 class PerClass(Section):

@@ -16,13 +16,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from clsim.data.path_options import FILE_CONTENT
 from clsim.errors import did_you_mean
 from clsim.model_names import BACKBONES, NO_BACKBONE
 from clsim.scenario.section import PositiveInt, Section
 
 
 class WeightsSection(Section):
-    file: str = Field(
+    file: Annotated[str, FILE_CONTENT] = Field(
         min_length=1, description="a plain state dict with torchvision's key names; relative to the scenario"
     )
     trained_on: list[str] = Field(description="data sets the weights have seen, such as imagenet-1k")
