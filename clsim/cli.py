@@ -405,7 +405,7 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
     for check in checks:
         typer.echo(f"{check.split}: {check.images} images, {check.without_positive} of them show no class")
         if not check.files:
-            typer.echo(f"{check.split}: images are made in memory")
+            typer.echo(f"{check.split}: no image files")
             continue
         found = check.files - len(check.missing)
         typer.echo(f"{check.split}: {found} of {check.files} image files found, {check.bytes / 1e6:.1f} MB")

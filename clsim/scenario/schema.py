@@ -121,6 +121,7 @@ class ObjectSection(DataSection, ObjectConfig):
 
 
 OWN = "path/to/file.py:Class"
+ONLY_IN_PYTHON = "object"
 
 
 def _name_of_dataset(value: object) -> str | None:
@@ -139,7 +140,7 @@ DatasetSection = Annotated[
     | Annotated[FolderSection, Tag("folder")]
     | Annotated[FeaturesSection, Tag("features")]
     | Annotated[OwnSection, Tag(OWN)]
-    | Annotated[SkipJsonSchema[ObjectSection], Tag("object")],
+    | Annotated[SkipJsonSchema[ObjectSection], Tag(ONLY_IN_PYTHON)],
     Discriminator(_name_of_dataset),
     Field(description="where images and true labels come from"),
 ]

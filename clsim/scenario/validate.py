@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from clsim.data.own_class import is_reference
 from clsim.errors import ScenarioError, did_you_mean
 from clsim.scenario.document import Document, KeyPath
-from clsim.scenario.schema import OwnSection, ScenarioConfig
+from clsim.scenario.schema import ONLY_IN_PYTHON, OwnSection, ScenarioConfig
 
 _MOST_PROBLEMS = 20
 
@@ -72,7 +72,7 @@ def _describe(document: Document, path: KeyPath, details: list[ErrorDetails]) ->
         inside = isinstance(_value(document.data, path[:-1]), dict) and path[-1:] == ("name",)
         return "required key is missing" if inside else f"given {_shown(given)}, should be a mapping of keys"
     if kind == "union_tag_invalid":
-        names = _names(detail["ctx"]["expected_tags"])
+        names = [name for name in _names(detail["ctx"]["expected_tags"]) if name != ONLY_IN_PYTHON]
         return f"given {_shown(given)}, allowed: {', '.join(names)}{did_you_mean(given, names)}"
     if kind == "string_pattern_mismatch":
         return f"given {_shown(given)}, allowed: letters, digits and . _ -, a letter or digit first"

@@ -97,7 +97,7 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         (
             "dataset.name",
             "digit",
-            "features, path/to/file.py:Class, object, did you mean 'digits'?",
+            "features, path/to/file.py:Class, did you mean 'digits'?",
         ),
         ("dataset.name", "", "given None, allowed: digits, voc, coco, manifest"),
         ("dataset.name", "[voc]", "given ['voc'], allowed: digits, voc, coco, manifest"),
