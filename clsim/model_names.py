@@ -20,3 +20,6 @@ TORCHVISION = (
 """torchvision's classification models that end in one linear layer: all but SqueezeNet."""
 
 BACKBONES = ("tiny-resnet", *TORCHVISION)
+
+NO_BACKBONE = "identity"
+"""The network of data that are features: a head on them, perhaps with a hidden layer."""

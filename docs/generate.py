@@ -95,13 +95,19 @@ def _sections(schema: Any, node: Any, path: str) -> Iterator[tuple[str, list[tup
         inner = f"{path}.{key}".removeprefix(".")
         forms = _forms(schema, field)
         for form in forms:
-            name = form["properties"].get("name", {}).get("const")
+            name = _name(form)
             only = next(iter(form["properties"])) if len(form["properties"]) == 1 else None
             title = f"{inner}: {{name: {name}}}" if name else f"{inner}: {{{only}}}" if only else inner
             deeper = f"{inner}[]" if field.get("type") == "array" else inner
             first, *below = _sections(schema, form, deeper)
             yield title if title != inner else deeper, first[1]
             yield from below
+
+
+def _name(form: Any) -> str | None:
+    """What tells a form from others: its name, or an example of it."""
+    named = form["properties"].get("name", {})
+    return named.get("const") or next(iter(named.get("examples", ())), None)
 
 
 def _forms(schema: Any, field: Any) -> list[Any]:
@@ -136,8 +142,8 @@ def _allowed(schema: Any, field: Any) -> str:
         return " \\| ".join(dict.fromkeys(_allowed(schema, choice) for choice in choices))
     if "properties" in field:
         names = list(field["properties"])
-        if "name" in names and "const" in field["properties"]["name"]:
-            return f"`{{name: {field['properties']['name']['const']}, ...}}`"
+        if name := _name(field):
+            return f"`{{name: {name}, ...}}`"
         return f"`{{{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}}}`"
     limits = [f"{sign} {field[key]}" for key, sign in LIMITS.items() if key in field]
     kind = {"null": "nothing", "array": "list", "string": "text", "integer": "whole number"}.get(

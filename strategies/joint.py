@@ -25,5 +25,7 @@ class Joint(kit.Strategy):
 
     options: Options
 
-    def derive_plan(self, plan: kit.StreamPlan, truth: NDArray[np.int8]) -> kit.StreamPlan:
-        return joint_plan(plan, truth, last_only=self.options.tasks == "last")
+    def derive_plan(
+        self, plan: kit.StreamPlan, truth: NDArray[np.int8], soft: NDArray[np.float32] | None = None
+    ) -> kit.StreamPlan:
+        return joint_plan(plan, truth, self.options.tasks == "last", soft)

@@ -150,7 +150,7 @@ def test_data_check_says_what_is_there(clsim_command, voc_folder: Path) -> None:
     code, out, _ = clsim_command("data", "check", "voc2007-b10c2", *root, "--json", "--no-decode")
     content = json.loads(out)
     assert (code, content["dataset"], content["train"]["files"], content["test"]["decoded"]) == (0, "voc", 100, 0)
-    assert "images are made in memory" in clsim_command("data", "check", "digits-b0c2")[1]
+    assert "no image files" in clsim_command("data", "check", "digits-b0c2")[1]
 
 
 def test_data_check_names_the_images_that_are_left_out(clsim_command, voc_folder: Path, tmp_path: Path) -> None:

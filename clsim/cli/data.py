@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def make_dataset(
-    name: Annotated[str, typer.Argument(help="digits, or a data set you have: voc, coco, manifest", metavar="NAME")],
+    name: Annotated[
+        str, typer.Argument(help="digits, or a data set you have: voc, coco, manifest, folder", metavar="NAME")
+    ],
     format: Annotated[str, typer.Option("--format", help="layout of the folder: voc, coco or manifest")],
     out: Annotated[Path, typer.Option("--out", help="folder to write; it must be empty or new")],
     size: Annotated[int, typer.Option("--size", help="side of the images in pixels")] = 32,
@@ -81,7 +83,7 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
     for check in checks:
         typer.echo(f"{check.split}: {check.images} images, {check.without_positive} of them show no class")
         if not check.files:
-            typer.echo(f"{check.split}: images are made in memory")
+            typer.echo(f"{check.split}: no image files")
             continue
         found = check.files - len(check.missing)
         typer.echo(f"{check.split}: {found} of {check.files} image files found, {check.bytes / 1e6:.1f} MB")

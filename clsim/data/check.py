@@ -15,6 +15,7 @@ from clsim.cores import usable_cores
 from clsim.data.cache import missing_files
 from clsim.data.image_cache import BadImage, read_image
 from clsim.data.image_files import SPLITS, ImageFiles, none_decoded, without
+from clsim.data.own_items import OwnItems
 from clsim.data.source import ImageSource, Split
 from clsim.errors import ClsimError, ScenarioError
 from clsim.vocabulary import UNKNOWN
@@ -102,7 +103,10 @@ def _check_split(source: ImageSource, split: Split, decode: bool) -> SplitCheck:
         without_positive=int((~(labels == 1).any(axis=1)).sum()),
         files=len(files),
         missing=tuple(missing),
-        unreadable=tuple(str(e) for row, e in found.items() if isinstance(e, ScenarioError) and row not in skipped),
+        unreadable=(
+            *(str(e) for row, e in found.items() if isinstance(e, ScenarioError) and row not in skipped),
+            *(source.unreadable(split) if decode and isinstance(source, OwnItems) else ()),
+        ),
         skipped=tuple(skipped.values()),
         sizes=np.array([one for one in found.values() if isinstance(one, tuple)], dtype=np.int64).reshape(-1, 2),
         bytes=sum(files[row].stat().st_size for row in there),

@@ -1,4 +1,4 @@
-"""COCO 2014 and 2017, and every folder laid out like them (Lin et al., ECCV 2014; https://cocodataset.org).
+"""COCO 2014 and 2017, every folder laid out like them, and single annotation files (Lin et al., ECCV 2014; https://cocodataset.org).
 
 Labels come from `annotations/instances_{split}.json` through pycocotools: a class is present in an image when at
 least one annotation that is no crowd region says so. Images without a label are left out, as in the published
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from clsim.data.image_files import ImageFiles, ImageFilesConfig
+from clsim.data.held_out import ShareOfTraining, split_rows
+from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_texts
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
@@ -48,7 +49,22 @@ class CocoConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
         pattern=_SPLIT,
         description="split to train on: annotations/instances_{split}.json and the folder of its images",
     )
-    test: str = Field("val2014", pattern=_SPLIT, description="split to test on")
+    test: Annotated[str, Field(pattern=_SPLIT)] | ShareOfTraining = Field(
+        "val2014", description="split to test on, or {share: 0.2} of the training images"
+    )
+    train_file: Annotated[str | None, DATA_PATH] = Field(
+        None,
+        min_length=1,
+        description="annotation file of the training images, instead of a split; relative to the scenario",
+    )
+    test_file: Annotated[str | None, DATA_PATH] = Field(
+        None, min_length=1, description="annotation file of the test images, likewise"
+    )
+    image_folder: Annotated[str | None, DATA_PATH] = Field(
+        None,
+        min_length=1,
+        description="folder of the images that train_file and test_file name; default: that of the file",
+    )
     ids: Annotated[str | None, DATA_PATH] = Field(
         None,
         description="file with one image id a line: only these training images (COCO-MLT); relative to the scenario",
@@ -56,9 +72,24 @@ class CocoConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
 
     @model_validator(mode="after")
     def _two_splits(self) -> CocoConfig:
-        if self.train == self.test:
-            raise PydanticCustomError("same_split", "allowed: another split than train", {"below": ("test",)})
+        files, shares = self.train_file, isinstance(self.test, ShareOfTraining)
+        fields = type(self).model_fields
+        by_name = [key for key in ("root", "train", "test") if getattr(self, key) != fields[key].default]
+        if files is None and (
+            alone := [key for key in ("test_file", "image_folder") if getattr(self, key) is not None]
+        ):
+            raise _misplaced(alone[0], "only with train_file")
+        if files is not None and (both := [key for key in by_name if key != "test" or not shares]):
+            raise _misplaced(both[0], "not together with train_file")
+        if files is not None and shares == (self.test_file is not None):
+            raise _misplaced("train_file", "needs either test_file or a share for test, such as {share: 0.2}")
+        if files is None and self.train == self.test:
+            raise _misplaced("test", "allowed: another split than train")
         return self
+
+
+def _misplaced(key: str, text: str) -> PydanticCustomError:
+    return PydanticCustomError("misplaced", "{text}", {"text": text, "below": (key,)})
 
 
 class CocoLabels(NamedTuple):
@@ -68,6 +99,21 @@ class CocoLabels(NamedTuple):
     ids: NDArray[np.int64]  # [N] image ids
     files: list[str]  # file name of each image, relative to the folder of its split
     labels: NDArray[np.int8]  # [N, C], 1 present, 0 absent
+
+    def of(self, rows: NDArray[np.int64]) -> CocoLabels:
+        """Those of some rows, int64 [n], ascending."""
+        labels = np.ascontiguousarray(self.labels[rows])
+        labels.flags.writeable = False
+        return CocoLabels(self.class_names, self.ids[rows], [self.files[row] for row in rows.tolist()], labels)
+
+
+class Listed(NamedTuple):
+    """A split: the option that names it, what it is called, its annotation file and the folder of its images."""
+
+    key: str
+    name: str
+    file: Path
+    folder: Path
 
 
 class Coco(ImageFiles):
@@ -100,18 +146,22 @@ class Coco(ImageFiles):
 
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
-        folder = self._root / self._split_name(split)
+        folder = self._listed(split).folder
         return [folder / file for file in self._labels_of(split).files]
 
     def images_folder(self) -> Path:
-        """COCO's folder."""
-        return self._root
+        """COCO's folder, or that of the training images of `train_file`."""
+        return self._root if self.config.train_file is None else self._listed("train").folder
 
     def missing_images(self, split: Split, missing: Sequence[Path], total: int) -> ClsimError:
         """Names the first missing image, how many are, and what to download."""
-        name = self._split_name(split)
+        listed = self._listed(split)
         few = f"{len(missing)} of {total} images of {split} are missing"
-        return _problem(f"{missing[0]}: no such file ({few}){_download(name, f'zips/{name}.zip', self._root)}")
+        if self.config.train_file is None:
+            hint = _download(listed.name, f"zips/{listed.name}.zip", self._root)
+        else:
+            hint = f"; {listed.file} names it; dataset.image_folder says where its images are"
+        return Unplannable(("dataset", listed.key), f"{missing[0]}: no such file ({few}){hint}")
 
     @cached_property
     def _root(self) -> Path:
@@ -119,35 +169,60 @@ class Coco(ImageFiles):
             raise _problem("not set: where your COCO lies; give --set dataset.root=FOLDER")
         return Path(self.config.root)
 
-    def _split_name(self, split: Split) -> str:
-        return self.config.train if split == "train" else self.config.test
+    def _listed(self, split: Split) -> Listed:
+        """The split that images of `split` are from: of a share that of the training images."""
+        config = self.config
+        shares = isinstance(config.test, ShareOfTraining)
+        if config.train_file is None:
+            name = config.train if split == "train" or isinstance(config.test, ShareOfTraining) else config.test
+            return Listed("root", name, annotation_file(self._root, name), self._root / name)
+        key = "train_file" if split == "train" or shares else "test_file"
+        file = Path(os.path.abspath(getattr(config, key)))
+        folder = file.parent if config.image_folder is None else Path(os.path.abspath(config.image_folder))
+        return Listed(key, file.name, file, folder)
 
     def _labels_of(self, split: Split) -> CocoLabels:
+        if isinstance(self.config.test, ShareOfTraining):
+            return self._shared[split]
         return self._train if split == "train" else self._test
 
     @cached_property
     def _train(self) -> CocoLabels:
-        whole = read_split(self._root, self.config.train)
+        listed = self._listed("train")
+        whole = self._read(listed)
         if self.config.ids is None:
             return whole
-        rows = _rows_of_ids(Path(self.config.ids), whole.ids, self.config.train)
-        labels = np.ascontiguousarray(whole.labels[rows])
-        labels.flags.writeable = False
-        return CocoLabels(whole.class_names, whole.ids[rows], [whole.files[row] for row in rows], labels)
+        return whole.of(_rows_of_ids(Path(self.config.ids), whole.ids, listed.name))
 
     @cached_property
     def _test(self) -> CocoLabels:
-        test, expected = read_split(self._root, self.config.test), self.class_names
+        listed = self._listed("test")
+        test, expected = self._read(listed), self.class_names
         if test.class_names != expected:
-            file = annotation_file(self._root, self.config.test)
             lacking = [name for name in expected if name not in test.class_names]
             extra = [f"{name!r}{did_you_mean(name, lacking)}" for name in test.class_names if name not in expected]
             text = (
-                f"{file}: other categories than instances_{self.config.train}.json: "
+                f"{listed.file}: other categories than {self._listed('train').file.name}: "
                 f"missing {', '.join(map(repr, lacking)) or 'none'}; not there {', '.join(extra) or 'none'}"
             )
-            raise Unplannable(("dataset", "test"), text)
+            raise Unplannable(("dataset", "test" if listed.key == "root" else listed.key), text)
         return test
+
+    @cached_property
+    def _shared(self) -> dict[Split, CocoLabels]:
+        assert isinstance(self.config.test, ShareOfTraining)
+        sides = split_rows(self._train.labels, self.config.test)
+        return {split: self._train.of(rows) for split, rows in zip(SPLITS, sides, strict=True)}
+
+    def _read(self, listed: Listed) -> CocoLabels:
+        if not os.path.isfile(listed.file):
+            if listed.key == "root":
+                raise _problem(_no_annotations(self._root, listed.name))
+            raise Unplannable(("dataset", listed.key), f"{listed.file}: no such file")
+        try:
+            return read_annotations(listed.file)
+        except Unplannable as error:
+            raise Unplannable(("dataset", listed.key), error.text) from None
 
 
 def annotation_file(root: Path, split: str) -> Path:
@@ -155,15 +230,12 @@ def annotation_file(root: Path, split: str) -> Path:
     return root / "annotations" / f"instances_{split}.json"
 
 
-def read_split(root: Path, split: str) -> CocoLabels:
-    """Labels of the split's annotation file, through the label cache.
+def read_annotations(file: Path) -> CocoLabels:
+    """Labels of an annotation file that is there, through the label cache.
 
     Raises:
-        Unplannable: the file is not there, with what to download, or it is not an annotation file.
+        Unplannable: it is not an annotation file.
     """
-    file = annotation_file(root, split)
-    if not os.path.isfile(file):
-        raise _problem(_no_annotations(root, split))
     cached = cached_labels(("coco", PARSER_VERSION, str(file)), [file], lambda: _as_arrays(parse_annotations(file)))
     names, files = (unpack_texts(cached[key]) for key in ("class_names", "files"))
     return CocoLabels(tuple(names), cached["ids"], files, cached["labels"])

@@ -81,16 +81,21 @@ def read_image(path: Path) -> Image.Image:
 
 
 def decode(path: Path, size: int, resize: Resize) -> Pixels:
-    """One image file as uint8 [3, size, size], RGB.
-
-    squash scales the whole image, crop the square at its centre. Bilinear, antialiased.
+    """One image file as uint8 [3, size, size], RGB; see `to_square`.
 
     Raises:
         BadImage, ScenarioError: as `read_image`.
     """
+    return to_square(read_image(path), size, resize)
+
+
+def to_square(image: Image.Image, size: int, resize: Resize) -> Pixels:
+    """Resize an RGB image to uint8 [3, size, size].
+
+    squash scales the whole image, crop the square at its centre. Bilinear, antialiased.
+    """
     from PIL import Image
 
-    image = read_image(path)
     width, height = image.size
     side = min(width, height)
     centre = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)

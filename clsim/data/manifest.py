@@ -21,15 +21,17 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from clsim.data.image_files import ImageFiles, ImageFilesConfig
+from clsim.data.held_out import ShareOfTraining
+from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, unpack_texts
-from clsim.data.manifest_parser import PARSER_VERSION, parse_manifest, tables_of
+from clsim.data.label_values import LabelValuesConfig, NoFinding, read_codes
+from clsim.data.manifest_parser import PARSER_VERSION, folder_of, parse_manifest, tables_of
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
 
-class ManifestConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
+class ManifestConfig(LabelValuesConfig, ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `manifest`."""
 
     name: Literal["manifest"] = Field(description="your own images, listed in a table: CSV, TSV, JSON Lines or Parquet")
@@ -40,17 +42,26 @@ class ManifestConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True)
         None, description="table of the training images, instead of `file`; relative to the scenario"
     )
     test_file: Annotated[str | None, DATA_PATH] = Field(None, description="table of the test images, instead of `file`")
-    path_column: str = Field(
-        "path", min_length=1, description="column of the image files; relative paths start at the table's folder"
+    path_column: str = Field("path", min_length=1, description="column of the image files")
+    image_folder: Annotated[str | None, DATA_PATH] = Field(
+        None, min_length=1, description="where relative paths of images start; default: the folder of their table"
     )
-    split_column: str = Field("split", min_length=1, description="column of `file` that names the split of an image")
+    split_column: str | None = Field(
+        None,
+        min_length=1,
+        description="column of `file` that names the split of an image; default: split, but none with a share",
+    )
     train_splits: list[str] = Field(["train"], min_length=1, description="names of the split to train on")
     test_splits: list[str] = Field(["test"], min_length=1, description="names of the split to test on")
     other_splits: list[str] = Field([], description="names of splits whose images are left out")
+    test: ShareOfTraining | None = Field(
+        None, description="keep a share of the images of `file` (of those to train on) for testing: {share: 0.2}"
+    )
     label_columns: Literal["rest"] | list[str] | None = Field(
         None,
         description="one column for each class, with 1, 0 or nothing = unknown: these; rest: all but path and split",
     )
+    other_columns: list[str] = Field([], description="with `label_columns: rest`: columns that are no class either")
     label_list: str | None = Field(
         None,
         min_length=1,
@@ -64,6 +75,11 @@ class ManifestConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True)
     vocabulary: list[str] | None = Field(
         None, min_length=1, description="the classes that may stand in label_list; default: those that do"
     )
+    no_finding: Annotated[str, Field(min_length=1)] | NoFinding | None = Field(
+        None,
+        description="label that says that no class is present, or {name: .., beside: [classes it says nothing about]}; "
+        "it is no class itself",
+    )
     delimiter: str | None = Field(
         None, min_length=1, max_length=1, description="between the cells of a CSV file; default: a comma, in .tsv a tab"
     )
@@ -76,15 +92,30 @@ class ManifestConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True)
             raise _misplaced((), "no labels are named; allowed: label_columns or label_list")
         excluded = {
             "file": ["train_file", "test_file"],
-            "train_file": ["split_column", "train_splits", "test_splits", "other_splits"],
-            "label_list": ["label_columns"],
+            "train_file": ["split_column", "train_splits", "test_splits", "other_splits", "test"],
+            "test": ["test_splits"],
+            "label_list": ["label_columns", "other_columns", "minus_one", "soft_labels"],
             "label_columns": ["separator", "empty_list", "vocabulary"],
         }
         for chosen, others in excluded.items():
             for other in others:
                 if getattr(self, chosen) is not None and getattr(self, other) != type(self).model_fields[other].default:
                     raise _misplaced((other,), f"not together with {chosen}")
+        if isinstance(self.label_columns, list) and self.other_columns:
+            raise _misplaced(("other_columns",), "only with label_columns: rest")
+        if self.shares and self.split_column is None and (self.other_splits or self.train_splits != ["train"]):
+            raise _misplaced(("test",), "with names of splits, but without split_column, which they stand in")
         return self
+
+    @property
+    def shares(self) -> bool:
+        """Whether test images are a share of the others."""
+        return self.test is not None
+
+    @property
+    def column_of_split(self) -> str | None:
+        """The column that names the split of an image, if there is one."""
+        return self.split_column or (None if self.shares else "split")
 
     @model_validator(mode="after")
     def _check_meaning(self) -> ManifestConfig:
@@ -92,10 +123,11 @@ class ManifestConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True)
             names = getattr(self, key)
             if isinstance(names, list) and (not names or len(set(names)) < len(names)):
                 raise _misplaced((key,), "name at least one class, and none twice")
-        splits = [*self.train_splits, *self.test_splits, *self.other_splits]
+        splits = [*self.train_splits, *([] if self.shares else self.test_splits), *self.other_splits]
         if len(set(splits)) < len(splits):
             raise _misplaced(("test_splits",), "a split is named twice in train_splits, test_splits and other_splits")
-        columns = [self.path_column, self.split_column, self.label_list, *self._listed_columns()]
+        listed = [*self._listed_columns(), *self.other_columns]
+        columns = [self.path_column, self.column_of_split, self.label_list, *listed]
         if twice := [column for column in columns if column and columns.count(column) > 1]:
             raise _misplaced((), f"column {twice[0]!r} has two meanings")
         return self
@@ -126,8 +158,24 @@ class Manifest(ImageFiles):
         Raises:
             Unplannable: a table is not there, cannot be read or says something that cannot be; with file and line.
         """
-        labels: NDArray[np.int8] = self._parsed[split]
-        return labels
+        return self._values[split][0]
+
+    def soft_labels(self, split: Split) -> NDArray[np.float32] | None:
+        """Soft labels of a split; see `clsim.data.source.SoftSource`."""
+        return self._values[split][1]
+
+    @cached_property
+    def _values(self) -> dict[Split, tuple[NDArray[np.int8], NDArray[np.float32] | None]]:
+        """Labels and soft labels of each split."""
+        values: dict[Split, tuple[NDArray[np.int8], NDArray[np.float32] | None]] = {}
+        for split in SPLITS:
+            codes = self._parsed[split]
+            values[split] = labels, _ = read_codes(codes, self._parsed[f"{split}_soft"], self.config, split)
+            if not (labels == 1).any():
+                text = f"no class is present in any of the {len(labels)} images of the {split} split"
+                hint = "; by dataset.soft_labels: {threshold: 0.5} soft labels count" if (codes < -1).any() else ""
+                raise Unplannable(("dataset", "label_list" if self.config.label_list else "label_columns"), text + hint)
+        return values
 
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
@@ -135,13 +183,14 @@ class Manifest(ImageFiles):
 
     def images_folder(self) -> Path:
         """Where relative paths of the (training) table start."""
-        return tables_of(self.config)[0].file.parent
+        return Path(folder_of(self.config, tables_of(self.config)[0]))
 
     def missing_images(self, split: Split, missing: Sequence[Path], total: int) -> ClsimError:
         """Names the first missing image, how many are, and the table that lists them."""
         (given,) = [one for one in tables_of(self.config) if one.split in (split, None)]
         few = f"{len(missing)} of {total} images of {split} are missing"
-        text = f"{missing[0]}: no such file ({few}); {given.file} lists it, and relative paths start at its folder"
+        start = folder_of(self.config, given)
+        text = f"{missing[0]}: no such file ({few}); {given.file} lists it, and relative paths start at {start}"
         return Unplannable(("dataset", given.key), text)
 
     @cached_property

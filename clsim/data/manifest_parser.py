@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.label_cache import Arrays, pack_texts
+from clsim.data.label_values import SOFT, NoFinding, is_soft, without_finding
 from clsim.data.source import Split
 from clsim.data.tables import BadTable, Table, open_table
 from clsim.errors import Unplannable, did_you_mean
@@ -21,11 +23,12 @@ from clsim.vocabulary import UNKNOWN
 if TYPE_CHECKING:
     from clsim.data.manifest import ManifestConfig
 
-PARSER_VERSION = 1  # of the cached labels
+PARSER_VERSION = 2  # of the cached labels
 
 _MOST_PROBLEMS = 10
 _SPLITS: tuple[Split, ...] = ("train", "test")
 _UNKNOWN_BYTE = UNKNOWN & 0xFF  # a row's labels are kept as bytes, which are read as int8
+_MINUS_ONE = (-1, "-1", "-1.0")
 _CODES: dict[object, int] = {1: 1, 0: 0, None: _UNKNOWN_BYTE, "": _UNKNOWN_BYTE}  # True and 1.0 are the key 1
 _CODES.update(dict.fromkeys(["1", "1.0", "true", "True", "TRUE"], 1))
 _CODES.update(dict.fromkeys(["0", "0.0", "false", "False", "FALSE"], 0))
@@ -49,6 +52,18 @@ class Images(NamedTuple):
     labels: list[Any]
 
 
+class Coded(NamedTuple):
+    """Labels of N images as in `label_values.read_codes`: codes int8 [N, C], values of its soft entries float32 [K]."""
+
+    codes: Labels
+    soft: NDArray[np.float32]
+
+    def of(self, rows: NDArray[np.int64]) -> Coded:
+        """Those of some rows, int64 [n], ascending."""
+        chosen = np.isin(np.nonzero(self.codes == SOFT)[0], rows)
+        return Coded(np.ascontiguousarray(self.codes[rows]), self.soft[chosen])
+
+
 class _Wrong(Exception):
     """What is wrong with a row, one text a problem."""
 
@@ -64,12 +79,18 @@ def tables_of(config: ManifestConfig) -> list[TableOf]:
     return [TableOf(f"{split}_file", Path(os.path.abspath(file or "")), split) for split, file in named.items()]
 
 
+def folder_of(config: ManifestConfig, table: TableOf) -> str:
+    """Return where relative paths of a table start."""
+    return str(table.file.parent) if config.image_folder is None else os.path.abspath(config.image_folder)
+
+
 def parse_manifest(config: ManifestConfig) -> Arrays:
     """Read the tables of a manifest.
 
     Returns:
-        `train` and `test`, int8 [N, C], 1 present, 0 absent, -1 unknown, rows as in the tables and columns by class
-        name; `class_names`, `train_files` and `test_files` (absolute), packed texts.
+        `train` and `test`, int8 [N, C], codes as in `label_values.read_codes`, rows as in the tables and columns by
+        class name; `train_soft` and `test_soft`, float32, their soft values; `class_names`, `train_files` and
+        `test_files` (absolute), packed texts.
 
     Raises:
         Unplannable: the first problems, each with file, line, column, what was given and what is allowed.
@@ -83,22 +104,52 @@ def parse_manifest(config: ManifestConfig) -> Arrays:
         except BadTable as error:
             raise Unplannable(("dataset", given.key), str(error)) from None
     names = kind.class_names(images)
+    found = {split: kind.matrix(images[split].labels, names) for split in _SPLITS}
+    if config.no_finding is not None:
+        names, found = _without_finding(_rule(config.no_finding), kind, names, found, images)
+    if isinstance(config.test, ShareOfTraining):
+        rows = dict(zip(_SPLITS, split_rows(found["train"].codes, config.test), strict=True))
+        found = {split: found["train"].of(rows[split]) for split in _SPLITS}
+        files = images["train"].files
+        of_split = {split: [files[row] for row in rows[split].tolist()] for split in _SPLITS}
+    else:
+        of_split = {split: images[split].files for split in _SPLITS}
     arrays: Arrays = {"class_names": pack_texts(names)}
     for split in _SPLITS:
-        labels = kind.matrix(images[split].labels, names)
-        if not (labels == 1).any():
-            text = f"no class is present in any of the {len(labels)} images of the {split} split"
-            raise Unplannable(("dataset", kind.key), text)
-        arrays |= {split: labels, f"{split}_files": pack_texts(images[split].files)}
+        codes, soft = found[split]
+        arrays |= {split: codes, f"{split}_soft": soft, f"{split}_files": pack_texts(of_split[split])}
     return arrays
+
+
+def _rule(no_finding: str | NoFinding) -> NoFinding:
+    return NoFinding(name=no_finding) if isinstance(no_finding, str) else no_finding
+
+
+def _without_finding(
+    rule: NoFinding, kind: _LabelForm, names: list[str], found: dict[Split, Coded], images: dict[Split, Images]
+) -> tuple[list[str], dict[Split, Coded]]:
+    """The classes and codes without "no finding"; a row that contradicts itself is an error with its place."""
+    for name in (rule.name, *rule.beside):
+        if name not in names:
+            raise Unplannable(("dataset", "no_finding"), f"no label {name!r}{did_you_mean(name, names)}")
+    problems, left = [], {}
+    for split in _SPLITS:
+        codes, soft = found[split]
+        where = images[split].where
+        others, kept, wrong = without_finding(codes, names, rule)
+        for row in wrong[: _MOST_PROBLEMS + 1]:
+            problems.append(f"{where[row]}: given {rule.name!r} and another class that is not absent")
+        left[split] = Coded(others, soft)
+    _refuse(kind.key, problems)
+    return [names[position] for position in kept], left
 
 
 def _read(
     config: ManifestConfig, kind: _LabelForm, given: TableOf, images: dict[Split, Images], places: dict[str, str]
 ) -> None:
     """Add the images of one table. `places`: image file -> where it is listed, over all tables."""
-    folder, problems = str(given.file.parent), []
-    others = [config.path_column] if given.split else [config.path_column, config.split_column]
+    folder, problems = folder_of(config, given), []
+    others = [column for column in (config.path_column, None if given.split else config.column_of_split) if column]
     wanted = kind.columns()
     with open_table(given.file, wanted and [*others, *wanted], config.delimiter) as table:
         path_at, *split_at = (_position(given.file, table, column) for column in others)
@@ -106,7 +157,7 @@ def _read(
         split_of = _split_reader(config)
         for row in table.rows:
             try:
-                split = split_of(row.cells[split_at[0]]) if split_at else given.split
+                split = split_of(row.cells[split_at[0]]) if split_at else given.split or "train"
                 if split is None:
                     continue
                 file = _image_file(config.path_column, folder, row.cells[path_at])
@@ -119,12 +170,13 @@ def _read(
                 if len(problems) > _MOST_PROBLEMS:
                     break
                 continue
-            for column, value in zip(images[split], (file, row.where, labels), strict=True):
-                column.append(value)
+            for part, value in zip(images[split], (file, row.where, labels), strict=True):
+                part.append(value)
     _refuse(given.key, problems)
-    for split in _SPLITS:
+    for split in _SPLITS[:1] if config.shares else _SPLITS:
         if given.split in (split, None) and not images[split].files:
-            named = "" if given.split else f"; allowed in {config.split_column!r}: {', '.join(_split_names(config))}"
+            names, column = ", ".join(_split_names(config)), config.column_of_split
+            named = "" if given.split or column is None else f"; allowed in {column!r}: {names}"
             raise Unplannable(("dataset", given.key), f"{given.file}: no image of the {split} split{named}")
 
 
@@ -147,7 +199,7 @@ def _position(file: Path, table: Table, column: str) -> int:
 def _split_names(config: ManifestConfig) -> dict[str, Split | None]:
     return {
         **dict.fromkeys(config.train_splits, "train"),
-        **dict.fromkeys(config.test_splits, "test"),
+        **({} if config.shares else dict.fromkeys(config.test_splits, "test")),
         **dict.fromkeys(config.other_splits, None),
     }
 
@@ -160,7 +212,7 @@ def _split_reader(config: ManifestConfig) -> Callable[[Any], Split | None]:
         name = "" if cell is None else str(cell).strip()
         if name not in names:
             hint = did_you_mean(name, names) or "; dataset.other_splits names those to leave out"
-            raise _Wrong([f"column {config.split_column!r}: given {name!r}, allowed: {', '.join(names)}{hint}"])
+            raise _Wrong([f"column {config.column_of_split!r}: given {name!r}, allowed: {', '.join(names)}{hint}"])
         return names[name]
 
     return split_of
@@ -210,8 +262,15 @@ class _LabelForm(Protocol):
     def class_names(self, images: dict[Split, Images]) -> list[str]:
         """The classes, alphabetical, when all tables are read."""
 
-    def matrix(self, labels: Sequence[Any], names: Sequence[str]) -> Labels:
-        """What `reader` took out of N rows, as int8 [N, C]."""
+    def matrix(self, labels: Sequence[Any], names: Sequence[str]) -> Coded:
+        """The codes of what `reader` took out of N rows."""
+
+
+class _SoftRow(NamedTuple):
+    """Codes of a row with soft labels, and their values."""
+
+    codes: bytes
+    soft: list[float]
 
 
 class _Columns:
@@ -222,20 +281,26 @@ class _Columns:
     def __init__(self, config: ManifestConfig) -> None:
         self.rest = config.label_columns == "rest"
         self.names = sorted(config.label_columns) if isinstance(config.label_columns, list) else []
-        self.not_classes = {config.path_column, config.split_column}
+        self.not_classes = {config.path_column, config.column_of_split}
+        self.left_out = config.other_columns
+        self.soft = config.soft_labels is not None
+        self.minus_one = config.code_of_minus_one
+        self.codes = dict(_CODES)
+        if self.minus_one is not None:
+            self.codes.update(dict.fromkeys(_MINUS_ONE, self.minus_one % 256))
 
     def columns(self) -> list[str] | None:
         return None if self.rest else self.names
 
-    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], bytes]:
+    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], bytes | _SoftRow]:
         if self.rest:
             self._take_other_columns(file, table)
         positions = [table.columns.index(name) for name in self.names]
         # One call for all cells of a row: there may be a million rows of eighty.
         pick = itemgetter(*positions) if len(positions) > 1 else lambda cells: (cells[positions[0]],)
-        code = _CODES.__getitem__
+        code = self.codes.__getitem__
 
-        def labels_of(cells: Sequence[Any]) -> bytes:
+        def labels_of(cells: Sequence[Any]) -> bytes | _SoftRow:
             try:
                 return bytes(map(code, pick(cells)))
             except (KeyError, TypeError):
@@ -246,11 +311,17 @@ class _Columns:
     def class_names(self, images: dict[Split, Images]) -> list[str]:
         return self.names
 
-    def matrix(self, labels: Sequence[bytes], names: Sequence[str]) -> Labels:
-        return np.frombuffer(b"".join(labels), dtype=np.int8).reshape(len(labels), len(names)).copy()
+    def matrix(self, labels: Sequence[bytes | _SoftRow], names: Sequence[str]) -> Coded:
+        codes = b"".join(row.codes if isinstance(row, _SoftRow) else row for row in labels)
+        soft = [value for row in labels if isinstance(row, _SoftRow) for value in row.soft]
+        matrix = np.frombuffer(codes, dtype=np.int8).reshape(len(labels), len(names)).copy()
+        return Coded(matrix, np.array(soft, dtype=np.float32))
 
     def _take_other_columns(self, file: Path, table: Table) -> None:
-        names = sorted(set(table.columns) - self.not_classes)
+        if unknown := [name for name in self.left_out if name not in table.columns]:
+            hint = did_you_mean(unknown[0], table.columns)
+            raise BadTable(f"{file}: dataset.other_columns: no column {unknown[0]!r}{hint}")
+        names = sorted(set(table.columns) - self.not_classes - set(self.left_out))
         if not names:
             raise BadTable(f"{file}: no column is left to be a class; columns: {', '.join(table.columns)}")
         if self.names and names != self.names:
@@ -260,31 +331,47 @@ class _Columns:
             raise BadTable(f"{file}: other classes than in the training table: {difference}")
         self.names = names
 
-    def _parse_row(self, cells: Sequence[Any]) -> bytes:
-        """The labels of a row with spaces, NaN or something wrong in it."""
-        codes = [_code(cell) for cell in cells]
-        wrong = [position for position, code in enumerate(codes) if code is None]
+    def _parse_row(self, cells: Sequence[Any]) -> bytes | _SoftRow:
+        """The labels of a row with spaces, NaN, soft labels or something wrong in it."""
+        found = [self._label(cell) for cell in cells]
+        wrong = [position for position, label in enumerate(found) if label is None]
         if wrong:
             raise _Wrong(
                 [f"column {self.names[at]!r}: given {cells[at]!r}, {self._allowed(cells[at])}" for at in wrong]
             )
-        return bytes(code or 0 for code in codes)
+        soft = [label for label in found if isinstance(label, float)]
+        codes = bytes(SOFT % 256 if isinstance(label, float) else label or 0 for label in found)
+        return _SoftRow(codes, soft) if soft else codes
+
+    def _label(self, cell: Any) -> int | float | None:
+        """Code of a cell as an unsigned byte, the value of a soft label as a float, or None if it is neither."""
+        if isinstance(cell, float) and np.isnan(cell):
+            return _UNKNOWN_BYTE
+        cell = cell.strip() if isinstance(cell, str) else cell
+        if cell is not None and not isinstance(cell, str | int | float):
+            return None
+        code = self.codes.get(cell)
+        return _soft_value(cell) if code is None and self.soft else code
 
     def _allowed(self, cell: Any) -> str:
         allowed = "allowed: 1 present, 0 absent, empty unknown"
-        if cell in (-1, "-1"):  # DECIDED: refused, because taking it either way would be wrong for somebody
-            return f"{allowed}; -1 is absent in some files and unknown in others"
+        if cell in _MINUS_ONE:  # DECIDED: refused, because taking it either way would be wrong for somebody
+            meanings = "absent, unknown or {uncertain: positive | negative | {soft: 0.6}}"
+            return f"{allowed}; -1 is absent in some files and unknown in others: dataset.minus_one says {meanings}"
+        if _soft_value(cell) is not None:
+            return f"{allowed}; soft labels need dataset.soft_labels: unknown or {{threshold: 0.5}}"
         if self.rest:
-            return f"{allowed}; if the column is no class, list the classes under dataset.label_columns"
+            return f"{allowed}; if the column is no class, name it in dataset.other_columns"
         return allowed
 
 
-def _code(cell: Any) -> int | None:
-    if isinstance(cell, float) and np.isnan(cell):
-        return _UNKNOWN_BYTE
-    if isinstance(cell, str):
-        return _CODES.get(cell.strip())
-    return _CODES.get(cell) if cell is None or isinstance(cell, int | float) else None
+def _soft_value(cell: Any) -> float | None:
+    """The number between 0 and 1 in a cell, or None."""
+    try:
+        value = float(cell)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return value if is_soft(value) else None
 
 
 class _Lists:
@@ -296,7 +383,9 @@ class _Lists:
         self.column = config.label_list or ""
         self.separator = config.separator
         self.empty = UNKNOWN if config.empty_list == "unknown" else 0
-        self.vocabulary = frozenset(config.vocabulary or ())
+        nothing = () if config.no_finding is None else (_rule(config.no_finding).name,)
+        self.always = frozenset(nothing)
+        self.vocabulary = frozenset((*config.vocabulary, *nothing)) if config.vocabulary else frozenset()
 
     def columns(self) -> list[str]:
         return [self.column]
@@ -327,15 +416,15 @@ class _Lists:
             *self._spelling_problems({**first["test"], **first["train"]}),
         ]
         _refuse(self.key, problems)
-        return sorted(first["train"])
+        return sorted(first["train"] | {name: "" for name in self.always & first["test"].keys()})
 
-    def matrix(self, labels: Sequence[tuple[str, ...]], names: Sequence[str]) -> Labels:
+    def matrix(self, labels: Sequence[tuple[str, ...]], names: Sequence[str]) -> Coded:
         column = {name: position for position, name in enumerate(names)}
         lengths = np.array([len(shown) for shown in labels], dtype=np.int64)
         matrix = np.zeros((len(labels), len(names)), dtype=np.int8)
         matrix[np.repeat(np.arange(len(labels)), lengths), [column[name] for shown in labels for name in shown]] = 1
         matrix[lengths == 0] = self.empty
-        return matrix
+        return Coded(matrix, np.empty(0, dtype=np.float32))
 
     def _problem(self, name: str, cell: Any) -> str:
         if not name:
@@ -350,7 +439,7 @@ class _Lists:
         return ""
 
     def _untrained_problems(self, train: dict[str, str], test: dict[str, str]) -> Iterable[str]:
-        for name in sorted(test.keys() - train.keys()):
+        for name in sorted(test.keys() - train.keys() - self.always):
             hint = f"{did_you_mean(name, train)}; dataset.vocabulary may list it"
             yield f"{test[name]}: column {self.column!r}: given {name!r}, which no training image shows{hint}"
 

@@ -74,3 +74,24 @@ class NamedSource(Protocol):
     def image_names(self, split: Split) -> list[str]:
         """The id of each image, in the order of `labels`."""
         ...
+
+
+@runtime_checkable
+class SoftSource(Protocol):
+    """A source with soft labels: probabilities that a class is present."""
+
+    def soft_labels(self, split: Split) -> NDArray[np.float32] | None:
+        """Soft labels, float32 [N, C] in (0, 1), 0 where a label is not soft; None: no label is.
+
+        Where a label is soft, `labels` says what it counts as where only 1, 0 or -1 can be said.
+        """
+        ...
+
+
+@runtime_checkable
+class FeatureSource(Protocol):
+    """A source of feature vectors: it has no images, and `images` raises ScenarioError."""
+
+    def features(self, split: Split) -> NDArray[np.float32]:
+        """Features, float32 [N, d], in the order of `labels`."""
+        ...

@@ -1,4 +1,4 @@
-"""PASCAL VOC 2007 to 2012 in the official layout, as people have it on disk; nothing is downloaded.
+"""PASCAL VOC 2007 to 2012 in the official layout, or your own folder in it; nothing is downloaded.
 
     ROOT/VOC2007/ImageSets/Main/trainval.txt              one image id a line
     ROOT/VOC2007/ImageSets/Main/aeroplane_trainval.txt    id and 1 present, -1 absent, 0 only difficult objects
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, field_validator
 
 from clsim.data.cache import missing_files
-from clsim.data.image_files import ImageFiles, ImageFilesConfig
+from clsim.data.held_out import ShareOfTraining, split_rows
+from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import cached_labels
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
@@ -56,12 +57,21 @@ CLASS_FILE_FLAGS = {"1": PRESENT, "-1": ABSENT, "0": DIFFICULT}
 
 Labels = NDArray[np.int8]
 
+_YEAR = r"20(?:07|08|09|10|11|12)"
+_FOLDER = r"(?!\d+ )[\w-][\w.-]*"
+"""Not of digits alone: a year without public data is more likely a mistake than a folder."""
+
 
 class Listed(NamedTuple):
-    """A split of a year, such as 2007 trainval."""
+    """A split of a year or of another folder, such as 2007 trainval or MyData train."""
 
     year: str
     split: str
+
+    @property
+    def folder(self) -> str:
+        """The folder below the root: VOC2007 for 2007, any other name as it is."""
+        return f"VOC{self.year}" if re.fullmatch(_YEAR, self.year) else self.year
 
     @property
     def archive(self) -> str:
@@ -71,8 +81,11 @@ class Listed(NamedTuple):
 
 
 def _listed(value: str) -> str:
-    if not re.fullmatch(r"20(07|08|09|10|11|12) [A-Za-z0-9][A-Za-z0-9_-]*", value):
-        raise ValueError("allowed: a year from 2007 to 2012 and a split of ImageSets/Main, such as '2007 trainval'")
+    if not re.fullmatch(rf"({_YEAR}|{_FOLDER}) [A-Za-z0-9][A-Za-z0-9_-]*", value):
+        raise ValueError(
+            "allowed: a year from 2007 to 2012, or the name of another folder below the root, and a split of "
+            "ImageSets/Main, such as '2007 trainval' or 'MyData train'"
+        )
     return value
 
 
@@ -95,10 +108,14 @@ class VocConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
         None, description="the VOCdevkit folder, which holds VOC2007 and the like; relative to the scenario file"
     )
     train: list[ListedSplit] = Field(
-        ["2007 trainval"], min_length=1, description="[year and split] of the training images; several are joined"
+        ["2007 trainval"],
+        min_length=1,
+        description="[year and split] of the training images; several are joined; other folders than VOC2007 ... "
+        "by their names: [MyData train]",
     )
-    test: list[ListedSplit] = Field(
-        ["2007 test"], min_length=1, description="[year and split] of the test images; several are joined"
+    test: Annotated[list[ListedSplit], Field(min_length=1)] | ShareOfTraining = Field(
+        ["2007 test"],
+        description="[year and split] of the test images; several are joined; or {share: 0.2} of the training images",
     )
     labels: Literal["annotations", "class-files"] = Field(
         "annotations", description="where labels are read: Annotations/*.xml, or ImageSets/Main/{class}_{split}.txt"
@@ -177,19 +194,19 @@ class Voc(ImageFiles):
         if self.config.root is None:
             raise _problem("root", "not set: where your VOCdevkit lies; give --set dataset.root=FOLDER")
         root = Path(self.config.root)
-        for listed in map(_parse, dict.fromkeys(self.config.train + self.config.test)):
+        for listed in map(_parse, dict.fromkeys(self.config.train + self._test)):
             self._check_layout(root, listed)
         return root
 
     def _year_folder(self, listed: Listed) -> Path:
-        return self._root / f"VOC{listed.year}"
+        return self._root / listed.folder
 
     def _main_folder(self, listed: Listed) -> Path:
         return self._year_folder(listed) / "ImageSets" / "Main"
 
     def _check_layout(self, root: Path, listed: Listed) -> None:
         """Say what is missing and what to download, and see a root that is one level off."""
-        year = f"VOC{listed.year}"
+        year = listed.folder
         main = root / year / "ImageSets" / "Main"
         if os.path.isfile(main / f"{listed.split}.txt"):
             return
@@ -214,7 +231,7 @@ class Voc(ImageFiles):
     def _blocks(self) -> dict[Split, list[Block]]:
         blocks: dict[Split, list[Block]] = {"train": [], "test": []}
         used: list[tuple[str, Listed, list[str]]] = []
-        for split, names in (("train", self.config.train), ("test", self.config.test)):
+        for split, names in (("train", self.config.train), ("test", self._test)):
             for name in names:
                 listed = _parse(name)
                 images = _read_ids(self._main_folder(listed) / f"{listed.split}.txt", "root")
@@ -225,7 +242,25 @@ class Voc(ImageFiles):
                         raise _problem(split, text)
                 used.append((f"{name} of {split}", listed, images))
                 blocks[split].append(Block(listed, images, np.arange(len(images))))  # type: ignore[index]
-        return {"train": self._blocks_of_ids(blocks["train"]), "test": blocks["test"]}
+        chosen = self._blocks_of_ids(blocks["train"])
+        if isinstance(self.config.test, ShareOfTraining):
+            return self._shared(chosen, self.config.test)
+        return {"train": chosen, "test": blocks["test"]}
+
+    @property
+    def _test(self) -> list[str]:
+        """The listed splits of the test images; none when they are a share of the training images."""
+        return [] if isinstance(self.config.test, ShareOfTraining) else self.config.test
+
+    def _shared(self, blocks: list[Block], rule: ShareOfTraining) -> dict[Split, list[Block]]:
+        """Some of the training images for testing."""
+        sides = split_rows(self._read_labels(blocks), rule)
+        bounds = np.cumsum([0, *(len(block.rows) for block in blocks)])
+        parts: dict[Split, list[Block]] = {}
+        for split, side in zip(SPLITS, sides, strict=True):
+            within = [side[(side >= start) & (side < stop)] - start for start, stop in pairwise(bounds.tolist())]
+            parts[split] = [b._replace(rows=b.rows[rows]) for b, rows in zip(blocks, within, strict=True)]
+        return parts
 
     def _blocks_of_ids(self, blocks: list[Block]) -> list[Block]:
         """The blocks with the images that `ids` lists."""
@@ -369,7 +404,7 @@ def _text(path: Path, key: str) -> str:
 
 def _download_advice(root: Path, listed: Listed, folder: str = "ImageSets/Main") -> str:
     """What to download and how to unpack it."""
-    where = f"unpacked so that {root / f'VOC{listed.year}' / folder} exists; clsim downloads nothing"
+    where = f"unpacked so that {root / listed.folder / folder} exists; clsim downloads nothing"
     if listed.archive:
         return f"needed is {listed.archive} from host.robots.ox.ac.uk/pascal/VOC/voc{listed.year}, {where}"
     return f"no public archive holds the labels of {listed.year} {listed.split}; your own files must be there: {where}"

@@ -21,7 +21,7 @@ from clsim.evaluation.sample_sheet import Tile, sheet
 from clsim.evaluation.samples import Mark, Verdict, evaluation_places, training_places, verdicts
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.training.template import MultiLabelTemplate
-from clsim.vocabulary import SEEN_MAP
+from clsim.vocabulary import SEEN_MAP, UNKNOWN
 
 Pixels = Callable[[Split, NDArray[np.int64]], NDArray[np.uint8]]
 
@@ -95,7 +95,9 @@ class SamplePictures(BaseLogger):
         if not len(places):
             return []
         store, rows = template.benchmark.train_rows, plan.rows(task)[places]
-        labels = store.targets(rows).numpy().astype(np.int8)
+        targets = store.targets(rows).numpy()
+        shown = np.where(targets < 0, UNKNOWN, targets > 0.5)  # a soft label shows as what it is nearer
+        labels = shown.astype(np.int8)
         images = self.pixels("train", plan.tasks[task].samples[places])
         seen = plan.tasks[task].classes[1]
         notes = [f"? {(shown[:seen] < 0).sum()} of {seen} labels unknown" for shown in labels]

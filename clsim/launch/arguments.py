@@ -31,22 +31,14 @@ def as_scenario(value: ScenarioLike, overrides: Mapping[str, Any]) -> Scenario:
     """Return the scenario to run; overrides need one that is not loaded yet.
 
     Raises:
-        ScenarioError: no such scenario, problems in it, or a source that a run would not read.
+        ScenarioError: no such scenario, or problems in it.
     """
     if not isinstance(value, Scenario):
         return load_scenario(value, overrides)
     if overrides:
         keys = ", ".join(overrides)
         raise ScenarioError([f"overrides {keys}: give them to load_scenario, this scenario is already loaded"])
-    if value.has_own_source:
-        raise ScenarioError(
-            [
-                f"{value.name}: a run reads its images from the dataset of the configuration, not from the source "
-                f"{type(value.source).__name__} that was given to Scenario; write it to files with "
-                "clsim.data.export.write_manifest and name them in dataset: {name: manifest, file: ...}"
-            ]
-        )
-    return value
+    return value.with_source(value.source) if value.has_own_source else value
 
 
 def split_overrides(value: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -38,6 +38,7 @@ from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.running.run_identity import identity_of
 from clsim.running.run_spec import RunSpec, safe_name
 from clsim.scenario import Scenario
+from clsim.scenario.schema import ObjectSection
 from clsim.training.composition import Composition, check_options, spec_of
 
 if TYPE_CHECKING:
@@ -270,6 +271,7 @@ def _check_input(
         raise RunError(f"workers: given {workers}, must be at least 1")
     keys, options = split_overrides(overrides)
     loaded = as_scenario(scenario, keys)
+    _refuse_objects(loaded)
     compositions = check_options(specs, options)
     return _Request(
         loaded,
@@ -284,6 +286,15 @@ def _check_input(
         progress=progress,
         baseline=None if baseline is None else _baseline_name(spec_of(baseline, "baseline"), compositions),
     )
+
+
+def _refuse_objects(scenario: Scenario) -> None:
+    """Raise ScenarioError if the data are Python objects: the runs are other processes, which do not have them."""
+    dataset = scenario.config.dataset
+    if isinstance(dataset, ObjectSection):
+        text = f"given {dataset.given!r}, a Python object, which the runs of a comparison, other processes, cannot have"
+        advice = "name its class by a file, as dataset: {name: my_data.py:MyData}, or use clsim.run"
+        raise ScenarioError([f"dataset.name: {text}; {advice}"])
 
 
 def _baseline_name(spec: str, compositions: Mapping[str, Composition]) -> str:

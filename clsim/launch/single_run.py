@@ -121,4 +121,5 @@ def plan_run(
         raise RunError(f"seed: given {seed}, must be 0 or more")
     scenario.check_images()
     composition.check(scenario.config, scenario.plan().n_classes)
+    composition.check_targets(scenario.plan(), scenario.config.training.loss)
     return RunSpec(composition.located, safe_name(composition.name), seed, resolve_device(device), dict(options))

@@ -26,3 +26,11 @@ def weights_sha256(network: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
         digest.update(value.cpu().numpy().tobytes())  # in logical order, whatever the memory layout
     return digest.hexdigest()
+
+
+class GivenFeatures(nn.Identity):
+    """In the place of a backbone where the data are features: passes them on, float32 [B, width]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width

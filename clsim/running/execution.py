@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import few_images, skipped_images
+from clsim.data.source import FeatureSource
 from clsim.errors import ClsimError, RunError, storage_errors
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile
@@ -212,6 +213,7 @@ def _assemble(run: _Run, history: History, timing: TimingFile, listener: Listene
     config, files, plan = run.scenario.config, run.files, run.plan
     settings = hyperparameters(config.model_dump(mode="json"), run.spec.name, run.spec.seed, run.composition.options())
     curves = TensorBoardCurves(files.events, history, settings)
+    pictures = 0 if isinstance(run.scenario.source, FeatureSource) else config.evaluation.samples
     pixels = partial(few_images, run.scenario.source, size=config.training.model.image_size)
     return build_template(
         run.scenario,
@@ -224,7 +226,7 @@ def _assemble(run: _Run, history: History, timing: TimingFile, listener: Listene
             MetricsFile(files.metrics, listener),
             MemoryFile(files.memory, plan.class_names),
             curves,
-            SamplePictures(curves.events, history, pixels, config.evaluation.samples),
+            SamplePictures(curves.events, history, pixels, pictures),
             timing,
         ],
         row_truth=run.scenario.truth()[plan.row_samples],
@@ -309,7 +311,7 @@ def _interruption_text(files: RunFolder) -> str:
 
 def training_plan(scenario: Scenario, composition: Composition) -> StreamPlan:
     """Return the plan that a run trains on: the scenario's own, or one that `joint` or an oracle memory derives."""
-    plan = composition.derive_plan(scenario.plan(), scenario.truth)
+    plan = composition.derive_plan(scenario.plan(), scenario.truth, scenario.soft_truth)
     if scenario.config.memory.labels == "oracle":
         plan = oracle_memory_plan(plan, scenario.truth())
     return plan
@@ -334,6 +336,7 @@ def build_template(
     """
     config = scenario.config
     composition.check(config, plan.n_classes)
+    composition.check_targets(plan, config.training.loss)
     benchmark, new_model = benchmark_and_model(scenario, plan, seed, device)
     tasks = tuple(task.classes for task in plan.tasks)
     samples = plan.row_samples if composition.control else None

@@ -47,11 +47,11 @@ from torch import nn
 
 from clsim.data.cache import cache_folder
 from clsim.data.checked_files import map_checked, write_checked
-from clsim.data.source import ImageSource, Split
+from clsim.data.source import FeatureSource, ImageSource, Split
 from clsim.files import written_whole
 from clsim.models.build import build_model, with_head
 from clsim.models.network import MultiLabelNet
-from clsim.models.stand_in import StandIn, weights_sha256
+from clsim.models.stand_in import GivenFeatures, StandIn, weights_sha256
 from clsim.preparation import tell
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
@@ -75,24 +75,32 @@ def benchmark_and_model(
 ) -> tuple[MultiLabelBenchmark, Callable[[], MultiLabelNet]]:
     """Return the benchmark of a plan, and a function that makes the run's network with a head of no classes.
 
-    With `training.model.cache_features` the benchmark's x are features, and the network is what stands on the backbone,
-    drawn as the whole network's.
+    Data that are features need no backbone. With `training.model.cache_features` the benchmark's x are features, too,
+    and the network is what stands on the backbone, drawn as the whole network's.
 
     Raises:
         RunError: see `build_model`.
     """
     config = scenario.config.training
+    splits: set[Split] = {"train", plan.test_split}
+    if isinstance(scenario.source, FeatureSource):
+        given = {split: scenario.source.features(split) for split in splits}
+        return _over_features(scenario, plan, given, seed, GivenFeatures(given["train"].shape[1]))
     if not config.model.cache_features:
         return scenario.benchmark(plan), partial(build_model, config.model, seed)
     backbone = build_model(config.model, seed).backbone
-    splits: set[Split] = {"train", plan.test_split}
     with scenario.located():
         features = {
             split: cached_features(backbone, scenario.source, split, config, device) for split in sorted(splits)
         }
-    return scenario.benchmark(plan, features), partial(
-        with_head, StandIn(weights_sha256(backbone)), features["train"].shape[1], config.model, seed
-    )
+    return _over_features(scenario, plan, features, seed, StandIn(weights_sha256(backbone)))
+
+
+def _over_features(
+    scenario: Scenario, plan: StreamPlan, features: dict[Split, NDArray[np.float32]], seed: int, backbone: nn.Module
+) -> tuple[MultiLabelBenchmark, Callable[[], MultiLabelNet]]:
+    width, model = features["train"].shape[1], scenario.config.training.model
+    return scenario.benchmark(plan, features), partial(with_head, backbone, width, model, seed)
 
 
 def cached_features(

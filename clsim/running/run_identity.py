@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clsim.data.content import content_sha256
+from clsim.data.own_class import is_reference, path_keys
 from clsim.data.path_options import path_options
 from clsim.errors import RunError
 from clsim.files import write_json
@@ -55,6 +56,12 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
         path = config.pop(key := ".".join(keys), None)
         if isinstance(path, str) and option.compared == "content":
             config[key] = _weights_sha256(Path(path))
+    own = {}
+    if is_reference(name := config["dataset.name"]):
+        for key in path_keys(name):
+            config.pop(f"dataset.options.{key}", None)
+        config["dataset.name"] = Path(name).name  # where the file lies does not count; what it says does
+        own = {"code.dataset": code} if (code := getattr(scenario.source, "code_sha256", None)) else {}
     return {
         "strategy": composition.name,
         **launch,
@@ -64,6 +71,7 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
         "labels_sha256": scenario.labels_sha256,
         "data_fingerprint": scenario.fingerprint,
         "code.clsim": code_version(),
+        **own,
         **{f"code.{name}": class_code(type(part)) for name, part in zip(resolved, composition.parts, strict=True)},
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},

@@ -9,6 +9,7 @@ It is a dictionary that `torch.load(weights_only=True)` reads:
     class_names      names of the outputs, in order
     state            weights and statistics by name, on the CPU
     backbone_sha256  None, or the content hash of a backbone whose weights are not in `state`
+    feature_width    None, or the width d of the features [B, d] that the network takes in place of images
 
 DECIDED: a run over features (`training.model.cache_features`) never changes its backbone, which may be hundreds of
 megabytes. If the backbone's weights came from a file, or from torchvision, `model.weights` names them and
@@ -27,9 +28,9 @@ import torch
 
 from clsim.errors import RunError
 from clsim.files import written_whole
-from clsim.models.build import build_model
+from clsim.models.build import build_model, with_head
 from clsim.models.network import MultiLabelNet
-from clsim.models.stand_in import StandIn, weights_sha256
+from clsim.models.stand_in import GivenFeatures, StandIn, weights_sha256
 from clsim.running.checkpoint_files import save_state
 from clsim.running.run_folder import RunFolder
 from clsim.scenario.training_schema import ModelSection, TrainingSection
@@ -83,6 +84,7 @@ def write_trained_model(
         "class_names": list(class_names[: model.head.n_classes]),
         "state": state,
         "backbone_sha256": backbone_sha256,
+        "feature_width": model.backbone.width if isinstance(model.backbone, GivenFeatures) else None,
     }
     with written_whole(RunFolder(folder).trained_model) as file:
         save_state(content, file)
@@ -99,7 +101,10 @@ def read_trained_model(folder: Path) -> TrainedModel:
     content = _content(path)
     section = ModelSection.model_validate(content["model"])
     state, referred = content["state"], content["backbone_sha256"]
-    network = build_model(section if referred else section.model_copy(update={"weights": "none"}), content["seed"])
+    if (width := content["feature_width"]) is not None:
+        network = with_head(GivenFeatures(width), width, section, content["seed"])
+    else:
+        network = build_model(section if referred else section.model_copy(update={"weights": "none"}), content["seed"])
     if referred:
         if weights_sha256(network.backbone) != referred:
             raise RunError(f"{path}: its backbone was another one than {_origin(section)} is now")

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.data.own import object_source, remember
+from clsim.data.own_class import TORCHVISION, is_reference, path_keys
 from clsim.data.path_options import path_options
-from clsim.data.source import ImageSource, NamedSource, Split
+from clsim.data.source import FeatureSource, ImageSource, NamedSource, SoftSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
+from clsim.model_names import NO_BACKBONE
 from clsim.scenario.document import Document, parse_assignment, plain, read_document
 from clsim.scenario.plan.planning import StreamData, build_plan, stream_data
 from clsim.scenario.plan.stream_plan import StreamPlan
-from clsim.scenario.schema import DataSection, Ids, ScenarioConfig
+from clsim.scenario.schema import DataSection, Ids, ObjectSection, ScenarioConfig
 from clsim.scenario.validate import validate
 
 if TYPE_CHECKING:
@@ -46,7 +49,8 @@ class Scenario:
     ) -> None:
         self.config = config
         self.document = document or Document(config.name, {})
-        self.source: ImageSource = open_source(config.dataset) if source is None else source
+        with self.located():
+            self.source: ImageSource = open_source(config.dataset) if source is None else source
         self._configured = self.source if source is None else None
 
     @property
@@ -57,6 +61,27 @@ class Scenario:
     def has_own_source(self) -> bool:
         """Whether `source` is another than the data set that the configuration names."""
         return self.source is not self._configured
+
+    def with_source(self, train: Any, test: Any = None) -> Scenario:
+        """Return this scenario on other data, given as objects: for `plan`, `benchmark` and `clsim.run`.
+
+        `clsim.compare`, whose runs are other processes, refuses objects: give it a file, as
+        `dataset: {name: my_data.py:MyData}`.
+
+        Args:
+            train: a map-style data set of (image, labels) with `classes`; see `clsim.data.own`. Or, alone, an
+                `ImageSource`.
+            test: the same for the test images.
+
+        Raises:
+            ScenarioError: neither of them, or labels that cannot be read.
+        """
+        with self.located():
+            source = object_source(train, test)
+            options = remember(source, type(train).__name__)
+        old = self.config.dataset
+        section = ObjectSection(**options.model_dump(), classes=old.classes, validation=old.validation)
+        return Scenario(self.config.model_copy(update={"dataset": section}), document=self.document)
 
     def plan(self) -> StreamPlan:
         """The stream, extensionally: needs labels, no images; computed once.
@@ -83,18 +108,25 @@ class Scenario:
         """True training labels in stream order, int8 [N, C]: for evaluators and derived plans, never for a learner."""
         return self._data.train
 
+    def soft_truth(self) -> NDArray[np.float32] | None:
+        """Soft training labels in stream order, float32 [N, C], 0 where a label is not soft; None: no label is."""
+        return self._data.soft
+
     @cached_property
     def _data(self) -> StreamData:
         source = self.source
         names = None
         if isinstance(self.config.labels.long_tail, Ids) and isinstance(source, NamedSource):
             names = source.image_names("train")
-        return stream_data(self.config, source.class_names, source.labels("train"), source.labels("test"), names)
+        soft = source.soft_labels("train") if isinstance(source, SoftSource) else None
+        labels = source.labels("train"), source.labels("test")
+        return stream_data(self.config, source.class_names, *labels, names, soft)
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of what determines the images, as their source makes it; computed once."""
-        return self.source.fingerprint()
+        with self.located():
+            return self.source.fingerprint()
 
     @cached_property
     def labels_sha256(self) -> str:
@@ -107,6 +139,8 @@ class Scenario:
             data = self._data
         digest = hashlib.sha256(repr((data.class_names, data.train.shape, data.test.shape)).encode())
         digest.update(data.train.tobytes() + data.test.tobytes())
+        if data.soft is not None:
+            digest.update(data.soft.tobytes())
         return digest.hexdigest()
 
     def benchmark(
@@ -125,9 +159,17 @@ class Scenario:
             )
 
     def check_images(self) -> None:
-        """Raise ScenarioError unless the source has images of the model's size; reads none of them."""
+        """Raise ScenarioError unless the source has images of the model's size, or features for a model without a
+        backbone; reads no image."""
+        model, features = self.config.training.model, isinstance(self.source, FeatureSource)
         with self.located():
-            self.source.check_size(self.config.training.model.image_size)
+            if features and model.name != NO_BACKBONE:
+                text = f"given {model.name!r}, but the data are features; allowed: {NO_BACKBONE}"
+                raise Unplannable(("training", "model", "name"), text)
+            if model.name == NO_BACKBONE and not features:
+                text = f"given {NO_BACKBONE!r}, which takes features, but the data are images"
+                raise Unplannable(("training", "model", "name"), text)
+            self.source.check_size(model.image_size)
 
 
 def shipped_scenarios() -> dict[str, Path]:
@@ -167,7 +209,7 @@ def open_dataset(name: str, overrides: Mapping[str, Any] | Iterable[str] = ()) -
     """The source of a data set, without a stream.
 
     Args:
-        name: digits, voc, coco or manifest.
+        name: digits, voc, coco, manifest, folder or features.
         overrides: its options, as for `load_scenario`: `{"dataset.train": 100}` or "dataset.train=100".
 
     Raises:
@@ -182,7 +224,7 @@ def open_dataset(name: str, overrides: Mapping[str, Any] | Iterable[str] = ()) -
         raise ScenarioError(
             [document.problem(path, "says what is streamed, which is not asked here") for path in streamed]
         )
-    return open_source(validate(document).dataset)
+    return Scenario(validate(document), document=document).source
 
 
 def _override(document: Document, overrides: Mapping[str, Any] | Iterable[str]) -> None:
@@ -206,6 +248,14 @@ def _resolve_files(document: Document, folder: Path) -> None:
             section = section.get(name) if isinstance(section, dict) else None
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = str(folder / Path(section[key]).expanduser())
+    dataset = document.data.get("dataset") if isinstance(document.data, dict) else None
+    if isinstance(dataset, dict) and is_reference(dataset.get("name")):
+        if not dataset["name"].startswith(TORCHVISION):
+            dataset["name"] = str(folder / Path(dataset["name"]).expanduser())
+        options: Any = dataset.get("options")
+        for option in path_keys(dataset["name"]) if isinstance(options, dict) else ():
+            if isinstance(options.get(option), str):
+                options[option] = str(folder / Path(options[option]).expanduser())
 
 
 def _find(scenario: str | Path) -> Path:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, Tag, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from clsim.data.coco import CocoConfig
 from clsim.data.digits import DigitsConfig
+from clsim.data.features import FeaturesConfig
+from clsim.data.folder import FolderConfig
 from clsim.data.manifest import ManifestConfig
+from clsim.data.own import ObjectConfig
+from clsim.data.own_class import OwnConfig, is_reference
 from clsim.data.path_options import DATA_PATH
 from clsim.data.voc import VocConfig
 from clsim.scenario.section import PositiveInt, Section, either
@@ -98,9 +104,45 @@ class ManifestSection(DataSection, ManifestConfig):
     """`dataset: {name: manifest, ...}`."""
 
 
+class FolderSection(DataSection, FolderConfig):
+    """`dataset: {name: folder, ...}`."""
+
+
+class FeaturesSection(DataSection, FeaturesConfig):
+    """`dataset: {name: features, ...}`."""
+
+
+class OwnSection(DataSection, OwnConfig):
+    """`dataset: {name: my_data.py:MyData, ...}`."""
+
+
+class ObjectSection(DataSection, ObjectConfig):
+    """The data set of `Scenario.with_source`."""
+
+
+OWN = "path/to/file.py:Class"
+ONLY_IN_PYTHON = "object"
+
+
+def _name_of_dataset(value: object) -> str | None:
+    if isinstance(value, dict) and "name" in value:
+        name = value["name"]
+        return OWN if is_reference(name) else str(name)
+    name = getattr(value, "name", None)
+    return OWN if is_reference(name) else name
+
+
 DatasetSection = Annotated[
-    DigitsSection | VocSection | CocoSection | ManifestSection,
-    Field(discriminator="name", description="where images and true labels come from"),
+    Annotated[DigitsSection, Tag("digits")]
+    | Annotated[VocSection, Tag("voc")]
+    | Annotated[CocoSection, Tag("coco")]
+    | Annotated[ManifestSection, Tag("manifest")]
+    | Annotated[FolderSection, Tag("folder")]
+    | Annotated[FeaturesSection, Tag("features")]
+    | Annotated[OwnSection, Tag(OWN)]
+    | Annotated[SkipJsonSchema[ObjectSection], Tag(ONLY_IN_PYTHON)],
+    Discriminator(_name_of_dataset),
+    Field(description="where images and true labels come from"),
 ]
 
 
@@ -208,5 +250,6 @@ class ScenarioConfig(Section):
 
 
 def _names(trained_on: list[str], dataset: str) -> bool:
-    """DECIDED: by substring, so that voc finds VOC2007, pascal-voc and the like."""
-    return any(dataset in known.lower() for known in trained_on)
+    """DECIDED: by substring, so that voc finds VOC2007, pascal-voc and the like; of a class by its own name."""
+    name = re.split("[:/]", dataset)[-1].lower()
+    return any(name in known.lower() for known in trained_on)

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from clsim.data.path_options import FILE_CONTENT
 from clsim.errors import did_you_mean
-from clsim.model_names import BACKBONES
+from clsim.model_names import BACKBONES, NO_BACKBONE
 from clsim.scenario.section import PositiveInt, Section
 
 
@@ -65,7 +65,10 @@ Weights = Annotated[
 
 
 class ModelSection(Section):
-    name: str = Field("tiny-resnet", description="tiny-resnet, or a classification model of torchvision: resnet18 ...")
+    name: str = Field(
+        "tiny-resnet",
+        description="tiny-resnet, or a classification model of torchvision: resnet18 ...; identity: none, for features",
+    )
     weights: Weights = Field("none", description="initial weights of the backbone and their provenance")
     freeze: Literal["none", "batch-norm", "backbone"] = Field(
         "none", description="batch-norm: its statistics; backbone: its weights too, so that only the head learns"
@@ -90,8 +93,8 @@ class ModelSection(Section):
     @field_validator("name")
     @classmethod
     def _known_backbone(cls, value: str) -> str:
-        if value not in BACKBONES:
-            hint = did_you_mean(value, BACKBONES)
+        if value not in (*BACKBONES, NO_BACKBONE):
+            hint = did_you_mean(value, (*BACKBONES, NO_BACKBONE))
             message = f"allowed: tiny-resnet or a torchvision classification model such as resnet18{hint}"
             raise ValueError(message)
         return value
@@ -109,6 +112,15 @@ class ModelSection(Section):
         if isinstance(self.weights, TorchvisionSection) and self.name == "tiny-resnet":
             text = "tiny-resnet is not torchvision's; allowed: none, or a file"
             raise PydanticCustomError("no_weights", "{text}", {"below": ("weights",), "text": text})
+        return self
+
+    @model_validator(mode="after")
+    def _identity_has_none(self) -> Self:
+        if self.name == NO_BACKBONE:
+            for key in ("weights", "freeze"):
+                if getattr(self, key) != "none":
+                    text = f"allowed: none, because {NO_BACKBONE} has no weights"
+                    raise PydanticCustomError("no_weights", "{text}", {"below": (key,), "text": text})
         return self
 
 
@@ -186,6 +198,8 @@ LossSection = Annotated[
     | LogitAdjustedCeSection,
     Field(discriminator="name"),
 ]
+SOFTMAX_LOSSES = ("cross-entropy", "logit-adjusted-ce")
+"""Losses over the classes of a row, which take no soft labels."""
 
 
 def _ascending(value: list[float]) -> list[float]:
@@ -272,5 +286,8 @@ class TrainingSection(Section):
     def _features_are_of_images_as_they_are(self) -> Self:
         if self.augmentation != "none" and self.model.cache_features:
             text = "allowed: none, because training.model.cache_features computes each image's features only once"
+            raise PydanticCustomError("no_images", "{text}", {"below": ("augmentation",), "text": text})
+        if self.augmentation != "none" and self.model.name == NO_BACKBONE:
+            text = f"allowed: none, because training.model.name {NO_BACKBONE} takes features, which are no images"
             raise PydanticCustomError("no_images", "{text}", {"below": ("augmentation",), "text": text})
         return self

@@ -8,9 +8,10 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from clsim.data.own_class import is_reference
 from clsim.errors import ScenarioError, did_you_mean
 from clsim.scenario.document import Document, KeyPath
-from clsim.scenario.schema import ScenarioConfig
+from clsim.scenario.schema import ONLY_IN_PYTHON, OwnSection, ScenarioConfig
 
 _MOST_PROBLEMS = 20
 
@@ -52,8 +53,9 @@ def _data_path(data: Any, detail: ErrorDetails) -> KeyPath:
             continue
         path.append(part)
     context = detail.get("ctx", {})
-    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        path.append(context["discriminator"].strip("'"))
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found") and isinstance(data, dict):
+        discriminator = context["discriminator"].strip("'")
+        path.append("name" if discriminator.endswith("()") else discriminator)  # a function that tells by the name
     return (*path, *context.get("below", ()))
 
 
@@ -67,9 +69,10 @@ def _describe(document: Document, path: KeyPath, details: list[ErrorDetails]) ->
         return "required key is missing"
     given = _value(document.data, path) if path else None
     if kind == "union_tag_not_found":
-        return "required key is missing"
+        inside = isinstance(_value(document.data, path[:-1]), dict) and path[-1:] == ("name",)
+        return "required key is missing" if inside else f"given {_shown(given)}, should be a mapping of keys"
     if kind == "union_tag_invalid":
-        names = _names(detail["ctx"]["expected_tags"])
+        names = [name for name in _names(detail["ctx"]["expected_tags"]) if name != ONLY_IN_PYTHON]
         return f"given {_shown(given)}, allowed: {', '.join(names)}{did_you_mean(given, names)}"
     if kind == "string_pattern_mismatch":
         return f"given {_shown(given)}, allowed: letters, digits and . _ -, a letter or digit first"
@@ -142,7 +145,8 @@ def _likeness(model: type[BaseModel], data: Any) -> tuple[bool, int]:
     if not isinstance(data, dict):
         return False, 0
     field = model.model_fields.get("name")
-    named = field is not None and str(data.get("name")) in get_args(field.annotation)
+    name = str(data.get("name"))
+    named = field is not None and (name in get_args(field.annotation) or (model is OwnSection and is_reference(name)))
     return named, len(model.model_fields.keys() & data.keys())
 
 

@@ -18,7 +18,7 @@ from clsim.errors import StrategyError, did_you_mean
 from clsim.plugin_files import PluginFileError, load
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import ScenarioConfig
-from clsim.scenario.training_schema import LossSection
+from clsim.scenario.training_schema import SOFTMAX_LOSSES, LossSection
 from clsim.source_code import class_code
 from clsim.training.strategy import Context, Strategy
 from clsim.vocabulary import Reference
@@ -160,6 +160,14 @@ class Composition:
         for part in self.parts:
             part.check(config, n_classes)
 
+    def check_targets(self, plan: StreamPlan, loss: LossSection) -> None:
+        """Raise StrategyError when the scenario's loss is used and cannot take the soft labels of a plan."""
+        if plan.has_soft_labels and loss.name in SOFTMAX_LOSSES and self.loss_of() is None:
+            raise StrategyError(
+                f"training.loss.name: given {loss.name!r}, which takes no soft labels; a softmax would read a single "
+                "one as present; allowed: a binary loss such as bce"
+            )
+
     def plugins(self, context: Context) -> list[AnyPlugin]:
         """Return the plugins of all parts in order, behind the snapshot if a part has asked for it."""
         plugins = [plugin for part in self.parts for plugin in part.plugins(context)]
@@ -181,16 +189,18 @@ class Composition:
     def _criteria(self) -> list[tuple[str, Criterion]]:
         return [(_name(type(part)), made) for part in self.parts if (made := part.criterion()) is not None]
 
-    def derive_plan(self, plan: StreamPlan, truth: Any) -> StreamPlan:
+    def derive_plan(self, plan: StreamPlan, truth: Any, soft: Any = None) -> StreamPlan:
         """The plan to train on.
 
         Args:
             truth: a function without arguments that returns the true labels; called only if a part derives a plan.
+            soft: likewise for soft labels; it may return None.
         """
         for part in self.parts:
             if type(part).derive_plan is not Strategy.derive_plan:
                 labels: NDArray[np.int8] = truth()
-                plan = part.derive_plan(plan, labels) or plan
+                values = None if soft is None else soft()
+                plan = part.derive_plan(plan, labels, *(() if values is None else (values,))) or plan
         return plan
 
     def first_task_key(self) -> str | None:

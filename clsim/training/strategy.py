@@ -114,11 +114,14 @@ class Strategy:
         """The loss on (logits float [B, S], targets float [B, C]); None leaves the scenario's."""
         return None
 
-    def derive_plan(self, plan: StreamPlan, truth: NDArray[np.int8]) -> StreamPlan | None:
+    def derive_plan(
+        self, plan: StreamPlan, truth: NDArray[np.int8], soft: NDArray[np.float32] | None = None
+    ) -> StreamPlan | None:
         """Another plan to train on (`joint`); its hash and origin are recorded. None keeps the scenario's own.
 
         Args:
             truth: int8 [N, C], true training labels. A method that reads them is not a partial-label method.
+            soft: float32 [N, C], soft training labels, 0 where a label is not soft; given only where there are some.
         """
         return None
 

@@ -1,6 +1,9 @@
 """Images of your own: a table of paths and labels, planned and checked without a line of data code.
 
 python docs/examples/own_data.py FOLDER          (writes a small example into FOLDER, to have something to read)
+
+Without a table: one folder per class, `dataset: {name: folder, root: photos, test: {share: 0.2}}`. With a class of your
+own: my_data.py, torchvision_data.py.
 """
 
 import sys

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import clsim
 from clsim.data.digits import Digits, DigitsConfig
 from clsim.data.export import write_coco, write_manifest, write_voc
-from clsim.data.source import Split
+from clsim.data.source import ImageSource, Split
 from clsim.data.voc import Voc
 from clsim.errors import ScenarioError
 from clsim.scenario import Scenario, load_scenario
@@ -209,3 +210,106 @@ def test_a_wrong_cell_is_told_with_the_line_of_the_table_and_of_the_scenario(tmp
 def test_a_path_that_no_disk_can_hold_is_not_there(name: str, key: str) -> None:
     with pytest.raises(ScenarioError, match="no such f"):
         load_scenario(name, {key: "1" + 300 * "0"}).plan()
+
+
+# --- layouts of other people: own folder names, single files, no test split
+
+
+def sorted_rows(source: ImageSource, split: Split) -> list[tuple[int, ...]]:
+    return sorted(map(tuple, source.labels(split).tolist()))
+
+
+def test_voc_in_a_folder_of_any_name(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "MyData").symlink_to(folder / "data" / "VOCdevkit" / "VOC2007")
+    keys = {"dataset.root": str(tmp_path), "dataset.train": ["MyData trainval"], "dataset.test": ["MyData test"]}
+    mine = load_scenario(folder / "mine.yaml", keys)
+    assert mine.plan().sha256 == load_scenario(folder / "mine.yaml").plan().sha256
+    assert (
+        mine.source.images("train", 32)[:].tolist()
+        == load_scenario(folder / "mine.yaml").source.images("train", 32)[:].tolist()
+    )
+    with pytest.raises(ScenarioError, match=r"MyDat/ImageSets/Main|MyDat: no such folder"):
+        load_scenario(folder / "mine.yaml", {**keys, "dataset.train": ["MyDat trainval"]}).plan()
+    with pytest.raises(ScenarioError, match="allowed: a year from 2007 to 2012, or the name of another folder"):
+        load_scenario(folder / "mine.yaml", {**keys, "dataset.train": ["2013 trainval"]})
+
+
+@pytest.mark.parametrize("name", ["voc", "coco", "manifest"])
+def test_a_data_set_without_a_test_split_gives_a_share(folder: Path, tables: Path, name: str) -> None:
+    home, whole = (folder / "mine.yaml", "voc") if name == "voc" else (tables / f"{name}.yaml", name)
+    keys: dict[str, object] = {"dataset.test": {"share": 0.25}}
+    if whole == "manifest":
+        keys |= {"dataset.split_column": "split", "dataset.other_splits": ["test"]}
+    shared, all_of_it = load_scenario(home, keys), load_scenario(home)
+    parts = [row for split in ("train", "test") for row in sorted_rows(shared.source, split)]
+    assert sorted(parts) == sorted_rows(all_of_it.source, "train")
+    assert len(shared.source.labels("test")) in range(10, 21)
+    assert not set(shared.source.files("train")) & set(shared.source.files("test"))
+    assert len(shared.source.files("test")) == len(shared.source.labels("test"))
+    assert (
+        shared.plan().sha256 != load_scenario(home, {**keys, "dataset.test": {"share": 0.25, "seed": 1}}).plan().sha256
+    )
+    if name == "voc":
+        two = {**keys, "dataset.train": ["2007 trainval", "2007 test"]}
+        assert len(load_scenario(home, two).source.labels("train")) > len(all_of_it.source.labels("train"))
+
+
+@pytest.mark.parametrize("given", [{"share": 1.5}, {"shar": 0.2}, {"share": "a fifth"}, 3])
+@pytest.mark.parametrize("name", ["voc", "coco", "manifest"])
+def test_an_impossible_share_is_refused(folder: Path, tables: Path, name: str, given: object) -> None:
+    home = folder / "mine.yaml" if name == "voc" else tables / f"{name}.yaml"
+    with pytest.raises(ScenarioError, match=r"dataset\.test") as caught:
+        load_scenario(home, {"dataset.test": given})
+    assert "Share" not in str(caught.value)
+
+
+def test_coco_from_single_annotation_files(tables: Path, tmp_path: Path) -> None:
+    coco = tables / "data" / "coco"
+    for split in ("train", "val"):
+        text = (coco / "annotations" / f"instances_{split}2014.json").read_text()
+        (tmp_path / f"{split}.json").write_text(text.replace("COCO_", f"{split}2014/COCO_"))
+    (tmp_path / "images").symlink_to(coco)
+    text = "{name: coco, train_file: train.json, test_file: val.json, image_folder: images}"
+    (tmp_path / "mine.yaml").write_text(as_written(SCENARIO, text))
+    mine, there = load_scenario(tmp_path / "mine.yaml"), load_scenario(tables / "coco.yaml")
+    assert mine.plan().sha256 == there.plan().sha256
+    mine.check_images()
+    (tmp_path / "mine.yaml").write_text(as_written(SCENARIO, text.replace("test_file: val.json", "test: {share: 0.3}")))
+    shared = load_scenario(tmp_path / "mine.yaml")
+    shared.check_images()
+    assert len(shared.source.labels("train")) + len(shared.source.labels("test")) == len(there.source.labels("train"))
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ("train_file: a.json", "dataset.train_file: given 'a.json', needs either test_file or a share for test"),
+        ("train_file: a.json, test_file: b.json, root: x", "dataset.root: given 'x', not together with train_file"),
+        ("test_file: b.json", "dataset.test_file: given 'b.json', only with train_file"),
+        ("train_file: a.json, test_file: b.json", "dataset.train_file: {home}/a.json: no such file"),
+        ("train_file: bad.json, test_file: b.json", "dataset.train_file: {home}/bad.json: no list 'images'"),
+    ],
+)
+def test_single_annotation_files_that_cannot_be(tmp_path: Path, options: str, problem: str) -> None:
+    (tmp_path / "bad.json").write_text("{}")
+    (tmp_path / "mine.yaml").write_text(as_written(SCENARIO, f"{{name: coco, {options}}}"))
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(tmp_path / "mine.yaml").plan()
+    wanted = problem.format(home=tmp_path)
+    assert wanted.replace("'x'", f"'{tmp_path}/x'").replace("'b.json'", f"'{tmp_path}/b.json'").replace(
+        "'a.json'", f"'{tmp_path}/a.json'"
+    ) in str(caught.value)
+
+
+def test_a_run_from_class_folders(tmp_path: Path) -> None:
+    digits = Digits(DigitsConfig(name="digits", train=40, test=1, labels_per_scene=(1, 1)))
+    images, labels = digits.images("train", 32), digits.labels("train")
+    for row, column in zip(*np.nonzero(labels), strict=True):
+        file = tmp_path / "photos" / f"digit {column}" / f"{row}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(images[row].transpose(1, 2, 0))).save(file)
+    (tmp_path / "mine.yaml").write_text(as_written(SCENARIO, "{name: folder, root: photos, test: {share: 0.3}}"))
+    result = clsim.run(tmp_path / "mine.yaml", "finetune", out=tmp_path / "runs")
+    assert result.result["mAP"][-1] is not None
+    again = load_scenario(result.folder / "config.yaml")
+    assert again.plan().sha256 == load_scenario(tmp_path / "mine.yaml").plan().sha256

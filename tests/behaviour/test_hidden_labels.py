@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -200,3 +201,118 @@ def test_no_training_batch_holds_a_label_that_its_row_does_not_show(tiny_overrid
         hidden = np.setdiff1d(np.arange(plan.n_classes), task.columns)
         assert (y[:, hidden] == -1).all()
         np.testing.assert_array_equal(y[:, task.columns.copy()].numpy(), task.values)
+
+
+# --- soft labels
+
+
+class SoftScenes(Digits):
+    """Digit scenes of which every third label is soft; it counts as unknown."""
+
+    def __init__(self, original: Digits, soft: NDArray[np.float32] | None = None, readable: bool = True) -> None:
+        super().__init__(original.config)
+        drawn = np.random.default_rng(3).uniform(0.05, 0.95, super().labels("train").shape).astype(np.float32)
+        self.chosen = np.random.default_rng(4).random(drawn.shape) < 1 / 3
+        self.soft = np.where(self.chosen, drawn, np.float32(0)) if soft is None else soft
+        self.readable = readable
+
+    def labels(self, split: Any) -> NDArray[np.int8]:
+        labels = super().labels(split)
+        return np.where(self.chosen, -1, labels).astype(np.int8) if split == "train" else labels
+
+    def soft_labels(self, split: Any) -> NDArray[np.float32] | None:
+        assert self.readable, "a soft label was read"
+        return self.soft if split == "train" else None
+
+
+@pytest.mark.parametrize("stream", [{}, *(STREAMS[name] for name in ("disjoint", "keep", "noise", "everything"))])
+def test_weights_do_not_depend_on_hidden_soft_labels(tiny_overrides: dict, stream: dict, tmp_path: Any) -> None:
+    config = load_scenario("digits-b0c2", tiny_overrides | stream)
+    scenario = Scenario(config.config, source := SoftScenes(config.source))  # type: ignore[arg-type]
+    plan = scenario.plan()
+    shown = np.zeros(source.soft.shape, dtype=bool)
+    for task in plan.tasks:
+        if task.soft is not None:
+            shown[task.samples[:, None], task.columns] |= task.soft > 0
+    hidden = source.chosen & ~shown
+    assert hidden.any()
+    other = np.where(hidden, np.float32(1) - source.soft, source.soft)
+    tampered = Scenario(scenario.config, SoftScenes(source, other))
+    unreadable = Scenario(scenario.config, SoftScenes(source, readable=False))
+    honest = train(scenario, plan, "lwf+er", {}, tmp_path)
+    assert tampered.plan().sha256 == plan.sha256
+    assert train(tampered, plan, "lwf+er", {}, tmp_path) == honest
+    with pytest.raises(AssertionError, match="a soft label was read"):
+        unreadable.plan()
+    changed = Scenario(scenario.config, SoftScenes(source, np.where(shown, 1 - source.soft, source.soft)))
+    assert changed.plan().sha256 != plan.sha256
+    assert train(changed, changed.plan(), "lwf+er", {}, tmp_path) != honest, "the learner sees what is shown"
+
+
+# --- data sets of the user's own
+
+
+OWN = """
+import numpy as np
+from PIL import Image
+
+class Mine:
+    classes = tuple("abcdef")
+
+    def __init__(self, split, labels):
+        self.split, self.read = split, np.load(labels)[split]
+
+    def __len__(self):
+        return len(self.read)
+
+    def __getitem__(self, i):
+        seed = i if self.split == "train" else 1000 + i
+        return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (28, 28, 3), dtype=np.uint8)), self.read[i]
+"""
+SOURCE = """
+import numpy as np
+
+class Mine:
+    class_names = tuple("abcdef")
+
+    def __init__(self, labels):
+        self.read = np.load(labels)
+
+    def labels(self, split):
+        return self.read[split]
+
+    def images(self, split, size):
+        return np.random.default_rng(split == "test").integers(0, 256, (len(self.read[split]), 3, size, size), np.uint8)
+
+    def fingerprint(self):
+        return "mine"
+"""
+
+
+@pytest.mark.parametrize("text", [OWN, SOURCE], ids=["items", "source"])
+def test_weights_do_not_depend_on_hidden_labels_of_an_own_class(
+    tiny_overrides: dict, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    random = np.random.default_rng(0)
+    truth = {split: random.integers(-1, 2, (40, 6)).astype(np.int8) for split in ("train", "test")}
+    keys = {key: value for key, value in tiny_overrides.items() if not key.startswith("dataset")}
+    keys["labels.visible.keep"] = 0.6
+
+    def scenario_of(name: str, labels: dict[str, NDArray[np.int8]]) -> Scenario:
+        np.savez(tmp_path / f"{name}.npz", **labels)
+        options = {"labels": str(tmp_path / f"{name}.npz")}
+        return load_scenario(
+            "digits-b0c2", {**keys, "dataset": {"name": f"{tmp_path}/mine.py:Mine", "options": options}}
+        )
+
+    scenario = scenario_of("honest", truth)
+    plan = scenario.plan()
+    shown = np.zeros((40, 6), dtype=bool)
+    for task in plan.tasks:
+        shown[task.samples[:, None], task.columns] |= task.values != -1
+    flipped = np.where(shown, truth["train"], random.integers(-1, 2, (40, 6))).astype(np.int8)
+    tampered = scenario_of("tampered", {"train": flipped, "test": 1 - truth["test"].clip(0)})
+    assert (tampered.truth() != scenario.truth()).any()
+    honest = train(scenario, plan, "lwf+er", {}, tmp_path)
+    assert train(tampered, plan, "lwf+er", {}, tmp_path) == honest

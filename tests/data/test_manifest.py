@@ -126,11 +126,11 @@ def test_a_million_cells_row_by_row(columns: Any) -> None:
     assert columns(text).labels("train").shape == (10_000, 50)
     assert problems(columns(text + "x.jpg,train," + ",".join("2" * 1 + "1" * 49) + "\n")) == [
         "m.csv:20002: column 'class0': given '2', allowed: 1 present, 0 absent, empty unknown; "
-        "if the column is no class, list the classes under dataset.label_columns"
+        "if the column is no class, name it in dataset.other_columns"
     ]
 
 
-@pytest.mark.parametrize("cell", ["2", "yes", "0.5", "cat", "[1]"])
+@pytest.mark.parametrize("cell", ["2", "yes", "1.5", "cat", "[1]"])
 def test_other_cells_are_refused(columns: Any, cell: str) -> None:
     (text,) = problems(columns(COLUMNS.replace("train,1,0", f"train,{cell},0"), label_columns=["cat", "dog"]))
     assert text == f"m.csv:2: column 'dog': given {cell!r}, allowed: 1 present, 0 absent, empty unknown"
@@ -142,7 +142,7 @@ def test_minus_one_is_refused_because_files_differ_in_what_it_means(columns: Any
     if name == "m.jsonl":
         text = '{"path": "a", "split": "train", "dog": -1, "cat": 1}\n'
     (found,) = problems(columns(text, name))
-    assert found.endswith("empty unknown; -1 is absent in some files and unknown in others")
+    assert "empty unknown; -1 is absent in some files and unknown in others: dataset.minus_one says" in found
 
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}, 2, 0.3, "dog"])
@@ -418,7 +418,7 @@ def test_missing_images_name_the_table_that_lists_them(columns: Any) -> None:
     assert caught.value.path == ("dataset", "file")
     assert caught.value.text == (
         f"{folder}/a.jpg: no such file (2 of 2 images of train are missing); {folder}/m.csv lists it, and relative "
-        "paths start at its folder"
+        f"paths start at {folder}"
     )
 
 
@@ -479,3 +479,173 @@ def test_options_may_be_given_again_as_they_are_by_default() -> None:
 
 def test_every_option_is_described() -> None:
     assert [name for name, field in ManifestConfig.model_fields.items() if not field.description] == []
+
+
+# --- labels that are neither present nor absent
+
+MEDICAL = "path,split,age,Edema,Mass,No Finding\na.jpg,train,60,1,-1,0\nb.jpg,train,50,,1,\nc.jpg,train,40,,,1\n"
+MEDICAL += "d.jpg,test,30,-1,1,\n"
+
+
+def medical(columns: Any, text: str = MEDICAL, **options: Any) -> Manifest:
+    found: Manifest = columns(text, **{"other_columns": ["age", "No Finding"], **options})
+    return found
+
+
+def test_columns_to_leave_out_are_no_classes(columns: Any) -> None:
+    assert medical(columns, minus_one="absent").class_names == ("Edema", "Mass")
+    assert problems(medical(columns, other_columns=["agee"], minus_one="absent")) == [
+        "m.csv: dataset.other_columns: no column 'agee', did you mean 'age'?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("meaning", "train", "test"),
+    [
+        ("absent", [[1, 0], [-1, 1], [-1, -1]], [[0, 1]]),
+        ("unknown", [[1, -1], [-1, 1], [-1, -1]], [[-1, 1]]),
+        ({"uncertain": "positive"}, [[1, 1], [-1, 1], [-1, -1]], [[-1, 1]]),
+        ({"uncertain": "negative"}, [[1, 0], [-1, 1], [-1, -1]], [[-1, 1]]),
+        ({"uncertain": {"soft": 0.6}}, [[1, -1], [-1, 1], [-1, -1]], [[-1, 1]]),
+    ],
+    ids=str,
+)
+def test_minus_one_means_what_is_declared(columns: Any, meaning: Any, train: Any, test: Any) -> None:
+    data = medical(columns, minus_one=meaning)
+    assert (data.labels("train").tolist(), data.labels("test").tolist()) == (train, test)
+    soft = data.soft_labels("train")
+    assert (soft is not None) == (meaning == {"uncertain": {"soft": 0.6}})
+    if soft is not None:
+        np.testing.assert_array_equal(soft, np.array([[0, 0.6], [0, 0], [0, 0]], dtype=np.float32), strict=True)
+    assert data.soft_labels("test") is None
+
+
+def test_soft_labels_are_training_targets_and_test_truth_is_hard(columns: Any) -> None:
+    text = "path,split,dog,cat\na.jpg,train,1,0.7\nb.jpg,train,.25,1\nc.jpg,test,0.5,1\nd.jpg,test,0.4,1e-60\n"
+    assert problems(columns(text)) == [
+        f"m.csv:{line}: column {name!r}: given {cell!r}, allowed: 1 present, 0 absent, empty unknown; {hint}"
+        for line, name, cell, hint in (
+            (2, "cat", "0.7", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
+            (3, "dog", ".25", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
+            (4, "dog", "0.5", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
+            (5, "cat", "1e-60", "if the column is no class, name it in dataset.other_columns"),
+            (5, "dog", "0.4", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
+        )
+    ]
+    text = text.replace("1e-60", "1")
+    unknown = columns(text, soft_labels="unknown")
+    assert (unknown.labels("train").tolist(), unknown.labels("test").tolist()) == (
+        [[-1, 1], [1, -1]],
+        [[1, -1], [1, -1]],
+    )
+    halves = columns(text, soft_labels={"threshold": 0.5})
+    assert (halves.labels("train").tolist(), halves.labels("test").tolist()) == ([[1, 1], [1, 0]], [[1, 1], [1, 0]])
+    for data in (unknown, halves):
+        expected = np.array([[0.7, 0], [0, 0.25]], dtype=np.float32)
+        np.testing.assert_array_equal(data.soft_labels("train"), expected, strict=True)
+        assert data.soft_labels("test") is None
+
+
+def test_soft_labels_alone_say_how_they_count(columns: Any) -> None:
+    text = "path,split,dog\na.jpg,train,0.7\nb.jpg,test,1\n"
+    (found,) = problems(columns(text, soft_labels="unknown"), "label_columns")
+    assert found.endswith("1 images of the train split; by dataset.soft_labels: {threshold: 0.5} soft labels count")
+
+
+def test_no_finding_says_that_the_others_are_absent_and_is_no_class(columns: Any) -> None:
+    data = medical(columns, other_columns=["age"], no_finding="No Finding", minus_one="unknown")
+    assert data.class_names == ("Edema", "Mass")
+    assert data.labels("train").tolist() == [[1, -1], [-1, 1], [0, 0]]
+
+
+def test_no_finding_says_nothing_of_classes_beside_it(columns: Any) -> None:
+    rule = {"name": "No Finding", "beside": ["Edema"]}
+    text = MEDICAL.replace("40,,,1", "40,1,,1")
+    data = medical(columns, text, other_columns=["age"], no_finding=rule, minus_one="unknown")
+    assert data.labels("train").tolist() == [[1, -1], [-1, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("cell", ["1", "-1", "0.5"])
+def test_no_finding_beside_a_finding_is_refused_with_its_line(columns: Any, cell: str) -> None:
+    meaning = {"minus_one": {"uncertain": "negative"}, "soft_labels": "unknown"}
+    text = MEDICAL.replace("40,,,1", f"40,{cell},,1")
+    assert problems(
+        medical(columns, text, other_columns=["age"], no_finding="No Finding", **meaning), "label_columns"
+    ) == ["m.csv:4: given 'No Finding' and another class that is not absent"]
+
+
+def test_no_finding_in_a_list(lists: Any) -> None:
+    text = "path,split,tags\na.jpg,train,dog\nb.jpg,test,cat|dog\nc.jpg,train,cat\nd.jpg,test,none\n"
+    data = lists(text, no_finding="none", empty_list="unknown")
+    assert data.class_names == ("cat", "dog")
+    assert data.labels("test").tolist() == [[1, 1], [0, 0]]
+    assert lists(text, no_finding="none", vocabulary=["dog", "cat"]).class_names == ("cat", "dog")
+    both = text.replace("test,none", "test,none|cat")
+    assert problems(lists(both, no_finding="none"), "label_list") == [
+        "m.csv:5: given 'none' and another class that is not absent"
+    ]
+    assert problems(lists(text.replace("none", "dog"), no_finding="non"), "no_finding")[0].startswith("no label 'non'")
+
+
+# --- a share for testing
+
+
+def test_a_table_without_splits_gives_a_share_to_the_test(columns: Any) -> None:
+    rows = [f"{row}.jpg,{int(row % 4 == 0)},{int(row % 4 > 0)}\n" for row in range(40)]
+    text = "path,dog,cat\n" + "".join(rows)
+    data = columns(text, test={"share": 0.2})
+    assert (data.labels("train").sum(axis=0).tolist(), data.labels("test").sum(axis=0).tolist()) == ([24, 8], [6, 2])
+    names = {split: data.image_names(split) for split in ("train", "test")}
+    assert sorted(names["train"] + names["test"]) == sorted(f"{row}.jpg" for row in range(40))
+    for split in ("train", "test"):
+        assert [int(name.partition(".")[0]) % 4 == 0 for name in names[split]] == [
+            bool(dog) for _, dog in data.labels(split)
+        ]
+    assert columns(text, test={"share": 0.2, "seed": 1}).image_names("test") != names["test"]
+
+
+def test_so_does_one_whose_splits_lack_a_test(columns: Any) -> None:
+    text = "path,part,dog\n" + "".join(f"{row}.jpg,{'ab'[row % 2]},1\n" for row in range(20))
+    keys = {"split_column": "part", "train_splits": ["a"], "other_splits": ["b"]}
+    data = columns(text, test={"share": 0.5}, **keys)
+    assert (len(data.labels("train")), len(data.labels("test"))) == (5, 5)
+    assert problems(columns(text, test={"share": 0.5}, **{**keys, "other_splits": []}))[0] == (
+        "m.csv:3: column 'part': given 'b', allowed: a; dataset.other_splits names those to leave out"
+    )
+    (found,) = problems(columns(text.replace(",1\n", ",0\n"), test={"share": 0.01}, **keys), "label_columns")
+    assert found.startswith("no class is present")
+
+
+def test_soft_labels_go_with_their_images_into_the_share(columns: Any) -> None:
+    text = "path,dog,cat\n" + "".join(f"{row}.jpg,1,0.{row + 10}\n" for row in range(40))
+    data = columns(text, test={"share": 0.5}, soft_labels="unknown")
+    expected = [float(f"0.{int(name.partition('.')[0]) + 10}") for name in data.image_names("train")]
+    np.testing.assert_array_equal(data.soft_labels("train")[:, 0], np.array(expected, dtype=np.float32), strict=True)
+
+
+def test_chexpert_as_it_is(tmp_path: Path) -> None:
+    """Columns, values and paths of CheXpert-v1.0: the paths start above the folder of the tables."""
+    header = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Edema,Fracture,Support Devices\n"
+    home = tmp_path / "CheXpert-v1.0"
+    home.mkdir()
+    (home / "train.csv").write_text(
+        f"{header}CheXpert-v1.0/train/1.jpg,Female,68,Frontal,AP,1.0,,,1.0\n"
+        "CheXpert-v1.0/train/2.jpg,Male,87,Frontal,AP,,-1.0,1.0,\n"
+        "CheXpert-v1.0/train/3.jpg,Male,30,Lateral,,,1.0,0.0,-1.0\n"
+    )
+    (home / "valid.csv").write_text(f"{header}CheXpert-v1.0/valid/4.jpg,Male,73,Frontal,AP,0.0,1.0,0.0,1.0\n")
+    data = source(
+        train_file=str(home / "train.csv"),
+        test_file=str(home / "valid.csv"),
+        image_folder=str(tmp_path),
+        path_column="Path",
+        label_columns="rest",
+        other_columns=["Sex", "Age", "Frontal/Lateral", "AP/PA"],
+        minus_one={"uncertain": "positive"},
+        no_finding={"name": "No Finding", "beside": ["Support Devices"]},
+    )
+    assert data.class_names == ("Edema", "Fracture", "Support Devices")
+    assert data.labels("train").tolist() == [[0, 0, 1], [1, 1, -1], [1, 0, 1]]
+    assert data.labels("test").tolist() == [[1, 0, 1]]
+    assert data.files("train")[0] == home / "train" / "1.jpg"
+    assert data.images_folder() == tmp_path

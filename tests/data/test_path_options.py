@@ -19,6 +19,7 @@ MARKED = {
     ("dataset", "file"): DATA_PATH,
     ("dataset", "train_file"): DATA_PATH,
     ("dataset", "test_file"): DATA_PATH,
+    ("dataset", "image_folder"): DATA_PATH,
     ("labels", "long_tail", "ids"): DATA_PATH,
     ("training", "model", "weights", "file"): FILE_CONTENT,
 }

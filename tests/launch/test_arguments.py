@@ -66,21 +66,18 @@ def call(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Any]:
 # --- an own source
 
 
-def test_an_own_source_is_refused_by_whatever_trains_and_serves_for_the_rest(
-    call: Callable[..., Any], tiny: Scenario, tmp_path: Path
+@pytest.mark.parametrize("later", [False, True])
+def test_an_own_source_trains_in_this_process_and_is_refused_by_a_comparison(
+    tiny: Scenario, tmp_path: Path, later: bool
 ) -> None:
-    own = Scenario(tiny.config, source=NotDigits(tiny.source.config))
-    with pytest.raises(ScenarioError, match=r"not from the source NotDigits .*write_manifest.*dataset: \{name: man"):
-        call(scenario=own)
-    assert not (tmp_path / "runs").exists()
-    assert own.plan().sha256 == tiny.plan().sha256
+    own = Scenario(tiny.config, source=None if later else NotDigits(tiny.source.config))
+    if later:
+        own.source = NotDigits(tiny.source.config)
+    with pytest.raises(ScenarioError, match=r"given 'NotDigits', a Python object, .*my_data.py:MyData"):
+        clsim.compare(own, ["finetune"], out=tmp_path / "compared")
+    assert not (tmp_path / "compared").exists()
+    assert clsim.run(own, "finetune", out=tmp_path).record.class_names == list(own.source.class_names)
     assert len(own.benchmark().train_stream) == 3
-
-
-def test_a_source_that_is_put_in_later_is_refused_too(call: Callable[..., Any], tiny: Scenario) -> None:
-    tiny.source = NotDigits(tiny.source.config)
-    with pytest.raises(ScenarioError, match="not from the source NotDigits"):
-        call(scenario=tiny)
 
 
 # --- strategies

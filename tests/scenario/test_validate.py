@@ -94,7 +94,11 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("training.schedule", "onecycle", "given 'onecycle', allowed: one-cycle, constant, did you mean 'one-cycle'?"),
         ("training", "3", "given 3, should be a mapping of keys"),
         ("dataset", "digits", "given 'digits', should be a mapping of keys"),
-        ("dataset.name", "digit", "given 'digit', allowed: digits, voc, coco, manifest, did you mean 'digits'?"),
+        (
+            "dataset.name",
+            "digit",
+            "features, path/to/file.py:Class, did you mean 'digits'?",
+        ),
         ("dataset.name", "", "given None, allowed: digits, voc, coco, manifest"),
         ("dataset.name", "[voc]", "given ['voc'], allowed: digits, voc, coco, manifest"),
         ("training.loss", "3", "given 3, should be a mapping of keys"),

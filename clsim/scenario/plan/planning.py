@@ -7,11 +7,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation
 from clsim.scenario.plan import long_tail
-from clsim.scenario.plan.rules import Ids, Labels, add_noise, assign, class_groups, class_order, show, task_ranges
+from clsim.scenario.plan.rules import (
+    Ids,
+    Labels,
+    add_noise,
+    assign,
+    class_groups,
+    class_order,
+    show,
+    show_soft,
+    task_ranges,
+)
 from clsim.scenario.plan.stream_plan import StreamPlan, TaskPlan
 from clsim.scenario.schema import ScenarioConfig
 from clsim.vocabulary import GROUPS, UNKNOWN
@@ -28,6 +39,8 @@ class StreamData:
         pool: int64 [P], training images the stream may use: not held out, with a positive among the streamed classes,
             and kept by `labels.long_tail`.
         held_out: int64 [V], training images kept for validation.
+        soft: float32 [N, C], soft labels of the training images in (0, 1), 0 where a label is not soft, None: no label
+            is; `train` says what they count as in who is in a task, class counts and truth.
     """
 
     class_names: tuple[str, ...]
@@ -35,6 +48,7 @@ class StreamData:
     test: Labels
     pool: Ids
     held_out: Ids
+    soft: NDArray[np.float32] | None = None
 
 
 def stream_data(
@@ -43,6 +57,7 @@ def stream_data(
     train: Labels,
     test: Labels,
     image_names: Sequence[str] | None = None,
+    soft: NDArray[np.float32] | None = None,
 ) -> StreamData:
     """Choose and order the classes, hold out the validation share, thin the rest to a long tail.
 
@@ -57,6 +72,7 @@ def stream_data(
         train: int8 [N, C], true labels in the data set's order.
         test: int8 [M, C].
         image_names: ids of the N training images, for `long_tail: {ids: file}`.
+        soft: float32 [N, C], soft labels of the training images, as in `StreamData`.
 
     Raises:
         Unplannable: unknown or repeated classes, an impossible order, nothing left to train or to validate on, a long
@@ -81,6 +97,7 @@ def stream_data(
         np.ascontiguousarray(test[:, order]),
         pool,
         held_out,
+        None if soft is None else np.ascontiguousarray(soft[:, np.array(chosen)[order]]),
     )
 
 
@@ -102,7 +119,7 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
     """The plan of a scenario.
 
     Raises:
-        Unplannable: an impossible split, or a task without a training image.
+        Unplannable: an impossible split, a task without a training image, or soft labels with an oracle memory.
     """
     names, seed = data.class_names, config.stream.seed
     ranges = task_ranges(config.stream, len(names))
@@ -114,8 +131,13 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
             shown = ", ".join(names[slice(*classes)])
             raise Unplannable(("stream",), f"task {index} ({shown}) is empty: no training image shows its classes")
         columns, values = show(config.labels.visible, data.train, samples, index, classes, seed)
-        values = add_noise(config.labels.noise, values, samples, len(data.train), index, seed)
-        tasks.append(TaskPlan(classes, samples, columns, values))
+        noisy = add_noise(config.labels.noise, values, samples, len(data.train), index, seed)
+        soft = None if data.soft is None else show_soft(config.labels.visible, data.soft, samples, index, columns, seed)
+        # DECIDED: noise leaves soft labels alone, which already say how sure the annotation is.
+        values = noisy if soft is None else np.where(soft > 0, values, noisy)
+        tasks.append(TaskPlan(classes, samples, columns, values, soft=soft))
+    if config.memory.labels == "oracle" and any(task.soft is not None for task in tasks):
+        raise Unplannable(("memory", "labels"), "given 'oracle', but the data set has soft labels, which are no truth")
     validate = config.evaluation.on == "validation"
     images = data.held_out if validate else np.flatnonzero(_scored(config, data.test)).astype(np.int64)
     return StreamPlan(
@@ -140,12 +162,15 @@ def _scored(config: ScenarioConfig, labels: Labels) -> Any:
     return (labels == 1).any(axis=1)
 
 
-def joint_plan(plan: StreamPlan, truth: Labels, last_only: bool = False) -> StreamPlan:
+def joint_plan(
+    plan: StreamPlan, truth: Labels, last_only: bool = False, soft: NDArray[np.float32] | None = None
+) -> StreamPlan:
     """The derived plan of `joint`: task t holds every image of the stream with a seen class, all seen columns visible.
 
     Args:
         truth: int8 [N, C], true training labels in *stream* order.
         last_only: leave all tasks but the last without rows, for data too large to train on once per task.
+        soft: float32 [N, C], soft training labels in stream order, as in `StreamData`.
     """
     pool = np.unique(np.concatenate([task.samples for task in plan.tasks]))
     tasks = []
@@ -155,7 +180,8 @@ def joint_plan(plan: StreamPlan, truth: Labels, last_only: bool = False) -> Stre
         if last_only and index < len(plan.tasks) - 1:
             samples = samples[:0]
         values = np.ascontiguousarray(truth[samples, :seen])
-        tasks.append(TaskPlan(task.classes, samples, np.arange(seen, dtype=np.int64), values))
+        shown = None if soft is None or not soft[samples, :seen].any() else np.ascontiguousarray(soft[samples, :seen])
+        tasks.append(TaskPlan(task.classes, samples, np.arange(seen, dtype=np.int64), values, soft=shown))
     return replace(plan, tasks=tuple(tasks), derived_from=plan.family)
 
 
@@ -194,6 +220,7 @@ def describe(plan: StreamPlan, truth: Labels) -> dict[str, Any]:
                 },
                 "hidden_positives": int((hidden & (truth[task.samples] == 1)).sum()),
                 "hidden_labels": int(hidden.sum()),
+                **({} if task.soft is None else {"soft_labels": int((task.soft > 0).sum())}),
             }
         )
     return {

@@ -123,13 +123,39 @@ def show(
     columns = np.arange(truth.shape[1]) if rule == "full" else np.arange(*classes)
     values = truth[np.ix_(samples, columns)]
     if isinstance(rule, Keep):
-        draws = uniforms(len(truth) * len(columns), seed, "visible", task).reshape(len(truth), -1)[samples]
-        values = np.where(draws < rule.keep, values, UNKNOWN)
+        values = np.where(_kept(rule, len(truth), samples, len(columns), task, seed), values, UNKNOWN)
     elif rule == "single-positive":
         keys = raw_integers(len(truth) * len(columns), seed, "visible", task).reshape(len(truth), -1)[samples]
         chosen = np.where(values == 1, (keys >> np.uint64(1)).astype(np.int64), -1).argmax(axis=1)
         values = np.where((np.arange(len(columns)) == chosen[:, None]) & (values == 1), values, UNKNOWN)
     return columns.astype(np.int64), np.ascontiguousarray(values, dtype=np.int8)
+
+
+def show_soft(
+    rule: Visibility, soft: NDArray[np.float32], samples: Ids, task: int, columns: Ids, seed: int
+) -> NDArray[np.float32] | None:
+    """Visible soft labels of a task's rows, float32 [n, k], 0 where a label is hidden or not soft; None: none at all.
+
+    DECIDED: `keep` hides a soft label as any other. `single-positive` shows none: the annotator it stands for names one
+    class as present, without a probability.
+
+    Args:
+        soft: float32 [N, C] in stream order, 0 where a label is not soft.
+        samples: int64 [n], the task's images.
+        columns: int64 [k], as `show` returns them.
+    """
+    if rule == "single-positive":
+        return None
+    shown = soft[np.ix_(samples, columns)]
+    if isinstance(rule, Keep):
+        shown = np.where(_kept(rule, len(soft), samples, len(columns), task, seed), shown, np.float32(0))
+    return np.ascontiguousarray(shown) if shown.any() else None
+
+
+def _kept(rule: Keep, n_images: int, samples: Ids, n_columns: int, task: int, seed: int) -> NDArray[np.bool_]:
+    """Which labels of a task's rows `keep` shows, bool [n, k]."""
+    draws = uniforms(n_images * n_columns, seed, "visible", task).reshape(n_images, -1)[samples]
+    return draws < rule.keep
 
 
 def add_noise(noise: NoiseSection, values: Labels, samples: Ids, n_images: int, task: int, seed: int) -> Labels:

@@ -32,8 +32,11 @@ class TaskPlan:
         samples: int64 [n], training image of each row; a row is one image with this task's visible labels.
         columns: int64 [k], ascending columns in which labels may be visible.
         values: int8 [n, k], visible labels in these columns: 1, 0, or -1 for hidden. All other columns are hidden.
+            A soft label counts here as what the data set says (`soft_labels`): 1, 0 or -1.
         memory_values: int8 [n, C], what a replay memory stores of each row in a derived plan (`memory.labels: oracle`);
             None: exactly what the row shows.
+        soft: float32 [n, k], visible soft labels in (0, 1), which a learner sees in place of `values`; 0 where the
+            label is hidden or not soft; None: none is soft.
     """
 
     classes: tuple[int, int]
@@ -41,6 +44,7 @@ class TaskPlan:
     columns: NDArray[np.int64]
     values: NDArray[np.int8]
     memory_values: NDArray[np.int8] | None = None
+    soft: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -122,6 +126,11 @@ class StreamPlan:
         return bool(len(self.test_truth) and ((self.test_truth == 1).sum(axis=1) == 1).all())
 
     @property
+    def has_soft_labels(self) -> bool:
+        """Whether a row shows a soft label."""
+        return any(task.soft is not None for task in self.tasks)
+
+    @property
     def row_samples(self) -> NDArray[np.int64]:
         """Image of each training row by row id, int64 [R]."""
         return np.concatenate([task.samples for task in self.tasks])
@@ -143,7 +152,7 @@ class StreamPlan:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash over rows, visible columns and values, test rows, test truth, test scope and groups."""
+        """Hash over rows, visible columns and values, soft ones too, test rows, test truth, test scope and groups."""
         digest = hashlib.sha256()
         header = {
             "format": PLAN_FORMAT,
@@ -169,6 +178,8 @@ class StreamPlan:
             yield f"values{index}", task.values, "|i1"
             if task.memory_values is not None:
                 yield f"memory_values{index}", task.memory_values, "|i1"
+            if task.soft is not None:
+                yield f"soft{index}", task.soft, "<f4"
         yield "test_samples", self.test_samples, "<i8"
         yield "test_truth", self.test_truth, "|i1"
         yield "positives", self.groups.positives, "<i8"
@@ -194,6 +205,7 @@ class StreamPlan:
                     "columns": task.columns.tolist(),
                     "values": _as_text(task.values),
                     "memory_values": None if task.memory_values is None else _as_text(task.memory_values),
+                    **({} if task.soft is None else {"soft": _as_triples(task.soft)}),
                 }
                 for task in self.tasks
             ],
@@ -237,6 +249,9 @@ class StreamPlan:
                     memory_values=None
                     if task["memory_values"] is None
                     else _from_text(task["memory_values"], len(data["class_names"])),
+                    soft=_from_triples(task["soft"], len(task["samples"]), len(task["columns"]))
+                    if "soft" in task
+                    else None,
                 )
                 for task in data["tasks"]
             ),
@@ -266,3 +281,16 @@ def _from_text(rows: list[str], width: int) -> NDArray[np.int8]:
     symbols = np.frombuffer("".join(rows).encode(), dtype=np.uint8).reshape(len(rows), width)
     values = np.select([symbols == ord("1"), symbols == ord("0")], [1, 0], UNKNOWN)
     return values.astype(np.int8)
+
+
+def _as_triples(soft: NDArray[np.float32]) -> list[tuple[int, int, float]]:
+    """Row, column and value of each soft label."""
+    rows, columns = np.nonzero(soft)
+    return list(zip(rows.tolist(), columns.tolist(), soft[rows, columns].tolist(), strict=True))
+
+
+def _from_triples(triples: list[Any], n_rows: int, width: int) -> NDArray[np.float32]:
+    soft = np.zeros((n_rows, width), dtype=np.float32)
+    for row, column, value in triples:
+        soft[row, column] = value
+    return soft

@@ -85,10 +85,12 @@ def _describe(experience: Any, columns: list[int], start: int, stop: int) -> Non
     experience.future_classes = columns[stop:]
 
 
-def _visible_targets(plan: StreamPlan) -> NDArray[np.int8]:
-    targets = np.full((plan.n_train_rows, plan.n_classes), UNKNOWN, dtype=np.int8)
+def _visible_targets(plan: StreamPlan) -> NDArray[np.int8] | NDArray[np.float32]:
+    kind = np.float32 if plan.has_soft_labels else np.int8
+    targets: NDArray[Any] = np.full((plan.n_train_rows, plan.n_classes), UNKNOWN, dtype=kind)
     for index, task in enumerate(plan.tasks):
-        targets[plan.rows(index)[:, None], task.columns] = task.values
+        shown = task.values if task.soft is None else np.where(task.soft > 0, task.soft, task.values)
+        targets[plan.rows(index)[:, None], task.columns] = shown
     return targets
 
 

@@ -27,7 +27,7 @@ class RowStore:
         images: uint8 [N, 3, H, W], or features float32 [N, d], handed out as they are; an array, a memory map, or
             `StreamedImages`.
         samples: int64 [R], image of each row.
-        targets: int8 [R, C], what each row shows: 1, 0, -1.
+        targets: int8 [R, C], what each row shows: 1, 0, -1; or float32, with soft labels in (0, 1).
         first_row: id of the first row.
         seen: show only the first `seen` columns of the targets.
         memory_targets: int8 [R, C], what a memory stores of each row; None: what the row shows.
@@ -38,7 +38,7 @@ class RowStore:
         self,
         images: ImageArray | NDArray[np.float32],
         samples: NDArray[np.int64],
-        targets: NDArray[np.int8],
+        targets: NDArray[np.int8] | NDArray[np.float32],
         first_row: int,
         seen: int | None = None,
         memory_targets: NDArray[np.int8] | None = None,
@@ -76,7 +76,7 @@ class RowStore:
             self._images.prefetch(self._samples[rows - self._first_row])
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
-        """Targets of row ids, float32 [B, C]: 1 present, 0 absent, -1 unknown."""
+        """Targets of row ids, float32 [B, C]: 1 present, 0 absent, (0, 1) soft, -1 unknown."""
         shown = torch.from_numpy(self._targets[rows - self._first_row]).float()
         shown[:, self._seen :] = UNKNOWN
         return shown
