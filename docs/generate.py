@@ -1,6 +1,6 @@
 """Write the parts of the documentation that follow from the code: keys of a scenario, options of strategies, the kit.
 
-python -m docs.generate          (from the root of the repository; tests/test_docs.py asks for equality)
+python -m docs.generate          (from the root of the repository; tests/project/test_docs.py asks for equality)
 """
 
 from __future__ import annotations

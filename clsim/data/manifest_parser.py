@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.label_cache import Arrays, pack_texts
 from clsim.data.label_values import SOFT, NoFinding, is_soft, without_finding
+from clsim.data.manifest_config import ManifestConfig
 from clsim.data.source import Split
 from clsim.data.tables import BadTable, Table, open_table
 from clsim.errors import Unplannable, did_you_mean
 from clsim.vocabulary import UNKNOWN
-
-if TYPE_CHECKING:
-    from clsim.data.manifest import ManifestConfig
 
 PARSER_VERSION = 2  # of the cached labels
 

@@ -11,7 +11,8 @@ from clsim.data.coco import Coco, CocoConfig
 from clsim.data.digits import Digits, DigitsConfig
 from clsim.data.features import Features, FeaturesConfig
 from clsim.data.folder import Folder, FolderConfig
-from clsim.data.manifest import Manifest, ManifestConfig
+from clsim.data.manifest import Manifest
+from clsim.data.manifest_config import ManifestConfig
 from clsim.data.own import ObjectConfig, open_object, open_own
 from clsim.data.own_class import OwnConfig
 from clsim.data.source import ImageSource

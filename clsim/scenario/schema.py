@@ -13,7 +13,7 @@ from clsim.data.coco import CocoConfig
 from clsim.data.digits import DigitsConfig
 from clsim.data.features import FeaturesConfig
 from clsim.data.folder import FolderConfig
-from clsim.data.manifest import ManifestConfig
+from clsim.data.manifest_config import ManifestConfig
 from clsim.data.own import ObjectConfig
 from clsim.data.own_class import OwnConfig, is_reference
 from clsim.data.path_options import DATA_PATH

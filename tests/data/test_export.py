@@ -16,7 +16,8 @@ from PIL import Image
 from clsim.data.coco import Coco, CocoConfig
 from clsim.data.digits import Digits, DigitsConfig, draw_scenes
 from clsim.data.export import WRITERS, write_coco, write_manifest, write_voc
-from clsim.data.manifest import Manifest, ManifestConfig
+from clsim.data.manifest import Manifest
+from clsim.data.manifest_config import ManifestConfig
 from clsim.data.source import ImageSource
 from clsim.errors import ScenarioError
 

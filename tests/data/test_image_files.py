@@ -19,7 +19,8 @@ from clsim.data.export import write_coco, write_manifest
 from clsim.data.image_cache import decode
 from clsim.data.image_files import ImageFiles, skipped_images
 from clsim.data.image_stream import StreamedImages
-from clsim.data.manifest import Manifest, ManifestConfig
+from clsim.data.manifest import Manifest
+from clsim.data.manifest_config import ManifestConfig
 from clsim.data.voc import Voc
 from clsim.errors import ScenarioError, Unplannable
 

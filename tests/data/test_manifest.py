@@ -13,7 +13,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from clsim.data import manifest
-from clsim.data.manifest import Manifest, ManifestConfig
+from clsim.data.manifest import Manifest
+from clsim.data.manifest_config import ManifestConfig
 from clsim.errors import Unplannable
 
 COLUMNS = "path,split,dog,cat\na.jpg,train,1,0\nsub/b.jpg,test,,1\nc.jpg,train,0,1\n"

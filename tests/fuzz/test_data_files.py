@@ -16,7 +16,8 @@ from clsim.data.digits import Digits, DigitsConfig
 from clsim.data.export import write_coco, write_manifest, write_voc
 from clsim.data.image_cache import decode_row
 from clsim.data.image_files import SPLITS, ImageFiles
-from clsim.data.manifest import Manifest, ManifestConfig
+from clsim.data.manifest import Manifest
+from clsim.data.manifest_config import ManifestConfig
 from clsim.data.voc import Voc, VocConfig
 from tests.fuzz.bounds import Fuzzed, outcome, tree
 from tests.fuzz.byte_mutations import JPEG, JSON, PARQUET, TABLE, XML, spoilt

@@ -15,7 +15,7 @@ from clsim.training.memory.store import Budget, Memory
 
 TASKS = ((0, 2), (2, 4), (4, 7))
 RANKING = {name: kind for name, kind in SELECTIONS.items() if hasattr(kind, "rank")}
-RANDOM = sorted(set(SELECTIONS) - {"herding"})  # herding depends on features and labels alone: test_herding.py
+RANDOM = sorted(set(SELECTIONS) - {"herding"})  # test_selection_herding.py
 TOTAL, PER_CLASS = Budget(total=12), Budget(per_class=3)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from clsim.scenario import load_scenario, shipped_scenarios
 from clsim.training.composition import registered
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 YAML = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LAYERS = [
     {
         *("clsim", "clsim.allocator", "clsim.children", "clsim.cores", "clsim.errors", "clsim.files"),
@@ -138,3 +138,16 @@ def test_every_strategy_file_is_an_entry_point() -> None:
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["clsim.strategies"]
     files = {path.stem for path in (ROOT / "strategies").glob("*.py")} - {"__init__"}
     assert {target.split(":")[0].removeprefix("clsim.strategies.") for target in points.values()} == files
+
+
+def test_a_test_file_is_named_after_its_module_or_stands_with_the_promises() -> None:
+    homes = {"strategies": ROOT / "strategies", "benchmarks": ROOT / "benchmarks"}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        folder, *below = path.relative_to(ROOT / "tests").parts
+        if folder in ("behaviour", "project", "fuzz"):
+            continue
+        home = homes[folder].joinpath(*below) if folder in homes else ROOT / "clsim" / path.relative_to(ROOT / "tests")
+        words = path.stem.removeprefix("test_").split("_")
+        names = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
+        there = [name for name in names if (home.parent / f"{name}.py").is_file() or (home.parent / name).is_dir()]
+        assert there, f"{path}: no module {home.parent / names[0]}; a promise of several modules: tests/behaviour"

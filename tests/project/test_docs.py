@@ -19,7 +19,7 @@ from clsim.evaluation.history import ACCURACIES
 from clsim.scenario import shipped_scenarios
 from clsim.vocabulary import AT_THRESHOLD, BLOCKS, BY_BLOCK
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 
