@@ -186,6 +186,7 @@ def compare(
             spec_of(baseline, "baseline"), {spec: safe_name(each.name) for spec, each in composed.items()}
         )
     jobs: dict[Path, tuple[Scenario, RunSpec]] = {}
+    epochs: dict[Path, int] = {}
     parts: dict[Path, str | None] = {}
     speaking = Speaking(progress)
     for variant, folder in _streams(loaded, home, order_seeds):
@@ -196,15 +197,17 @@ def compare(
                 if spec.folder(folder) in jobs:
                     raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
                 jobs[spec.folder(folder)] = variant, spec
+                epochs[spec.folder(folder)] = composition.training(variant.config.training).epochs
                 parts[spec.folder(folder)] = composition.first_task_key()
     with storage_errors(home), _alone(home), listening(speaking):
         there = () if overwrite else [folder for folder in jobs if folder.exists()]
         threads, workers = _division(loaded.config.threads, workers, len(jobs), there)
         identities = {folder: identity_of(variant, spec, threads) for folder, (variant, spec) in jobs.items()}
         with set_aside(jobs if overwrite else ()):
-            states = _states(jobs, identities, threads)
+            states = _states(jobs, epochs, identities, threads)
         shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)  # of a comparison that was killed
-        first_tasks = {folder: first_task_key(parts[folder], identities[folder]) for folder in jobs if share_first_task}
+        sharing = [folder for folder in jobs if share_first_task and epochs[folder]]
+        first_tasks = {folder: first_task_key(parts[folder], identities[folder]) for folder in sharing}
         several = sum(state.status == "waiting" for state in states.values()) > 1
         fork = STARTER_SUITED and several and all(spec.device == "cpu" for _, spec in jobs.values())
         pool = Pool(workers, threads, progress, shares(home, first_tasks, states), fork=fork)
@@ -257,7 +260,10 @@ def _division(asked: str | int, workers: int | None, n_runs: int, there: Iterabl
 
 
 def _states(
-    jobs: Mapping[Path, tuple[Scenario, RunSpec]], identities: Mapping[Path, Mapping[str, Any]], threads: int
+    jobs: Mapping[Path, tuple[Scenario, RunSpec]],
+    epochs: Mapping[Path, int],
+    identities: Mapping[Path, Mapping[str, Any]],
+    threads: int,
 ) -> dict[Path, RunState]:
     """Every run as it stands, its folder made if it is new; none is made unless all can be.
 
@@ -267,18 +273,15 @@ def _states(
     found = {folder: standing(folder, identity) for folder, identity in identities.items()}
     states = {}
     for folder, (variant, spec) in jobs.items():
-        tasks = len(variant.plan().tasks)
-        total = variant.config.training.epochs * tasks
+        state = states[folder] = RunState.of(epochs[folder], len(variant.plan().tasks), "waiting")
         if found[folder] == "finished":
-            pace = recorded_pace(folder, total)
-            states[folder] = RunState(total, tasks, "reused", done=total, recorded_pace=pace)
+            state.status, state.done, state.recorded_pace = "reused", state.total, recorded_pace(folder, state.total)
             continue
         begins_again = found[folder] == "unfinished" and obstacle(folder) is not None
         if begins_again or found[folder] == "new":
             with set_aside([folder] if begins_again else ()):
                 prepare(folder, variant, spec, threads)
-        states[folder] = RunState(total, tasks, "waiting")
-        MetricsTail(folder, states[folder]).read()
+        MetricsTail(folder, state).read()
     return states
 
 

@@ -13,6 +13,7 @@ from clsim.launch.run_state import RunState
 from clsim.preparation import Work, listening
 from clsim.running.folder import (
     RunSpec,
+    is_finished,
     open_run,
     prepare,
     refuse_taken,
@@ -68,7 +69,7 @@ def run(
         refuse_taken(folder)
     with listening(Speaking(progress)), set_aside([folder] if overwrite else ()):
         prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
-    return _carry_out(folder, loaded, progress)
+    return _carry_out(folder, loaded, composition.training(loaded.config.training).epochs, progress)
 
 
 def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult:
@@ -85,16 +86,18 @@ def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult
     """
     folder = as_path(folder, "folder")
     progress = as_progress(progress)
-    scenario, _ = open_run(folder)
-    return _carry_out(folder, scenario, progress)
+    scenario, spec = open_run(folder)
+    training = scenario.config.training
+    if not is_finished(folder):
+        training = Composition(spec.strategy, spec.options).training(training)
+    return _carry_out(folder, scenario, training.epochs, progress)
 
 
-def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> RunResult:
+def _carry_out(folder: Path, scenario: Scenario, epochs: int, progress: Progress | None) -> RunResult:
     from clsim.report.results import read_run
     from clsim.running.execution import execute
 
-    tasks = len(scenario.plan().tasks)
-    state = RunState(scenario.config.training.epochs * tasks, tasks)
+    state = RunState.of(epochs, len(scenario.plan().tasks))
 
     def listen(line: dict[str, Any]) -> None:
         state.take(line)

@@ -176,7 +176,7 @@ def _run(
         template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
         training_begins()
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
-    write_trained_model(folder, template.model, scenario.config.training, plan.class_names, spec.seed)
+    write_trained_model(folder, template.model, scenario.config.training, plan.class_names, spec.seed, composition)
     record = RunRecord(
         scenario=scenario.name,
         strategy=spec.name,
@@ -266,8 +266,10 @@ def build_template(
             evaluator.
     """
     config = scenario.config
+    training = composition.training(config.training)
     composition.check(config, plan.n_classes)
-    benchmark, new_model = benchmark_and_model(scenario, plan, seed, device)
+    benchmark, stock_model = benchmark_and_model(scenario, plan, seed, device)
+    new_model = partial(composition.network, stock_model, seed)
     tasks = tuple(task.classes for task in plan.tasks)
     samples = plan.row_samples if composition.control else None
     plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples))
@@ -283,7 +285,7 @@ def build_template(
     return MultiLabelTemplate(
         benchmark=benchmark,
         model=new_model(),
-        config=config.training,
+        config=training,
         criterion=criterion,
         plugins=plugins,
         evaluator=EvaluationPlugin(metrics, loggers=loggers),
