@@ -52,6 +52,7 @@ from clsim.training.composition import Composition
 from clsim.training.events import provides
 from clsim.training.losses.class_counts import CountedLoss
 from clsim.training.memory.replay import Replay
+from clsim.training.memory.store import Budget
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
 
@@ -272,13 +273,15 @@ def build_template(
     new_model = partial(composition.network, stock_model, seed)
     tasks = tuple(task.classes for task in plan.tasks)
     samples = plan.row_samples if composition.control else None
-    plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples))
+    beside = composition.bytes_beside_row(plan.n_classes)
+    plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples, beside))
     criterion = composition.criterion(config.training.loss)
     if isinstance(criterion, CountedLoss):
         plugins.append(criterion)
     metrics: list[Any] = [EpochLosses(), StreamScores(history)]
+    if any(provides(plugin, "nbytes") for plugin in plugins):
+        metrics.append(MemorySize(plugins, Budget.of(config).bytes if config.memory.budget != "none" else None))
     for replay in (plugin for plugin in plugins if isinstance(plugin, Replay)):
-        metrics.append(MemorySize(replay))
         if row_truth is not None:
             metrics.append(MemoryLabels(replay, row_truth, tasks))
     metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
@@ -297,10 +300,11 @@ def build_template(
 
 
 def _memory(template: MultiLabelTemplate) -> MemoryRecord | None:
-    found = MemoryLabels.of(template)
-    if found is None:
+    size = MemorySize.of(template)
+    if size is None:
         return None
-    return MemoryRecord(len(found.replay.memory), found.replay.nbytes, LabelsRecord.of(found.summary()))
+    labels = MemoryLabels.of(template)
+    return MemoryRecord(size.rows or 0, size.bytes, None if labels is None else LabelsRecord.of(labels.summary()))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -174,6 +174,10 @@ class Composition:
         """Return the training section that the run goes by: without epochs for a method in closed form."""
         return section.model_copy(update={"epochs": 0}) if self.parts[0].closed_form else section
 
+    def bytes_beside_row(self, n_classes: int) -> int:
+        """Return the bytes that all parts store beside each row of a memory."""
+        return sum(part.bytes_beside_row(n_classes) for part in self.parts)
+
     @property
     def brings_network(self) -> bool:
         """Whether a part makes the network its own."""

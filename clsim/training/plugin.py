@@ -132,6 +132,15 @@ class Plugin(Base):
 
     # reports and checkpoints
 
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of what is kept of earlier tasks' images: rows, logits or statistics.
+
+        Override it if you keep any. They count as the run's memory, and against `memory.budget: {bytes: n}`. Weights,
+        teachers and what belongs to classes alone, such as thresholds, do not count.
+        """
+        return 0
+
     def report(self, class_names: Sequence[str]) -> dict[str, float]:
         """Return numbers of the task just trained by their tag; they are logged with the metrics of the task."""
         return {}

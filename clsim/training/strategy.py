@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from clsim.models.network import MultiLabelNet
     from clsim.scenario.stream.rows import RowStore
+    from clsim.training.memory.store import Budget
     from clsim.training.plugin import Plugin
     from clsim.training.snapshot import Snapshot
 
@@ -49,6 +50,7 @@ class Context:
         rows: the training rows; a memory fetches its images there by row id.
         new_model: makes a freshly initialised network of the run's architecture, with a head of no classes.
         samples: int64 [R], which photograph each training row shows, for a named control only; None for methods.
+        bytes_beside_row: what all parts together store beside each row of the memory.
     """
 
     config: ScenarioConfig
@@ -57,6 +59,19 @@ class Context:
     rows: RowStore
     new_model: Callable[[], MultiLabelNet]
     samples: NDArray[np.int64] | None = None
+    bytes_beside_row: int = 0
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The memory budget in rows, of which one in bytes holds as many as fit.
+
+        Raises:
+            StrategyError: it is none, or too small for one row.
+        """
+        from clsim.training.memory.store import Budget, row_bytes
+
+        of_row = row_bytes(self.n_classes, self.rows.image_bytes) + self.bytes_beside_row
+        return Budget.of(self.config).in_rows(of_row)
 
     @property
     def n_classes(self) -> int:
@@ -112,6 +127,13 @@ class Strategy:
     def plugins(self, context: Context) -> Sequence[AnyPlugin]:
         """Make the plugins of this part for a run: subclasses of `clsim.kit.Plugin`, or stock ones of Avalanche."""
         return []
+
+    def bytes_beside_row(self, n_classes: int) -> int:
+        """Return the bytes this part stores beside each row of the memory, such as 4 * n_classes for its logits.
+
+        A budget in bytes holds the fewer rows. The plugin that stores them counts them in its `nbytes`.
+        """
+        return 0
 
     def network(self, network: MultiLabelNet, seed: int) -> MultiLabelNet:
         """Return the network of the run, made from the scenario's: with a head of your own, or around its backbone.

@@ -246,6 +246,8 @@ class ModelRebalancing(Plugin):
         more/tail_to_head: see `tail_to_head`.
         """
         weights, discrepancy = self.weights, self.discrepancy
+        if not len(weights):
+            return {}  # tasks without epochs
         values = {MORE_LOW_RANK: float(np.mean(list(self._sizes.values()))) if self._sizes else math.nan}
         values[MORE_CORRELATION] = rank_correlation(discrepancy, weights)
         values[MORE_TAIL_TO_HEAD] = tail_to_head(discrepancy, weights)
