@@ -87,7 +87,10 @@ class Plugin(Base):
         """Called after the last step of an epoch."""
 
     def finish_model(self, learner: Learner, **kwargs: Any) -> None:
-        """Undo what changed the make of the network, before any plugin's `after_training_exp` keeps or uses it."""
+        """Undo what changed the make of the network, before any plugin's `after_training_exp` keeps or uses it.
+
+        The place, too, to write a head in closed form.
+        """
 
     def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
         """Called when a task is trained; the place to keep a teacher or to store rows."""
