@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from clsim.models.build import build_model
-from clsim.models.network import GrowingHead, MultiLabelNet
+from clsim.models.head import GrowingHead
+from clsim.models.network import MultiLabelNet
 from clsim.scenario import Scenario, load_scenario
 from clsim.scenario.training_schema import ModelSection
 

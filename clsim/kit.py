@@ -18,6 +18,7 @@ from clsim.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clsim.errors import RunError, StrategyError
+    from clsim.models.head import GrowingHead, Head
     from clsim.models.network import MultiLabelNet
     from clsim.randomness import derive_seed, permutation, raw_integers, uniforms
     from clsim.scenario.plan.stream_plan import StreamPlan
@@ -71,8 +72,12 @@ SECTIONS = {
         "Snapshot": "clsim.training.snapshot",
         "OldClassesOfNewRows": "clsim.training.unknown",
         "RowStore": "clsim.scenario.stream.rows",
-        "MultiLabelNet": "clsim.models.network",
         "RunError": "clsim.errors",
+    },
+    "Network": {
+        "MultiLabelNet": "clsim.models.network",
+        "Head": "clsim.models.head",
+        "GrowingHead": "clsim.models.head",
     },
     "Memory": {
         "Replay": "clsim.training.memory.replay",
@@ -121,6 +126,8 @@ __all__ = [
     "CountedLoss",
     "Distillation",
     "Experience",
+    "GrowingHead",
+    "Head",
     "HerdingSelection",
     "Learner",
     "Memory",

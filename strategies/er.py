@@ -41,12 +41,12 @@ class ER(kit.Strategy):
     def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         if config.memory.budget == "none":
             raise kit.StrategyError("er needs a memory: set memory.budget, for example to {per_class: 4}")
-        kit.Budget.of(config).check(n_classes)
+        kit.Budget.of(config).check(n_classes, config)
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         options = self.options
         selection = kit.SELECTIONS[options.selection]()
-        memory = kit.Memory(kit.Budget.of(context.config), selection, context.tasks, context.seed)
+        memory = kit.Memory(context.budget, selection, context.tasks, context.seed)
         return [kit.Replay(memory, context.rows, options.replay, options.current_classes, options.other_classes)]
 
     def first_task_key(self) -> str | None:

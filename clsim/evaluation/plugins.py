@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,11 @@ from avalanche.evaluation.metric_results import MetricValue
 
 from clsim.evaluation.history import History
 from clsim.evaluation.observer import Observer, scores_evaluation_stream
+from clsim.training.events import provides
 from clsim.training.memory.replay import Replay
 from clsim.training.template import MultiLabelTemplate
+
+log = logging.getLogger("clsim")
 
 
 class StreamScores(Observer):
@@ -74,19 +78,45 @@ class EpochLosses(Observer):
 
 
 class MemorySize(Observer):
-    """Rows and bytes of a replay memory after each task; the bytes count labels, provenance and images."""
+    """Rows of a replay memory after each task, and bytes of all that is kept of earlier tasks.
 
-    def __init__(self, replay: Replay) -> None:
+    Args:
+        plugins: of the run; those with `nbytes` count.
+        limit: bytes that they may keep together; more is a warning in the run's log. None: no limit in bytes.
+    """
+
+    def __init__(self, plugins: Sequence[Any], limit: int | None = None) -> None:
         super().__init__()
-        self.replay = replay
+        self.plugins = [plugin for plugin in plugins if provides(plugin, "nbytes")]
+        self.limit = limit
+
+    @staticmethod
+    def of(template: MultiLabelTemplate) -> MemorySize | None:
+        """Return the one among a template's metrics; None: nothing is kept."""
+        metrics: list[Any] = template.evaluator.metrics
+        return next((metric for metric in metrics if isinstance(metric, MemorySize)), None)
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of the replay memory; None: there is none."""
+        found = [len(plugin.memory) for plugin in self.plugins if isinstance(plugin, Replay)]
+        return sum(found) if found else None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of rows, logits and statistics together."""
+        return sum(int(plugin.nbytes) for plugin in self.plugins)
 
     def result(self) -> int:
-        return len(self.replay.memory)
+        return self.bytes
 
     def after_eval_exp(self, template: MultiLabelTemplate) -> list[MetricValue] | None:
         if not scores_evaluation_stream(template) or template.position.started:
             return None
-        sizes = {"memory/rows": len(self.replay.memory), "memory/bytes": self.replay.nbytes}
+        if self.limit is not None and self.bytes > self.limit:
+            keepers = ", ".join(type(plugin).__name__ for plugin in self.plugins)
+            log.warning("memory.budget.bytes: given %d, but %s keep %d", self.limit, keepers, self.bytes)
+        sizes = ({} if self.rows is None else {"memory/rows": self.rows}) | {"memory/bytes": self.bytes}
         return [MetricValue(self, name, value, template.position.task) for name, value in sizes.items()]
 
 

@@ -228,22 +228,14 @@ class _Job:
 
     Attributes:
         scenario: with the run's class order.
+        epochs: per task; 0 for a run without.
         first_task_part: see `Composition.first_task_key`.
     """
 
     scenario: Scenario
     spec: RunSpec
+    epochs: int
     first_task_part: str | None
-
-    @property
-    def tasks(self) -> int:
-        """Tasks of the run."""
-        return len(self.scenario.plan().tasks)
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of the whole run."""
-        return self.scenario.config.training.epochs * self.tasks
 
 
 def _check_input(
@@ -322,10 +314,11 @@ def _jobs(request: _Request) -> dict[Path, _Job]:
         for seed in request.seeds:
             for composition in request.compositions.values():
                 spec = plan_run(variant, composition, seed, request.device, composition.given)
+                epochs = composition.training(variant.config.training).epochs
                 folder = spec.folder(home)
                 if folder in jobs:
                     raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
-                jobs[folder] = _Job(variant, spec, composition.first_task_key())
+                jobs[folder] = _Job(variant, spec, epochs, composition.first_task_key())
     return jobs
 
 
@@ -383,16 +376,15 @@ def _prepare_states(
     found = {folder: classify_folder(folder, identity) for folder, identity in identities.items()}
     states = {}
     for folder, job in jobs.items():
+        state = states[folder] = RunState.of(job.epochs, len(job.scenario.plan().tasks), "waiting")
         if found[folder] == "finished":
-            pace = recorded_pace(folder, job.epochs)
-            states[folder] = RunState(job.epochs, job.tasks, "reused", done=job.epochs, recorded_pace=pace)
+            state.status, state.done, state.recorded_pace = "reused", state.total, recorded_pace(folder, state.total)
             continue
         begins_again = found[folder] == "unfinished" and RunFolder(folder).obstacle is not None
         if begins_again or found[folder] == "new":
             with set_aside([folder] if begins_again else ()):
                 prepare(folder, job.scenario, job.spec, threads)
-        states[folder] = RunState(job.epochs, job.tasks, "waiting")
-        MetricsTail(folder, states[folder]).read()
+        MetricsTail(folder, state).read()
     return states
 
 
@@ -418,7 +410,7 @@ def _pool(
     keys = {
         folder: first_task_key(job.first_task_part, identities[folder])
         for folder, job in jobs.items()
-        if request.share_first_task
+        if request.share_first_task and job.epochs
     }
     several = sum(state.status == "waiting" for state in states.values()) > 1
     fork = STARTER_SUITED and several and all(job.spec.device == "cpu" for job in jobs.values())

@@ -138,7 +138,7 @@ class ConsoleProgress:
         elif self.live is None and state.status == "running" and state.seen_map not in (None, seen_map):
             left = forecast(self.states).all
             rest = f"; about {_clock(left)} left in all" if left and len(self.states) > 1 else ""
-            self.say(f"{_label(folder)}: {state.done}/{state.total} epochs, mAP {state.seen_map:.1f}{rest}")
+            self.say(f"{_label(folder)}: {state.done}/{state.total} {state.unit}, mAP {state.seen_map:.1f}{rest}")
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -170,7 +170,7 @@ class ConsoleProgress:
                 folder.name.removeprefix("seed"),
                 Text(_state_text(state), STYLES[state.status]),
                 f"{state.task}/{state.tasks}" if begun else "",
-                f"{state.done}/{state.total}",
+                f"{state.done}/{state.total}" if state.has_epochs else "",
                 ProgressBar(state.total, state.done, width=10),
                 "" if state.seen_map is None else f"{state.seen_map:.1f}",
                 _clock(state.elapsed),
@@ -200,7 +200,7 @@ def _state_text(state: RunState) -> str:
 def _end_text(state: RunState) -> str:
     text: str = state.status
     if state.status == "interrupted":
-        text += f" at {state.done}/{state.total} epochs"
+        text += f" at {state.done}/{state.total} {state.unit}"
     return f"{text}: {state.reason}" if state.reason else text
 
 

@@ -22,8 +22,10 @@ Status = Literal["waiting", "running", "finished", "reused", "interrupted", "fai
 class RunState:
     """The state of a run, from the lines of its `metrics.jsonl` and the end of its process.
 
+    It counts epochs. A run without epochs counts its tasks instead, each once it is scored.
+
     Attributes:
-        total: epochs of the whole run.
+        total: epochs of the whole run; of a run without epochs its tasks.
         tasks: tasks of the whole run.
         status: reused: finished by an earlier comparison.
         reason: why it failed or was interrupted.
@@ -34,6 +36,7 @@ class RunState:
         began, trains_since, marked, heard, ended: when it was started, began to train, did its last epoch (or began to
             train), wrote its last line, and ended; seconds of `time.monotonic`.
         recorded_pace: seconds per epoch, of a run that an earlier comparison has finished.
+        has_epochs: whether its tasks have epochs.
     """
 
     total: int
@@ -50,6 +53,12 @@ class RunState:
     heard: float | None = None
     ended: float | None = None
     recorded_pace: float | None = None
+    has_epochs: bool = True
+
+    @classmethod
+    def of(cls, epochs: int, tasks: int, status: Status = "running") -> RunState:
+        """Return the state of a run with so many epochs per task, perhaps none."""
+        return cls(max(1, epochs) * tasks, tasks, status, has_epochs=epochs > 0)
 
     def __post_init__(self) -> None:
         if self.status == "running":
@@ -71,11 +80,11 @@ class RunState:
     def take(self, line: dict[str, Any]) -> None:
         """Record a line of `metrics.jsonl`."""
         self.heard = time.monotonic()
-        if line["phase"] == "train":
+        if line["phase"] == ("train" if self.has_epochs else "eval"):
             self.done = line["step"]
             self.work = None
             self.marked = self.heard
-        elif line["phase"] == "eval":
+        if line["phase"] == "eval":
             self.seen_map = line["values"][SEEN_MAP]
 
     def end(self, status: Status, reason: str = "") -> None:
@@ -85,8 +94,13 @@ class RunState:
 
     @property
     def epochs(self) -> int:
-        """Epochs per task."""
+        """Epochs per task; 1 for a run without."""
         return self.total // self.tasks
+
+    @property
+    def unit(self) -> str:
+        """What `done` and `total` count."""
+        return "epochs" if self.has_epochs else "tasks"
 
     @property
     def task(self) -> int:

@@ -14,6 +14,7 @@ from clsim.launch.run_state import RunState
 from clsim.preparation import Work, listening
 from clsim.running.hardware import resolve_device, resolve_threads
 from clsim.running.prepared_run import open_run, prepare
+from clsim.running.run_folder import RunFolder
 from clsim.running.run_spec import RunSpec, safe_name
 from clsim.scenario import Scenario
 from clsim.training.composition import Composition, check_options, spec_of
@@ -62,7 +63,7 @@ def run(
         refuse_taken(folder)
     with listening(Speaking(progress)), set_aside([folder] if overwrite else ()):
         prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
-    return _carry_out(folder, loaded, progress)
+    return _carry_out(folder, loaded, composition.training(loaded.config.training).epochs, progress)
 
 
 def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult:
@@ -79,16 +80,18 @@ def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult
     """
     folder = as_path(folder, "folder")
     progress = as_progress(progress)
-    scenario, _ = open_run(folder)
-    return _carry_out(folder, scenario, progress)
+    scenario, spec = open_run(folder)
+    training = scenario.config.training
+    if not RunFolder(folder).finished:
+        training = Composition(spec.strategy, spec.options).training(training)
+    return _carry_out(folder, scenario, training.epochs, progress)
 
 
-def _carry_out(folder: Path, scenario: Scenario, progress: Progress | None) -> RunResult:
+def _carry_out(folder: Path, scenario: Scenario, epochs: int, progress: Progress | None) -> RunResult:
     from clsim.report.results import read_run
     from clsim.running.execution import execute
 
-    tasks = len(scenario.plan().tasks)
-    state = RunState(scenario.config.training.epochs * tasks, tasks)
+    state = RunState.of(epochs, len(scenario.plan().tasks))
 
     def listen_to_line(line: dict[str, Any]) -> None:
         state.take(line)

@@ -14,7 +14,8 @@ from torch import nn
 from clsim.data.content import content_sha256
 from clsim.errors import RunError
 from clsim.models.convolution import choose_ways
-from clsim.models.network import GrowingHead, MultiLabelNet
+from clsim.models.head import GrowingHead
+from clsim.models.network import MultiLabelNet
 from clsim.models.tiny_resnet import TinyResNet
 from clsim.randomness import derive_seed
 from clsim.scenario.training_schema import ModelSection, TorchvisionSection, WeightsSection

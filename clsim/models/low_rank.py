@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.utils import parametrize
 
+from clsim.models.head import Head
 from clsim.randomness import derive_seed
 
 OF_ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -98,11 +99,15 @@ def decomposable(model: nn.Module) -> tuple[list[str], list[str]]:
 
     Returns:
         Names as in `model.named_parameters()`, in its order: two-dimensional convolutions and linear maps, those inside
-        attention too. DECIDED: grouped and depthwise kernels are no one matrix, and have few weights.
+        attention too. DECIDED: grouped and depthwise kernels are no one matrix, and have few weights. A `Head` stays
+        whole, whatever it consists of.
     """
     taken: list[str] = []
     left_out: list[str] = []
+    heads = {part for head in model.modules() if isinstance(head, Head) for part in head.modules()}
     for module_name, module in model.named_modules():
+        if module in heads:
+            continue
         names: Sequence[str] = OF_ATTENTION if isinstance(module, nn.MultiheadAttention) else ()
         if isinstance(module, nn.Conv2d | nn.Linear):
             names = ("weight",)

@@ -23,7 +23,7 @@ from clsim.errors import RunError
 from clsim.files import write_json, written_whole
 from clsim.running.run_folder import RunFolder
 
-FORMAT = 3
+FORMAT = 4
 """Raised by a change of the header, or of what any part of the state means."""
 
 KEPT = 2

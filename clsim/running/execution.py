@@ -55,6 +55,7 @@ from clsim.training.composition import Composition
 from clsim.training.events import provides
 from clsim.training.losses.class_counts import CountedLoss
 from clsim.training.memory.replay import Replay
+from clsim.training.memory.store import Budget
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
 
@@ -259,7 +260,8 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
         template.at_cut = Checkpointer(run.files.path, run.resume_identity, growing, config.checkpoint, interruption)
         training_begins()
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
-    write_trained_model(run.files.path, template.model, config.training, run.plan.class_names, run.spec.seed)
+    classes, seed = run.plan.class_names, run.spec.seed
+    write_trained_model(run.files.path, template.model, config.training, classes, seed, run.composition)
 
 
 def _write_result(run: _Run, template: MultiLabelTemplate, history: History, timing: TimingFile) -> dict[str, Any]:
@@ -335,25 +337,29 @@ def build_template(
             labels; None: no such evaluator.
     """
     config = scenario.config
+    training = composition.training(config.training)
     composition.check(config, plan.n_classes)
     composition.check_targets(plan, config.training.loss)
-    benchmark, new_model = benchmark_and_model(scenario, plan, seed, device)
+    benchmark, stock_model = benchmark_and_model(scenario, plan, seed, device)
+    new_model = partial(composition.network, stock_model, seed)
     tasks = tuple(task.classes for task in plan.tasks)
     samples = plan.row_samples if composition.control else None
-    plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples))
+    beside = composition.bytes_beside_row(plan.n_classes)
+    plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples, beside))
     criterion = composition.criterion(config.training.loss)
     if isinstance(criterion, CountedLoss):
         plugins.append(criterion)
     metrics: list[Any] = [EpochLosses(), StreamScores(history)]
+    if any(provides(plugin, "nbytes") for plugin in plugins):
+        metrics.append(MemorySize(plugins, Budget.of(config).bytes if config.memory.budget != "none" else None))
     for replay in (plugin for plugin in plugins if isinstance(plugin, Replay)):
-        metrics.append(MemorySize(replay))
         if row_truth is not None:
             metrics.append(MemoryLabels(replay, row_truth, tasks))
     metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
     return MultiLabelTemplate(
         benchmark=benchmark,
         model=new_model(),
-        config=config.training,
+        config=training,
         criterion=criterion,
         plugins=plugins,
         evaluator=EvaluationPlugin(metrics, loggers=loggers),
@@ -365,10 +371,11 @@ def build_template(
 
 
 def _memory_record(template: MultiLabelTemplate) -> MemoryRecord | None:
-    found = MemoryLabels.of(template)
-    if found is None:
+    size = MemorySize.of(template)
+    if size is None:
         return None
-    return MemoryRecord(len(found.replay.memory), found.replay.nbytes, LabelsRecord.of(found.summary()))
+    labels = MemoryLabels.of(template)
+    return MemoryRecord(size.rows or 0, size.bytes, None if labels is None else LabelsRecord.of(labels.summary()))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -145,12 +145,12 @@ class LabelsRecord:
 
 @dataclass(frozen=True)
 class MemoryRecord:
-    """A replay memory after the last task.
+    """What is kept of earlier tasks after the last one.
 
     Attributes:
-        rows: number of its rows.
-        bytes: of its images and labels.
-        labels: None: not recorded.
+        rows: number of rows of the replay memory; 0 without one.
+        bytes: of its images and labels, and of what else plugins keep, such as logits or statistics.
+        labels: quality of the replay memory's labels; None: not recorded, or no replay memory.
     """
 
     rows: int

@@ -7,6 +7,8 @@ It is a dictionary that `torch.load(weights_only=True)` reads:
     precision        float32 or bfloat16, in which it was trained and scored
     seed             of the run
     class_names      names of the outputs, in order
+    growth           numbers of classes the head has grown to
+    strategy         None, or (spec, options) of the strategy that makes the network its own
     state            weights and statistics by name, on the CPU
     backbone_sha256  None, or the content hash of a backbone whose weights are not in `state`
     feature_width    None, or the width d of the features [B, d] that the network takes in place of images
@@ -19,14 +21,15 @@ models are stored by content, frozen ones too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from clsim.errors import RunError
+from clsim.errors import RunError, StrategyError
 from clsim.files import written_whole
 from clsim.models.build import build_model, with_head
 from clsim.models.network import MultiLabelNet
@@ -34,6 +37,7 @@ from clsim.models.stand_in import GivenFeatures, StandIn, weights_sha256
 from clsim.running.checkpoint_files import save_state
 from clsim.running.run_folder import RunFolder
 from clsim.scenario.training_schema import ModelSection, TrainingSection
+from clsim.training.composition import Composition
 
 FORMAT = 1
 
@@ -56,7 +60,12 @@ class TrainedModel:
 
 
 def write_trained_model(
-    folder: Path, model: MultiLabelNet, config: TrainingSection, class_names: Sequence[str], seed: int
+    folder: Path,
+    model: MultiLabelNet,
+    config: TrainingSection,
+    class_names: Sequence[str],
+    seed: int,
+    composition: Composition,
 ) -> None:
     """Write `model.pt` into a run folder, atomically.
 
@@ -64,6 +73,7 @@ def write_trained_model(
         model: at the end of the run; over features, the part that stands on them.
         class_names: of the whole stream; the model may have seen fewer.
         seed: of the run.
+        composition: the strategy, which may have made the network its own.
 
     Raises:
         OSError: it cannot be written.
@@ -81,7 +91,9 @@ def write_trained_model(
         "model": config.model.model_dump(mode="json"),
         "precision": config.precision,
         "seed": seed,
-        "class_names": list(class_names[: model.head.n_classes]),
+        "class_names": list(class_names[: model.n_classes]),
+        "growth": model.growth,
+        "strategy": [composition.located, composition.given] if composition.brings_network else None,
         "state": state,
         "backbone_sha256": backbone_sha256,
         "feature_width": model.backbone.width if isinstance(model.backbone, GivenFeatures) else None,
@@ -95,27 +107,38 @@ def read_trained_model(folder: Path) -> TrainedModel:
 
     Raises:
         RunError: no such file, a damaged one, one of another format, or a backbone whose weights are not there or have
-            changed.
+            changed; a strategy that made the network its own and is not there any more.
     """
     path = RunFolder(folder).trained_model
     content = _content(path)
     section = ModelSection.model_validate(content["model"])
     state, referred = content["state"], content["backbone_sha256"]
+    stock = section if referred else section.model_copy(update={"weights": "none"})
+    build = partial(build_model, stock, content["seed"])
     if (width := content["feature_width"]) is not None:
-        network = with_head(GivenFeatures(width), width, section, content["seed"])
-    else:
-        network = build_model(section if referred else section.model_copy(update={"weights": "none"}), content["seed"])
+        build = partial(with_head, GivenFeatures(width), width, section, content["seed"])
+    network = _network(path, build, content)
     if referred:
         if weights_sha256(network.backbone) != referred:
             raise RunError(f"{path}: its backbone was another one than {_origin(section)} is now")
         state = {f"backbone.{name}": value for name, value in network.backbone.state_dict().items()} | state
-    network.head.grow(len(content["class_names"]))
+    network.grow(*content.get("growth", [len(content["class_names"])]))
     try:
         network.load_state_dict(state)
     except RuntimeError as error:  # a plugin has changed what the network is made of
         reason = " ".join(str(error).split())
         raise RunError(f"{path}: holds another network than its configuration makes: {reason}") from None
     return TrainedModel(network.eval(), tuple(content["class_names"]), section, content["precision"])
+
+
+def _network(path: Path, make: Callable[[], MultiLabelNet], content: dict[str, Any]) -> MultiLabelNet:
+    if content.get("strategy") is None:
+        return make()
+    spec, options = content["strategy"]
+    try:
+        return Composition(spec, options).network(make, content["seed"])
+    except StrategyError as error:
+        raise RunError(f"{path}: its network is made by {spec}: {error}") from None
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -60,6 +60,12 @@ class Total(Section):
     total: PositiveInt = Field(description="rows kept in all, shared among the seen classes")
 
 
+class Bytes(Section):
+    bytes: PositiveInt = Field(
+        description="bytes kept in all: rows (image and labels), and what methods store beside or in place of them"
+    )
+
+
 Assignment = Annotated[
     Annotated[Literal["overlap"], Tag("keyword")] | Annotated[Disjoint, Tag("disjoint")],
     either("overlap", "{disjoint: random | first | rarest}"),
@@ -76,8 +82,11 @@ LongTail = Annotated[
     either("none", "{imbalance: 50}", "{pareto: {alpha: 6}}", "{ids: file}"),
 ]
 Budget = Annotated[
-    Annotated[Literal["none"], Tag("keyword")] | Annotated[PerClass, Tag("per_class")] | Annotated[Total, Tag("total")],
-    either("none", "{per_class: 4}", "{total: 1000}"),
+    Annotated[Literal["none"], Tag("keyword")]
+    | Annotated[PerClass, Tag("per_class")]
+    | Annotated[Total, Tag("total")]
+    | Annotated[Bytes, Tag("bytes")],
+    either("none", "{per_class: 4}", "{total: 1000}", "{bytes: 1000000}"),
 ]
 
 
@@ -177,7 +186,7 @@ class LabelsSection(Section):
 
 
 class MemorySection(Section):
-    budget: Budget = Field("none", description="how many rows replay may keep")
+    budget: Budget = Field("none", description="how much of earlier tasks may be kept")
     labels: Literal["as_seen", "oracle"] = Field(
         "as_seen", description="as_seen: rows keep the labels they came with; oracle: true labels (KRT's table only)"
     )

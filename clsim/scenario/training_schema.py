@@ -268,7 +268,7 @@ class TrainingSection(Section):
     augmentation: Literal["none"] | AugmentationSection = Field(
         "none", description="random changes of training images; the same for every strategy"
     )
-    epochs: PositiveInt = Field(description="passes over each task's images")
+    epochs: int = Field(ge=0, description="passes over each task's images; 0: none, for heads in closed form")
     batch_size: PositiveInt = Field(64, description="new images in a step; replay adds its own")
     sampler: Literal["shuffled", "class-aware", "inverse-frequency"] = Field(
         "shuffled",

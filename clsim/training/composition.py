@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,13 @@ from clsim.errors import StrategyError, did_you_mean
 from clsim.plugin_files import PluginFileError, load
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import ScenarioConfig
-from clsim.scenario.training_schema import SOFTMAX_LOSSES, LossSection
+from clsim.scenario.training_schema import SOFTMAX_LOSSES, LossSection, TrainingSection
 from clsim.source_code import class_code
 from clsim.training.strategy import Context, Strategy
 from clsim.vocabulary import Reference
 
 if TYPE_CHECKING:
+    from clsim.models.network import MultiLabelNet
     from clsim.training.strategy import AnyPlugin, Criterion
 
 GROUP = "clsim.strategies"
@@ -121,16 +122,20 @@ class Composition:
         names = [_name(kind) for kind in classes]
         if len(set(names)) < len(names):
             raise StrategyError(f"{spec}: a part is named twice")
-        for claim in sorted({claim for kind in classes for claim in kind.claims}):
-            claimants = [_name(kind) for kind in classes if claim in kind.claims]
+        for claim in sorted({claim for kind in classes for claim in _claims(kind)}):
+            claimants = [_name(kind) for kind in classes if claim in _claims(kind)]
             if len(claimants) > 1:
                 raise StrategyError(f"{spec}: {' and '.join(claimants)} both decide the {claim} and cannot be combined")
         for kind in classes:
-            for need in sorted(kind.needs - {claim for other in classes for claim in other.claims}):
+            for need in sorted(kind.needs - {claim for other in classes for claim in _claims(other)}):
                 raise StrategyError(f"{spec}: {_name(kind)} needs a part that brings the {need}, such as er")
         if len(classes) > 1 and any(kind.restarts for kind in classes):
             whole = next(_name(kind) for kind in classes if kind.restarts)
             raise StrategyError(f"{spec}: {whole} retrains from scratch at every task and cannot be combined")
+        closed = [_name(kind) for kind in classes if kind.closed_form]
+        if 0 < len(closed) < len(classes):
+            others = " and ".join(name for name in names if name not in closed)
+            raise StrategyError(f"{spec}: {closed[0]} trains no steps and cannot be combined with {others}")
 
     @property
     def located(self) -> str:
@@ -172,6 +177,38 @@ class Composition:
         """Return the plugins of all parts in order, behind the snapshot if a part has asked for it."""
         plugins = [plugin for part in self.parts for plugin in part.plugins(context)]
         return [context.snapshot, *plugins] if "snapshot" in vars(context) else plugins
+
+    def training(self, section: TrainingSection) -> TrainingSection:
+        """Return the training section that the run goes by: without epochs for a method in closed form."""
+        return section.model_copy(update={"epochs": 0}) if self.parts[0].closed_form else section
+
+    def bytes_beside_row(self, n_classes: int) -> int:
+        """Return the bytes that all parts store beside each row of a memory."""
+        return sum(part.bytes_beside_row(n_classes) for part in self.parts)
+
+    @property
+    def brings_network(self) -> bool:
+        """Whether a part makes the network its own."""
+        return any("network" in _claims(type(part)) for part in self.parts)
+
+    def network(self, make: Callable[[], MultiLabelNet], seed: int) -> MultiLabelNet:
+        """Return a fresh network of the run, as the part that claims it makes it, if any.
+
+        torch's global generator is left as it was.
+
+        Args:
+            make: makes the scenario's.
+
+        Raises:
+            StrategyError: a network or head that breaks the contract.
+        """
+        from clsim.training.own_network import own_network
+
+        found = make()
+        for part in self.parts:
+            if "network" in _claims(type(part)):
+                found = own_network(_name(type(part)), part.network, found, seed)
+        return found
 
     def criterion(self, loss: LossSection) -> Criterion:
         """The one criterion a part brings, else the loss of the scenario's training section."""
@@ -276,6 +313,10 @@ def _located(part: str) -> str:
 
 def _name(kind: type[Strategy]) -> str:
     return kind.name or kind.__name__.lower()
+
+
+def _claims(kind: type[Strategy]) -> frozenset[str]:
+    return kind.claims | ({"network"} if kind.network is not Strategy.network else set())
 
 
 def _accepts(kind: type[Strategy], key: str) -> bool:

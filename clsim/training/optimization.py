@@ -40,6 +40,7 @@ def build_optimizer(config: OptimizerSection, model: nn.Module, first_task: bool
         ):
             if members:
                 groups.append({"params": members, "weight_decay": decay, "lr": factor * lr})
+    groups = groups or [{"params": [], "weight_decay": 0.0, "lr": lr}]  # torch refuses to have none
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, fused=True)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam

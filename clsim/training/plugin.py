@@ -87,7 +87,10 @@ class Plugin(Base):
         """Called after the last step of an epoch."""
 
     def finish_model(self, learner: Learner, **kwargs: Any) -> None:
-        """Undo what changed the make of the network, before any plugin's `after_training_exp` keeps or uses it."""
+        """Undo what changed the make of the network, before any plugin's `after_training_exp` keeps or uses it.
+
+        The place, too, to write a head in closed form.
+        """
 
     def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
         """Called when a task is trained; the place to keep a teacher or to store rows."""
@@ -131,6 +134,15 @@ class Plugin(Base):
         """Called when the evaluation images are scored."""
 
     # reports and checkpoints
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of what is kept of earlier tasks' images: rows, logits or statistics.
+
+        Override it if you keep any. They count as the run's memory, and against `memory.budget: {bytes: n}`. Weights,
+        teachers and what belongs to classes alone, such as thresholds, do not count.
+        """
+        return 0
 
     def report(self, class_names: Sequence[str]) -> dict[str, float]:
         """Return numbers of the task just trained by their tag; they are logged with the metrics of the task."""

@@ -30,16 +30,18 @@ class Snapshot(Plugin):
 
     def before_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
         """Copy the model before its head grows. A resumed task calls this again, and has the copy from its state."""
-        if not learner.position.started and learner.model.head.n_classes:
+        if not learner.position.started and learner.model.n_classes:
             self.model = copy.deepcopy(learner.model).eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"model": None if self.model is None else self.model.state_dict()}
+        if self.model is None:
+            return {"model": None}
+        return {"model": self.model.state_dict(), "growth": self.model.growth}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model = None
         if state["model"] is not None:
             self.model = self.new_model()
-            self.model.head.grow(len(state["model"]["head.bias"]))
+            self.model.grow(*state["growth"])
             self.model.load_state_dict(state["model"])
             self.model.eval().requires_grad_(False)

@@ -50,6 +50,7 @@ def task_state(template: MultiLabelTemplate) -> dict[str, Any]:
     state: dict[str, Any] = {
         "position": asdict(template.position),
         "model": model.state_dict(),
+        "growth": model.growth,
         "frozen": [name for name, parameter in model.named_parameters() if not parameter.requires_grad],
         "clock": dict(vars(template.clock)),
         "samples_trained": template.samples_trained,
@@ -71,7 +72,7 @@ def task_state(template: MultiLabelTemplate) -> dict[str, Any]:
 
 def load_state(template: MultiLabelTemplate, state: dict[str, Any]) -> None:
     """Put the template where `state_of` was taken; inside a task, `load_task_state` follows once it is set up."""
-    template.model.head.grow(len(state["model"]["head.bias"]))
+    template.model.grow(*state["growth"])
     owners = list(zip(stateful(template), state["plugins"], strict=True))
     for owner, saved in owners:
         if provides(owner, "rebuild_model"):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from clsim.models.network import MultiLabelNet
     from clsim.scenario.stream.rows import RowStore
+    from clsim.training.memory.store import Budget
     from clsim.training.plugin import Plugin
     from clsim.training.snapshot import Snapshot
 
@@ -49,6 +50,7 @@ class Context:
         rows: the training rows; a memory fetches its images there by row id.
         new_model: makes a freshly initialised network of the run's architecture, with a head of no classes.
         samples: int64 [R], which photograph each training row shows, for a named control only; None for methods.
+        bytes_beside_row: what all parts together store beside each row of the memory.
     """
 
     config: ScenarioConfig
@@ -57,6 +59,19 @@ class Context:
     rows: RowStore
     new_model: Callable[[], MultiLabelNet]
     samples: NDArray[np.int64] | None = None
+    bytes_beside_row: int = 0
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The memory budget in rows, of which one in bytes holds as many as fit.
+
+        Raises:
+            StrategyError: it is none, or too small for one row.
+        """
+        from clsim.training.memory.store import Budget, row_bytes
+
+        of_row = row_bytes(self.n_classes, self.rows.image_bytes) + self.bytes_beside_row
+        return Budget.of(self.config).in_rows(of_row)
 
     @property
     def n_classes(self) -> int:
@@ -76,10 +91,12 @@ class Strategy:
     Attributes:
         name: what users type; also the folder of its runs.
         claims: what only one part of a composition may decide: "criterion", "memory", "old_classes" (what unknown old
-            classes of new images mean), "distillation", "plan", "weights" (what the weights are made of or bound to).
+            classes of new images mean), "distillation", "plan", "weights" (what the weights are made of or bound to),
+            "network" (claimed by whoever overrides the method of that name).
         needs: claims that another part of the composition must make.
         made_of: names of the parts this strategy stands for (`rebll`); it then has nothing of its own.
         restarts: every task trains a freshly initialised network.
+        closed_form: no task has an epoch, whatever `training.epochs` says; a plugin writes the head in `finish_model`.
         control: what this part knows that a method may not, as reports name it; "" for a method. It may then read
             `Context.samples`.
         reference: "upper" for what methods could reach at best (`joint`), which reports keep apart from them; "lower"
@@ -91,6 +108,7 @@ class Strategy:
     needs: ClassVar[frozenset[str]] = frozenset()
     made_of: ClassVar[tuple[str, ...]] = ()
     restarts: ClassVar[bool] = False
+    closed_form: ClassVar[bool] = False
     control: ClassVar[str] = ""
     reference: ClassVar[Reference | None] = None
 
@@ -109,6 +127,27 @@ class Strategy:
     def plugins(self, context: Context) -> Sequence[AnyPlugin]:
         """Make the plugins of this part for a run: subclasses of `clsim.kit.Plugin`, or stock ones of Avalanche."""
         return []
+
+    def bytes_beside_row(self, n_classes: int) -> int:
+        """Return the bytes this part stores beside each row of the memory, such as 4 * n_classes for its logits.
+
+        A budget in bytes holds the fewer rows. The plugin that stores them counts them in its `nbytes`.
+        """
+        return 0
+
+    def network(self, network: MultiLabelNet, seed: int) -> MultiLabelNet:
+        """Return the network of the run, made from the scenario's: with a head of your own, or around its backbone.
+
+        Replace `network.head` by a `clsim.kit.Head`, which reads `network.head.n_features` features; `network.hidden`
+        by a feature transform; or wrap `network.backbone`. It is called for every network that a run makes, and when
+        its trained model is read back. torch's global generator is seeded for it. Only one part of a composition may
+        override it.
+
+        Args:
+            network: a fresh one, whose head has no classes.
+            seed: the run's seed.
+        """
+        return network
 
     def criterion(self) -> Criterion | None:
         """The loss on (logits float [B, S], targets float [B, C]); None leaves the scenario's."""

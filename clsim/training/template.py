@@ -340,7 +340,7 @@ class MultiLabelTemplate(SupervisedTemplate):
     def model_adaptation(self, model: Any = None) -> MultiLabelNet:
         """Grow the head to the classes seen so far; evaluation changes nothing."""
         if self.is_training:
-            self.model.head.grow(len(self.experience.classes_seen_so_far))
+            self.model.grow(len(self.experience.classes_seen_so_far))
         adapted: MultiLabelNet = self.model.to(self.device)
         return adapted
 

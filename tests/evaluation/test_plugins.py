@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MetricsFile
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores
 from clsim.scenario.plan.stream_plan import ClassGroups, StreamPlan, TaskPlan
+from clsim.training.memory.replay import Replay
+from clsim.training.plugin import Plugin
 
 LOGITS = torch.tensor([[3.0, -1.0], [2.0, 1.0], [-1.0, 2.0]])
 
@@ -82,14 +85,34 @@ def test_other_streams_are_passed_over(scores: StreamScores) -> None:
     assert scores.history.last == -1
 
 
+def kept(kind: type[Plugin], nbytes: int, **attributes: Any) -> Plugin:
+    """A plugin of a kind that keeps so many bytes."""
+    own: Any = type("Keeper", (kind,), {"nbytes": nbytes, "__init__": lambda self: None})()
+    vars(own).update(attributes)
+    return own
+
+
 def test_memory_is_told_after_a_task_only() -> None:
-    size = MemorySize(SimpleNamespace(memory=[1, 2, 3], nbytes=30))
+    size = MemorySize([kept(Replay, 30, memory=[1, 2, 3])])
     assert size.after_eval_exp(standing(task=1, started=True)) is None
     values = size.after_eval_exp(standing(task=2))
     assert {value.name: (value.value, value.x_plot) for value in values} == {
         "memory/rows": (3, 2),
         "memory/bytes": (30, 2),
     }
+
+
+def test_bytes_of_statistics_count_as_those_of_rows_do(caplog: pytest.LogCaptureFixture) -> None:
+    rows, statistics = kept(Replay, 30, memory=[1, 2, 3]), kept(Plugin, 12)
+    both = MemorySize([rows, Plugin(), statistics], limit=42)
+    assert {value.name: value.value for value in both.after_eval_exp(standing(task=1))} == {
+        "memory/rows": 3,
+        "memory/bytes": 42,
+    }
+    assert not caplog.records
+    alone = MemorySize([statistics], limit=11)
+    assert {value.name: value.value for value in alone.after_eval_exp(standing(task=1))} == {"memory/bytes": 12}
+    assert "memory.budget.bytes: given 11, but Keeper keep 12" in caplog.text
 
 
 def test_lines_say_whether_a_pass_was_inside_a_task(scores: StreamScores, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from clsim.models.build import build_model
-from clsim.models.network import GrowingHead, MultiLabelNet
+from clsim.models.head import GrowingHead
+from clsim.models.network import MultiLabelNet
 from clsim.scenario.training_schema import ModelSection
 
 

@@ -53,7 +53,7 @@ class Replay(Plugin):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the memory, its images included."""
+        """Return the bytes of the memory, its images included."""
         return self.memory.nbytes(self.store.image_bytes)
 
     def share(self, new: int) -> float:

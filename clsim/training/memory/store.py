@@ -23,10 +23,17 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Budget:
-    """How many rows a memory may hold: `per_class` for each class of a task, or `total` shared by the seen classes."""
+    """How much a memory may hold, as one of three.
+
+    Attributes:
+        per_class: rows for each class of a task.
+        total: rows in all, shared by the seen classes.
+        bytes: in all, whatever is kept; `in_rows` makes a `total` of it.
+    """
 
     per_class: int | None = None
     total: int | None = None
+    bytes: int | None = None
 
     @classmethod
     def of(cls, config: ScenarioConfig) -> Budget:
@@ -40,6 +47,18 @@ class Budget:
             raise StrategyError("memory.budget: given 'none', expected for example {per_class: 4} or {total: 100}")
         return cls(**budget.model_dump())
 
+    def in_rows(self, row_bytes: int) -> Budget:
+        """Return the budget in rows of `row_bytes` bytes each.
+
+        Raises:
+            StrategyError: not one row fits.
+        """
+        if self.bytes is None:
+            return self
+        if self.bytes < row_bytes:
+            raise StrategyError(f"memory.budget.bytes: given {self.bytes}, must be at least {row_bytes}, one row")
+        return Budget(total=self.bytes // row_bytes)
+
     def of_task(self, classes: tuple[int, int], seen: int) -> int:
         """Rows for a task with columns [start, stop) once `seen` columns are known.
 
@@ -48,7 +67,8 @@ class Budget:
         start, stop = classes
         if self.per_class is not None:
             return self.per_class * (stop - start)
-        assert self.total is not None
+        if self.total is None:
+            raise StrategyError("memory.budget.bytes: a memory needs a budget in rows, which Context.budget gives")
         share, rest = divmod(self.total, seen)
         return share * (stop - start) + max(0, min(stop, rest) - start)
 
@@ -56,12 +76,26 @@ class Budget:
         """Rows in all once `seen` columns are known."""
         return self.of_task((0, seen), seen)
 
-    def check(self, n_classes: int) -> None:
-        """Raise StrategyError if the budget cannot hold one row a class."""
+    def check(self, n_classes: int, config: ScenarioConfig | None = None) -> None:
+        """See that the budget holds one row for each class, or one row at all if it is in bytes.
+
+        Args:
+            config: the scenario's, which tells the size of an image, if not of cached features.
+
+        Raises:
+            StrategyError: it does not.
+        """
+        model = None if config is None else config.training.model
+        self.in_rows(row_bytes(n_classes, 0 if model is None or model.cache_features else 3 * model.image_size**2))
         if self.total is not None and self.total < n_classes:
             raise StrategyError(
                 f"memory.budget.total: given {self.total}, must be at least {n_classes}, one row for each class"
             )
+
+
+def row_bytes(n_classes: int, image_bytes: int) -> int:
+    """Return the bytes of one stored row: image or features as stored, row id, labels, provenance and storing task."""
+    return image_bytes + 8 + (4 + 2) * n_classes + 8
 
 
 class Memory:
@@ -89,8 +123,7 @@ class Memory:
 
     def nbytes(self, image_bytes: int) -> int:
         """Bytes of the memory with its images at `image_bytes` each."""
-        arrays = self.rows.nbytes + self.labels.nbytes + self.provenance.nbytes + self.stored_by.nbytes
-        return arrays + len(self) * image_bytes
+        return len(self) * row_bytes(self.labels.shape[1], image_bytes)
 
     def update(self, task: int, rows: NDArray[np.int64], labels: Floats, features: Floats | None = None) -> None:
         """Take in the rows of a task and keep what the selection chooses.

@@ -165,7 +165,7 @@ class ModelRebalancing(Plugin):
     def _class_weights(self, learner: Learner) -> Floats:
         """The weights of the task, once the memory, the task's data and the teacher are those of its first step."""
         rows = learner.adapted_dataset.rows()
-        seen = learner.model.head.n_classes
+        seen = learner.model.n_classes
         shown = (self.store.targets(rows).numpy() == 1).sum(axis=0).astype(np.float64)
         self.positives += shown
         replay = learner.find_plugin(Replay)
@@ -246,6 +246,8 @@ class ModelRebalancing(Plugin):
         more/tail_to_head: see `tail_to_head`.
         """
         weights, discrepancy = self.weights, self.discrepancy
+        if not len(weights):
+            return {}  # tasks without epochs
         values = {MORE_LOW_RANK: float(np.mean(list(self._sizes.values()))) if self._sizes else math.nan}
         values[MORE_CORRELATION] = rank_correlation(discrepancy, weights)
         values[MORE_TAIL_TO_HEAD] = tail_to_head(discrepancy, weights)

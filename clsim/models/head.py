@@ -1,0 +1,115 @@
+"""What stands on a network's features and has one output per class seen so far."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from clsim.errors import RunError
+from clsim.randomness import derive_seed
+
+
+class Head(nn.Module):
+    """Base of heads: features float [B, d] -> logits float [B, S], one column per seen class in the stream's order.
+
+    A head of your own overrides `add_classes` and `logits`. It may consist of any modules. Two rules make a run with it
+    resume exactly: names and shapes of its state follow from `growth` alone, and what it draws comes from `generator`.
+
+    Attributes:
+        n_features: width d of the features.
+        seed: the run's seed.
+        growth: numbers of classes it has grown to, ascending, such as (4, 8, 10) after three tasks.
+
+    Args:
+        n_features, seed: see the attributes.
+    """
+
+    def __init__(self, n_features: int, seed: int) -> None:
+        super().__init__()
+        self.n_features = n_features
+        self.seed = seed
+        self.growth: tuple[int, ...] = ()
+
+    @property
+    def n_classes(self) -> int:
+        """Number of outputs S."""
+        return self.growth[-1] if self.growth else 0
+
+    def grow(self, n_classes: int) -> None:
+        """Have outputs for the first `n_classes` columns; as many as now is a no-op.
+
+        Raises:
+            ValueError: fewer than now.
+        """
+        known = self.n_classes
+        if n_classes < known:
+            raise ValueError(f"a head of {known} classes cannot shrink to {n_classes}")
+        if n_classes > known:
+            self.add_classes(range(known, n_classes))
+            self.growth = (*self.growth, n_classes)
+
+    def add_classes(self, columns: range) -> None:
+        """Make room for new outputs, once a task; those of earlier classes keep their weights.
+
+        Args:
+            columns: the new outputs. `n_classes` is still that before them.
+        """
+        raise NotImplementedError
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return the logits [B, S] of features [B, d], which have the precision of the head's weights."""
+        raise NotImplementedError
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits, in the precision of the weights.
+
+        Not in that of an autocast around it: of 800 images scored in bfloat16 most would tie with another.
+
+        Raises:
+            RunError: `logits` gave another shape than [B, n_classes].
+        """
+        kind = features.device.type
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+            logits = self.logits(features.to(self._precision))
+        if logits.shape != (len(features), self.n_classes):
+            expected = [len(features), self.n_classes]
+            raise RunError(f"{type(self).__name__}: gave logits {list(logits.shape)}, expected {expected}")
+        return logits
+
+    def generator(self, *purpose: str | int) -> torch.Generator:
+        """Return a generator on the CPU that depends on the seed and `purpose` alone, such as a column."""
+        return torch.Generator().manual_seed(derive_seed(self.seed, "head", *purpose))
+
+    @property
+    def _precision(self) -> torch.dtype:
+        tensors = (tensor.dtype for tensor in chain(self.parameters(), self.buffers()) if tensor.is_floating_point())
+        return next(tensors, torch.float32)
+
+
+class GrowingHead(Head):
+    """One linear layer, one row per class.
+
+    Rows of earlier classes keep their weights when it grows. New rows are drawn from U(-1/sqrt(d), 1/sqrt(d)), as
+    torch's own Linear, by a generator of (seed, column), with bias 0: nothing depends on what ran before.
+    """
+
+    def __init__(self, n_features: int, seed: int) -> None:
+        super().__init__(n_features, seed)
+        self.weight = nn.Parameter(torch.empty(0, n_features))
+        self.bias = nn.Parameter(torch.empty(0))
+
+    def add_classes(self, columns: range) -> None:
+        rows = torch.stack([self._initial_row(column) for column in columns])
+        like = self.weight.detach()
+        self.weight = nn.Parameter(torch.cat([like, rows.to(like)]))
+        self.bias = nn.Parameter(torch.cat([self.bias.detach(), like.new_zeros(len(columns))]))
+
+    def _initial_row(self, column: int) -> Tensor:
+        return (torch.rand(self.n_features, generator=self.generator(column)) * 2 - 1) / math.sqrt(self.n_features)
+
+    def logits(self, features: Tensor) -> Tensor:
+        return nn.functional.linear(features, self.weight, self.bias)
