@@ -93,7 +93,8 @@ class MemorySize(Observer):
     @staticmethod
     def of(template: MultiLabelTemplate) -> MemorySize | None:
         """Return the one among a template's metrics; None: nothing is kept."""
-        return next((metric for metric in template.evaluator.metrics if isinstance(metric, MemorySize)), None)
+        metrics: Sequence[Any] = template.evaluator.metrics
+        return next((metric for metric in metrics if isinstance(metric, MemorySize)), None)
 
     @property
     def rows(self) -> int | None:
