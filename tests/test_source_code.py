@@ -134,7 +134,7 @@ def test_a_statement_counts_in_every_file_that_a_run_can_import(home: Path) -> N
 
 def test_a_renamed_a_new_and_a_removed_file_count(home: Path) -> None:
     found = {package_code(home)}
-    (home / "training" / "losses.py").rename(home / "training" / "lost.py")
+    (home / "training" / "distillation.py").rename(home / "training" / "lost.py")
     found.add(package_code(home))
     (home / "training" / "lost.py").unlink()
     found.add(package_code(home))

@@ -11,6 +11,7 @@ from clsim.launch.run_state import MetricsTail, RunState, recorded_pace
 from clsim.preparation import tell, training_begins
 from clsim.running.preparation_file import preparation_file
 from clsim.running.run_folder import RunFolder
+from clsim.vocabulary import SEEN_MAP
 
 LINES = [
     {"phase": "train", "step": 3, "values": {"loss/total": 1.0}},
@@ -148,3 +149,13 @@ def test_the_pace_of_a_finished_run_is_read_from_its_times(tmp_path: Path) -> No
     assert recorded_pace(tmp_path, 4) == 3.5
     (tmp_path / "timing.jsonl").write_text("{}\n")
     assert recorded_pace(tmp_path, 4) is None
+
+
+def test_a_run_without_epochs_counts_its_scored_tasks() -> None:
+    state = RunState.of(0, 5)
+    assert (state.total, state.epochs, state.task, state.unit) == (5, 1, 1, "tasks")
+    state.take({"phase": "eval", "step": 1, "values": {SEEN_MAP: 50.0}})
+    assert (state.done, state.task, state.seen_map) == (1, 2, 50.0)
+    assert state.pace is not None
+    with_epochs = RunState.of(3, 5)
+    assert (with_epochs.total, with_epochs.epochs, with_epochs.unit) == (15, 3, "epochs")
