@@ -179,7 +179,7 @@ class Leak(SupervisedPlugin):
 
     def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         y = strategy.mb_y
-        y[y < 0] = self.truth[strategy.mbatch[2]][y < 0]
+        y[y < 0] = self.truth[strategy.rows][y < 0]
 
 
 def test_a_leak_would_be_caught(tiny: Scenario, tmp_path: Any) -> None:
