@@ -196,7 +196,7 @@ def test_no_training_batch_holds_a_label_that_its_row_does_not_show(tiny_overrid
     scenario = load_scenario("digits-b0c2", tiny_overrides | stream)
     plan = scenario.plan()
     for task, experience in zip(plan.tasks, scenario.benchmark().train_stream, strict=True):
-        _, y, _, _ = experience.dataset.__getitems__(range(len(experience.dataset))).batch
+        _, y, _ = experience.dataset.__getitems__(range(len(experience.dataset))).batch
         hidden = np.setdiff1d(np.arange(plan.n_classes), task.columns)
         assert (y[:, hidden] == -1).all()
         np.testing.assert_array_equal(y[:, task.columns.copy()].numpy(), task.values)
