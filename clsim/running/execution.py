@@ -52,6 +52,8 @@ from clsim.training.composition import Composition
 from clsim.training.events import provides
 from clsim.training.losses.class_counts import CountedLoss
 from clsim.training.memory.replay import Replay
+from clsim.training.plugin_failures import plugin_failures
+from clsim.training.stock import refuse_unusable
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
 
@@ -175,7 +177,8 @@ def _run(
     with interruptible(parent) as interruption:
         template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
         training_begins()
-        template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
+        with plugin_failures(template):
+            template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     write_trained_model(folder, template.model, scenario.config.training, plan.class_names, spec.seed)
     record = RunRecord(
         scenario=scenario.name,
@@ -271,6 +274,7 @@ def build_template(
     tasks = tuple(task.classes for task in plan.tasks)
     samples = plan.row_samples if composition.control else None
     plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples))
+    refuse_unusable(plugins)
     criterion = composition.criterion(config.training.loss)
     if isinstance(criterion, CountedLoss):
         plugins.append(criterion)
