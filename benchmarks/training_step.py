@@ -167,7 +167,7 @@ def hand_written(stream: Any, benchmark: Any, model: Any, replay: bool, loader: 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         if loader:
             sampler = BatchSampler(RandomSampler(dataset), config.batch_size, drop_last=False)
-            for x, y, _, _ in DataLoader(dataset, batch_sampler=sampler, collate_fn=collate_rows):
+            for x, y, _ in DataLoader(dataset, batch_sampler=sampler, collate_fn=collate_rows):
                 yield x, y
         else:
             rows = dataset.rows()[torch.randperm(len(dataset)).numpy()]

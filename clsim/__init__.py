@@ -21,6 +21,7 @@ from clsim.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clsim.errors import ClsimError
+    from clsim.evaluation.multi_label_metrics import MultiLabelMetrics
     from clsim.launch.comparison import Comparison, compare
     from clsim.launch.single_run import resume, run
     from clsim.scenario import Scenario, StreamPlan, load_scenario
@@ -32,6 +33,7 @@ _HOME = {
     "ClsimError": "clsim.errors",
     "Comparison": "clsim.launch.comparison",
     "Context": "clsim.training.strategy",
+    "MultiLabelMetrics": "clsim.evaluation.multi_label_metrics",
     "Options": "clsim.training.strategy",
     "Scenario": "clsim.scenario",
     "Strategy": "clsim.training.strategy",
@@ -46,6 +48,7 @@ __all__ = [
     "ClsimError",
     "Comparison",
     "Context",
+    "MultiLabelMetrics",
     "Options",
     "Scenario",
     "Strategy",

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from clsim.training.plugin import Plugin
     from clsim.training.seeding import drawing_again, torch_generators
     from clsim.training.snapshot import Snapshot
+    from clsim.training.stock import FeatureModel, MultiLabelDER, TrainMode
     from clsim.training.strategy import Context, Options, Strategy
     from clsim.training.unknown import OldClassesOfNewRows
 
@@ -106,6 +107,11 @@ SECTIONS = {
         "CountedLoss": "clsim.training.losses.class_counts",
         "ClassCounts": "clsim.training.losses.class_counts",
     },
+    "Adapters of stock Avalanche": {
+        "FeatureModel": "clsim.training.stock",
+        "MultiLabelDER": "clsim.training.stock",
+        "TrainMode": "clsim.training.stock",
+    },
     "Random numbers": {
         "permutation": "clsim.randomness",
         "uniforms": "clsim.randomness",
@@ -126,11 +132,13 @@ __all__ = [
     "CountedLoss",
     "Distillation",
     "Experience",
+    "FeatureModel",
     "GrowingHead",
     "Head",
     "HerdingSelection",
     "Learner",
     "Memory",
+    "MultiLabelDER",
     "MultiLabelNet",
     "OldClassesOfNewRows",
     "Options",
@@ -147,6 +155,7 @@ __all__ = [
     "Strategy",
     "StrategyError",
     "StreamPlan",
+    "TrainMode",
     "asymmetric",
     "class_balanced",
     "cross_entropy",

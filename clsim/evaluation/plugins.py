@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from avalanche.evaluation.metric_results import MetricValue
 
+from clsim.errors import RunError
 from clsim.evaluation.history import History
 from clsim.evaluation.observer import Observer, scores_evaluation_stream
 from clsim.training.events import provides
@@ -44,6 +45,8 @@ class StreamScores(Observer):
     def after_eval_iteration(self, template: MultiLabelTemplate) -> None:
         if scores_evaluation_stream(template):
             self._logits.append(template.mb_output.float().cpu().numpy())
+            if template.rows is None:
+                raise RunError("StreamScores: a plugin has replaced the loader of the evaluation stream: no row ids")
             self._rows.append(template.rows.cpu().numpy())
 
     def after_eval_exp(self, template: MultiLabelTemplate) -> list[MetricValue] | None:

@@ -56,6 +56,8 @@ from clsim.training.events import provides
 from clsim.training.losses.class_counts import CountedLoss
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.store import Budget
+from clsim.training.plugin_failures import plugin_failures
+from clsim.training.stock import refuse_unusable
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
 
@@ -259,7 +261,8 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
     with interruptible(parent) as interruption:
         template.at_cut = Checkpointer(run.files.path, run.resume_identity, growing, config.checkpoint, interruption)
         training_begins()
-        template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
+        with plugin_failures(template):
+            template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     classes, seed = run.plan.class_names, run.spec.seed
     write_trained_model(run.files.path, template.model, config.training, classes, seed, run.composition)
 
@@ -346,6 +349,7 @@ def build_template(
     samples = plan.row_samples if composition.control else None
     beside = composition.bytes_beside_row(plan.n_classes)
     plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples, beside))
+    refuse_unusable(plugins)
     criterion = composition.criterion(config.training.loss)
     if isinstance(criterion, CountedLoss):
         plugins.append(criterion)

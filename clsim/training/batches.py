@@ -16,7 +16,7 @@ from clsim.training.sampling import SAMPLERS, Membership, membership
 
 
 class EpochLoader:
-    """Shuffled mini-batches `[x, y, index, task_label]` of one task, with x as `MultiLabelDataset.stored` gives it.
+    """Shuffled mini-batches `[x, y, task_label]` of one task, with x as `MultiLabelDataset.stored` gives it.
 
     The order of an epoch is derived from (seed, task, epoch), so a start in the middle is only a position, and every
     strategy meets the same batches. A replay that concatenates enlarges the pool the order runs over: positions beyond
@@ -28,6 +28,7 @@ class EpochLoader:
     A last row that would be alone joins the batch before it: batch norm over 1 x 1 maps cannot train on one row.
 
     Attributes:
+        rows: int64 [B], row ids of the batch last yielded; None if the data set has none.
         beyond: int64 [m], for the batch last yielded, positions in the enlarged part of the pool, from 0.
     """
 
@@ -42,6 +43,7 @@ class EpochLoader:
         self.pool = len(dataset)
         self.epoch = 0
         self.first_step = 0
+        self.rows: Tensor | None = None
         self.beyond: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
     def enlarge(self, n: int) -> None:
@@ -65,6 +67,7 @@ class EpochLoader:
         for positions, coming in zip(batches, [*batches[1:], order[:0]], strict=False):
             own = positions < len(self.dataset)
             self.beyond = positions[~own] - len(self.dataset)
+            self.rows = self.dataset.rows_at(positions[own])
             batch = self.dataset.stored(positions[own])
             self.dataset.prefetch(coming[coming < len(self.dataset)])
             yield batch
@@ -87,11 +90,16 @@ class EpochLoader:
 
 
 class EvaluationLoader:
-    """Mini-batches of a data set in its own order."""
+    """Mini-batches `[x, y, task_label]` of a data set in its own order.
+
+    Attributes:
+        rows: int64 [B], row ids of the batch last yielded; None if the data set has none.
+    """
 
     def __init__(self, dataset: MultiLabelDataset, batch_size: int) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
+        self.rows: Tensor | None = None
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
@@ -100,6 +108,7 @@ class EvaluationLoader:
         everything = np.arange(len(self.dataset))
         for start in range(0, len(everything), self.batch_size):
             stop = start + self.batch_size
+            self.rows = self.dataset.rows_at(everything[start:stop])
             batch = collate_rows(self.dataset.__getitems__(everything[start:stop]))
             self.dataset.prefetch(everything[stop : stop + self.batch_size])
             yield batch

@@ -74,7 +74,8 @@ class Learner(Protocol):
     The batch:
         mb_x: images float32 [B, 3, H, W], augmented and normalised; or features float32 [B, d].
         mb_y: targets float32 [B, C]: 1 present, 0 absent, -1 unknown, (0, 1) soft. Plugins may write into it.
-        rows: row ids int64 [B]. An image has another row id in each task.
+        rows: row ids int64 [B], or None where a stock Avalanche loader made the batch. An image has another row id in
+            each task.
         mb_output: logits float32 [B, S]. In `after_eval_forward` a plugin may replace it by other scores.
         loss: scalar, the terms added so far in this step.
         replayed: bool [B], rows from a memory. They follow the new rows.
@@ -110,7 +111,7 @@ class Learner(Protocol):
     def mb_y(self) -> Tensor: ...
 
     @property
-    def rows(self) -> Tensor: ...
+    def rows(self) -> Tensor | None: ...
 
     @property
     def loss(self) -> Tensor: ...

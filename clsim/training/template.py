@@ -69,6 +69,7 @@ class MultiLabelTemplate(SupervisedTemplate):
     device: torch.device
     experience: Experience
     adapted_dataset: MultiLabelDataset
+    rows: Tensor | None
     mb_output: Tensor
 
     def __init__(
@@ -108,6 +109,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.first_task: FirstTask | None = None
         self.loss_sums: dict[str, Tensor] = {}
         self.learning_rate = 0.0
+        self.rows = None
         self.samples_trained = 0
         self._own = 0
         self._step_callbacks: dict[str, list[Callable[..., Any]]] = {}
@@ -234,6 +236,13 @@ class MultiLabelTemplate(SupervisedTemplate):
             self._offer_cut()
         self.refuse_not_finite()
 
+    def _unpack_minibatch(self) -> None:
+        """Move the batch to the device, and the row ids that its loader has beside it."""
+        super()._unpack_minibatch()
+        loader = self.dataloader
+        rows = loader.rows if isinstance(loader, EpochLoader | EvaluationLoader) else None
+        self.rows = None if rows is None else rows.to(self.device)
+
     def forward(self) -> Tensor:
         """Logits of the current batch, float [B, seen classes]."""
         return self.logits(self.model, self.mb_x)
@@ -273,12 +282,6 @@ class MultiLabelTemplate(SupervisedTemplate):
     # what plugins use
 
     @property
-    def rows(self) -> Tensor:
-        """Row ids of the current batch, int64 [B]."""
-        row_ids: Tensor = self.mbatch[2]
-        return row_ids
-
-    @property
     def store(self) -> RowStore:
         """Images and visible labels of all training rows."""
         return self.benchmark.train_rows
@@ -312,8 +315,10 @@ class MultiLabelTemplate(SupervisedTemplate):
         """
         before = len(self.mb_x) - self._own
         x = self.augmentation(x.to(self.device), "replayed", *self.position.place, before=before)
-        new = [x, y, index, torch.zeros(len(x), dtype=torch.long)]
+        new = [x, y, torch.zeros(len(x), dtype=torch.long)]
         self.mbatch = [torch.cat([a, b.to(self.device)]) for a, b in zip(self.mbatch, new, strict=True)]
+        if self.rows is not None:
+            self.rows = torch.cat([self.rows, index.to(self.device)])
         self.replayed = torch.cat([self.replayed, torch.ones(len(x), dtype=torch.bool, device=self.device)])
         self.distillable = torch.cat([self.distillable, torch.ones(len(x), dtype=torch.bool, device=self.device)])
 

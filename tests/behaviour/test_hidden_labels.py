@@ -180,7 +180,7 @@ class Leak(SupervisedPlugin):
 
     def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         y = strategy.mb_y
-        y[y < 0] = self.truth[strategy.mbatch[2]][y < 0]
+        y[y < 0] = self.truth[strategy.rows][y < 0]
 
 
 def test_a_leak_would_be_caught(tiny: Scenario, tmp_path: Any) -> None:
@@ -197,7 +197,7 @@ def test_no_training_batch_holds_a_label_that_its_row_does_not_show(tiny_overrid
     scenario = load_scenario("digits-b0c2", tiny_overrides | stream)
     plan = scenario.plan()
     for task, experience in zip(plan.tasks, scenario.benchmark().train_stream, strict=True):
-        _, y, _, _ = experience.dataset.__getitems__(range(len(experience.dataset))).batch
+        _, y, _ = experience.dataset.__getitems__(range(len(experience.dataset))).batch
         hidden = np.setdiff1d(np.arange(plan.n_classes), task.columns)
         assert (y[:, hidden] == -1).all()
         np.testing.assert_array_equal(y[:, task.columns.copy()].numpy(), task.values)

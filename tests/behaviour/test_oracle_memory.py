@@ -69,7 +69,7 @@ def test_oracle_shows_no_more_in_the_tasks_own_batches(build: Any, learn: Any, s
             self.batches: list[tuple[torch.Tensor, torch.Tensor]] = []
 
         def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-            self.batches.append((strategy.mbatch[2].clone(), strategy.mb_y.clone()))
+            self.batches.append((strategy.rows.clone(), strategy.mb_y.clone()))
 
     oracle, honest = Own(), Own()
     learn(build("er", overrides=stream | ORACLE, first=[oracle]))
@@ -96,7 +96,7 @@ def test_a_replayed_row_comes_with_the_truth_under_oracle(build: Any, learn: Any
             self.y: list[torch.Tensor] = []
 
         def before_backward(self, strategy: Any, **kwargs: Any) -> None:
-            self.rows.append(strategy.mbatch[2][strategy.replayed])
+            self.rows.append(strategy.rows[strategy.replayed])
             self.y.append(strategy.mb_y[strategy.replayed])
 
     seen = Replayed()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.core import SupervisedPlugin
 from avalanche.evaluation.metrics import loss_metrics
 from avalanche.logging import BaseLogger, TensorboardLogger
@@ -20,17 +20,18 @@ from torch import Tensor, nn
 
 from clsim.scenario import Scenario
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
+from clsim.scenario.stream.rows import MultiLabelDataset
 from clsim.training.losses.binary import masked_bce
 
 
 class Watch(SupervisedPlugin):
-    """A user's plugin: records callbacks, losses, and the row ids and labels of every training batch."""
+    """A user's plugin: records callbacks, losses, and the images and labels of every training batch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.events: list[str] = []
         self.losses: list[tuple[int, float]] = []
-        self.rows: dict[int, set[int]] = {}
+        self.images: dict[int, set[bytes]] = {}
         self.targets: list[Tensor] = []
         self.evaluated: list[tuple[int, int]] = []
 
@@ -38,11 +39,11 @@ class Watch(SupervisedPlugin):
         self.events.append("before_training_exp")
 
     def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        x, y, rows, labels = strategy.mbatch
-        assert (x.shape[1:], y.shape[1:], rows.dtype) == ((3, 28, 28), (10,), torch.int64)
+        x, y, labels = strategy.mbatch
+        assert (x.shape[1:], y.shape[1:], labels.dtype) == ((3, 28, 28), (10,), torch.int64)
         assert not labels.any()
         task = strategy.experience.current_experience
-        self.rows.setdefault(task, set()).update(rows.tolist())
+        self.images.setdefault(task, set()).update(image.numpy().tobytes() for image in x)
         self.targets.append(y.clone())
 
     def after_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
@@ -102,8 +103,8 @@ def learn(strategy: Any, benchmark: MultiLabelBenchmark, tasks: int = 3) -> None
         strategy.eval(benchmark.test_stream)
 
 
-def own_rows(benchmark: MultiLabelBenchmark, task: int) -> set[int]:
-    return set(benchmark.train_stream[task].dataset.rows().tolist())
+def own_images(benchmark: MultiLabelBenchmark, task: int) -> set[bytes]:
+    return {x.numpy().tobytes() for x, _, _ in benchmark.train_stream[task].dataset}
 
 
 @pytest.mark.parametrize("kind", [SupervisedTemplate, Naive])
@@ -145,7 +146,7 @@ def test_stock_evaluation_scores_the_loss_of_each_experience(benchmark: MultiLab
     learn(strategy, benchmark, tasks=1)
     metrics = evaluator.get_last_metrics()
     experience = benchmark.test_stream[0].dataset
-    x, y, _, _ = experience.__getitems__(range(len(experience))).batch
+    x, y, _ = experience.__getitems__(range(len(experience))).batch
     with torch.no_grad():
         expected = float(masked_bce(strategy.model.eval()(x), y))
     assert metrics["Loss_Exp/eval_phase/test_stream/Exp000"] == pytest.approx(expected, rel=1e-4)
@@ -165,20 +166,20 @@ def test_rows_of_earlier_tasks_are_replayed_from_a_stock_buffer(
 ) -> None:
     watch, policy = Watch(), buffer(size)
     learn(template([ReplayPlugin(mem_size=size, storage_policy=policy), watch]), benchmark, tasks=2)
-    assert watch.rows[0] == own_rows(benchmark, 0)
-    replayed = watch.rows[1] - own_rows(benchmark, 1)
+    assert watch.images[0] == own_images(benchmark, 0)
+    replayed = watch.images[1] - own_images(benchmark, 1)
     assert 0 < len(replayed) <= size
-    assert replayed <= own_rows(benchmark, 0)
+    assert replayed <= own_images(benchmark, 0)
 
 
 def test_a_replayed_row_keeps_the_labels_it_came_with(benchmark: MultiLabelBenchmark) -> None:
     policy = ReservoirSamplingBuffer(12)
     learn(template([ReplayPlugin(mem_size=12, storage_policy=policy)]), benchmark, tasks=3)
     buffer = policy.buffer
-    assert isinstance(buffer, AvalancheDataset)
+    assert isinstance(buffer, MultiLabelDataset)
     assert len(buffer) == 12
-    for _, y, row, _ in buffer:
-        assert torch.equal(y, benchmark.train_rows.targets(torch.tensor([row]).numpy())[0])
+    for (_, y, _), row in zip(buffer, buffer.rows(), strict=True):
+        assert torch.equal(y, benchmark.train_rows.targets(np.array([row]))[0])
 
 
 # --- regularisation

@@ -50,7 +50,7 @@ def test_importances_are_mean_squared_gradients_of_the_scenarios_loss(build: Any
     expected: dict[str, Tensor] = {key: torch.zeros_like(value) for key, value in model.named_parameters()}
     batches = range(0, len(dataset), 16)
     for start in batches:
-        x, y, _, _ = dataset.__getitems__(range(start, min(start + 16, len(dataset)))).batch
+        x, y, _ = dataset.__getitems__(range(start, min(start + 16, len(dataset)))).batch
         gradients = torch.autograd.grad(masked_bce(model(x), y), list(model.parameters()))
         for key, gradient in zip(expected, gradients, strict=True):
             expected[key] += gradient**2 / len(batches)

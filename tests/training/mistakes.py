@@ -20,7 +20,8 @@ class Right(Plugin):
         self.teacher: Tensor | None = None
 
     def before_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
-        learner.extend_batch(learner.mb_x, learner.mb_y, learner.rows)
+        if learner.rows is not None:
+            learner.extend_batch(learner.mb_x, learner.mb_y, learner.rows)
 
     def before_forward(self, learner: Learner, **kwargs: Any) -> None:
         learner.mb_y[learner.replayed] = 0.0
@@ -53,6 +54,7 @@ class Wrong(Right):
         learner.modul.eval()  # wrong: attr-defined
         self.stoer_.targets(learner.rows)  # wrong: attr-defined
         self.store.truth(learner.rows)  # wrong: attr-defined
+        len(learner.rows)  # wrong: arg-type
         learner.position.stepp  # wrong: attr-defined # noqa: B018
         learner.config.epoch  # wrong: attr-defined # noqa: B018
         learner.experience.classes_seen  # wrong: attr-defined # noqa: B018

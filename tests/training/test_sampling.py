@@ -30,7 +30,7 @@ def loader_of(targets: NDArray[Any], size: int, sampler: str, more: int = 0, tas
 def batches(loader: EpochLoader, epoch: int = 0, first_step: int = 0) -> list[list[int]]:
     """Pool positions in each batch: the set's own rows, then those beyond them."""
     loader.start(epoch, first_step)
-    return [[*batch[2].tolist(), *(loader.beyond + len(loader.dataset)).tolist()] for batch in loader]
+    return [[*loader.rows.tolist(), *(loader.beyond + len(loader.dataset)).tolist()] for _ in loader]
 
 
 @settings(max_examples=40, deadline=None)

@@ -12,6 +12,7 @@ from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin
 from avalanche.training.templates import SupervisedTemplate
 
+from clsim.errors import RunError
 from clsim.models.build import build_model
 from clsim.scenario.training_schema import ModelSection
 from clsim.training.losses.binary import masked_bce
@@ -67,10 +68,36 @@ def test_stop_training_ends_the_task_but_not_the_run(new_rows: Any) -> None:
     assert {key[:2] for key in rows if key[0]} == {(1, 0), (1, 1), (2, 0), (2, 1)}
 
 
-def test_a_stock_plugin_may_replace_the_data_loader(new_rows: Any) -> None:
-    rows = new_rows(first=[ReplayPlugin(mem_size=10)])
-    met = [{row for key, step in rows.items() if key[0] == task for row in step} for task in (0, 1)]
-    assert met[0] & met[1], "no stored row was replayed"
+def test_a_stock_plugin_may_replace_the_data_loader(build: Any, learn: Any) -> None:
+    class Record(SupervisedPlugin):
+        def __init__(self) -> None:
+            super().__init__()
+            self.images: dict[int, set[bytes]] = {}
+            self.rows: dict[int, list[Any]] = {}
+
+        def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+            task = strategy.position.task
+            strategy.extend_batch(strategy.mb_x[:1], strategy.mb_y[:1], torch.tensor([0]))
+            self.images.setdefault(task, set()).update(x.numpy().tobytes() for x in strategy.mb_x)
+            self.rows.setdefault(task, []).append(strategy.rows)
+            assert len(strategy.mb_x) == len(strategy.replayed)
+
+    record = Record()
+    template = learn(build(first=[ReplayPlugin(mem_size=10), record]), tasks=2)
+    own = {x.numpy().tobytes() for x, _, _ in template.benchmark.train_stream[1].dataset}
+    assert record.images[1] - own, "no stored row was replayed"
+    assert record.images[1] - own <= record.images[0]
+    assert all(rows is not None for rows in record.rows[0])
+    assert all(rows is None for rows in record.rows[1]), "row ids of a batch that a stock loader made"
+
+
+def test_scores_need_the_loader_that_knows_the_rows(build: Any, learn: Any) -> None:
+    class Replace(SupervisedPlugin):
+        def before_eval_exp(self, strategy: Any, **kwargs: Any) -> None:
+            strategy.dataloader = list(strategy.dataloader)
+
+    with pytest.raises(RunError, match=r"^StreamScores: .*no row ids"):
+        learn(build(first=[Replace()]), tasks=1)
 
 
 def test_no_gradient_outlives_its_task(build: Any, learn: Any) -> None:

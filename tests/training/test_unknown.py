@@ -21,7 +21,7 @@ class AfterPolicies:
             (
                 strategy.position.task,
                 strategy.mb_y.clone(),
-                strategy.mbatch[2].clone(),
+                strategy.rows.clone(),
                 strategy.replayed.clone(),
                 strategy.distillable.clone(),
             )

@@ -10,12 +10,14 @@ import torch
 from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.benchmarks.utils.data_attribute import DataAttribute
 from avalanche.benchmarks.utils.flat_data import ConstantSequence
+from avalanche.benchmarks.utils.utils import TaskSet
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import default_collate
 
 from clsim.data.image_stream import StreamedImages
 from clsim.data.source import ImageArray
+from clsim.errors import RunError
 from clsim.scenario.stream.normalisation import Normalisation
 from clsim.vocabulary import UNKNOWN
 
@@ -86,27 +88,27 @@ class RowStore:
         return self._memory_targets[rows - self._first_row].astype(np.float32)
 
 
-class FetchedRows(Sequence[tuple[Tensor, Tensor, int, int]]):
+class FetchedRows(Sequence[tuple[Tensor, Tensor, int]]):
     """A fetched batch that reads like a list of samples, for collate functions that know nothing better."""
 
-    def __init__(self, x: Tensor, y: Tensor, index: Tensor) -> None:
-        self.batch = [x, y, index, torch.zeros(len(x), dtype=torch.long)]
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.batch = [x, y, torch.zeros(len(x), dtype=torch.long)]
 
     def __len__(self) -> int:
         return len(self.batch[0])
 
     def __getitem__(self, position: Any) -> Any:
-        x, y, index, task = self.batch
-        return x[position], y[position], int(index[position]), int(task[position])
+        x, y, task = self.batch
+        return x[position], y[position], int(task[position])
 
 
 def collate_rows(samples: Any) -> Any:
-    """Batch `[x, y, index, task_label]` from fetched rows, without a copy, or from single samples."""
+    """Batch `[x, y, task_label]` from fetched rows, without a copy, or from single samples."""
     return samples.batch if isinstance(samples, FetchedRows) else default_collate(samples)
 
 
 class _Samples:
-    """The per-sample view that stock Avalanche data sets index: (x float32 [3, H, W], y float32 [C], row id)."""
+    """The per-sample view that stock Avalanche data sets index: (x float32 [3, H, W], y float32 [C])."""
 
     def __init__(self, store: RowStore, rows: NDArray[np.int64]) -> None:
         self.store = store
@@ -115,16 +117,17 @@ class _Samples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, int]:
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         row = self.rows[[position]]
-        return self.store.images(row)[0], self.store.targets(row)[0], int(row[0])
+        return self.store.images(row)[0], self.store.targets(row)[0]
 
 
 class MultiLabelDataset(AvalancheDataset):
     """An Avalanche data set of rows that can be fetched a batch at a time.
 
-    Items are (x, y, row id, task label 0). Subsets and concatenations of one store keep the batched fetch; mixed with
-    other data, or under a transform, the set falls back to Avalanche's item by item access.
+    Items are (x, y, task label 0), as stock Avalanche expects; `rows` has their row ids. Subsets and concatenations of
+    one store keep the batched fetch; mixed with other data, or under a transform, the set falls back to Avalanche's
+    item by item access.
     """
 
     def __init__(self, datasets: Any, *, store: RowStore | None = None, **kwargs: Any) -> None:
@@ -157,15 +160,39 @@ class MultiLabelDataset(AvalancheDataset):
             self._row_ids = np.fromiter(attribute, dtype=np.int64, count=len(self))
         return self._row_ids
 
+    def rows_at(self, positions: NDArray[np.int64]) -> Tensor | None:
+        """Return the row ids at `positions`, int64 [B]; None if the set holds other data, which has no row ids."""
+        return torch.from_numpy(self.rows()[positions]) if "row_ids" in self._data_attributes else None
+
+    @property
+    def task_set(self) -> TaskSet[MultiLabelDataset]:
+        """Subsets by task label, as some stock plugins ask for them. All rows have task label 0."""
+        return TaskSet(self)
+
+    @property
+    def targets(self) -> Any:
+        """Refuse: stock Avalanche takes `targets` for one class number per sample.
+
+        DECIDED: no AttributeError, which `ClassBalancedBuffer` turns into a bare AssertionError. So `hasattr` raises,
+        and with it Avalanche's `benchmark_with_validation_stream`.
+
+        Raises:
+            RunError: always.
+        """
+        raise RunError(
+            ".targets: samples of a multi-label stream have no single class, and a row of labels must not be taken for "
+            "one; y of a batch has the labels, experience.classes_in_this_experience the classes"
+        )
+
     def __getitems__(self, positions: Sequence[int] | NDArray[np.int64]) -> Sequence[Any]:
         """The batch at `positions`; see `FetchedRows`."""
         if self.store is None:
             return [self[int(position)] for position in positions]
         rows = self.rows()[np.asarray(positions, dtype=np.int64)]
-        return FetchedRows(self.store.images(rows), self.store.targets(rows), torch.from_numpy(rows))
+        return FetchedRows(self.store.images(rows), self.store.targets(rows))
 
     def stored(self, positions: NDArray[np.int64]) -> list[Tensor]:
-        """The batch at `positions`, `[x, y, index, task_label]`, with x as it is stored, 8-bit images or features.
+        """The batch at `positions`, `[x, y, task_label]`, with x as it is stored, 8-bit images or features.
 
         A set that falls back to item by item access gives normalised images.
         """
@@ -173,7 +200,7 @@ class MultiLabelDataset(AvalancheDataset):
             batch: list[Tensor] = collate_rows(self.__getitems__(positions))
             return batch
         rows = self.rows()[positions]
-        return FetchedRows(self.store.stored(rows), self.store.targets(rows), torch.from_numpy(rows)).batch
+        return FetchedRows(self.store.stored(rows), self.store.targets(rows)).batch
 
     def prefetch(self, positions: NDArray[np.int64]) -> None:
         """Say which positions the next `__getitems__` will ask for; that one is then faster, nothing else changes."""

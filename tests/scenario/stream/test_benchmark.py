@@ -7,15 +7,16 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from avalanche.benchmarks import CLScenario
+from avalanche.benchmarks import CLScenario, class_incremental_benchmark
 from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.evaluation.metrics import loss_metrics
 from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin
-from avalanche.training.storage_policy import ReservoirSamplingBuffer
+from avalanche.training.storage_policy import ClassBalancedBuffer, ReservoirSamplingBuffer
 from avalanche.training.templates import SupervisedTemplate
 from torch.utils.data import DataLoader, TensorDataset
 
 from clsim.data.source import ImageSource, Split
+from clsim.errors import ClsimError
 from clsim.scenario import Scenario, StreamPlan, load_scenario
 from clsim.scenario.plan.planning import joint_plan
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
@@ -47,8 +48,8 @@ def first(benchmark: MultiLabelBenchmark) -> MultiLabelDataset:
 
 def _rows(dataset: Any) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
     """x [n, 3, H, W], y [n, C] and row ids of a whole data set, item by item."""
-    x, y, ids, _ = zip(*(dataset[i] for i in range(len(dataset))), strict=True)
-    return torch.stack(x), torch.stack(y), list(ids)
+    x, y, _ = zip(*(dataset[i] for i in range(len(dataset))), strict=True)
+    return torch.stack(x), torch.stack(y), dataset.rows().tolist()
 
 
 def _float_images(scenario: Scenario, split: Split, samples: np.ndarray) -> torch.Tensor:
@@ -67,13 +68,12 @@ def test_streams_are_avalanches_own(benchmark: MultiLabelBenchmark, plan: Stream
 
 
 @pytest.mark.parametrize("own_collate", [True, False], ids=["own collate", "default collate"])
-def test_a_batch_is_x_y_index_task_label(first: MultiLabelDataset, own_collate: bool) -> None:
+def test_a_batch_is_x_y_task_label(first: MultiLabelDataset, own_collate: bool) -> None:
     collate = first.collate_fn if own_collate else None
     batch = next(iter(DataLoader(first, batch_size=5, collate_fn=collate, num_workers=0)))
-    x, y, index, task_label = batch
+    x, y, task_label = batch
     assert (x.dtype, x.shape) == (torch.float32, (5, 3, 28, 28))
     assert (y.dtype, y.shape) == (torch.float32, (5, 10))
-    assert (index.dtype, index.tolist()) == (torch.int64, [0, 1, 2, 3, 4])
     assert (task_label.dtype, task_label.tolist()) == (torch.int64, [0] * 5)
 
 
@@ -107,9 +107,9 @@ def test_row_ids_are_unique_over_tasks_and_evaluation(benchmark: MultiLabelBench
 def test_the_same_photo_has_another_id_in_another_task(benchmark: MultiLabelBenchmark, plan: StreamPlan) -> None:
     photo = np.intersect1d(plan.tasks[0].samples, plan.tasks[1].samples)[0]
     places = [int(np.flatnonzero(task.samples == photo)[0]) for task in plan.tasks[:2]]
-    items = [benchmark.train_stream[task].dataset[place] for task, place in enumerate(places)]
-    assert torch.equal(items[0][0], items[1][0])
-    assert items[0][2] != items[1][2]
+    data = [benchmark.train_stream[task].dataset for task in range(2)]
+    assert torch.equal(*(dataset[place][0] for dataset, place in zip(data, places, strict=True)))
+    assert data[0].rows()[places[0]] != data[1].rows()[places[1]]
 
 
 def test_the_evaluation_stream_holds_every_test_image_without_labels(
@@ -170,11 +170,11 @@ def _same(dataset: Any, positions: Any) -> None:
     """The batched fetch of `positions` equals item by item access, and stays batched."""
     fetched = dataset.__getitems__(positions)
     assert isinstance(fetched, FetchedRows)
-    x, y, index, _ = dataset.collate_fn(fetched)
+    x, y, _ = dataset.collate_fn(fetched)
     items = [dataset[int(position)] for position in positions]
     assert torch.equal(x, torch.stack([item[0] for item in items]))
     assert torch.equal(y, torch.stack([item[1] for item in items]))
-    assert index.tolist() == [item[2] for item in items]
+    assert torch.equal(dataset.rows_at(np.asarray(positions)), torch.from_numpy(dataset.rows())[positions])
 
 
 @pytest.mark.parametrize("positions", [[3, 0, 0, 7], np.array([5, 1]), [-1], []], ids=["list", "array", "last", "none"])
@@ -210,13 +210,16 @@ def test_parts_of_different_stores_fall_back_to_items(benchmark: MultiLabelBench
     mixed = first.concat(benchmark.evaluation_stream[0].dataset)
     batch = mixed.__getitems__([0, len(first)])
     assert isinstance(batch, list)
-    assert [item[2] for item in batch] == [0, benchmark.evaluation_stream[0].dataset.rows()[0]]
+    hidden = benchmark.evaluation_stream[0].dataset
+    assert torch.equal(batch[1][0], hidden[0][0])
+    assert mixed.rows_at(np.array([0, len(first)])).tolist() == [0, hidden.rows()[0]]
 
 
 def test_a_foreign_part_falls_back_to_items(first: MultiLabelDataset) -> None:
-    x, y, ids = torch.zeros(2, 3, 28, 28), torch.ones(2, 10), torch.tensor([900, 901])
-    mixed = first.concat(AvalancheDataset([TensorDataset(x, y, ids, torch.zeros(2, dtype=torch.int64))]))
+    x, y, task = torch.zeros(2, 3, 28, 28), torch.ones(2, 10), torch.zeros(2, dtype=torch.int64)
+    mixed = first.concat(AvalancheDataset([TensorDataset(x, y, task)]))
     assert mixed.store is None
+    assert mixed.rows_at(np.array([0])) is None
     assert torch.equal(mixed[len(first)][1], y[0])
 
 
@@ -233,9 +236,10 @@ def test_a_loader_delivers_every_row_once(first: MultiLabelDataset, workers: int
     loader = DataLoader(
         first, batch_size=7, shuffle=True, generator=generator, num_workers=workers, collate_fn=first.collate_fn
     )
-    ids = torch.cat([batch[2] for batch in loader]).tolist()
-    assert sorted(ids) == list(range(len(first)))
-    assert ids != sorted(ids)
+    met = [x.numpy().tobytes() for batch in loader for x in batch[0]]
+    images = [first[place][0].numpy().tobytes() for place in range(len(first))]
+    assert sorted(met) == sorted(images)
+    assert met != images
 
 
 def test_stock_avalanche_trains_replays_and_evaluates(benchmark: MultiLabelBenchmark) -> None:
@@ -258,3 +262,23 @@ def test_stock_avalanche_trains_replays_and_evaluates(benchmark: MultiLabelBench
     strategy.train(benchmark.train_stream[1])
     (loss,) = strategy.eval(benchmark.test_stream).values()
     assert 0 < loss < 100
+
+
+@pytest.mark.parametrize("stream", ["train_stream", "test_stream", "evaluation_stream"])
+def test_targets_are_refused_in_one_line(benchmark: MultiLabelBenchmark, stream: str) -> None:
+    whole = getattr(benchmark, stream)[0].dataset
+    for dataset in (whole, whole.subset([1, 0]), whole.concat(whole), whole.train()):
+        with pytest.raises(ClsimError, match=r"^\.targets: samples of a multi-label stream have no single class.*"):
+            _ = dataset.targets
+
+
+def test_classes_are_never_read_off_the_labels_of_rows(first: MultiLabelDataset) -> None:
+    with pytest.raises(ClsimError, match="have no single class"):
+        class_incremental_benchmark({"train": first}, num_experiences=2)
+    with pytest.raises(ClsimError, match="have no single class"):
+        ClassBalancedBuffer(4).update_from_dataset(first)
+
+
+def test_the_task_set_is_one_task_of_all_rows(first: MultiLabelDataset) -> None:
+    assert list(first.task_set) == [0]
+    assert first.task_set[0].rows().tolist() == first.rows().tolist()

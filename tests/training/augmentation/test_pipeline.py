@@ -259,10 +259,10 @@ class Seen:
         position = at.task, at.epoch, at.step
         self.new[position] = strategy.mb_x[~strategy.replayed].clone()
         self.replayed[position] = strategy.mb_x[strategy.replayed].clone()
-        self.rows[position] = strategy.mbatch[2].clone()
+        self.rows[position] = strategy.rows.clone()
 
     def after_eval_forward(self, strategy: Any, **kwargs: Any) -> None:
-        self.evaluated.append((strategy.mb_x.clone(), strategy.mbatch[2].clone()))
+        self.evaluated.append((strategy.mb_x.clone(), strategy.rows.clone()))
 
 
 def run(build: Any, learn: Any, spec: str, **settings: Any) -> tuple[Seen, Any]:

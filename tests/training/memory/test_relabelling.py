@@ -124,7 +124,7 @@ def test_adaptive_thresholds_come_from_images_that_were_not_trained_on(build: An
             self.seen: set[int] = set()
 
         def before_forward(self, strategy: Any, **kwargs: Any) -> None:
-            self.seen |= set(strategy.mbatch[2][~strategy.replayed].tolist())
+            self.seen |= set(strategy.rows[~strategy.replayed].tolist())
 
     rows = Rows()
     template = learn(build("er+or", options={"threshold": "adaptive"}, last=[rows]), tasks=1)
@@ -203,7 +203,7 @@ def test_refreshed_labels_fill_only_what_is_unknown_with_the_models_word_at_the_
 
         def before_forward(self, strategy: Any, **kwargs: Any) -> None:
             columns = strategy.experience.classes_in_this_experience
-            rows = strategy.mbatch[2][strategy.replayed].numpy()
+            rows = strategy.rows[strategy.replayed].numpy()
             shown = strategy.benchmark.train_rows.targets(rows).numpy()[:, columns]
             said = self.scores[rows][:, columns] > 0.5
             expected = np.where(shown == UNKNOWN, said, shown)

@@ -34,7 +34,7 @@ class Batches:
                 "own": self.own,
                 "x": strategy.mb_x.clone(),
                 "y": strategy.mb_y.clone(),
-                "rows": strategy.mbatch[2].clone(),
+                "rows": strategy.rows.clone(),
                 "replayed": strategy.replayed.clone(),
                 "distillable": strategy.distillable.clone(),
                 "logits": strategy.mb_output.shape,
@@ -162,8 +162,7 @@ def test_the_memory_never_holds_a_label_the_stream_did_not_show(build: Any, lear
 def test_extending_a_batch_by_no_rows_changes_nothing(build: Any, learn: Any) -> None:
     class Nothing:
         def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-            x, y, index, _ = strategy.mbatch
-            strategy.extend_batch(x[:0], y[:0], index[:0])
+            strategy.extend_batch(strategy.mb_x[:0], strategy.mb_y[:0], strategy.rows[:0])
 
         def before_forward(self, strategy: Any, **kwargs: Any) -> None:
             assert len(strategy.mb_x) == len(strategy.replayed) == len(strategy.distillable)
