@@ -414,7 +414,7 @@ def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any
         PartError: as `find`; wrong options; an error of the part's own while it is made.
     """
     thing = find(kind, reference)
-    chosen = _checked(kind, thing, options, key)
+    chosen = _checked(kind, reference, thing, options, key)
     if isinstance(chosen, BaseModel):
         bound: Any = partial(thing, chosen)
     elif chosen:
@@ -432,12 +432,12 @@ def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any
         raise PartError(f"{key}: {reference} cannot be made: {told(error)}") from error
 
 
-def _checked(kind: str, thing: Any, options: Mapping[str, Any], key: str) -> BaseModel | dict[str, Any]:
+def _checked(kind: str, reference: str, thing: Any, options: Mapping[str, Any], key: str) -> BaseModel | dict[str, Any]:
     """Return the options of a part, checked: an object of its `Options`, or keyword arguments."""
     model = options_model(kind, thing)
     if model is None:
         if options:
-            raise PartError(f"{key}.options: {thing!r} takes no options")
+            raise PartError(f"{key}.options: given for {reference}, which is an object and takes none")
         return {}
     for name in options:
         if name not in model.model_fields and model.model_config.get("extra") != "allow":

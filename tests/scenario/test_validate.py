@@ -94,7 +94,7 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         (
             "training.schedule",
             "onecycle",
-            "given 'onecycle', unknown schedule 'onecycle', did you mean 'one-cycle'?; available: one-cycle, constant, ",
+            "given 'onecycle', unknown schedule 'onecycle', did you mean 'one-cycle'?; ",
         ),
         ("training", "3", "given 3, should be a mapping of keys"),
         ("dataset", "digits", "given 'digits', should be a mapping of keys"),
