@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from clsim.errors import StrategyError
-from clsim.parts import PartOption
+from clsim.parts import PartOption, option_problems
 from clsim.scenario.schema import PerClass, ScenarioConfig, Total
 from clsim.training import strategy
 from clsim.training.strategy import Context, Strategy
@@ -48,6 +48,8 @@ class ER(Strategy):
         if config.memory.budget == "none":
             raise StrategyError("er needs a memory: set memory.budget, for example to {per_class: 4}")
         _budget(config).check(n_classes)
+        for name, text in option_problems("selection", self.options.selection, self.options.selection_options).items():
+            raise StrategyError(f"strategy.er.selection_options.{name}: {text}")
 
     def plugins(self, context: Context) -> list[Any]:
         from clsim.training.memory import Memory, make_selection
