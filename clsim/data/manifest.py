@@ -143,6 +143,8 @@ def _misplaced(below: tuple[str, ...], text: str) -> PydanticCustomError:
 class Manifest(ImageFiles):
     """The data set `manifest` as an `ImageSource`. Rows follow the table, columns the alphabet of class names."""
 
+    Options = ManifestConfig
+
     def __init__(self, config: ManifestConfig) -> None:
         super().__init__(config)
         self.config = config
