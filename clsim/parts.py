@@ -13,6 +13,7 @@ Paths in a scenario file are relative to it, those on the command line and in Py
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -216,7 +217,7 @@ def entry_points_of(kind: str) -> dict[str, EntryPoint]:
 
 
 def names(kind: str) -> dict[str, str]:
-    """Return the names of a kind: shipped ones, then those of installed packages -> "module:attribute"."""
+    """Return the names of a kind, those of installed packages before shipped ones -> "module:attribute"."""
     installed = {name: point.value for name, point in entry_points_of(kind).items()}
     return {**installed, **KINDS[kind].shipped}
 
@@ -229,9 +230,9 @@ def is_file(reference: str) -> bool:
 def located(reference: str, folder: Path | None = None) -> str:
     """Return a reference with an absolute path, from `folder` or else the working directory; a name as it is."""
     path, colon, name = reference.rpartition(":")
-    return (
-        f"{((folder or Path.cwd()) / Path(path).expanduser()).resolve()}{colon}{name}" if ".py" in path else reference
-    )
+    if not is_file(path):
+        return reference
+    return f"{os.path.abspath(os.path.join(folder or Path.cwd(), os.path.expanduser(path)))}{colon}{name}"
 
 
 def find(kind: str, reference: str, candidate: Callable[[Any], bool] = callable) -> Any:
@@ -414,15 +415,12 @@ def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any
         PartError: as `find`; wrong options; an error of the part's own while it is made.
     """
     thing = find(kind, reference)
-    chosen = _checked(kind, reference, thing, options, key)
-    if isinstance(chosen, BaseModel):
-        bound: Any = partial(thing, chosen)
-    elif chosen:
-        bound = partial(thing, **chosen)
-    else:
-        bound = thing
-    kept = KINDS[kind].makes == "constructor" or not (inspect.isclass(thing) or KINDS[kind].makes == "object")
-    if kept or not callable(thing):
+    makes = KINDS[kind].makes
+    if makes == "object" and not (inspect.isclass(thing) or inspect.isroutine(thing) or isinstance(thing, partial)):
+        raise PartError(f"{key}: {reference} is an object, expected a class or function that makes one")
+    given, named = _arguments(kind, reference, thing, options, key)
+    bound = partial(thing, *given, **named) if given or named else thing
+    if makes == "constructor" or (makes == "function" and not inspect.isclass(thing)):
         return bound
     try:
         return bound()
@@ -432,13 +430,15 @@ def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any
         raise PartError(f"{key}: {reference} cannot be made: {told(error)}") from error
 
 
-def _checked(kind: str, reference: str, thing: Any, options: Mapping[str, Any], key: str) -> BaseModel | dict[str, Any]:
-    """Return the options of a part, checked: an object of its `Options`, or keyword arguments."""
+def _arguments(
+    kind: str, reference: str, thing: Any, options: Mapping[str, Any], key: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the options of a part, checked, as arguments: an object of its `Options`, or keywords."""
     model = options_model(kind, thing)
     if model is None:
         if options:
             raise PartError(f"{key}.options: given for {reference}, which is an object and takes none")
-        return {}
+        return (), {}
     for name in options:
         if name not in model.model_fields and model.model_config.get("extra") != "allow":
             allowed = list(model.model_fields)
@@ -455,5 +455,5 @@ def _checked(kind: str, reference: str, thing: Any, options: Mapping[str, Any], 
             raise PartError(f"{where}: required option is missing") from None
         raise PartError(f"{where}: given {first['input']!r}, {first['msg'].removeprefix('Value error, ')}") from None
     if model is getattr(thing, "Options", None):
-        return checked
-    return {name: getattr(checked, name) for name in options}
+        return (checked,), {}
+    return (), {name: getattr(checked, name) for name in options}

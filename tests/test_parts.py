@@ -203,6 +203,15 @@ def test_options_that_the_text_does_not_tell_are_left_to_the_moment_it_is_made(n
     load_scenario("digits-b0c2", {"training.model.name": f"{net}:Whatever"})
 
 
+@pytest.mark.parametrize(
+    "name", ["~nobody/net.py:Net", "net\0.py:Net", ".py:", ":net.py", "net.py:", "\udcff.py:Net", "/.py:x"]
+)
+def test_no_name_is_worse_than_one_line(name: str, tiny_overrides: dict[str, Any]) -> None:
+    for key in ("training.model.name", "training.loss.name", "training.sampler", "training.augmentation.name"):
+        line = problem_of(tiny_overrides | {key: name})
+        assert "\n" not in line
+
+
 # --- made
 
 
