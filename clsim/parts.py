@@ -13,6 +13,7 @@ Paths in a scenario file are relative to it, those on the command line and in Py
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, create_model
 from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core.core_schema import no_info_after_validator_function
 
@@ -65,6 +66,10 @@ class PartOption:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Have pydantic check the name, as far as that needs no execution."""
         return no_info_after_validator_function(self._known, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Have editors suggest the names that there are."""
+        return {**handler(core), "examples": list(names(self.kind))}
 
     def _known(self, value: Any) -> Any:
         if isinstance(value, str) and (text := problem(self.kind, value)) is not None:
@@ -235,7 +240,7 @@ def entry_points_of(kind: str) -> dict[str, EntryPoint]:
 
 
 def names(kind: str) -> dict[str, str]:
-    """Return the names of a kind: shipped ones, then those of installed packages -> "module:attribute"."""
+    """Return the names of a kind, those of installed packages before shipped ones -> "module:attribute"."""
     installed = {name: point.value for name, point in entry_points_of(kind).items()}
     return {**installed, **KINDS[kind].shipped}
 
@@ -248,9 +253,9 @@ def is_file(reference: str) -> bool:
 def located(reference: str, folder: Path | None = None) -> str:
     """Return a reference with an absolute path, from `folder` or else the working directory; a name as it is."""
     path, colon, name = reference.rpartition(":")
-    return (
-        f"{((folder or Path.cwd()) / Path(path).expanduser()).resolve()}{colon}{name}" if ".py" in path else reference
-    )
+    if not is_file(path):
+        return reference
+    return f"{os.path.abspath(os.path.join(folder or Path.cwd(), os.path.expanduser(path)))}{colon}{name}"
 
 
 def find(kind: str, reference: str, candidate: Callable[[Any], bool] = callable) -> Any:
@@ -464,10 +469,8 @@ def bound(kind: str, reference: str, thing: Any, options: Mapping[str, Any], key
     Raises:
         PartError: wrong options.
     """
-    chosen = _checked(kind, reference, thing, options, key)
-    if isinstance(chosen, BaseModel):
-        return partial(thing, chosen)
-    return partial(thing, **chosen) if chosen else thing
+    given, named = _arguments(kind, reference, thing, options, key)
+    return partial(thing, *given, **named) if given or named else thing
 
 
 def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any:
@@ -480,9 +483,11 @@ def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any
         PartError: as `find` and `bound`; an error of the part's own while it is made.
     """
     thing = find(kind, reference)
+    makes = KINDS[kind].makes
+    if makes == "object" and not (inspect.isclass(thing) or inspect.isroutine(thing) or isinstance(thing, partial)):
+        raise PartError(f"{reference} is an object, expected a class or function that makes one", key)
     part = bound(kind, reference, thing, options, key)
-    kept = KINDS[kind].makes == "constructor" or not (inspect.isclass(thing) or KINDS[kind].makes == "object")
-    if kept or not callable(thing):
+    if makes == "constructor" or (makes == "function" and not inspect.isclass(thing)):
         return part
     try:
         return part()
@@ -492,13 +497,15 @@ def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any
         raise PartError(f"{reference} cannot be made: {told(error)}", key) from error
 
 
-def _checked(kind: str, reference: str, thing: Any, options: Mapping[str, Any], key: str) -> BaseModel | dict[str, Any]:
-    """Return the options of a part, checked: an object of its `Options`, or keyword arguments."""
+def _arguments(
+    kind: str, reference: str, thing: Any, options: Mapping[str, Any], key: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the options of a part, checked, as arguments: an object of its `Options`, or keywords."""
     model = options_model(kind, thing, options)
     if model is None:
         if options:
             raise PartError(f"given for {reference}, which is an object and takes none", key, ("options",))
-        return {}
+        return (), {}
     for name in options:
         if name not in model.model_fields and model.model_config.get("extra") != "allow":
             allowed = list(model.model_fields)
@@ -514,5 +521,5 @@ def _checked(kind: str, reference: str, thing: Any, options: Mapping[str, Any], 
         text = f"given {first['input']!r}, {first['msg'].removeprefix('Value error, ')}"
         raise PartError(text, key, below) from None
     if model is getattr(thing, "Options", None):
-        return checked
-    return {name: getattr(checked, name) for name in options}
+        return (checked,), {}
+    return (), {name: getattr(checked, name) for name in options}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -18,6 +20,7 @@ from clsim.parts import KINDS, PartError, find, made, names
 from clsim.running.run_identity import identity
 from clsim.scenario import load_scenario
 from clsim.scenario.schema import ScenarioConfig
+from clsim.training.composition import Composition
 
 NET = '''
 """Networks."""
@@ -71,7 +74,6 @@ def net(tmp_path: Path) -> Path:
 def scenario_file(folder: Path, tiny_overrides: dict[str, Any], model: str) -> Path:
     content = load_scenario("digits-b0c2", tiny_overrides).config.model_dump(mode="json")
     content["training"].pop("model")
-    import json
 
     path = folder / "own.yaml"
     path.write_text(json.dumps(content).replace('"training": {', f'"training": {{"model": {model}, '))
@@ -174,7 +176,6 @@ def test_planning_with_a_file_loads_no_torch(net: Path) -> None:
 def test_what_is_wrong_is_one_line_with_the_key(
     net: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, Any], expected: str
 ) -> None:
-    import re
 
     monkeypatch.chdir(net.parent)
     (net.parent / "broken.py").write_text("class Net(:\n")
@@ -201,6 +202,15 @@ def test_options_that_the_text_does_not_tell_are_left_to_the_moment_it_is_made(n
     net.write_text("from .near import *\nfrom torch.nn import Identity as Net\n")
     load_scenario("digits-b0c2", {"training.model.name": f"{net}:Net", "training.model.options.any": 1})
     load_scenario("digits-b0c2", {"training.model.name": f"{net}:Whatever"})
+
+
+@pytest.mark.parametrize(
+    "name", ["~nobody/net.py:Net", "net\0.py:Net", ".py:", ":net.py", "net.py:", "\udcff.py:Net", "/.py:x"]
+)
+def test_no_name_is_worse_than_one_line(name: str, tiny_overrides: dict[str, Any]) -> None:
+    for key in ("training.model.name", "training.loss.name", "training.sampler", "training.augmentation.name"):
+        line = problem_of(tiny_overrides | {key: name})
+        assert "\n" not in line
 
 
 # --- made
@@ -302,6 +312,42 @@ def test_the_schema_names_the_options_of_parts() -> None:
     model = ScenarioConfig.model_json_schema()["$defs"]["ModelSection"]["properties"]
     assert model["options"]["type"] == "object"
     assert "file.py:Name" in model["name"]["description"]
+    assert {"tiny-resnet", "resnet18"} < set(model["name"]["examples"])
+
+
+METHOD = """
+from typing import Annotated
+
+import clsim
+from clsim.data.path_options import FILE_CONTENT
+
+
+class Mine(clsim.Strategy):
+    name = "mine"
+
+    class Options(clsim.Options):
+        prior: Annotated[str | None, FILE_CONTENT] = None
+"""
+
+
+def test_paths_in_options_of_a_strategy_start_at_the_working_directory_and_count_by_content(
+    tmp_path: Path, tiny_overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(METHOD)
+    (tmp_path / "prior.txt").write_text("1")
+    monkeypatch.chdir(tmp_path)
+    composition = Composition("mine.py:Mine+er", {"mine.prior": "prior.txt"})
+    assert composition.given == {"mine.prior": str(tmp_path / "prior.txt")}
+    scenario = load_scenario("digits-b0c2", tiny_overrides)
+
+    def identified() -> dict[str, Any]:
+        return identity(scenario, composition.located, composition.given, seed=0, device="cpu", threads=1)
+
+    before = identified()
+    assert str(tmp_path) not in str(before)
+    (tmp_path / "prior.txt").write_text("2")
+    after = identified()
+    assert {key for key in after if after[key] != before[key]} == {"strategy.mine.prior"}
 
 
 def test_data_sets_are_listed_with_the_options_of_their_section(tmp_path: Path) -> None:

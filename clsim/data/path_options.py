@@ -5,6 +5,7 @@ From the marks follow which values of a scenario are made absolute, and what of 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,14 +48,18 @@ def make_absolute(data: dict[str, Any], model: type[BaseModel], folder: Path) ->
         model: of the configuration.
         folder: where relative paths start.
     """
+
+    def absolute(path: str) -> str:
+        return str(folder / os.path.expanduser(path))
+
     for *sections, key in path_options(model):
-        _replace(_section(data, sections), key, lambda path: str(folder / Path(path).expanduser()))
+        _replace(_section(data, sections), key, absolute)
     for (*sections, key), mark in marked_options(model, PartOption).items():
         section = _section(data, sections)
         _replace(section, key, lambda reference: located(reference, folder))
         if isinstance(section.get(key), str) and isinstance(options := section.get(mark.options), dict):
             for name in option_paths(mark.kind, section[key]):
-                _replace(options, name, lambda path: str(folder / Path(path).expanduser()))
+                _replace(options, name, absolute)
 
 
 def _section(data: Any, sections: list[str]) -> dict[str, Any]:

@@ -63,6 +63,9 @@ class Large(Net):
         return super().forward(x)
 
 
+made = Net()
+
+
 def nothing():
     return 7
 
@@ -129,6 +132,7 @@ def test_weights_come_from_a_file(net: Path, tmp_path: Path) -> None:
         ("Counted", r"gives int64 \[1, 8\] for one image, expected features float \[1, d\]"),
         ("Two", r"gives tuple for one image, expected features float \[1, d\]"),
         ("Large", r"does not take images of 32 px: ValueError: too small for me \(.*net\.py:\d+\)"),
+        ("made", r"is an object, expected a class or function that makes one"),
         ("nothing", r"makes int, expected a torch\.nn\.Module"),
         ("failing", r"cannot be made: TypeError: [^\n]*net\.py:\d+\)"),
     ],

@@ -432,7 +432,7 @@ def test_an_augmentation_that_gives_something_else_is_one_line(own: Path, name: 
         (
             "v2/RandomHorizontalFlipp",
             {},
-            r"^augmentation v2/RandomHorizontalFlipp: .* cannot be loaded: AttributeError: ",
+            "RandomHorizontalFlipp: torchvision has no 'RandomHorizontalFlipp', did you mean",
         ),
         ("v2/RandomHorizontalFlip", {"q": 1}, r"^training\.augmentation\.options\.q: unknown option; allowed: p$"),
         (
