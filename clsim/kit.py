@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clsim.errors import RunError, StrategyError
     from clsim.models.head import GrowingHead, Head
     from clsim.models.network import MultiLabelNet
+    from clsim.parts import PartOption
     from clsim.randomness import derive_seed, permutation, raw_integers, uniforms
     from clsim.scenario.plan.stream_plan import StreamPlan
     from clsim.scenario.schema import ScenarioConfig
@@ -40,12 +41,12 @@ if TYPE_CHECKING:
     from clsim.training.losses.softmax import cross_entropy, logit_adjusted_cross_entropy
     from clsim.training.memory.replay import Replay
     from clsim.training.memory.selection import (
-        SELECTIONS,
         ClassBalancedSelection,
         HerdingSelection,
         RandomSelection,
         ReservoirSelection,
         Selection,
+        make_selection,
     )
     from clsim.training.memory.store import Budget, Memory
     from clsim.training.plugin import Plugin
@@ -60,6 +61,7 @@ SECTIONS = {
         "Strategy": "clsim.training.strategy",
         "Options": "clsim.training.strategy",
         "Context": "clsim.training.strategy",
+        "PartOption": "clsim.parts",
         "StrategyError": "clsim.errors",
         "ScenarioConfig": "clsim.scenario.schema",
         "StreamPlan": "clsim.scenario.plan.stream_plan",
@@ -89,7 +91,7 @@ SECTIONS = {
         "HerdingSelection": "clsim.training.memory.selection",
         "RandomSelection": "clsim.training.memory.selection",
         "ReservoirSelection": "clsim.training.memory.selection",
-        "SELECTIONS": "clsim.training.memory.selection",
+        "make_selection": "clsim.training.memory.selection",
     },
     "Losses": {
         "masked_bce": "clsim.training.losses.binary",
@@ -124,7 +126,6 @@ SECTIONS = {
 """Subject -> name -> module that defines it."""
 
 __all__ = [
-    "SELECTIONS",
     "Budget",
     "ClassBalancedSelection",
     "ClassCounts",
@@ -142,6 +143,7 @@ __all__ = [
     "MultiLabelNet",
     "OldClassesOfNewRows",
     "Options",
+    "PartOption",
     "Plugin",
     "Position",
     "RandomSelection",
@@ -168,6 +170,7 @@ __all__ = [
     "known_entries",
     "logit_adjusted",
     "logit_adjusted_cross_entropy",
+    "make_selection",
     "masked_bce",
     "permutation",
     "raw_integers",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,8 +20,12 @@ class ER(kit.Strategy):
     claims: ClassVar[frozenset[str]] = frozenset({"memory"})
 
     class Options(kit.Options):
-        selection: Literal["class-balanced", "herding", "random", "reservoir"] = Field(
-            "class-balanced", description="which rows of a task are stored"
+        selection: Annotated[str, kit.PartOption("selection", "selection_options")] = Field(
+            "class-balanced",
+            description="which rows of a task are stored: class-balanced, herding, random, reservoir, or file.py:Name",
+        )
+        selection_options: dict[str, Any] = Field(
+            {}, description="options of the selection; clsim parts selection NAME"
         )
         replay: Literal["concat", "paired"] = Field(
             "concat", description="the memory added to the task's data, or one memory row for each new row of a step"
@@ -45,7 +49,7 @@ class ER(kit.Strategy):
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         options = self.options
-        selection = kit.SELECTIONS[options.selection]()
+        selection = kit.make_selection(options.selection, options.selection_options, "strategy.er.selection")
         memory = kit.Memory(context.budget, selection, context.tasks, context.seed)
         return [kit.Replay(memory, context.rows, options.replay, options.current_classes, options.other_classes)]
 

@@ -55,7 +55,7 @@ def test_the_example_of_the_page_runs(tmp_path: Path, tiny_overrides: dict[str, 
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [("losses", "masked_bce"), ("memory", "Memory"), ("memory", "SELECTIONS"), ("more", "ModelRebalancing")],
+    [("losses", "masked_bce"), ("memory", "Memory"), ("memory", "Selection"), ("more", "ModelRebalancing")],
 )
 def test_paths_that_earlier_pages_named_still_work(module: str, name: str) -> None:
     assert getattr(import_module(f"clsim.training.{module}"), name)

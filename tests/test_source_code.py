@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from clsim import source_code
+from clsim.parts import KINDS
 from clsim.running.prepared_run import prepare
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
@@ -77,9 +78,13 @@ def closure(modules: set[str]) -> set[Path]:
 # --- which files
 
 
-def test_it_covers_exactly_what_a_run_and_the_shipped_strategies_can_import() -> None:
+def test_it_covers_exactly_what_a_run_with_shipped_strategies_and_parts_can_import() -> None:
     of_strategies = {name for path in STRATEGIES.glob("*.py") for name in imported(path)}
-    assert set(run_files()) == closure({ENTRY} | of_strategies)
+    targets = {target for kind in KINDS.values() if kind.identified for target in kind.shipped.values()}
+    shipped_parts = {
+        module for module in (target.partition(":")[0] for target in targets) if module.startswith("clsim.")
+    }
+    assert set(run_files()) == closure({ENTRY} | of_strategies | shipped_parts)
 
 
 def test_a_real_run_imports_nothing_else(tiny: Scenario, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 import typer.core
 
 from clsim.children import SAFE_PATH
-from clsim.cli import data, results, runs, scenarios, strategies
+from clsim.cli import data, parts, results, runs, scenarios
 from clsim.errors import ClsimError, storage_errors
 from clsim.running.interruption import INTERRUPTED, ended_by_signals
 from clsim.standard_streams import lost_output, make_lossy
@@ -38,7 +38,7 @@ app = typer.Typer(
 )
 for command in (
     *(runs.run, runs.resume, runs.compare),
-    *(scenarios.plan, scenarios.schema, scenarios.scenarios, strategies.strategies),
+    *(scenarios.plan, scenarios.schema, scenarios.scenarios, parts.strategies, parts.parts),
     *(results.report, results.tensorboard, data.make_dataset),
 ):
     app.command()(command)

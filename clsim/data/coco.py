@@ -119,6 +119,8 @@ class Listed(NamedTuple):
 class Coco(ImageFiles):
     """The data set `coco` as an `ImageSource`. Rows follow image ids, columns the alphabet of class names."""
 
+    Options = CocoConfig
+
     def __init__(self, config: CocoConfig) -> None:
         super().__init__(config)
         self.config = config

@@ -71,6 +71,8 @@ class Scenes(NamedTuple):
 class Digits:
     """The data set `digits` as an `ImageSource`."""
 
+    Options = DigitsConfig
+
     def __init__(self, config: DigitsConfig) -> None:
         self.config = config
 

@@ -51,6 +51,8 @@ class Features:
     as `soft_labels` says; or int [N], the one class of each row.
     """
 
+    Options = FeaturesConfig
+
     def __init__(self, config: FeaturesConfig) -> None:
         self.config = config
 

@@ -83,6 +83,8 @@ class Folder(ImageFiles):
     read.
     """
 
+    Options = FolderConfig
+
     def __init__(self, config: FolderConfig) -> None:
         super().__init__(config)
         self.config = config

@@ -30,6 +30,8 @@ from clsim.errors import ClsimError, Unplannable, did_you_mean
 class Manifest(ImageFiles):
     """The data set `manifest` as an `ImageSource`. Rows follow the table, columns the alphabet of class names."""
 
+    Options = ManifestConfig
+
     def __init__(self, config: ManifestConfig) -> None:
         super().__init__(config)
         self.config = config

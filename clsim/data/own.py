@@ -28,11 +28,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from clsim.data.image_files import SPLITS
-from clsim.data.own_class import OwnConfig, arguments_of, loaded, problem
+from clsim.data.own_class import OwnConfig, problem
 from clsim.data.own_images import OwnFeatures, OwnImages
 from clsim.data.own_items import OwnItems
 from clsim.data.source import ImageSource, Split
-from clsim.errors import ScenarioError
+from clsim.errors import ScenarioError, Unplannable
+from clsim.parts import PartError, bound, find
 
 
 def open_own(config: OwnConfig) -> ImageSource:
@@ -41,15 +42,20 @@ def open_own(config: OwnConfig) -> ImageSource:
     Raises:
         Unplannable: no such file or class, or options that it does not take.
     """
-    kind = loaded(config.name)
-    arguments = arguments_of(config, kind)
+    try:
+        kind = find("dataset", config.name)
+        if not callable(kind):
+            raise PartError(f"{config.name}: given {type(kind).__name__}, allowed: a class or function")
+        maker = bound("dataset", config.name, kind, config.options, "dataset")
+    except PartError as error:
+        raise Unplannable(("dataset", *(error.below or ("name",))), error.text) from error
     gives = [name for name in ("features", "images", "labels", "fingerprint") if callable(getattr(kind, name, None))]
     if gives[-2:] != ["labels", "fingerprint"] or len(gives) < 3:
-        return OwnItems(config, kind, arguments)
+        return OwnItems(config, kind, maker)
     for key in ("test", "resize", "soft_labels"):
         if getattr(config, key) != OwnConfig.model_fields[key].default:
             raise problem(key, f"not together with {config.name}, which gives arrays of both splits itself")
-    return (OwnFeatures if "features" in gives else OwnImages)(config, kind, arguments)
+    return (OwnFeatures if "features" in gives else OwnImages)(config, kind, maker)
 
 
 # --- objects made in Python
@@ -115,26 +121,16 @@ class ObjectImages(OwnImages):
     """An `ImageSource` given as an object; what it gives is checked."""
 
     def __init__(self, source: ImageSource) -> None:
-        super().__init__(_config_of(source), type(source), {})
+        super().__init__(_config_of(source), type(source), None)
         self._source = source
-
-    @property
-    def code_sha256(self) -> str | None:
-        """None: what the object gives is hashed, not its code."""
-        return None
 
 
 class ObjectItems(OwnItems):
     """Map-style data sets given as objects."""
 
     def __init__(self, train: Any, test: Any) -> None:
-        super().__init__(_config_of(train), type(train), {})
+        super().__init__(_config_of(train), type(train), None)
         self._given: dict[Split, Any] = {"train": train, "test": test}
-
-    @property
-    def code_sha256(self) -> str | None:
-        """None: what the objects give is hashed, not their code."""
-        return None
 
     @cached_property
     def _parts(self) -> dict[Split, tuple[Any, NDArray[np.int64]]]:

@@ -103,7 +103,7 @@ class OwnImages(Own):
         return given
 
     def _asked(self, what: str) -> AbstractContextManager[None]:
-        return told(f"{self.config.name}: {what}", self.config.name)
+        return told(f"{self.config.name}: {what}")
 
 
 class OwnFeatures(OwnImages):

@@ -35,7 +35,7 @@ class OwnItems(Own):
     @cached_property
     def _parts(self) -> dict[Split, tuple[Any, NDArray[np.int64]]]:
         """The data set of each split and the indices in use."""
-        free = parameters_of(self._kind).keys() - self._arguments.keys()
+        free = parameters_of(self._kind).keys() - self.config.options.keys()
         key = next((key for key in ("split", "train") if key in free), None)
         if (key is None) != (self.config.test is not None):
             if key is None:
@@ -64,7 +64,7 @@ class OwnItems(Own):
                 text = f"{self.config.name}: {type(dataset).__name__} has no {name}"
                 allowed = "__len__, __getitem__ and classes; or, of an ImageSource, labels, images and fingerprint"
                 raise problem("name", f"{text}; needed: {allowed}")
-        with told(f"{self.config.name}: len()", self.config.name):
+        with told(f"{self.config.name}: len()"):
             if not len(dataset):
                 raise problem("name", f"{self.config.name}: has no items")
         return dataset
@@ -72,7 +72,7 @@ class OwnItems(Own):
     def _names(self, dataset: Any) -> tuple[str, ...]:
         if not hasattr(dataset, "classes"):
             raise problem("name", f"{self.config.name}: has no attribute classes, the names of its classes")
-        with told(f"{self.config.name}: classes", self.config.name):
+        with told(f"{self.config.name}: classes"):
             return checked_names(self.config.name, "classes", dataset.classes)
 
     @cached_property
@@ -154,7 +154,7 @@ class OwnItems(Own):
             labels, soft = self._labels[split]
             digest.update(f"\n{split} {len(rows)} ".encode() + labels.tobytes() + soft.tobytes())
             if callable(own := getattr(dataset, "fingerprint", None)):
-                with told(f"{self.config.name}: fingerprint()", self.config.name):
+                with told(f"{self.config.name}: fingerprint()"):
                     digest.update(f"{own()} {rows.tolist()}".encode())
                 continue
             log.info("hashing %d images of %s from %s, once", len(rows), split, self.config.name)
@@ -170,7 +170,7 @@ class OwnItems(Own):
     # --- items
 
     def _item(self, dataset: Any, row: int, split: Split) -> Sequence[Any]:
-        with told(f"{self.config.name}: item {row} of {split}", self.config.name):
+        with told(f"{self.config.name}: item {row} of {split}"):
             item = dataset[row]
         if not isinstance(item, tuple | list) or len(item) < 2:
             text = f"{self.config.name}: item {row} of {split}: given {type(item).__name__}, allowed: (image, labels)"
@@ -236,7 +236,7 @@ class OwnItems(Own):
         """The labels of all items of a data set, if it has them without reading items."""
         if callable(getattr(dataset, "labels", None)):
             what = "labels()"
-            with told(f"{self.config.name}: labels()", self.config.name):
+            with told(f"{self.config.name}: labels()"):
                 given = dataset.labels()
         elif getattr(dataset, "target_transform", None) is None and hasattr(dataset, "targets"):
             what, given = "targets", dataset.targets

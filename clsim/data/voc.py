@@ -145,6 +145,8 @@ class VocConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
 class Voc(ImageFiles):
     """The data set `voc` as an `ImageSource`. Rows follow the image id within each listed split."""
 
+    Options = VocConfig
+
     def __init__(self, config: VocConfig) -> None:
         super().__init__(config)
         self.config = config

@@ -57,7 +57,7 @@ def run(
     loaded = as_scenario(scenario, keys)
     composition = check_options([name], options)[name]
     with listening(Speaking(progress)):
-        spec = plan_run(loaded, composition, seed, device, options)
+        spec = plan_run(loaded, composition, seed, device, composition.given)
     folder = spec.folder(out / loaded.name)
     if not overwrite:
         refuse_taken(folder)

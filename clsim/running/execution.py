@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, Task
 from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
+from clsim.plugin_files import blamed
 from clsim.preparation import training_begins
 from clsim.running.checkpoint_files import Checkpoint, keep_newest, newest_checkpoint
 from clsim.running.checkpointer import Checkpointer, check_identity, place, resume_command
@@ -102,7 +103,8 @@ def execute(
         files.error.unlink(missing_ok=True)
         with run_log(files.run_log), preparation_file(folder):
             try:
-                return _run(files, scenario, spec, listener, first_task, say, parent)
+                with blamed():
+                    return _run(files, scenario, spec, listener, first_task, say, parent)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and not error.args:  # not by the checkpointer
                     error.args = (_interruption_text(files),)
@@ -261,7 +263,7 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
     with interruptible(parent) as interruption:
         template.at_cut = Checkpointer(run.files.path, run.resume_identity, growing, config.checkpoint, interruption)
         training_begins()
-        with plugin_failures(template):
+        with plugin_failures(template), blamed(lambda: place(asdict(template.position))):
             template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     classes, seed = run.plan.class_names, run.spec.seed
     write_trained_model(run.files.path, template.model, config.training, classes, seed, run.composition)

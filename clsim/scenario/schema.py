@@ -15,9 +15,10 @@ from clsim.data.features import FeaturesConfig
 from clsim.data.folder import FolderConfig
 from clsim.data.manifest_config import ManifestConfig
 from clsim.data.own import ObjectConfig
-from clsim.data.own_class import OwnConfig, is_reference
+from clsim.data.own_class import OwnConfig
 from clsim.data.path_options import DATA_PATH
 from clsim.data.voc import VocConfig
+from clsim.parts import brought
 from clsim.scenario.section import PositiveInt, Section, either
 from clsim.scenario.training_schema import TrainingSection, WeightsSection
 
@@ -134,11 +135,8 @@ ONLY_IN_PYTHON = "object"
 
 
 def _name_of_dataset(value: object) -> str | None:
-    if isinstance(value, dict) and "name" in value:
-        name = value["name"]
-        return OWN if is_reference(name) else str(name)
-    name = getattr(value, "name", None)
-    return OWN if is_reference(name) else name
+    name = value.get("name", value) if isinstance(value, dict) else getattr(value, "name", value)
+    return None if name is value else OWN if brought("dataset", str(name)) else str(name)
 
 
 DatasetSection = Annotated[

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from clsim.option_marks import marked_options
+from clsim.parts import PartOption, option_problems
 
 PositiveInt = Annotated[int, Field(ge=1)]
 
@@ -13,6 +18,23 @@ class Section(BaseModel):
     """A section of the file: immutable, no unknown keys, no silent conversion of text to numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _options_are_known(self) -> Self:
+        """Check the names of the options of parts, as far as that needs no execution; the rest when they are made."""
+        for (name,), mark in own_parts(type(self)).items():
+            reference, options = getattr(self, name), getattr(self, mark.options, {}) if mark.options else {}
+            if isinstance(reference, str):
+                for option, text in option_problems(mark.kind, reference, options).items():
+                    below = (mark.options or name, option)
+                    raise PydanticCustomError("part", "{text}", {"below": below, "text": text})
+        return self
+
+
+@cache
+def own_parts(model: type[BaseModel]) -> dict[tuple[str], PartOption]:
+    """Return the options of a section itself, not of those below it, that name parts."""
+    return {(keys[0],): mark for keys, mark in marked_options(model, PartOption).items() if len(keys) == 1}
 
 
 def either(*forms: str) -> Discriminator:

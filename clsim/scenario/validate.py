@@ -8,8 +8,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from clsim.data.own_class import is_reference
 from clsim.errors import ScenarioError, did_you_mean
+from clsim.parts import brought
 from clsim.scenario.document import Document, KeyPath
 from clsim.scenario.schema import ONLY_IN_PYTHON, OwnSection, ScenarioConfig
 
@@ -146,7 +146,9 @@ def _likeness(model: type[BaseModel], data: Any) -> tuple[bool, int]:
         return False, 0
     field = model.model_fields.get("name")
     name = str(data.get("name"))
-    named = field is not None and (name in get_args(field.annotation) or (model is OwnSection and is_reference(name)))
+    named = field is not None and (
+        name in get_args(field.annotation) or (model is OwnSection and brought("dataset", name))
+    )
     return named, len(model.model_fields.keys() & data.keys())
 
 

@@ -19,9 +19,9 @@ class Squares(Dataset):
         train: int = Field(200, ge=1, description="training images")
         test: int = Field(100, ge=1, description="test images")
 
-    def __init__(self, split, train, test):  # made once for "train" and once for "test"
+    def __init__(self, options, split):  # made once for "train" and once for "test"
         random = np.random.default_rng(split == "test")
-        self.shown = [random.permutation(6)[: 1 + i % 3] for i in range(train if split == "train" else test)]
+        self.shown = [random.permutation(6)[: 1 + i % 3] for i in range(getattr(options, split))]
 
     def __len__(self):
         return len(self.shown)

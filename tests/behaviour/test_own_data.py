@@ -89,7 +89,6 @@ def test_paths_start_at_the_scenario_or_where_set_is_given(
     text = SQUARES.read_text().replace(
         "        train: int", "        folder: Annotated[str, DATA_PATH] = 'x'\n        train: int"
     )
-    text = text.replace("split, train, test", "split, train, test, folder")
     imports = "from typing import Annotated\n\nfrom clsim.data.path_options import DATA_PATH\n"
     (file.parent / "my_data.py").write_text(text.replace("import numpy as np\n", f"{imports}import numpy as np\n"))
     file.write_text(SCENARIO.replace("train: 60", "train: 60, folder: photos"))
@@ -116,7 +115,7 @@ def test_code_and_content_are_the_identity_but_not_the_place_or_a_comment(file: 
         return identity(load_scenario(home / "own.yaml"), "er", {}, seed=0, device="cpu", threads=1)
 
     before = identity_of(str)
-    assert before["dataset.name"] == "my_data.py:Squares"
+    assert before["dataset.name"] == "Squares"
     assert identity_of(lambda text: text + "# a comment\n") == before
     assert identity_of(str, tmp_path / "moved") == before
     other = identity_of(lambda text: text.replace("2 : 16 * top", "3 : 16 * top"))
@@ -128,8 +127,11 @@ def test_code_and_content_are_the_identity_but_not_the_place_or_a_comment(file: 
 @pytest.mark.parametrize(
     ("keys", "text"),
     [
-        ({"dataset.name": "my_dat.py:Squares"}, "dataset.name: .*my_dat.py:Squares: expected path/to/file.py:Class"),
-        ({"dataset.options.tran": 3}, r"dataset\.options\.tran: unknown key, did you mean 'train'\?"),
+        (
+            {"dataset.name": "my_dat.py:Squares"},
+            "dataset.name: .*my_dat.py:Squares', expected path/to/file.py:Name, and no file",
+        ),
+        ({"dataset.options.tran": 3}, r"dataset\.options\.tran: unknown option, did you mean 'train'\?"),
         ({"dataset.options.train": 0}, r"dataset\.options\.train: given 0, Input should be greater than or equal to 1"),
         ({"dataset.test": {"share": 0.5}}, r"dataset\.test: given a share, but .*Squares has splits of its own"),
         (
@@ -209,7 +211,7 @@ def test_a_root_is_a_path_and_arguments_are_checked(mnist: Path, monkeypatch: py
     monkeypatch.chdir(mnist)
     keys = {"dataset": {"name": "torchvision/MNIST", "options": {"root": "."}}}
     assert getattr(load_scenario("digits-b0c2", keys).config.dataset, "options", None) == {"root": str(mnist)}
-    with pytest.raises(ScenarioError, match=r"dataset\.options\.downlod: unknown key, did you mean 'download'\?"):
+    with pytest.raises(ScenarioError, match=r"dataset\.options\.downlod: unknown option, did you mean 'download'\?"):
         load_scenario("digits-b0c2", {"dataset": {"name": "torchvision/MNIST", "options": {"root": ".", "downlod": 1}}})
     with pytest.raises(ScenarioError, match="cannot be made: RuntimeError: Dataset not found"):
         load_scenario("digits-b0c2", {"dataset": {"name": "torchvision/MNIST", "options": {"root": "no"}}}).plan()

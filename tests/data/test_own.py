@@ -205,8 +205,8 @@ MODEL = """
         n: int = 6
         colour: str = "red"
 
-    def __init__(self, split, n, colour):
-        self.n, self.colour = n, colour
+    def __init__(self, options, split):
+        self.n, self.colour = options.n, options.colour
 """
 
 
@@ -217,15 +217,19 @@ def test_options_are_checked_by_the_model_or_the_signature(own: Any) -> None:
         with pytest.raises(Unplannable) as caught:
             own(ITEMS, add=add, nn=4)
         assert caught.value.path == ("dataset", "options", "nn")
-        assert caught.value.text.startswith("unknown key")
-        assert caught.value.text.endswith(f"my_data.py:Mine takes: {allowed}")
+        assert caught.value.text == f"unknown option, did you mean 'n'?; allowed: {allowed}"
     with pytest.raises(Unplannable) as caught:
         own(ITEMS, add=MODEL, n="many")
     assert caught.value.path == ("dataset", "options", "n")
     assert caught.value.text.startswith("given 'many', Input should be a valid integer")
-    assert "required option 'n' is missing" in problem(
-        lambda: own(ITEMS, add="def __init__(self, split, n):\n    pass")
-    )
+    with pytest.raises(Unplannable) as caught:
+        own(ITEMS, add="def __init__(self, split, n):\n    pass")
+    assert (caught.value.path, caught.value.text) == (("dataset", "options", "n"), "required option is missing")
+
+
+def test_a_split_may_be_given_as_an_option(own: Any) -> None:
+    add = "def __init__(self, split, train):\n    self.n = 5 if train else 2\n    assert split == 'letters'"
+    assert len(own(ITEMS, add=add, split="letters").labels("train")) == 5
 
 
 # --- what is wrong
@@ -298,15 +302,18 @@ def test_bad_images_meet_one_clear_line(own: Any, picture: str, text: str) -> No
 
 
 def test_bad_names_meet_one_clear_line(own: Any, tmp_path: Path) -> None:
-    with pytest.raises(Unplannable, match=r"expected path/to/file.py:Class, and no file"):
-        open_own(OwnConfig(name=f"{tmp_path}/nope.py:Mine"))
-    assert "defines no 'Mien', did you mean 'Mine'?" in problem(lambda: own(ITEMS, "Mien"))
-    assert "my_data.py:2: cannot be loaded: NameError: name 'x' is not defined" in problem(lambda: own("\nx\n"))
+    with pytest.raises(ValueError, match=r"expected path/to/file.py:Name, and no file"):
+        OwnConfig(name=f"{tmp_path}/nope.py:Mine")
+    with pytest.raises(ValueError, match=r"defines no 'Mien', did you mean 'Mine'\?"):
+        own(ITEMS, "Mien")
+    assert "my_data.py:2: cannot be loaded: NameError: name 'x' is not defined" in problem(
+        lambda: own("\nx\nclass Mine: pass\n")
+    )
     assert "given list, allowed: a class or function" in problem(lambda: own("Mine = []\n"))
-    for name in ("my_data.py:", "my_data.py", "torchvision/", "torchvision/a b", "x.txt:Mine"):
-        with pytest.raises(ValueError, match=r"allowed: path/to/file\.py:Class"):
+    for name in ("my_data.py:", "my_data.py", "torchvision/", "x.txt:Mine"):
+        with pytest.raises(ValueError, match=r"path/to/file\.py:Name|or file\.py:Name"):
             OwnConfig(name=name)
-    assert "given 'torchvision/CIFR10', which torchvision does not have, did you mean 'CIFAR10'?" in problem(
+    assert "torchvision has no 'CIFR10', did you mean 'CIFAR10'?" in problem(
         lambda: open_own(OwnConfig(name="torchvision/CIFR10"))
     )
     assert "has no __len__; needed: __len__, __getitem__ and classes" in problem(

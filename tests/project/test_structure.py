@@ -12,9 +12,13 @@ LAYERS = [
     {
         *("clsim", "clsim.allocator", "clsim.children", "clsim.cores", "clsim.errors", "clsim.files"),
         "clsim.file_lock",
+        "clsim.global_generators",
         *(
             "clsim.lazy",
             "clsim.model_names",
+            "clsim.option_marks",
+            "clsim.part_files",
+            "clsim.parts",
             "clsim.plugin_files",
             "clsim.preparation",
             "clsim.randomness",

@@ -15,7 +15,6 @@ _HOME = {
     "HerdingSelection": "clsim.training.memory.selection",
     "RandomSelection": "clsim.training.memory.selection",
     "ReservoirSelection": "clsim.training.memory.selection",
-    "SELECTIONS": "clsim.training.memory.selection",
     "Selection": "clsim.training.memory.selection",
 }
 """Names that were importable from here when this was one module."""

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from clsim.training.memory.selection import SELECTIONS, ClassBalancedSelection, RandomSelection
+from clsim.parts import KINDS, find
+from clsim.training.memory.selection import ClassBalancedSelection, RandomSelection
 from clsim.training.memory.store import Budget, Memory
 
 TASKS = ((0, 2), (2, 4), (4, 7))
+SELECTIONS = {name: find("selection", name) for name in KINDS["selection"].shipped}
 RANKING = {name: kind for name, kind in SELECTIONS.items() if hasattr(kind, "rank")}
 RANDOM = sorted(set(SELECTIONS) - {"herding"})  # test_selection_herding.py
 TOTAL, PER_CLASS = Budget(total=12), Budget(per_class=3)

@@ -1,0 +1,42 @@
+"""The commands about what a run is made of: strategies, parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clsim.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from clsim.launch.part_listing import Listing
+
+
+def strategies(
+    name: Annotated[
+        str | None, typer.Argument(help="show the options of one: a name, lwf+er, or path/to/file.py:Class")
+    ] = None,
+) -> None:
+    """List the strategies, or the options of one."""
+    from clsim.launch.part_listing import list_parts, list_strategies
+
+    _print(list_strategies() if name is None else list_parts("strategy", name))
+
+
+def parts(
+    kind: Annotated[str | None, typer.Argument(help="show the names of one kind: backbone, loss, ...")] = None,
+    name: Annotated[str | None, typer.Argument(help="show the options of one: a name, or path/to/file.py:Name")] = None,
+) -> None:
+    """List the kinds of parts that you can bring, the names of a kind, or the options of a part."""
+    from clsim.launch.part_listing import list_parts
+
+    _print(list_parts(kind, name))
+
+
+def _print(shown: Listing) -> None:
+    for line in shown.lines:
+        typer.echo(line)
+    if shown.rows:
+        print_table(shown.headings, shown.rows)
+    elif shown.headings:
+        typer.echo("no options")
