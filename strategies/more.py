@@ -27,6 +27,7 @@ class MORE(Strategy):
 
     name = "more"
     claims: ClassVar[frozenset[str]] = frozenset({"weights"})
+    report_section: ClassVar[str] = "clsim.strategies.report_sections.more:section"
 
     class Options(strategy.Options):
         amplitude: float = Field(

@@ -63,6 +63,7 @@ class Comparison:
         baseline: strategy that tables compare the others with; None: see `clsim.report.significance`.
         reused: folders of the runs that an earlier comparison had finished.
         interrupted: folders of the runs that were stopped, or not started, on request.
+        sections: references of the report sections that the strategies bring.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class Comparison:
     baseline: str | None = None
     reused: tuple[Path, ...] = ()
     interrupted: tuple[Path, ...] = ()
+    sections: tuple[str, ...] = ()
 
     @property
     def results(self) -> Results:
@@ -100,7 +102,8 @@ class Comparison:
         from clsim.report.writing import write_reports
 
         finished = self.baseline in self.results.strategies  # one that failed must not cost the report of the others
-        return write_reports(self._folders(), path or self.folder, self.order, self.baseline if finished else None)
+        baseline = self.baseline if finished else None
+        return write_reports(self._folders(), path or self.folder, self.order, baseline, self.sections)
 
     @property
     def any_finished(self) -> bool:
@@ -222,6 +225,7 @@ def compare(
         baseline=baseline,
         reused=tuple(folder for folder, state in states.items() if state.status == "reused"),
         interrupted=tuple(folder for folder, state in states.items() if state.status in stopped),
+        sections=tuple(dict.fromkeys(name for each in composed.values() for name in each.report_sections)),
     )
     if pool.interruption.requested:
         raise ComparisonInterrupted(comparison)

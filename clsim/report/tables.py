@@ -38,7 +38,7 @@ LATEX_ESCAPES = {
     **{character: "\\" + character for character in "&%$#_{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"},
     **{"±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "\u2212": "$-$", NO_VALUE: "--", "\u00a0": "~"},
-    **{"⁶": "$^6$"},
+    **{"⁶": "$^6$", "‖": r"$\|$"},
 }
 
 

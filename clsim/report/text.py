@@ -77,6 +77,8 @@ def _tables(compared: Compared) -> Iterator[tuple[str, Rows, str]]:
         yield f"{metric} against {baseline}", [difference_headings(baseline), *rows], "" if place else paired
     if compared.distance:
         yield f"Distance to {results.upper}", compared.distance, DISTANCE.format(results.upper)
+    for table in (table for section in compared.sections.shown for table in section.tables):
+        yield table.title, table.rows, table.caption
     yield "Cost", compared.cost, COST
     if compared.expected:
         headings = ("Strategy", "Metric", "Expected", "Tolerance", "Ours", "Kind", "Source")
