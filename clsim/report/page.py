@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from clsim.report import figures, tables
 from clsim.report.compared import Compared
-from clsim.report.facts import config_differences, environments, source, warnings_of
+from clsim.report.facts import config_differences, environments, own_metrics, source, warnings_of
 from clsim.report.intervals import RESAMPLES
 from clsim.report.results import Results
 from clsim.report.sections import distance_to_joint, groups, imbalance, memory
@@ -63,6 +63,8 @@ def _tables(compared: Compared) -> dict[str, Any]:
     return {
         "final_table": compared.final,
         "accuracy_table": compared.accuracy,
+        "own_metrics_table": compared.own_metrics,
+        "own_metrics": own_metrics(results),
         "baseline": compared.baseline,
         "difference_headings": tables.difference_headings(compared.baseline),
         "difference_tables": compared.differences,

@@ -116,6 +116,8 @@ class RunResult:
             found |= {f"{shots}_last_accuracy": accuracy.measured.last.get(shots) for shots in SHOTS}
         for threshold, at in record.thresholds.items():
             found |= {f"{name}@{threshold}": at.last.get(name) for name in AT_EACH_THRESHOLD}
+        for metric in record.metrics.values():
+            found |= {name: _last(course) for name, course in metric.courses.items()}
         return found
 
     def _memory(self) -> dict[str, float | None]:
@@ -203,10 +205,16 @@ class Results:
         return sorted({threshold for run in self.runs for threshold in run.record.thresholds}, key=float)
 
     @cached_property
+    def own_metrics(self) -> list[str]:
+        """Names of the values of metrics that the user brings, as any of the runs recorded them."""
+        metrics = (metric for run in self.runs for metric in run.record.metrics.values())
+        return list(dict.fromkeys(name for metric in metrics for name in metric.courses))
+
+    @cached_property
     def metrics(self) -> list[str]:
-        """Names of the metrics in `frame` and `summary`: METRICS, and AT_EACH_THRESHOLD at each threshold."""
+        """Names of the metrics in `frame` and `summary`: METRICS, AT_EACH_THRESHOLD at each threshold, the user's."""
         at = (f"{name}@{threshold}" for threshold in self.thresholds for name in AT_EACH_THRESHOLD)
-        return [*METRICS, *at]
+        return [*METRICS, *at, *self.own_metrics]
 
     @property
     def frame(self) -> pd.DataFrame:

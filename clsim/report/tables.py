@@ -69,6 +69,17 @@ def accuracy_table(results: Results) -> Rows:
     return rows
 
 
+def own_metrics_table(results: Results) -> Rows:
+    """Metrics that the user brings, after the last task; empty where no run recorded one."""
+    if not results.own_metrics:
+        return []
+    rows: Rows = [("Strategy", "Seeds", *results.own_metrics)]
+    for row in results.summaries:
+        values = (number(row, name, decimals=2) for name in results.own_metrics)
+        rows.append((row["strategy"], str(row["seeds"]), *values))
+    return rows
+
+
 def cost_table(results: Results) -> Rows:
     """Cost of each strategy: time, throughput, memory of the process, replay memory."""
     length, unit = _unit(results, "train_seconds", "eval_seconds")

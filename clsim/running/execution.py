@@ -22,8 +22,9 @@ from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import few_images, skipped_images
 from clsim.errors import ClsimError, RunError, storage_errors
 from clsim.evaluation.history import History
-from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile
+from clsim.evaluation.loggers import CsvFile, MemoryFile, MetricsFile, TimingFile
 from clsim.evaluation.memory_labels import MemoryLabels
+from clsim.evaluation.outside_loggers import LoggedRun, observed
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
 from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.evaluation.tensorboard import TensorBoardCurves
@@ -38,6 +39,7 @@ from clsim.running.features import benchmark_and_model
 from clsim.running.folder import NOT_RESUMABLE, RunSpec, identity_of, is_finished, obstacle, open_run, resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
 from clsim.running.lock import locked
+from clsim.running.observers import has_logger, outside_loggers, own_metrics
 from clsim.running.preparation_file import preparation_file
 from clsim.running.record import LabelsRecord, MemoryRecord, RunRecord, TaskRecord, measured
 from clsim.running.run_folder import RunFolder
@@ -137,15 +139,21 @@ def _run(
         check_identity(checkpoint, saved)
     record_identity(folder, identity, goes_on=checkpoint is not None)
     record_environment(RunFolder(folder).environment, environment(device, threads))
-    growing = [GrowingFile(folder / name) for name in (RunFolder.metrics, RunFolder.events, RunFolder.timing)]
+    growing = [GrowingFile(path) for path in RunFolder(folder).growing]
     for grown in growing:
-        grown.cut(checkpoint.header["files"][grown.path.name] if checkpoint is not None else 0)
+        grown.cut(checkpoint.header["files"].get(grown.path.name, 0) if checkpoint is not None else 0)
 
     evaluation = scenario.config.evaluation
-    history = History(plan, evaluation.empty_classes, evaluation.thresholds)
+    history = History(plan, evaluation.empty_classes, evaluation.thresholds, own_metrics(scenario.config))
     settings = hyperparameters(scenario.config.model_dump(mode="json"), spec.name, spec.seed, composition.options())
-    curves = TensorBoardCurves(RunFolder(folder).events, history, settings)
-    pixels = partial(few_images, scenario.source, size=scenario.config.training.model.image_size)
+    in_folder: list[BaseLogger] = []
+    if has_logger(scenario.config, "tensorboard"):
+        curves = TensorBoardCurves(RunFolder(folder).events, history, settings)
+        pixels = partial(few_images, scenario.source, size=scenario.config.training.model.image_size)
+        in_folder += [curves, SamplePictures(curves.events, history, pixels, evaluation.samples)]
+    if has_logger(scenario.config, "csv"):
+        in_folder.append(CsvFile(RunFolder(folder).table))
+    outside = outside_loggers(folder, scenario.config, say)
     timing = TimingFile(RunFolder(folder).timing)
     template = build_template(
         scenario,
@@ -157,21 +165,21 @@ def _run(
         loggers=[
             MetricsFile(RunFolder(folder).metrics, listener),
             MemoryFile(RunFolder(folder).memory, plan.class_names),
-            curves,
-            SamplePictures(curves.events, history, pixels, evaluation.samples),
+            *in_folder,
+            *outside,
             timing,
         ],
         row_truth=scenario.truth()[plan.row_samples],
     )
+    name = f"{spec.name}/seed{spec.seed}"
     if first_task is not None:
-        name = f"{spec.name}/seed{spec.seed}"
         template.first_task = SharedFirstTask(first_task, RunFolder(folder).metrics, timing, name)
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state())
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
     else:
         _begin(folder, template, say)
-    with interruptible(parent) as interruption:
+    with observed(outside, LoggedRun(name, scenario.name, folder, settings)), interruptible(parent) as interruption:
         template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
         training_begins()
         template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
@@ -199,6 +207,8 @@ def _run(
     )
     result = record.content()
     write_json(RunFolder(folder).result, result)
+    for logger in outside:
+        logger.end(result)
     keep_newest(folder, 1)
     log.info("finished: last mAP %s", result["last_mAP"])
     return result
