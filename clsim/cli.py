@@ -245,6 +245,23 @@ def strategies(
 
 
 @app.command()
+def parts(
+    kind: Annotated[str | None, typer.Argument(help="show the names of one kind: backbone, loss, ...")] = None,
+    name: Annotated[str | None, typer.Argument(help="show the options of one: a name, or path/to/file.py:Name")] = None,
+) -> None:
+    """List the kinds of parts that you can bring, the names of a kind, or the options of a part."""
+    from clsim.launch.part_listing import list_parts
+
+    shown = list_parts(kind, name)
+    for line in shown.lines:
+        typer.echo(line)
+    if shown.rows:
+        _print_table(shown.headings, shown.rows)
+    elif name is not None:
+        typer.echo("no options")
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="folder of a comparison, such as runs/digits-b0c2", metavar="DIR")],
     out: Annotated[Path | None, typer.Option("--out", help="where to write; default: DIR")] = None,

@@ -1,4 +1,4 @@
-"""Names of the backbones, known without importing torch."""
+"""Names of torchvision's and torch's own networks, optimisers and schedules, known without importing torch."""
 
 # fmt: off
 TORCHVISION = (
@@ -20,3 +20,15 @@ TORCHVISION = (
 """torchvision's classification models that end in one linear layer: all but SqueezeNet."""
 
 BACKBONES = ("tiny-resnet", *TORCHVISION)
+
+OPTIMIZERS = (
+    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam", "RAdam", "RMSprop",
+    "Rprop", "SGD",
+)  # fmt: skip
+"""torch's optimisers, but for LBFGS, which asks for the loss several times a step, and SparseAdam."""
+
+SCHEDULERS = (
+    "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR", "LinearLR",
+    "MultiStepLR", "OneCycleLR", "PolynomialLR", "StepLR",
+)  # fmt: skip
+"""torch's schedules, but for those made of functions or of other schedules, and the one that asks for a metric."""

@@ -54,6 +54,21 @@ def load(reference: str, candidate: Callable[[Any], bool] = callable) -> Any:
     return getattr(module, name)
 
 
+def told(error: BaseException) -> str:
+    """Say an error in one line: its type, the first line of its text, and where in an executed file it came from."""
+    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    text = f"{type(error).__name__}: {what}".partition("\n")[0].removesuffix(": ")
+    place = place_of(error)
+    return f"{text} ({place})" if place else text
+
+
+def place_of(error: BaseException) -> str | None:
+    """Return the innermost `file:line` of an error's traceback in a file executed here; None: it went through none."""
+    executed = {file for folder in _packages.values() for file in folder.executed}
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    return next((f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in executed), None)
+
+
 class _Folder:
     """The modules executed from a folder: a package, named after the folder's path and how often it was made.
 

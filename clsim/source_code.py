@@ -52,22 +52,27 @@ def run_files(home: Path = HOME) -> Iterator[Path]:
 
 
 def class_code(kind: type) -> str:
-    """Return the SHA-256 of the code of a class outside clsim's core: its file and what that imports from files nearby.
+    """Return the `file_code` of the file that defines a class."""
+    return file_code(Path(inspect.getfile(kind)))
+
+
+def file_code(path: Path) -> str:
+    """Return the SHA-256 of code outside clsim's core: a file and what it imports from files nearby.
 
     Imports are followed, also those inside functions, if they are relative or name a module of clsim that
     `code_version` leaves out. Other packages are not followed: versions or commits of your own are yours to note.
     """
-    own = Path(inspect.getfile(kind)).resolve()
+    own = path.resolve()
     found: dict[Path, str] = {own: ""}
     core = set(run_files())
     waiting = [own]
     while waiting:
-        for path in _imported(waiting.pop()):
-            if path not in found and path not in core:
-                near = path.is_relative_to(own.parent)
-                found[path] = path.relative_to(own.parent).as_posix() if near else path.name
-                waiting.append(path)
-    return hash_code(sorted((name, path) for path, name in found.items()))
+        for file in _imported(waiting.pop()):
+            if file not in found and file not in core:
+                near = file.is_relative_to(own.parent)
+                found[file] = file.relative_to(own.parent).as_posix() if near else file.name
+                waiting.append(file)
+    return hash_code(sorted((name, file) for file, name in found.items()))
 
 
 def hash_code(files: Iterable[tuple[str, Path]]) -> str:

@@ -13,6 +13,9 @@ LAYERS = [
         *("clsim", "clsim.allocator", "clsim.children", "clsim.cores", "clsim.errors", "clsim.files"),
         *(
             "clsim.model_names",
+            "clsim.option_marks",
+            "clsim.part_files",
+            "clsim.parts",
             "clsim.plugin_files",
             "clsim.preparation",
             "clsim.randomness",

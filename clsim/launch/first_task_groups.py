@@ -25,11 +25,7 @@ def first_task_key(part: str | None, identity: Mapping[str, Any]) -> str | None:
     """
     if part is None:
         return None
-    rest = {
-        key: value
-        for key, value in identity.items()
-        if key == "code.clsim" or not key.startswith(("strategy", "code."))
-    }
+    rest = {key: value for key, value in identity.items() if not key.startswith(("strategy", "code.strategy."))}
     return hashlib.sha256(json.dumps([part, rest], sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -18,6 +18,8 @@ from clsim.data.content import content_sha256
 from clsim.data.path_options import path_options
 from clsim.errors import RunError
 from clsim.files import write_json
+from clsim.option_marks import marked_options
+from clsim.parts import KINDS, PartOption, code_of, is_file, library_of, stated_options
 from clsim.running.dotted_keys import flat
 from clsim.running.run_folder import RunFolder
 from clsim.scenario import Scenario
@@ -43,24 +45,56 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
     """
     composition = Composition(strategy, options)
     resolved = composition.options()
-    config = flat(scenario.config.model_dump(mode="json", exclude=NO_NUMBERS))
-    for keys, option in path_options(ScenarioConfig).items():
-        path = config.pop(key := ".".join(keys), None)
-        if isinstance(path, str) and option.compared == "content":
-            config[key] = _content(Path(path))
+    values = flat(scenario.config.model_dump(mode="json", exclude=NO_NUMBERS)) | flat(resolved, "strategy.")
+    models = {"": ScenarioConfig} | {f"strategy.{name}.": type(part).Options for name, part in composition.named()}
+    for prefix, model in models.items():
+        for keys, option in path_options(model).items():
+            _replace_path(values, prefix + ".".join(keys), option.compared)
+    codes: dict[str, str] = {}
+    for prefix, model in models.items():
+        for keys, mark in marked_options(model, PartOption).items():
+            if (code := _replace_part(values, prefix + ".".join(keys), mark)) is not None:
+                codes[f"code.{prefix}{mark.kind}"] = code
     return {
         "strategy": composition.name,
         **launch,
-        **flat(resolved, "strategy."),
-        **config,
+        **values,
         "plan_sha256": scenario.plan().sha256,
         "labels_sha256": scenario.labels_sha256,
         "data_fingerprint": scenario.fingerprint,
         "code.clsim": code_version(),
-        **{f"code.{name}": class_code(type(part)) for name, part in zip(resolved, composition.parts, strict=True)},
+        **{f"code.strategy.{name}": class_code(type(part)) for name, part in composition.named()},
+        **codes,
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
+
+
+def _replace_path(values: dict[str, Any], key: str, compared: str) -> None:
+    """Put in the place of a path what of it counts, if anything does."""
+    path = values.pop(key, None)
+    if isinstance(path, str) and compared == "content":
+        values[key] = _content(Path(path))
+
+
+def _replace_part(values: dict[str, Any], key: str, mark: PartOption) -> str | None:
+    """Put in the place of a part's file the name in it, and what counts in the place of paths among its options.
+
+    Returns:
+        The hash of the part's code, or the version of the library that it comes from; None: it comes with clsim, or
+        there is none.
+    """
+    reference = values.get(key)
+    if not isinstance(reference, str) or not KINDS[mark.kind].identified:
+        return None
+    options = ".".join([*key.split(".")[:-1], mark.options])
+    for name, stated in (stated_options(mark.kind, reference) or {}).items():
+        if stated.path is not None:
+            _replace_path(values, f"{options}.{name}", stated.path)
+    if is_file(reference):
+        values[key] = reference.rpartition(":")[2]
+    library = library_of(mark.kind, reference)
+    return code_of(mark.kind, reference) if library is None else f"{library.package} {version(library.package)}"
 
 
 def read_identity(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clsim.data.path_options import path_options
+from clsim.data.path_options import make_absolute
 from clsim.data.source import ImageSource, NamedSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
@@ -158,7 +158,7 @@ def load_scenario(
         raise ScenarioError(
             [f"scenario: given {type(scenario).__name__}, expected a path, a shipped name, a mapping or clsim.Scenario"]
         )
-    _resolve_files(document, folder)
+    make_absolute(document.data, ScenarioConfig, folder)  # before what --set or Python give, from elsewhere
     _override(document, overrides)
     return Scenario(validate(document), document=document)
 
@@ -195,17 +195,7 @@ def _override(document: Document, overrides: Mapping[str, Any] | Iterable[str]) 
     else:
         expected = "{'training.epochs': 2} or ['training.epochs=2']"
         raise ScenarioError([f"overrides: given {overrides!r}, expected keys and values such as {expected}"])
-    _resolve_files(document, Path.cwd())
-
-
-def _resolve_files(document: Document, folder: Path) -> None:
-    """Make relative file names absolute: first those of the scenario file, then those given by --set or Python."""
-    for *sections, key in path_options(ScenarioConfig):
-        section: Any = document.data
-        for name in sections:
-            section = section.get(name) if isinstance(section, dict) else None
-        if isinstance(section, dict) and isinstance(section.get(key), str):
-            section[key] = str(folder / Path(section[key]).expanduser())
+    make_absolute(document.data, ScenarioConfig, Path.cwd())
 
 
 def _find(scenario: str | Path) -> Path:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from clsim.option_marks import marked_options
+from clsim.parts import PartOption, option_problems, problem
 
 PositiveInt = Annotated[int, Field(ge=1)]
 
@@ -13,6 +18,27 @@ class Section(BaseModel):
     """A section of the file: immutable, no unknown keys, no silent conversion of text to numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _parts_are_there(self) -> Self:
+        """Check names of parts and of their options as far as that needs no execution; the rest when they are made."""
+        for (name,), mark in own_parts(type(self)).items():
+            if isinstance(reference := getattr(self, name), str):
+                if (text := problem(mark.kind, reference)) is not None:
+                    raise _part_problem((name,), text)
+                for option, text in option_problems(mark.kind, reference, getattr(self, mark.options, {})).items():
+                    raise _part_problem((mark.options, option), text)
+        return self
+
+
+@cache
+def own_parts(model: type[BaseModel]) -> dict[tuple[str], PartOption]:
+    """Return the options of a section itself, not of those below it, that name parts."""
+    return {(keys[0],): mark for keys, mark in marked_options(model, PartOption).items() if len(keys) == 1}
+
+
+def _part_problem(below: tuple[str, ...], text: str) -> PydanticCustomError:
+    return PydanticCustomError("part", "{text}", {"below": below, "text": text})
 
 
 def either(*forms: str) -> Discriminator:

@@ -17,8 +17,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from clsim.data.path_options import FILE_CONTENT
-from clsim.errors import did_you_mean
-from clsim.model_names import BACKBONES
+from clsim.model_names import TORCHVISION
+from clsim.parts import PartOption
 from clsim.scenario.section import PositiveInt, Section
 
 
@@ -65,7 +65,12 @@ Weights = Annotated[
 
 
 class ModelSection(Section):
-    name: str = Field("tiny-resnet", description="tiny-resnet, or a classification model of torchvision: resnet18 ...")
+    name: Annotated[str, PartOption("backbone")] = Field(
+        "tiny-resnet",
+        description="tiny-resnet, a classification model of torchvision (resnet18 ...), timm/NAME, open_clip/NAME, or "
+        "file.py:Name, relative to the scenario",
+    )
+    options: dict[str, Any] = Field({}, description="options of the backbone; clsim parts backbone NAME")
     weights: Weights = Field("none", description="initial weights of the backbone and their provenance")
     freeze: Literal["none", "batch-norm", "backbone"] = Field(
         "none", description="batch-norm: its statistics; backbone: its weights too, so that only the head learns"
@@ -87,15 +92,6 @@ class ModelSection(Section):
         "is fastest for its shape, elsewhere as false; true is faster with bfloat16 on a GPU",
     )
 
-    @field_validator("name")
-    @classmethod
-    def _known_backbone(cls, value: str) -> str:
-        if value not in BACKBONES:
-            hint = did_you_mean(value, BACKBONES)
-            message = f"allowed: tiny-resnet or a torchvision classification model such as resnet18{hint}"
-            raise ValueError(message)
-        return value
-
     @field_validator("cache_features")
     @classmethod
     def _frozen_first(cls, value: bool, info: ValidationInfo) -> bool:
@@ -106,8 +102,8 @@ class ModelSection(Section):
 
     @model_validator(mode="after")
     def _torchvision_has_weights(self) -> Self:
-        if isinstance(self.weights, TorchvisionSection) and self.name == "tiny-resnet":
-            text = "tiny-resnet is not torchvision's; allowed: none, or a file"
+        if isinstance(self.weights, TorchvisionSection) and self.name not in TORCHVISION:
+            text = f"{self.name} is not torchvision's; allowed: none, or a file"
             raise PydanticCustomError("no_weights", "{text}", {"below": ("weights",), "text": text})
         return self
 

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from clsim.data.path_options import make_absolute
 from clsim.errors import StrategyError, did_you_mean
-from clsim.plugin_files import PluginFileError, load
+from clsim.parts import PartError, entry_points_of, find, located
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import ScenarioConfig
 from clsim.scenario.training_schema import LossSection
@@ -28,12 +29,10 @@ if TYPE_CHECKING:
 
     from clsim.training.strategy import Criterion
 
-GROUP = "clsim.strategies"
-
 
 def registered() -> dict[str, EntryPoint]:
     """Entry points of installed strategies by name, sorted."""
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+    return entry_points_of("strategy")
 
 
 def strategy_class(name: str) -> type[Strategy]:
@@ -42,14 +41,10 @@ def strategy_class(name: str) -> type[Strategy]:
     Raises:
         StrategyError: nothing there, or not a Strategy.
     """
-    if ".py" in name:
-        found = _from_file(name)
-    else:
-        points = registered()
-        if name not in points:
-            hint = did_you_mean(name, points)
-            raise StrategyError(f"unknown strategy {name!r}{hint}; available: {', '.join(points)}, or file.py:Class")
-        found = points[name].load()
+    try:
+        found = find("strategy", name, _is_strategy)
+    except PartError as error:
+        raise StrategyError(str(error)) from error
     if not _is_strategy(found):
         raise StrategyError(f"{name}: {found!r} is not a subclass of clsim.Strategy")
     return found
@@ -98,14 +93,6 @@ def _is_strategy(found: Any) -> bool:
     return inspect.isclass(found) and issubclass(found, Strategy) and found is not Strategy
 
 
-def _from_file(name: str) -> Any:
-    """Load a strategy from a file; what is wrong with the file becomes a StrategyError."""
-    try:
-        return load(name, _is_strategy)
-    except PluginFileError as error:
-        raise StrategyError(str(error)) from error
-
-
 class Composition:
     """One or more strategies that act as one method.
 
@@ -116,7 +103,7 @@ class Composition:
 
     Attributes:
         name: the parts' names joined with "+".
-        given: the options as given.
+        given: the options as given, but relative paths, which start at the working directory, made absolute.
 
     Raises:
         StrategyError: unknown or repeated parts, conflicting claims, unknown or wrong options.
@@ -124,8 +111,8 @@ class Composition:
 
     def __init__(self, spec: str, options: Mapping[str, Any] | None = None) -> None:
         self.spec = spec
-        self.given = dict(options or {})
         classes = _parts(spec)
+        self.given = _with_absolute_paths(classes, options or {})
         self.parts = _with_options(classes, self.given)
         self.name = "+".join(_name(strategy_class(part)) for part in _split(spec))
         names = [_name(kind) for kind in classes]
@@ -145,7 +132,7 @@ class Composition:
     @property
     def located(self) -> str:
         """The spec with absolute file paths, for a process that works elsewhere."""
-        return "+".join(_located(part) for part in _split(self.spec))
+        return "+".join(located(part) for part in _split(self.spec))
 
     @property
     def restarts(self) -> bool:
@@ -168,7 +155,11 @@ class Composition:
 
     def options(self) -> dict[str, dict[str, Any]]:
         """Resolved options by part, JSON-ready."""
-        return {_name(type(part)): part.options.model_dump(mode="json") for part in self.parts}
+        return {name: part.options.model_dump(mode="json") for name, part in self.named()}
+
+    def named(self) -> list[tuple[str, Strategy]]:
+        """The parts with the names that their options go by."""
+        return [(_name(type(part)), part) for part in self.parts]
 
     def check(self, config: ScenarioConfig, n_classes: int) -> None:
         """Raise StrategyError when the scenario lacks what a part needs."""
@@ -194,7 +185,7 @@ class Composition:
         return next((name for name, _ in self._criteria()), None)
 
     def _criteria(self) -> list[tuple[str, Criterion]]:
-        return [(_name(type(part)), made) for part in self.parts if (made := part.criterion()) is not None]
+        return [(name, made) for name, part in self.named() if (made := part.criterion()) is not None]
 
     def derive_plan(self, plan: StreamPlan, truth: Any) -> StreamPlan:
         """The plan to train on.
@@ -274,11 +265,6 @@ def _parts(spec: str) -> list[type[Strategy]]:
     return [part for kind in named for part in (map(strategy_class, kind.made_of) if kind.made_of else (kind,))]
 
 
-def _located(part: str) -> str:
-    path, colon, name = part.rpartition(":")
-    return f"{Path(path).resolve()}{colon}{name}" if ".py" in part else part
-
-
 def _name(kind: type[Strategy]) -> str:
     return kind.name or kind.__name__.lower()
 
@@ -286,6 +272,16 @@ def _name(kind: type[Strategy]) -> str:
 def _accepts(kind: type[Strategy], key: str) -> bool:
     part, _, option = key.rpartition(".")
     return option in kind.Options.model_fields and part in ("", _name(kind))
+
+
+def _with_absolute_paths(classes: Sequence[type[Strategy]], options: Mapping[str, Any]) -> dict[str, Any]:
+    given = dict(options)
+    for kind in classes:
+        keys = {key.rpartition(".")[2]: key for key in sorted(given, key=lambda key: "." in key) if _accepts(kind, key)}
+        own = {option: given[key] for option, key in keys.items()}
+        make_absolute(own, kind.Options, Path.cwd())
+        given |= {keys[option]: value for option, value in own.items()}
+    return given
 
 
 def _with_options(classes: Sequence[type[Strategy]], options: dict[str, Any]) -> list[Strategy]:

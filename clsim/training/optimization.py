@@ -46,19 +46,26 @@ def build_optimizer(config: OptimizerSection, model: nn.Module, first_task: bool
     return kind(groups, lr=lr, fused=True)
 
 
-def build_schedule(name: str, optimizer: Optimizer, total_steps: int) -> LRScheduler:
-    """The schedule over the `total_steps` steps of a task.
+def one_cycle(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+    """Rise to the rate of each group within the first fifth and fall to nearly 0 (Smith & Topin, 2018).
 
-    one-cycle rises to the rate of each group within the first fifth and falls to nearly 0 (Smith & Topin, 2018;
-    pct_start 0.2 as the KRT recipe); constant stays. Adam's first beta moves against the rate, as in that recipe; sgd
-    keeps the momentum it was given.
+    pct_start is 0.2 as in the KRT recipe. Adam's first beta moves against the rate, as in that recipe; sgd keeps the
+    momentum it was given.
     """
-    if name == "one-cycle":
-        return OneCycleLR(
-            optimizer,
-            max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=max(2, total_steps),  # a cycle of one step has only its end, at nearly 0
-            pct_start=math.nextafter(0.2, 1),  # with 0.2 itself torch divides by zero in a cycle of 5 steps
-            cycle_momentum="betas" in optimizer.defaults,
-        )
+    return OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        total_steps=max(2, total_steps),  # a cycle of one step has only its end, at nearly 0
+        pct_start=math.nextafter(0.2, 1),  # with 0.2 itself torch divides by zero in a cycle of 5 steps
+        cycle_momentum="betas" in optimizer.defaults,
+    )
+
+
+def constant(optimizer: Optimizer) -> LRScheduler:
+    """Keep the rate of each group."""
     return ConstantLR(optimizer, factor=1.0, total_iters=0)
+
+
+def build_schedule(name: str, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+    """Return the schedule over the `total_steps` steps of a task."""
+    return one_cycle(optimizer, total_steps) if name == "one-cycle" else constant(optimizer)

@@ -9,6 +9,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from clsim.data.path_options import DATA_PATH, FILE_CONTENT, path_options
+from clsim.option_marks import marked_options
+from clsim.parts import PartOption
 from clsim.running.run_identity import identity
 from clsim.scenario import Scenario, load_scenario
 from clsim.scenario.schema import ScenarioConfig
@@ -53,7 +55,7 @@ def test_every_option_described_as_relative_to_the_scenario_is_marked() -> None:
         for key, field in content.get("properties", {}).items()
         if "relative to the scenario" in field.get("description", "")
     }
-    marked = {keys[-1] for keys in MARKED}
+    marked = {keys[-1] for keys in (*MARKED, *marked_options(ScenarioConfig, PartOption))}
     assert described
     assert {key for _, key in described} <= marked
 

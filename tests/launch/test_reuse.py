@@ -237,7 +237,7 @@ def test_a_changed_statement_of_a_users_strategy_makes_another_run_a_comment_doe
     file.write_text(SLOW.replace("sleep(0.2)", "sleep(0.1)"))
     after = identity_module.identity(tiny, f"{file}:Slow", {}, **launch)
     (changed,) = identity_module.differences(before, after)
-    assert changed.startswith("code.slow: was ")
+    assert changed.startswith("code.strategy.slow: was ")
 
 
 @pytest.fixture(scope="module")

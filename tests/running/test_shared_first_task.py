@@ -255,7 +255,7 @@ def test_a_part_from_a_file_shares_with_its_equals_only(liar: str, tmp_path: Pat
 IDENTITY = {
     "strategy": "er",
     "strategy.er.replay": "concat",
-    "code.er": "a",
+    "code.strategy.er": "a",
     "code.clsim": "b",
     "seed": 0,
     "threads": 1,
@@ -265,7 +265,9 @@ IDENTITY = {
 @pytest.mark.parametrize("key", ["code.clsim", "seed", "threads", "device", "plan_sha256", "training.epochs"])
 def test_only_runs_that_agree_in_all_but_their_strategy_share(key: str) -> None:
     own = first_task_key("part", IDENTITY)
-    assert own == first_task_key("part", IDENTITY | {"strategy": "lwf", "strategy.er.replay": "paired", "code.er": "c"})
+    assert own == first_task_key(
+        "part", IDENTITY | {"strategy": "lwf", "strategy.er.replay": "paired", "code.strategy.er": "c"}
+    )
     assert own != first_task_key("part", IDENTITY | {key: "another"})
     assert own != first_task_key("another part", IDENTITY)
     assert first_task_key(None, IDENTITY) is None

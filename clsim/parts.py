@@ -1,0 +1,443 @@
+"""Parts by name: the one way in which strategies, backbones, data sets, losses and all else a user may bring are found.
+
+A part is named by a shipped name, by the name of an entry point that an installed package declares in the group of the
+kind, such as `clsim.backbones`, or by `path/to/file.py:Name`. Its options are one pydantic model: the attribute
+`Options` of a class, or else the keyword parameters of the class or function.
+
+    training:
+      model: {name: net.py:Net, options: {width: 32}}
+
+Paths in a scenario file are relative to it, those on the command line and in Python to the working directory.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from clsim.errors import ClsimError, did_you_mean
+from clsim.model_names import OPTIMIZERS, SCHEDULERS, TORCHVISION
+from clsim.part_files import PartFile, StatedOption
+from clsim.plugin_files import PluginFileError, load, told
+from clsim.source_code import HOME, file_code
+
+MOST_NAMES = 12
+"""Listed in an error; a backbone has a hundred."""
+
+
+class PartError(ClsimError):
+    """An unknown part, a file that does not define it, or options that it does not have."""
+
+
+@dataclass(frozen=True)
+class PartOption:
+    """Mark of an option that names a part: `name: Annotated[str, PartOption("loss")] = Field(...)`.
+
+    Attributes:
+        kind: of the part.
+        options: the option of the same section that holds the part's own options.
+    """
+
+    kind: str
+    options: str = "options"
+
+
+@dataclass(frozen=True)
+class Library:
+    """A package that brings parts of its own.
+
+    Attributes:
+        module: where its parts are found.
+        package: as it is installed; its version is part of a run's identity.
+        extra: of clsim, which installs it; "": it comes with clsim.
+    """
+
+    module: str
+    package: str
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of part.
+
+    Attributes:
+        name: what users type.
+        contract: what a part of the kind is, in one line.
+        makes: what clsim has of a class and of a function: "object": what they return, called with the options;
+            "function": an object of the class, or the function with the options bound; "constructor": either with the
+            options bound.
+        shipped: name -> "module:attribute", imported when used.
+        supplied: parameters that clsim fills, which are therefore no options.
+        libraries: what stands before the slash in `timm/resnet50` -> its library.
+        identified: whether its code is part of a run's identity.
+        group: of entry points.
+    """
+
+    name: str
+    contract: str
+    makes: Literal["object", "function", "constructor"] = "function"
+    shipped: Mapping[str, str] = field(default_factory=dict)
+    supplied: tuple[str, ...] = ()
+    libraries: Mapping[str, Library] = field(default_factory=dict)
+    identified: bool = True
+    plural: str = ""
+
+    @property
+    def group(self) -> str:
+        return f"clsim.{self.plural or self.name.replace('-', '_') + 's'}"
+
+
+def _within(module: str, **names: str) -> dict[str, str]:
+    return {name.replace("_", "-"): f"{module}:{attribute}" for name, attribute in names.items()}
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("strategy", "a subclass of clsim.Strategy", plural="strategies"),
+        Kind(
+            "backbone",
+            "an nn.Module: images float [B, 3, H, W] -> features float [B, d]; or a function that makes one",
+            "object",
+            {"tiny-resnet": "clsim.models.tiny_resnet:TinyResNet"}
+            | {name: f"torchvision.models:{name}" for name in TORCHVISION},
+            libraries={
+                "timm": Library("timm", "timm", "timm"),
+                "open_clip": Library("open_clip", "open_clip_torch", "open-clip"),
+            },
+        ),
+        Kind(
+            "dataset",
+            "a source of images and true labels",
+            "object",
+            {
+                "digits": "clsim.data.digits:Digits",
+                "voc": "clsim.data.voc:Voc",
+                "coco": "clsim.data.coco:Coco",
+                "manifest": "clsim.data.manifest:Manifest",
+            },
+        ),
+        Kind(
+            "loss",
+            "(logits float [B, S], targets float [B, S], -1 unknown) -> scalar: sum over known entries / B",
+            shipped=_within("clsim.training.losses", bce="masked_bce", focal="focal", asl="asymmetric")
+            | _within(
+                "clsim.training.rebalanced_losses",
+                db="distribution_balanced",
+                logit_adjusted="logit_adjusted",
+                class_balanced="class_balanced",
+            )
+            | _within(
+                "clsim.training.softmax_losses",
+                cross_entropy="cross_entropy",
+                logit_adjusted_ce="logit_adjusted_cross_entropy",
+            ),
+            supplied=("logits", "targets", "counts"),
+            plural="losses",
+        ),
+        Kind(
+            "selection",
+            "(labels float32 [n, k], seed, task, count, features float32 [n, d]) -> order int64 [n]; or a class as "
+            "clsim.training.memory.Selection",
+            shipped=_within(
+                "clsim.training.memory",
+                class_balanced="ClassBalancedSelection",
+                herding="HerdingSelection",
+                random="RandomSelection",
+                reservoir="ReservoirSelection",
+            ),
+        ),
+        Kind(
+            "sampler",
+            "(member bool [n, K], seed, task, epoch) -> positions int64 [n]",
+            shipped=_within(
+                "clsim.training.sampling", class_aware="class_aware", inverse_frequency="inverse_frequency"
+            ),
+        ),
+        Kind(
+            "schedule",
+            "(optimizer, total_steps) -> LRScheduler, stepped after each step; or a scheduler of torch",
+            "constructor",
+            _within("clsim.training.optimization", one_cycle="one_cycle", constant="constant")
+            | {name: f"torch.optim.lr_scheduler:{name}" for name in SCHEDULERS},
+            ("optimizer", "total_steps", "T_max", "max_lr"),
+        ),
+        Kind(
+            "optimizer",
+            "a torch.optim.Optimizer, or a function (groups, lr) -> one",
+            "constructor",
+            {"adamw": "torch.optim:AdamW", "adam": "torch.optim:Adam", "sgd": "torch.optim:SGD"}
+            | {name: f"torch.optim:{name}" for name in OPTIMIZERS},
+            ("params", "groups", "lr", "weight_decay"),
+        ),
+        Kind(
+            "augmentation",
+            "uint8 [B, 3, H, W] -> uint8 of the same shape; v2/NAME: a torchvision transform, image by image",
+            libraries={"v2": Library("torchvision.transforms.v2", "torchvision")},
+        ),
+        Kind("metric", "(scores, targets, images, task) -> value", identified=False),
+        Kind("logger", "what takes the curves of a run", "object", identified=False),
+        Kind("stream-rule", "a rule of the plan, which the plan's hash covers", identified=False),
+        Kind("report-section", "a section of the report", identified=False),
+    )
+}
+"""All kinds by name. A class with an attribute `Options` is called with one object of it, all else with keywords."""
+
+
+def entry_points_of(kind: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a kind by name, sorted."""
+    return {point.name: point for point in sorted(entry_points(group=KINDS[kind].group), key=lambda point: point.name)}
+
+
+def names(kind: str) -> dict[str, str]:
+    """Return the names of a kind: shipped ones, then those of installed packages -> "module:attribute"."""
+    installed = {name: point.value for name, point in entry_points_of(kind).items()}
+    return {**installed, **KINDS[kind].shipped}
+
+
+def is_file(reference: str) -> bool:
+    """Tell `path/to/file.py:Name` from a name."""
+    return ".py" in reference
+
+
+def located(reference: str, folder: Path | None = None) -> str:
+    """Return a reference with an absolute path, from `folder` or else the working directory; a name as it is."""
+    path, colon, name = reference.rpartition(":")
+    return (
+        f"{((folder or Path.cwd()) / Path(path).expanduser()).resolve()}{colon}{name}" if ".py" in path else reference
+    )
+
+
+def find(kind: str, reference: str, candidate: Callable[[Any], bool] = callable) -> Any:
+    """Return the class, function or object behind a reference.
+
+    Args:
+        candidate: tells which objects of a file to suggest where it lacks the name.
+
+    Raises:
+        PartError: no such name or file, or an error while it is imported or executed.
+    """
+    if is_file(reference):
+        try:
+            return load(reference, candidate)
+        except PluginFileError as error:
+            raise PartError(str(error)) from error
+    if (text := problem(kind, reference)) is not None:
+        raise PartError(text)
+    library = library_of(kind, reference)
+    target = f"{library.module}:{reference.partition('/')[2]}" if library is not None else names(kind)[reference]
+    module, _, attribute = target.partition(":")
+    try:
+        thing = import_module(module)
+        for name in attribute.split("."):
+            thing = getattr(thing, name)
+    except Exception as error:
+        raise PartError(f"{kind} {reference}: {target} cannot be loaded: {told(error)}") from error
+    return thing
+
+
+def library_of(kind: str, reference: str) -> Library | None:
+    """Return the library of `timm/resnet50`; None: of another reference."""
+    prefix, slash, _ = reference.partition("/")
+    return KINDS[kind].libraries.get(prefix) if slash and not is_file(reference) else None
+
+
+def unknown(kind: str, reference: str) -> str:
+    """Say that no part has this name, and which there are."""
+    known = list(names(kind))
+    listed = [*known[:MOST_NAMES], *([f"... (clsim parts {kind})"] if len(known) > MOST_NAMES else [])]
+    listed += [f"{prefix}/NAME" for prefix in KINDS[kind].libraries]
+    file = "file.py:Class" if kind == "strategy" else "file.py:Name"
+    return (
+        f"unknown {kind} {reference!r}{did_you_mean(reference, known)}; available: {', '.join([*listed, f'or {file}'])}"
+    )
+
+
+def described(kind: str, reference: str) -> tuple[str, type[BaseModel] | None]:
+    """Return what a part says of itself, the first line of its docstring, and its options; imports or executes it.
+
+    Raises:
+        PartError: as `find`.
+    """
+    thing = find(kind, reference)
+    own = inspect.isclass(thing) or inspect.isroutine(thing)
+    return (thing.__doc__ or "").strip().partition("\n")[0] if own else "", options_model(kind, thing)
+
+
+def file_of(kind: str, reference: str) -> Path | None:
+    """Return the file that defines a part a user brings; None: it comes with clsim or a library that clsim knows."""
+    if is_file(reference):
+        return Path(reference.rpartition(":")[0])
+    if reference in KINDS[kind].shipped or reference not in entry_points_of(kind):
+        return None
+    spec = find_spec(entry_points_of(kind)[reference].module)
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def code_of(kind: str, reference: str) -> str | None:
+    """Return the `file_code` of a part that a user brings; None: of one that comes with clsim or is not there."""
+    path = file_of(kind, reference)
+    return file_code(path) if path is not None and path.is_file() else None
+
+
+def stated_options(kind: str, reference: str) -> dict[str, StatedOption] | None:
+    """Return the options that the file of a part states, without executing it; None: not known so."""
+    file, name = _stated(kind, reference)
+    return None if file is None else file.options(name, KINDS[kind].supplied, KINDS[kind].makes == "object")
+
+
+def stated_summary(kind: str, reference: str) -> str:
+    """Return the first line of a part's docstring, without executing its file; "": not known so."""
+    file, name = _stated(kind, reference)
+    return "" if file is None else file.summary(name)
+
+
+def _stated(kind: str, reference: str) -> tuple[PartFile | None, str]:
+    """Return the file that defines a part, unless it is a library's, and the part's name in it."""
+    if is_file(reference):
+        path, name = file_of(kind, reference), reference.rpartition(":")[2]
+    else:
+        module, _, name = names(kind).get(reference, "").partition(":")
+        own = module.startswith("clsim.") and reference in KINDS[kind].shipped
+        path = HOME.joinpath(*module.split(".")[1:]).with_suffix(".py") if own else file_of(kind, reference)
+    try:
+        return (PartFile(path) if path is not None else None), name
+    except (OSError, SyntaxError, ValueError):
+        return None, name
+
+
+def problem(kind: str, reference: str) -> str | None:
+    """Say what is wrong with a reference, as far as can be told without importing or executing anything; None: nothing.
+
+    A name must be known; a file must be there, be Python, and define the name.
+    """
+    if (library := library_of(kind, reference)) is not None:
+        if find_spec(library.module.partition(".")[0]) is None:
+            return f"needs the package {library.package}: pip install 'clsim[{library.extra}]'"
+        return None
+    if not is_file(reference):
+        return None if reference in KINDS[kind].shipped or reference in names(kind) else unknown(kind, reference)
+    text, _, name = reference.rpartition(":")
+    path = Path(text)
+    if not text or not path.is_file():
+        return f"expected path/to/file.py:Name, and no file {text or reference!r} is there"
+    try:
+        file = PartFile(path)
+    except (OSError, SyntaxError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        return f"{path}{line}: cannot be read as Python: {told(error)}"
+    if name not in file.names and "*" not in file.names:
+        hint = f"; it has: {', '.join(file.own)}" if file.own else ""
+        return f"{path}: defines no {name!r}{did_you_mean(name, file.own)}{hint}"
+    return None
+
+
+def option_problems(kind: str, reference: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the names of a part's options by name, as far as its file tells without execution."""
+    stated = stated_options(kind, reference)
+    if stated is None:
+        return {}
+    found = {
+        name: f"unknown option{did_you_mean(name, stated)}; allowed: {', '.join(stated) or 'none'}"
+        for name in options
+        if name not in stated
+    }
+    return found | {
+        name: "required option is missing" for name, option in stated.items() if option.required and name not in options
+    }
+
+
+def options_model(kind: str, thing: Any) -> type[BaseModel] | None:
+    """Return the options of a class or function as a pydantic model; None: of an object, which has none.
+
+    It is the attribute `Options`, or made of the keyword parameters. Of a function those are the parameters with a
+    default and the keyword-only ones, and all of them if it makes the part.
+    """
+    own = getattr(thing, "Options", None)
+    if inspect.isclass(own) and issubclass(own, BaseModel):
+        return own
+    if not inspect.isclass(thing) and not inspect.isfunction(thing):
+        return None
+    maker = thing.__init__ if inspect.isclass(thing) else thing
+    try:
+        hints = get_type_hints(maker, include_extras=True)
+    except Exception:  # names that only a type checker knows
+        hints = {}
+    fields: dict[str, Any] = {}
+    extra: Literal["allow", "forbid"] = "forbid"
+    for name, parameter in list(inspect.signature(thing).parameters.items()):
+        bare = parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY
+        if parameter.kind is parameter.VAR_KEYWORD:
+            extra = "allow"
+        elif parameter.kind is parameter.VAR_POSITIONAL or name in KINDS[kind].supplied:
+            continue
+        elif not bare or inspect.isclass(thing) or KINDS[kind].makes == "object":
+            fields[name] = (hints.get(name, Any), ... if parameter.default is parameter.empty else parameter.default)
+    config = ConfigDict(extra=extra, arbitrary_types_allowed=True, protected_namespaces=())
+    return create_model(f"{thing.__name__}Options", __config__=config, **fields)
+
+
+def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any:
+    """Make a part with its options; see `Kind.makes`.
+
+    Args:
+        options: as given; checked here.
+        key: of the section in the scenario, for messages: "training.loss".
+
+    Raises:
+        PartError: as `find`; wrong options; an error of the part's own while it is made.
+    """
+    thing = find(kind, reference)
+    chosen = _checked(kind, thing, options, key)
+    if isinstance(chosen, BaseModel):
+        bound: Any = partial(thing, chosen)
+    elif chosen:
+        bound = partial(thing, **chosen)
+    else:
+        bound = thing
+    kept = KINDS[kind].makes == "constructor" or not (inspect.isclass(thing) or KINDS[kind].makes == "object")
+    if kept or not callable(thing):
+        return bound
+    try:
+        return bound()
+    except ClsimError:
+        raise
+    except Exception as error:
+        raise PartError(f"{key}: {reference} cannot be made: {told(error)}") from error
+
+
+def _checked(kind: str, thing: Any, options: Mapping[str, Any], key: str) -> BaseModel | dict[str, Any]:
+    """Return the options of a part, checked: an object of its `Options`, or keyword arguments."""
+    model = options_model(kind, thing)
+    if model is None:
+        if options:
+            raise PartError(f"{key}.options: {thing!r} takes no options")
+        return {}
+    for name in options:
+        if name not in model.model_fields and model.model_config.get("extra") != "allow":
+            allowed = list(model.model_fields)
+            raise PartError(
+                f"{key}.options.{name}: unknown option{did_you_mean(name, allowed)}; "
+                f"allowed: {', '.join(allowed) or 'none'}"
+            )
+    try:
+        checked = model(**options)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join([key, "options", *map(str, first["loc"])])
+        if first["type"] == "missing":
+            raise PartError(f"{where}: required option is missing") from None
+        raise PartError(f"{where}: given {first['input']!r}, {first['msg'].removeprefix('Value error, ')}") from None
+    if model is getattr(thing, "Options", None):
+        return checked
+    return {name: getattr(checked, name) for name in options}
