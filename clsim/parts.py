@@ -185,10 +185,27 @@ KINDS = {
             "uint8 [B, 3, H, W] -> uint8 of the same shape; v2/NAME: a torchvision transform, image by image",
             libraries={"v2": Library("torchvision.transforms.v2", "torchvision")},
         ),
-        Kind("metric", "(scores, targets, images, task) -> value", identified=False),
-        Kind("logger", "what takes the curves of a run", "object", identified=False),
+        Kind(
+            "metric",
+            "(scores float [N, S], targets int8 [N, S], -1 unknown, images int64 [N], task) -> number, None, or a dict",
+            supplied=("scores", "targets", "images", "task"),
+            identified=False,
+        ),
+        Kind(
+            "logger",
+            "a subclass of avalanche.logging.BaseLogger, perhaps with begin(run) and end(result)",
+            "object",
+            {
+                "tensorboard": "clsim.evaluation.tensorboard:TensorBoardCurves",
+                "csv": "clsim.evaluation.loggers:CsvFile",
+                "wandb": "clsim.evaluation.wandb_logger:WandbLogger",
+                "mlflow": "clsim.evaluation.mlflow_logger:MlflowLogger",
+            },
+            ("path", "history", "hparams"),
+            identified=False,
+        ),
         Kind("stream-rule", "a rule of the plan, which the plan's hash covers", identified=False),
-        Kind("report-section", "a section of the report", identified=False),
+        Kind("report-section", "(results) -> clsim.report.section.Section, or None", identified=False),
     )
 }
 """All kinds by name. A class with an attribute `Options` is called with one object of it, all else with keywords."""
@@ -398,7 +415,7 @@ def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any
         PartError: as `find`; wrong options; an error of the part's own while it is made.
     """
     thing = find(kind, reference)
-    chosen = _checked(kind, thing, options, key)
+    chosen = checked_options(kind, thing, options, key)
     if isinstance(chosen, BaseModel):
         bound: Any = partial(thing, chosen)
     elif chosen:
@@ -416,8 +433,12 @@ def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any
         raise PartError(f"{key}: {reference} cannot be made: {told(error)}") from error
 
 
-def _checked(kind: str, thing: Any, options: Mapping[str, Any], key: str) -> BaseModel | dict[str, Any]:
-    """Return the options of a part, checked: an object of its `Options`, or keyword arguments."""
+def checked_options(kind: str, thing: Any, options: Mapping[str, Any], key: str) -> BaseModel | dict[str, Any]:
+    """Return the options of a part, checked: an object of its `Options`, or keyword arguments.
+
+    Raises:
+        PartError: unknown, missing or wrong options.
+    """
     model = options_model(kind, thing)
     if model is None:
         if options:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from clsim.evaluation.loggers import LineLogger
 from clsim.evaluation.outside_loggers import LoggedRun
-from clsim.scenario.section import Section
+from clsim.training import strategy
 
 STORE = "mlruns"
 _MOST_METRICS, _MOST_PARAMETERS, _LONGEST_PARAMETER = 1000, 100, 500
@@ -25,7 +25,7 @@ _MOST_METRICS, _MOST_PARAMETERS, _LONGEST_PARAMETER = 1000, 100, 500
 class MlflowLogger(LineLogger):
     """Sends every value of a run to one run of MLflow; a resumed run goes on with the same."""
 
-    class Options(Section):
+    class Options(strategy.Options):
         tracking_uri: str | None = Field(
             None, description="default: MLFLOW_TRACKING_URI, else the folder mlruns beside the runs"
         )

@@ -97,7 +97,9 @@ def check_names(metrics: Sequence[OwnMetric], taken: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for metric in metrics:
         if metric.name in taken:
-            raise RunError(f"metric {metric.reference}: clsim itself measures {metric.name}; name the function otherwise")
+            raise RunError(
+                f"metric {metric.reference}: clsim itself measures {metric.name}; name the function otherwise"
+            )
         if metric.name in seen:
             raise RunError(f"metric {metric.reference}: {seen[metric.name]} is also named {metric.name}; rename one")
         seen[metric.name] = metric.reference

@@ -14,7 +14,7 @@ from pydantic import Field
 from clsim.errors import RunError
 from clsim.evaluation.loggers import LineLogger
 from clsim.evaluation.outside_loggers import LoggedRun
-from clsim.scenario.section import Section
+from clsim.training import strategy
 
 AXES = {"eval": "tasks", "train": "epochs", "epoch-eval": "epochs"}
 """Phase of a line -> the horizontal axis of its values, in tasks or epochs done."""
@@ -23,7 +23,7 @@ AXES = {"eval": "tasks", "train": "epochs", "epoch-eval": "epochs"}
 class WandbLogger(LineLogger):
     """Sends every value of a run to one run of W&B; a resumed run goes on with the same."""
 
-    class Options(Section):
+    class Options(strategy.Options):
         project: str | None = Field(None, description="default: WANDB_PROJECT, else clsim")
         entity: str | None = Field(None, description="user or team; default: WANDB_ENTITY, else your own")
         mode: Literal["offline", "online", "disabled"] | None = Field(

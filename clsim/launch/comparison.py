@@ -25,7 +25,7 @@ from clsim.launch.first_task_groups import FOLDER as FIRST_TASKS
 from clsim.launch.first_task_groups import first_task_key, shares
 from clsim.launch.pool import Pool
 from clsim.launch.progress import Progress, Speaking
-from clsim.launch.reuse import standing, threads_there
+from clsim.launch.reuse import lacking_metrics, standing, threads_there
 from clsim.launch.run_state import MetricsTail, RunState, recorded_pace
 from clsim.launch.single_run import plan_run
 from clsim.launch.starter import SUITED as STARTER_SUITED
@@ -40,6 +40,7 @@ from clsim.running.folder import (
     set_aside,
 )
 from clsim.running.lock import locked
+from clsim.running.observers import check_observers
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.scenario import Scenario
 from clsim.training.composition import check_options, spec_of
@@ -172,6 +173,8 @@ def compare(
         ClsimError: bad input, a folder with another run or in use; then nothing has been run.
         ComparisonInterrupted: asked to stop; what runs has then been told to write a checkpoint.
     """
+    from clsim.report.results import TAKEN_NAMES
+
     seeds, order_seeds = as_seeds(seeds, "seeds"), as_seeds(order_seeds, "order_seeds")
     out, progress = as_path(out, "out"), as_progress(progress)
     overwrite, share_first_task = as_flag(overwrite, "overwrite"), as_flag(share_first_task, "share_first_task")
@@ -192,6 +195,7 @@ def compare(
     parts: dict[Path, str | None] = {}
     speaking = Speaking(progress)
     for variant, folder in _streams(loaded, home, order_seeds):
+        metrics = check_observers(variant, TAKEN_NAMES)
         for seed in seeds:
             for composition in composed.values():
                 with listening(speaking):
@@ -206,6 +210,9 @@ def compare(
         identities = {folder: identity_of(variant, spec, threads) for folder, (variant, spec) in jobs.items()}
         with set_aside(jobs if overwrite else ()):
             states = _states(jobs, identities, threads)
+        if progress is not None:
+            for text in (text for folder in there for text in lacking_metrics(folder, metrics)):
+                progress.say(text)
         shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)  # of a comparison that was killed
         first_tasks = {folder: first_task_key(parts[folder], identities[folder]) for folder in jobs if share_first_task}
         several = sum(state.status == "waiting" for state in states.values()) > 1

@@ -13,6 +13,7 @@ from clsim.launch.run_state import RunState
 from clsim.preparation import Work, listening
 from clsim.running.folder import (
     RunSpec,
+    is_finished,
     open_run,
     prepare,
     refuse_taken,
@@ -21,6 +22,7 @@ from clsim.running.folder import (
     safe_name,
     set_aside,
 )
+from clsim.running.observers import check_observers
 from clsim.scenario import Scenario
 from clsim.training.composition import Composition, check_options, spec_of
 
@@ -55,6 +57,8 @@ def run(
     Raises:
         ClsimError: bad input, a taken folder, a run that cannot go on.
     """
+    from clsim.report.results import TAKEN_NAMES
+
     seed, out, progress = as_seed(seed), as_path(out, "out"), as_progress(progress)
     overwrite = as_flag(overwrite, "overwrite")
     keys, options = split_overrides(overrides)
@@ -63,6 +67,7 @@ def run(
     composition = check_options([name], options)[name]
     with listening(Speaking(progress)):
         spec = plan_run(loaded, composition, seed, device, options)
+    check_observers(loaded, TAKEN_NAMES)
     folder = spec.folder(out / loaded.name)
     if not overwrite:
         refuse_taken(folder)
@@ -83,9 +88,13 @@ def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult
     Raises:
         ClsimError: no run folder, one in use, a run that has changed since or cannot be resumed.
     """
+    from clsim.report.results import TAKEN_NAMES
+
     folder = as_path(folder, "folder")
     progress = as_progress(progress)
     scenario, _ = open_run(folder)
+    if not is_finished(folder):
+        check_observers(scenario, TAKEN_NAMES)
     return _carry_out(folder, scenario, progress)
 
 

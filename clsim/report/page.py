@@ -102,4 +102,3 @@ def _drawn(results: Results) -> dict[str, Any]:
         "label_legend": memory.LEGEND,
         "ratio_figures": imbalance.ratio_figures(results),
     }
-

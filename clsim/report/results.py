@@ -34,6 +34,10 @@ METRICS = (
 )
 AT_EACH_THRESHOLD = (*AT_THRESHOLD, *AT_THRESHOLD_BY_BLOCK)
 """After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8."""
+BESIDE_METRICS = ("strategy", "seed", "order_seed", "plan_sha256", "derived_from")
+"""The other columns of `Results.frame`."""
+TAKEN_NAMES = (*BESIDE_METRICS, *METRICS, *AT_EACH_THRESHOLD)
+"""No metric that a user brings may be named so."""
 ORDER_FOLDER = re.compile(r"order(\d+)")
 NO_VALUE = "\u2013"
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from markupsafe import Markup
 
 from clsim.errors import ClsimError, RunError
-from clsim.plugin_files import load
+from clsim.parts import KINDS, entry_points_of, find, is_file
 from clsim.report.results import Results
 from clsim.report.tables import Rows
 from clsim.training.composition import registered, report_section, strategy_class
 
-GROUP = "clsim.report_sections"
+KIND = "report-section"
+GROUP = KINDS[KIND].group
 
 log = logging.getLogger("clsim")
 
@@ -117,7 +118,7 @@ class Sections:
 
 
 def load_makers(given: Sequence[str]) -> dict[str, Maker]:
-    """Return the function behind each reference: `path/to/file.py:name` or `package.module:name`.
+    """Return the function behind each reference: `path/to/file.py:name`, a name, or `package.module:name`.
 
     Raises:
         ClsimError: there is none.
@@ -129,7 +130,7 @@ def make_sections(results: Results, given: Mapping[str, Maker]) -> Sections:
     """Make the sections of installed packages and strategies, then those that were given; each function once."""
     shown: dict[str, Section] = {}
     problems = []
-    for reference, make in (_installed(results) | given).items():
+    for reference, make in {**_installed(results), **given}.items():
         try:
             found = make(results)
             if found is not None and not isinstance(found, Section):
@@ -148,7 +149,7 @@ def make_sections(results: Results, given: Mapping[str, Maker]) -> Sections:
 
 def _installed(results: Results) -> dict[str, Maker]:
     """The functions that entry points name, and those of the installed strategies that the runs are made of."""
-    points = {point.value: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+    points = {point.value: point for point in entry_points_of(KIND).values()}
     for part in dict.fromkeys(part for run in results.runs for part in run.record.options):
         if part in registered() and (reference := report_section(strategy_class(part))):
             points.setdefault(reference, EntryPoint(part, reference, GROUP))
@@ -156,15 +157,8 @@ def _installed(results: Results) -> dict[str, Maker]:
 
 
 def _loaded(reference: str) -> Maker:
-    if ".py:" in reference:
-        found = load(reference)
-    else:
-        try:
-            found = EntryPoint("section", reference, GROUP).load()
-        except (ImportError, AttributeError, ValueError):
-            raise RunError(
-                f"section {reference}: expected path/to/file.py:name, or package.module:name of what is installed"
-            ) from None
+    named_module = ":" in reference and not is_file(reference)  # as strategies of installed packages name theirs
+    found = EntryPoint("section", reference, GROUP).load() if named_module else find(KIND, reference)
     if not callable(found):
         raise RunError(f"section {reference}: {found!r} is not a function of the results")
     maker: Maker = found

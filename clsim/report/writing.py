@@ -105,9 +105,7 @@ class _Report:
             yield self.folder / PAGE, render_html(self.compared)
 
 
-def _reports(
-    parts: Sequence[Results], out: Path, baseline: str | None, makers: Mapping[str, Maker]
-) -> list[_Report]:
+def _reports(parts: Sequence[Results], out: Path, baseline: str | None, makers: Mapping[str, Maker]) -> list[_Report]:
     """The reports of one stream, or those of several class orders and, last, the tables over all of them."""
     by_order = all(ORDER_FOLDER.fullmatch(part.directory.name) for part in parts)
     everything = joined(parts[0].directory.parent, parts) if by_order else parts[0]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from clsim.errors import RunError
 from clsim.evaluation.own_metrics import OwnMetric, check_names, try_out
 from clsim.evaluation.sent_file import SentFile
-from clsim.parts import code_of, find, made
+from clsim.parts import checked_options, code_of, find, made
 from clsim.running.run_folder import RunFolder
 from clsim.scenario import Scenario
 from clsim.scenario.schema import ScenarioConfig
@@ -70,8 +70,9 @@ def check_observers(scenario: Scenario, taken: Sequence[str]) -> tuple[OwnMetric
         kind = find("logger", section.name)
         if not isinstance(kind, type) or not all(callable(getattr(kind, name, None)) for name in _PROTOCOL):
             raise RunError(f"{key}: {section.name} is not a subclass of avalanche.logging.BaseLogger")
+        options = checked_options("logger", kind, section.options, key)
         if hasattr(kind, "check"):
-            kind.check(kind.Options(**section.options))
+            kind.check(options)
     return metrics
 
 

@@ -37,6 +37,11 @@ def own_parts(model: type[BaseModel]) -> dict[tuple[str], PartOption]:
     return {(keys[0],): mark for keys, mark in marked_options(model, PartOption).items() if len(keys) == 1}
 
 
+def named(value: Any) -> Any:
+    """Return the section that a text stands for in a list of parts: `[a, {name: b, options: {...}}]`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 def _part_problem(below: tuple[str, ...], text: str) -> PydanticCustomError:
     return PydanticCustomError("part", "{text}", {"below": below, "text": text})
 

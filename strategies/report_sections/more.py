@@ -41,7 +41,7 @@ TABLE_CAPTION = (
 )
 COURSES_CAPTION = (
     "Mean over seeds, bands from the lowest to the highest seed. Below the dotted line at 1 % the low-rank parts count "
-    "as collapsed. Schedule: the factor A′ sin(πτ/T) of the term over the steps τ = 0 … T of each task."
+    "as collapsed. Schedule: the factor A\u2032 sin(πτ/T) of the term over the steps τ = 0 … T of each task."
 )
 LAYERS_CAPTION = (
     "‖BA‖ / ‖W‖ in percent of each layer when a task's parts were merged, mean over seeds; one logarithmic scale of "

@@ -113,7 +113,7 @@ def test_names_are_taken_once() -> None:
 def test_each_is_tried_on_the_truth_of_the_first_task() -> None:
     given = []
     try_out([metric(lambda *arguments: given.append(arguments))], make_plan("all"))
-    ((scores, targets, images, task),) = given
+    ((scores, targets, _, task),) = given
     assert (scores.shape, scores.dtype, task) == ((4, 2), np.float32, 0)
     np.testing.assert_array_equal(targets, TRUTH[:, :2])
 

@@ -90,7 +90,7 @@ def test_one_that_fails_is_left_out_and_told(
     [
         ("{own}:sectoin", "defines no 'sectoin', did you mean 'section'?"),
         ("{own}x.py:section", "no file '{own}x.py' is there"),
-        ("clsim.nothing:section", "section clsim.nothing:section: expected path/to/file.py:name"),
+        ("nothing", "unknown report-section 'nothing'"),
     ],
 )
 def test_one_that_is_not_there_is_refused(runs: Path, own: Path, reference: str, problem: str) -> None:
