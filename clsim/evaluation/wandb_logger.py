@@ -34,6 +34,7 @@ class WandbLogger(LineLogger):
         super().__init__()
         self.options = options
         self.step = 0
+        self.placed: set[str] = set()
 
     @classmethod
     def check(cls, options: Options) -> None:
@@ -64,18 +65,17 @@ class WandbLogger(LineLogger):
             config=dict(run.settings),
             settings=quiet,
         )
-        for axis in sorted(set(AXES.values())):
-            self.run.define_metric(axis, hidden=True)
-        for tags in ("loss/*", "learning_rate", "epoch/*"):
-            self.run.define_metric(tags, step_metric="epochs")
-        self.run.define_metric("*", step_metric="tasks")
         return str(self.run.id)
 
     def write(self, line: dict[str, Any]) -> None:
         """Send a line; its number is W&B's step, so that W&B passes over one that comes a second time."""
         self.step += 1
+        axis = AXES[line["phase"]]
         values = {tag: value for tag, value in line["values"].items() if value is not None}
-        self.run.log(values | {AXES[line["phase"]]: line["step"]}, step=self.step)
+        for tag in sorted(values.keys() - self.placed):
+            self.run.define_metric(tag, step_metric=axis, step_sync=False)
+        self.placed |= values.keys()
+        self.run.log(values | {axis: line["step"]}, step=self.step)
 
     def end(self, result: Mapping[str, Any] | None) -> None:
         """Have all of it written; a run that is not finished is marked so."""

@@ -41,6 +41,8 @@ def own_metrics(config: ScenarioConfig) -> tuple[OwnMetric, ...]:
     found = []
     for place, section in enumerate(config.evaluation.metrics):
         function = made("metric", section.name, section.options, f"evaluation.metrics.{place}")
+        if not callable(function):
+            raise RunError(f"evaluation.metrics.{place}: {section.name} is not a function")
         code = code_of("metric", section.name) or ""
         if section.options:
             code = hashlib.sha256(f"{code} {json.dumps(section.options, sort_keys=True)}".encode()).hexdigest()
@@ -62,6 +64,8 @@ def check_observers(scenario: Scenario, taken: Sequence[str]) -> tuple[OwnMetric
     try_out(metrics, scenario.plan())
     for place, section in enumerate(scenario.config.loggers):
         key = f"loggers.{place}"
+        if section.name in {other.name for other in scenario.config.loggers[:place]}:
+            raise RunError(f"{key}: {section.name} is named twice")
         package = EXTRAS.get(section.name)
         if package is not None and find_spec(section.name) is None:
             raise RunError(f"{key}: {section.name} needs the package {package}: pip install 'clsim[{section.name}]'")
