@@ -14,7 +14,7 @@ import pytest
 from clsim import source_code
 from clsim.running.folder import RunSpec, prepare
 from clsim.scenario import Scenario
-from clsim.source_code import HOME, OUTSIDE_RUNS, class_code, hash_code, package_code, run_files
+from clsim.source_code import HOME, ONLY_SHOWING, OUTSIDE_RUNS, class_code, hash_code, package_code, run_files
 from clsim.training.composition import registered, strategy_class
 
 ENTRY = "clsim.running.execution"
@@ -78,7 +78,8 @@ def closure(modules: set[str]) -> set[Path]:
 
 def test_it_covers_exactly_what_a_run_and_the_shipped_strategies_can_import() -> None:
     of_strategies = {name for path in STRATEGIES.glob("*.py") for name in imported(path)}
-    assert set(run_files()) == closure({ENTRY} | of_strategies)
+    showing = {file_of(f"clsim.{name}") for name in ONLY_SHOWING}
+    assert set(run_files()) == closure({ENTRY} | of_strategies) - showing
 
 
 def test_a_real_run_imports_nothing_else(tiny: Scenario, tmp_path: Path) -> None:
@@ -95,11 +96,19 @@ def test_a_real_run_imports_nothing_else(tiny: Scenario, tmp_path: Path) -> None
     loaded = {Path(line).resolve() for line in done.stdout.splitlines()}
     assert (folder / "result.json").is_file()
     assert len(loaded) > 60
-    assert {path for path in loaded if STRATEGIES not in path.parents} <= set(run_files())
+    showing = {file_of(f"clsim.{name}") for name in ONLY_SHOWING}
+    assert {path for path in loaded if STRATEGIES not in path.parents} <= set(run_files()) | showing
+
+
+def test_nothing_that_makes_numbers_imports_what_only_shows() -> None:
+    users = {
+        path.stem for path in run_files() for name in imported(path) if name.removeprefix("clsim.") in ONLY_SHOWING
+    }
+    assert users == {"execution", "observers"}  # which hand them to the evaluator
 
 
 def test_every_name_that_is_left_out_is_there() -> None:
-    for name in OUTSIDE_RUNS:
+    for name in (*OUTSIDE_RUNS, *ONLY_SHOWING):
         assert file_of(f"clsim.{name}") is not None, name
 
 

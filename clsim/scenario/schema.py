@@ -176,7 +176,7 @@ class EvaluationSection(Section):
         description="evaluation images, and as many training images, shown in TensorBoard with their labels and "
         "predictions after each task; 0: none",
     )
-    metrics: list[Annotated[MetricSection, BeforeValidator(named)]] = Field(
+    metrics: list[Annotated[MetricSection, BeforeValidator(named, json_schema_input_type=str | MetricSection)]] = Field(
         [], description="functions of yours that are called after each task, such as my_metrics.py:micro_auc"
     )
 
@@ -211,7 +211,7 @@ class ScenarioConfig(Section):
     checkpoint: CheckpointSection = Field(
         CheckpointSection(), description="how often a run is saved, besides at task ends; no result depends on it"
     )
-    loggers: list[Annotated[LoggerSection, BeforeValidator(named)]] = Field(
+    loggers: list[Annotated[LoggerSection, BeforeValidator(named, json_schema_input_type=str | LoggerSection)]] = Field(
         [LoggerSection(name="tensorboard")], description="where curves go; no result depends on it"
     )
     expected: list[ExpectedRow] = Field([], description="results to compare with, measured or published")
