@@ -116,7 +116,7 @@ class History:
             self.at_threshold[task, place] = 100 * np.array(found)
         if self.plan.single_label:
             self.accuracy[task] = self._accuracy(scores)
-        for metric in self.metrics:
+        for metric in self.metrics if scope.any() else ():
             for name, value in metric(scores_in_scope, truth_in_scope, self.plan.test_samples[scope], task).items():
                 self.own.setdefault(name, np.full(len(self.plan.tasks), np.nan))[task] = value
         self.scores = scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,16 @@ def test_it_is_given_the_scores_in_scope_after_each_task() -> None:
     assert history.summary()["metrics"] == {
         "own": {"reference": "/a/my.py:own", "code": "c0", "courses": {"own": [0.0, 0.5]}}
     }
+
+
+def test_it_is_not_called_without_an_image() -> None:
+    plan = make_plan("seen")
+    empty = dataclasses.replace(plan, test_truth=np.array([[0, 0, 1]] * 4, dtype=np.int8))
+    history = History(empty, metrics=(metric(lambda scores, *_: len(scores) / len(scores)),))
+    try_out(history.metrics, empty)
+    history.add(AFTER_0, 0)
+    history.add(AFTER_1, 1)
+    np.testing.assert_array_equal(history.own["own"], [np.nan, 1])
 
 
 def test_it_cannot_change_what_others_measure() -> None:
