@@ -19,8 +19,6 @@ TORCHVISION = (
 # fmt: on
 """torchvision's classification models that end in one linear layer: all but SqueezeNet."""
 
-BACKBONES = ("tiny-resnet", *TORCHVISION)
-
 OPTIMIZERS = (
     "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam", "RAdam", "RMSprop",
     "Rprop", "SGD",

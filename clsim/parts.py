@@ -22,7 +22,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from clsim.errors import ClsimError, did_you_mean
 from clsim.model_names import OPTIMIZERS, SCHEDULERS, TORCHVISION
@@ -44,11 +46,20 @@ class PartOption:
 
     Attributes:
         kind: of the part.
-        options: the option of the same section that holds the part's own options.
+        options: the option of the same section that holds the part's own options; "": none.
     """
 
     kind: str
     options: str = "options"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Have pydantic check the name, as far as that needs no execution."""
+        return no_info_after_validator_function(self._known, handler(source))
+
+    def _known(self, value: Any) -> Any:
+        if isinstance(value, str) and (text := problem(self.kind, value)) is not None:
+            raise PydanticCustomError("part", "{text}", {"text": text})
+        return value
 
 
 @dataclass(frozen=True)
@@ -156,13 +167,18 @@ KINDS = {
                 random="RandomSelection",
                 reservoir="ReservoirSelection",
             ),
+            supplied=("labels", "seed", "task", "count", "features"),
         ),
         Kind(
             "sampler",
             "(member bool [n, K], seed, task, epoch) -> positions int64 [n]",
             shipped=_within(
-                "clsim.training.sampling", class_aware="class_aware", inverse_frequency="inverse_frequency"
+                "clsim.training.sampling",
+                shuffled="each_once",
+                class_aware="class_aware",
+                inverse_frequency="inverse_frequency",
             ),
+            supplied=("member", "seed", "task", "epoch"),
         ),
         Kind(
             "schedule",
@@ -415,7 +431,7 @@ def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any
         PartError: as `find`; wrong options; an error of the part's own while it is made.
     """
     thing = find(kind, reference)
-    chosen = checked_options(kind, thing, options, key)
+    chosen = checked_options(kind, reference, thing, options, key)
     if isinstance(chosen, BaseModel):
         bound: Any = partial(thing, chosen)
     elif chosen:
@@ -433,7 +449,9 @@ def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any
         raise PartError(f"{key}: {reference} cannot be made: {told(error)}") from error
 
 
-def checked_options(kind: str, thing: Any, options: Mapping[str, Any], key: str) -> BaseModel | dict[str, Any]:
+def checked_options(
+    kind: str, reference: str, thing: Any, options: Mapping[str, Any], key: str
+) -> BaseModel | dict[str, Any]:
     """Return the options of a part, checked: an object of its `Options`, or keyword arguments.
 
     Raises:
@@ -442,7 +460,7 @@ def checked_options(kind: str, thing: Any, options: Mapping[str, Any], key: str)
     model = options_model(kind, thing)
     if model is None:
         if options:
-            raise PartError(f"{key}.options: {thing!r} takes no options")
+            raise PartError(f"{key}.options: given for {reference}, which is an object and takes none")
         return {}
     for name in options:
         if name not in model.model_fields and model.model_config.get("extra") != "allow":

@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
@@ -28,7 +29,7 @@ PREFIX = "clsim_file_"
 
 
 class PluginFileError(ClsimError):
-    """A file that is not there or cannot be executed, or a name that it does not define."""
+    """A file that is not there or cannot be executed, a name that it does not define, or an error that it raises."""
 
 
 def load(reference: str, candidate: Callable[[Any], bool] = callable) -> Any:
@@ -67,6 +68,28 @@ def place_of(error: BaseException) -> str | None:
     executed = {file for folder in _packages.values() for file in folder.executed}
     frames = reversed(traceback.extract_tb(error.__traceback__))
     return next((f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in executed), None)
+
+
+@contextmanager
+def blamed(position: Callable[[], str] | None = None) -> Iterator[None]:
+    """Turn an error that comes from an executed file into one line with its place; all others stay as they are.
+
+    Args:
+        position: says where the run stands.
+
+    Raises:
+        PluginFileError: `file:line: type of the error: its text, position`.
+    """
+    try:
+        yield
+    except (ClsimError, OSError):
+        raise
+    except Exception as error:
+        where = place_of(error)
+        if where is None:
+            raise
+        text = told(error).removesuffix(f" ({where})")
+        raise PluginFileError(f"{where}: {text}{', ' + position() if position is not None else ''}") from error
 
 
 class _Folder:

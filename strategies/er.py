@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from clsim.errors import StrategyError
+from clsim.parts import PartOption, option_problems
 from clsim.scenario.schema import PerClass, ScenarioConfig, Total
 from clsim.training import strategy
 from clsim.training.strategy import Context, Strategy
@@ -23,8 +24,12 @@ class ER(Strategy):
     claims: ClassVar[frozenset[str]] = frozenset({"memory"})
 
     class Options(strategy.Options):
-        selection: Literal["class-balanced", "herding", "random", "reservoir"] = Field(
-            "class-balanced", description="which rows of a task are stored"
+        selection: Annotated[str, PartOption("selection", "selection_options")] = Field(
+            "class-balanced",
+            description="which rows of a task are stored: class-balanced, herding, random, reservoir, or file.py:Name",
+        )
+        selection_options: dict[str, Any] = Field(
+            {}, description="options of the selection; clsim parts selection NAME"
         )
         replay: Literal["concat", "paired"] = Field(
             "concat", description="the memory added to the task's data, or one memory row for each new row of a step"
@@ -43,13 +48,15 @@ class ER(Strategy):
         if config.memory.budget == "none":
             raise StrategyError("er needs a memory: set memory.budget, for example to {per_class: 4}")
         _budget(config).check(n_classes)
+        for name, text in option_problems("selection", self.options.selection, self.options.selection_options).items():
+            raise StrategyError(f"strategy.er.selection_options.{name}: {text}")
 
     def plugins(self, context: Context) -> list[Any]:
-        from clsim.training.memory import SELECTIONS, Memory
+        from clsim.training.memory import Memory, make_selection
         from clsim.training.replay import Replay
 
         options = self.options
-        selection = SELECTIONS[options.selection]()
+        selection = make_selection(options.selection, options.selection_options, "strategy.er.selection")
         memory = Memory(_budget(context.config), selection, context.tasks, context.seed)
         return [Replay(memory, context.rows, options.replay, options.current_classes, options.other_classes)]
 

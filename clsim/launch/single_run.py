@@ -66,7 +66,7 @@ def run(
     loaded = as_scenario(scenario, keys)
     composition = check_options([name], options)[name]
     with listening(Speaking(progress)):
-        spec = plan_run(loaded, composition, seed, device, options)
+        spec = plan_run(loaded, composition, seed, device, composition.given)
     check_observers(loaded, TAKEN_NAMES)
     folder = spec.folder(out / loaded.name)
     if not overwrite:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 from pathlib import Path
@@ -13,40 +12,37 @@ from torch import nn
 
 from clsim.data.content import content_sha256
 from clsim.errors import RunError
+from clsim.global_generators import drawn_from
+from clsim.models.backbones import Backbone, make_backbone, width_of
 from clsim.models.convolution import choose_ways
 from clsim.models.network import GrowingHead, MultiLabelNet
-from clsim.models.tiny_resnet import TinyResNet
 from clsim.randomness import derive_seed
 from clsim.scenario.training_schema import ModelSection, TorchvisionSection, WeightsSection
-
-AUXILIARY = ("aux1", "aux2", "AuxLogits")
-"""Training-time classifiers of GoogLeNet and Inception v3, which their files hold and our backbones do not."""
 
 
 def build_model(config: ModelSection, seed: int) -> MultiLabelNet:
     """A network with a head of no classes; everything random in it depends on the seed alone.
 
-    torch's global generator is left as it was.
+    The global generators are left as they were.
 
     Raises:
         RunError: weights that are missing, damaged or of another architecture; a size the backbone cannot take.
+        PartError: no such backbone, or options that it does not have.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive_seed(seed, "model"))  # torch.manual_seed would reach the GPUs' too
-        try:
-            backbone, n_features, head_name = _backbone(config)
-        except (ValueError, AssertionError) as error:  # a transformer is made for one size
-            raise _impossible_size(config, error) from None
+    with drawn_from(derive_seed(seed, "model")):
+        made = make_backbone(config)
+    backbone = made.network
     if isinstance(config.weights, WeightsSection):
         path = Path(config.weights.file)
-        _load(backbone, _state_of_file(path), str(path), head_name)
+        _load(made, _state_of_file(path), str(path))
     elif isinstance(config.weights, TorchvisionSection):
         which = f"torchvision's {config.name} {config.weights.torchvision}"
-        _load(backbone, _state_of_torchvision(config.name, config.weights.torchvision), which, head_name)
+        _load(made, _state_of_torchvision(config.name, config.weights.torchvision), which)
+    with drawn_from(derive_seed(seed, "blank image")):  # for a network that draws numbers
+        n_features = width_of(backbone, config)
     if config.freeze == "backbone":
         backbone.requires_grad_(False)
     model = with_head(backbone, n_features, config, seed)
-    _try_out(model, config)
     if config.channels_last == "auto":
         choose_ways(model)
         return model
@@ -66,37 +62,14 @@ def with_head(backbone: nn.Module, n_features: int, config: ModelSection, seed: 
     return MultiLabelNet(backbone, GrowingHead(width, seed), hidden, frozen_statistics=config.freeze != "none")
 
 
-def _backbone(config: ModelSection) -> tuple[nn.Module, int, str]:
-    """Backbone, width of its features, and the name its classifier had in torchvision ("" without)."""
-    if config.name == "tiny-resnet":
-        tiny = TinyResNet()
-        return tiny, tiny.n_features, ""
-    import torchvision
-
-    builder = torchvision.models.get_model_builder(config.name)
-    options: dict[str, Any] = {"weights": None}
-    if config.name.startswith("vit_"):
-        options["image_size"] = config.image_size
-    if config.name == "maxvit_t":
-        options["input_size"] = (config.image_size, config.image_size)
-    if config.name in ("googlenet", "inception_v3"):
-        options |= {"aux_logits": False, "init_weights": True}
-    backbone = builder(**options)
-    n_outputs = inspect.signature(torchvision.models.ResNet).parameters["num_classes"].default
-    (head_name,) = [
-        name
-        for name, module in backbone.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features == n_outputs
-    ]
-    n_features = backbone.get_submodule(head_name).in_features
-    backbone.set_submodule(head_name, nn.Identity())
-    return backbone, n_features, head_name
-
-
 def _state_of_file(path: Path) -> Any:
     if not os.path.isfile(path):
         raise RunError(f"training.model.weights.file: no such file {path}")
     try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged or code-carrying files
         raise _no_state_dict(str(path), error) from None
@@ -137,13 +110,16 @@ def _check_download(path: Path) -> None:
         raise RunError(f"{path}: damaged or not torchvision's: its SHA-256 begins with {sha256[:8]}; remove the file")
 
 
-def _load(backbone: nn.Module, state: Any, where: str, head_name: str) -> None:
-    """Load a plain state dict with torchvision's key names; its classifiers, if any, are left out.
+def _load(made: Backbone, state: Any, where: str) -> None:
+    """Load a plain state dict with the key names of the backbone's library; its classifiers, if any, are left out.
 
-    Files from before torch 0.4 do not count the batches of batch norm, which matters to nobody.
+    Files from before torch 0.4 do not count the batches of batch norm, which is no error.
     """
-    left_out = tuple(f"{name}." for name in (head_name, *AUXILIARY) if name)
+    backbone, inside = made.network, made.inside
+    left_out = tuple(f"{name}." for name in made.left_out)
     try:
+        if inside and any(key.startswith(inside) for key in state):
+            state = {key.removeprefix(inside): value for key, value in state.items() if key.startswith(inside)}
         state = {key: value.detach() for key, value in state.items() if not key.startswith(left_out)}
     except Exception as error:
         raise _no_state_dict(where, error) from None
@@ -160,20 +136,3 @@ def _load(backbone: nn.Module, state: Any, where: str, head_name: str) -> None:
 
 def _no_state_dict(where: str, error: Exception) -> RunError:
     return RunError(f"{where}: not a plain state dict: {type(error).__name__}: {error}".splitlines()[0])
-
-
-def _try_out(model: MultiLabelNet, config: ModelSection) -> None:
-    """One blank image through the backbone, so that an impossible size fails before training."""
-    size = config.image_size
-    try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, size, size))
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise _impossible_size(config, error) from None
-    finally:
-        model.train()
-
-
-def _impossible_size(config: ModelSection, error: Exception) -> RunError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return RunError(f"training.model: {config.name} does not take images of {config.image_size} px: {reason}")

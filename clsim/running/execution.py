@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, Task
 from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
+from clsim.plugin_files import blamed
 from clsim.preparation import training_begins
 from clsim.running.checkpoint_files import FOLDER as CHECKPOINTS
 from clsim.running.checkpoint_files import keep_newest, newest_checkpoint
@@ -96,7 +98,8 @@ def execute(
         RunFolder(folder).error.unlink(missing_ok=True)
         with run_log(RunFolder(folder).run_log), preparation_file(folder):
             try:
-                return _run(folder, scenario, spec, listener, first_task, say, parent)
+                with blamed():
+                    return _run(folder, scenario, spec, listener, first_task, say, parent)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and not error.args:  # not by the checkpointer
                     error.args = (_interrupted(folder),)
@@ -182,7 +185,8 @@ def _run(
     with observed(outside, LoggedRun(name, scenario.name, folder, settings)), interruptible(parent) as interruption:
         template.at_cut = Checkpointer(folder, saved, growing, scenario.config.checkpoint, interruption)
         training_begins()
-        template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
+        with blamed(lambda: place(asdict(template.position))):
+            template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     write_trained_model(folder, template.model, scenario.config.training, plan.class_names, spec.seed)
     record = RunRecord(
         scenario=scenario.name,

@@ -33,6 +33,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -52,11 +53,12 @@ from clsim.files import written_whole
 from clsim.models.build import build_model, with_head
 from clsim.models.network import MultiLabelNet
 from clsim.models.stand_in import StandIn, weights_sha256
+from clsim.parts import code_of, is_file, library_of
 from clsim.preparation import tell
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import RowStore
-from clsim.scenario.training_schema import TrainingSection
+from clsim.scenario.training_schema import ModelSection, TrainingSection
 from clsim.training.precision import forward
 
 FEATURES_FORMAT = 2
@@ -105,7 +107,7 @@ def cached_features(
     cache that cannot be written is a warning in the log, not the end of a run.
     """
     address = _address(backbone, source, split, config, device)
-    path = cache_folder() / "features" / f"{config.model.name}-{split}-{address}.npy"
+    path = cache_folder() / "features" / f"{_short(config.model)}-{split}-{address}.npy"
     if (known := _read(path, len(source.labels(split)))) is not None:
         log.info("features of %s: from %s", split, path)
         return known
@@ -155,11 +157,24 @@ def _address(backbone: nn.Module, source: ImageSource, split: Split, config: Tra
         "format": FEATURES_FORMAT,
         "batch": BATCH,
         "images": [source.fingerprint(), split, model.image_size, model.mean, model.std],
-        "backbone": [model.name, weights_sha256(backbone)],
+        "backbone": [*_code(model), weights_sha256(backbone)],
         "arithmetic": [config.precision, model.channels_last, torch.get_num_threads()],
         "machine": [device, _processor(device), torch.__version__, version("torchvision")],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _code(model: ModelSection) -> list[Any]:
+    """What says how a backbone computes: its name and options; of a user's its code, of a library's the version."""
+    name = model.name.rpartition(":")[2] if is_file(model.name) else model.name
+    library = library_of("backbone", model.name)
+    facts = [model.options, code_of("backbone", model.name), library and version(library.package)]
+    return [name, *facts] if any(facts) else [name]
+
+
+def _short(model: ModelSection) -> str:
+    """The name of a backbone as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", re.split("[:/]", model.name)[-1])
 
 
 def _processor(device: str) -> str:

@@ -74,7 +74,7 @@ def check_observers(scenario: Scenario, taken: Sequence[str]) -> tuple[OwnMetric
         kind = find("logger", section.name)
         if not isinstance(kind, type) or not all(callable(getattr(kind, name, None)) for name in _PROTOCOL):
             raise RunError(f"{key}: {section.name} is not a subclass of avalanche.logging.BaseLogger")
-        options = checked_options("logger", kind, section.options, key)
+        options = checked_options("logger", section.name, kind, section.options, key)
         if hasattr(kind, "check"):
             kind.check(options)
     return metrics

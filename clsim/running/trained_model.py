@@ -9,6 +9,7 @@ It is a dictionary that `torch.load(weights_only=True)` reads:
     class_names      names of the outputs, in order
     state            weights and statistics by name, on the CPU
     backbone_sha256  None, or the content hash of a backbone whose weights are not in `state`
+    backbone_code    None, or the hash of the code of a backbone that a user brought; the section names its file
 
 DECIDED: a run over features (`training.model.cache_features`) never changes its backbone, which may be hundreds of
 megabytes. If the backbone's weights came from a file, or from torchvision, `model.weights` names them and
@@ -24,12 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from clsim.errors import RunError
 from clsim.files import written_whole
 from clsim.models.build import build_model
 from clsim.models.network import MultiLabelNet
 from clsim.models.stand_in import StandIn, weights_sha256
+from clsim.parts import code_of
 from clsim.running.checkpoint_files import save_state
 from clsim.scenario.training_schema import ModelSection, TrainingSection
 
@@ -83,6 +86,7 @@ def write_trained_model(
         "class_names": list(class_names[: model.head.n_classes]),
         "state": state,
         "backbone_sha256": backbone_sha256,
+        "backbone_code": code_of("backbone", config.model.name),
     }
     with written_whole(folder / FILE) as file:
         save_state(content, file)
@@ -97,7 +101,12 @@ def read_trained_model(folder: Path) -> TrainedModel:
     """
     path = folder / FILE
     content = _content(path)
-    section = ModelSection.model_validate(content["model"])
+    try:
+        section = ModelSection.model_validate(content["model"])
+    except ValidationError as error:  # the file of its backbone has moved, or the library is not here
+        raise RunError(f"{path}: cannot be built again: {error.errors()[0]['msg']}") from None
+    if content.get("backbone_code") != code_of("backbone", section.name):
+        raise RunError(f"{path}: the code of its backbone {section.name} has changed since")
     state, referred = content["state"], content["backbone_sha256"]
     network = build_model(section if referred else section.model_copy(update={"weights": "none"}), content["seed"])
     if referred:
@@ -129,4 +138,4 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _origin(section: ModelSection) -> str:
     weights = section.weights
-    return str(getattr(weights, "file", None) or f"torchvision's {section.name}")
+    return str(getattr(weights, "file", None) or f"the library's {section.name}")

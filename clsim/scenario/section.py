@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validato
 from pydantic_core import PydanticCustomError
 
 from clsim.option_marks import marked_options
-from clsim.parts import PartOption, option_problems, problem
+from clsim.parts import PartOption, option_problems
 
 PositiveInt = Annotated[int, Field(ge=1)]
 
@@ -20,14 +20,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="after")
-    def _parts_are_there(self) -> Self:
-        """Check names of parts and of their options as far as that needs no execution; the rest when they are made."""
+    def _options_are_known(self) -> Self:
+        """Check the names of the options of parts, as far as that needs no execution; the rest when they are made."""
         for (name,), mark in own_parts(type(self)).items():
-            if isinstance(reference := getattr(self, name), str):
-                if (text := problem(mark.kind, reference)) is not None:
-                    raise _part_problem((name,), text)
-                for option, text in option_problems(mark.kind, reference, getattr(self, mark.options, {})).items():
-                    raise _part_problem((mark.options, option), text)
+            reference, options = getattr(self, name), getattr(self, mark.options, {}) if mark.options else {}
+            if isinstance(reference, str):
+                for option, text in option_problems(mark.kind, reference, options).items():
+                    below = (mark.options or name, option)
+                    raise PydanticCustomError("part", "{text}", {"below": below, "text": text})
         return self
 
 
@@ -40,10 +40,6 @@ def own_parts(model: type[BaseModel]) -> dict[tuple[str], PartOption]:
 def named(value: Any) -> Any:
     """Return the section that a text stands for in a list of parts: `[a, {name: b, options: {...}}]`."""
     return {"name": value} if isinstance(value, str) else value
-
-
-def _part_problem(below: tuple[str, ...], text: str) -> PydanticCustomError:
-    return PydanticCustomError("part", "{text}", {"below": below, "text": text})
 
 
 def either(*forms: str) -> Discriminator:

@@ -18,13 +18,15 @@ from pydantic_core import PydanticCustomError
 
 from clsim.data.path_options import FILE_CONTENT
 from clsim.model_names import TORCHVISION
-from clsim.parts import PartOption
+from clsim.parts import KINDS, PartOption, is_file, library_of, problem
 from clsim.scenario.section import PositiveInt, Section
 
 
 class WeightsSection(Section):
     file: Annotated[str, FILE_CONTENT] = Field(
-        min_length=1, description="a plain state dict with torchvision's key names; relative to the scenario"
+        min_length=1,
+        description="a plain state dict (.pth, .safetensors) with the key names of the backbone or its library; "
+        "relative to the scenario",
     )
     trained_on: list[str] = Field(description="data sets the weights have seen, such as imagenet-1k")
     source: str = Field(min_length=1, description="where the file came from")
@@ -41,6 +43,12 @@ class TorchvisionSection(Section):
     )
 
 
+class PretrainedSection(Section):
+    pretrained: str = Field(
+        min_length=1, description="weights of this tag, which timm or open_clip downloads once and keeps (HF_HOME)"
+    )
+
+
 def _form_of_weights(value: Any) -> str | None:
     """Tag of a form; none of the tags is a key of a form, so that errors can tell one from the other."""
     if value == "none":
@@ -48,17 +56,21 @@ def _form_of_weights(value: Any) -> str | None:
     keys = set(type(value).model_fields if isinstance(value, BaseModel) else value if isinstance(value, dict) else ())
     if "torchvision" in keys:
         return "by name"
+    if "pretrained" in keys:
+        return "by tag"
     return "by file" if keys & WeightsSection.model_fields.keys() else None
 
 
 Weights = Annotated[
     Annotated[Literal["none"], Tag("keyword")]
     | Annotated[WeightsSection, Tag("by file")]
-    | Annotated[TorchvisionSection, Tag("by name")],
+    | Annotated[TorchvisionSection, Tag("by name")]
+    | Annotated[PretrainedSection, Tag("by tag")],
     Discriminator(
         _form_of_weights,
         custom_error_type="one_of",
-        custom_error_message="allowed: none | {torchvision: IMAGENET1K_V1} | {file: x, trained_on: [..], source: y}",
+        custom_error_message="allowed: none | {torchvision: IMAGENET1K_V1} | {pretrained: TAG} | "
+        "{file: x, trained_on: [..], source: y}",
         custom_error_context={},
     ),
 ]
@@ -101,15 +113,23 @@ class ModelSection(Section):
         return value
 
     @model_validator(mode="after")
-    def _torchvision_has_weights(self) -> Self:
+    def _library_has_weights(self) -> Self:
         if isinstance(self.weights, TorchvisionSection) and self.name not in TORCHVISION:
             text = f"{self.name} is not torchvision's; allowed: none, or a file"
+            raise PydanticCustomError("no_weights", "{text}", {"below": ("weights",), "text": text})
+        if isinstance(self.weights, PretrainedSection) and library_of("backbone", self.name) is None:
+            text = f"{self.name} is not of timm or open_clip; allowed: none, or a file"
             raise PydanticCustomError("no_weights", "{text}", {"below": ("weights",), "text": text})
         return self
 
 
 class OptimizerSection(Section):
-    name: Literal["adamw", "adam", "sgd"] = Field("adamw", description="adamw decays weights decoupled from gradients")
+    name: Annotated[str, PartOption("optimizer")] = Field(
+        "adamw",
+        description="adamw (decays weights decoupled from gradients), adam, sgd, a name of torch.optim as RMSprop, or "
+        "file.py:Name, relative to the scenario",
+    )
+    options: dict[str, Any] = Field({}, description="further options of the optimiser; clsim parts optimizer NAME")
     lr: float = Field(gt=0, description="peak learning rate of the first task")
     later_lr: float | None = Field(None, gt=0, description="peak learning rate of later tasks; default: lr")
     weight_decay: float = Field(0.0, ge=0, description="on weights, not on biases and norms")
@@ -171,7 +191,15 @@ class LogitAdjustedCeSection(Section):
     tau: float = Field(1.0, ge=0, description="factor of the log prior")
 
 
-LossSection = Annotated[
+class OwnLossSection(Section):
+    name: Annotated[str, PartOption("loss")] = Field(
+        description="file.py:Name, relative to the scenario, or the name of an entry point",
+        json_schema_extra={"not": {"enum": list(KINDS["loss"].shipped)}},
+    )
+    options: dict[str, Any] = Field({}, description="options of the loss; clsim parts loss NAME")
+
+
+ShippedLossSection = Annotated[
     BceSection
     | FocalSection
     | AslSection
@@ -182,6 +210,32 @@ LossSection = Annotated[
     | LogitAdjustedCeSection,
     Field(discriminator="name"),
 ]
+
+
+def _whose_loss(value: Any) -> str:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    own = isinstance(name, str) and name not in KINDS["loss"].shipped and problem("loss", name) is None
+    return "own" if own or (isinstance(name, str) and is_file(name)) else "shipped"
+
+
+LossSection = Annotated[
+    Annotated[ShippedLossSection, Tag("shipped")] | Annotated[OwnLossSection, Tag("own")], Discriminator(_whose_loss)
+]
+
+
+class SamplerSection(Section):
+    name: Annotated[str, PartOption("sampler")] = Field(description="as `sampler` itself")
+    options: dict[str, Any] = Field({}, description="options of the sampler; clsim parts sampler NAME")
+
+
+class ScheduleSection(Section):
+    name: Annotated[str, PartOption("schedule")] = Field(description="as `schedule` itself")
+    options: dict[str, Any] = Field({}, description="options of the schedule; clsim parts schedule NAME")
+
+
+def name_and_options(choice: str | SamplerSection | ScheduleSection) -> tuple[str, dict[str, Any]]:
+    """Return what `name` or `{name: ..., options: {...}}` says."""
+    return (choice, {}) if isinstance(choice, str) else (choice.name, choice.options)
 
 
 def _ascending(value: list[float]) -> list[float]:
@@ -240,6 +294,11 @@ class AugmentationSection(Section):
     colour: ColourSection | None = Field(None, description="random brightness, contrast, saturation, hue")
     cutout: Share = Field(0.0, description="side of a square of random colour, as a share of the image's; 0: none")
     randaugment: RandAugmentSection | None = Field(None, description="RandAugment; default: none")
+    name: Annotated[str | None, PartOption("augmentation")] = Field(
+        None,
+        description="before all of these: file.py:Name, relative to the scenario, or v2/NAME of torchvision.transforms",
+    )
+    options: dict[str, Any] = Field({}, description="options of what `name` names; clsim parts augmentation NAME")
 
 
 class TrainingSection(Section):
@@ -252,13 +311,17 @@ class TrainingSection(Section):
     )
     epochs: PositiveInt = Field(description="passes over each task's images")
     batch_size: PositiveInt = Field(64, description="new images in a step; replay adds its own")
-    sampler: Literal["shuffled", "class-aware", "inverse-frequency"] = Field(
+    sampler: Annotated[str | SamplerSection, PartOption("sampler", "")] = Field(
         "shuffled",
-        description="new rows of an epoch: each once; or as many draws, with equal turns of all classes, or with "
-        "probability 1 / frequency of a row's rarest class",
+        description="new rows of an epoch: shuffled, each once; or as many draws: class-aware, with equal turns of all "
+        "classes, inverse-frequency, with probability 1 / frequency of a row's rarest class, or by file.py:Name",
     )
     optimizer: OptimizerSection = Field(description="built anew for each task")
-    schedule: Literal["one-cycle", "constant"] = Field("one-cycle", description="learning rate inside a task")
+    schedule: Annotated[str | ScheduleSection, PartOption("schedule", "")] = Field(
+        "one-cycle",
+        description="learning rate inside a task: one-cycle, constant, a name of torch.optim.lr_scheduler such as "
+        "CosineAnnealingLR, or file.py:Name",
+    )
     clip_norm: float | None = Field(None, gt=0, description="largest norm of all gradients together; default: no limit")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the forward pass; bfloat16 by autocast, losses and weights stay float32"

@@ -8,6 +8,11 @@ rows, and a run goes on in the middle of an epoch as if nothing had happened.
 Only what a training step is made of is changed, as it comes into the batch, so that plugins, student and teacher see
 the same result. Scores, thresholds, relabelling, herding and features are of images as they are.
 
+An augmentation of the user's (`name`) comes first. It draws from the global generators of Python, NumPy and torch,
+which are seeded for it from the same derivation and then put back: of a transform of torchvision for every image anew,
+of another callable once for the new and once for the replayed rows of a batch. So a run resumes exactly with both, and
+replay changes nothing for new rows; but what another callable does to a replayed row may depend on the rows beside it.
+
 DECIDED: the order of the options is crop, flip, colour, cutout, RandAugment; the code of the KRT family has its square
 cut out before RandAugment, too, and knows none of the others.
 """
@@ -15,6 +20,7 @@ cut out before RandAugment, too, and knows none of the others.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -23,7 +29,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clsim.randomness import uniforms
+from clsim.errors import RunError
+from clsim.global_generators import drawn_from
+from clsim.parts import made
+from clsim.randomness import derive_seed, uniforms
 from clsim.scenario.stream.batch_memory import empty_batch
 from clsim.scenario.stream.normalisation import Normalisation, slices
 from clsim.scenario.training_schema import AugmentationSection, ColourSection, RandomResizedCropSection, TrainingSection
@@ -68,6 +77,7 @@ class Augmentation:
 
     def __init__(self, config: TrainingSection, seed: int, device: torch.device | str) -> None:
         self.steps: list[Step] = [] if config.augmentation == "none" else _steps(config.augmentation)
+        self.own = None if config.augmentation == "none" else own_augmentation(config.augmentation)
         self.seed = seed
         self.normalisation = Normalisation(config.model.mean, config.model.std, device)
 
@@ -86,9 +96,12 @@ class Augmentation:
             normalises them, to the last bit.
         """
         normalised = x.is_floating_point()
+        at = (origin, task, epoch, step)
+        if self.own is not None:
+            x = self.normalisation.undo_(x.clone()).clamp_(0, 255).to(torch.uint8) if normalised else x
+            x, normalised = self.own(x, before, self.seed, *at), False
         if not self.steps:
             return x if normalised else self.normalisation.of_bytes(x)
-        at = (origin, task, epoch, step)
         drawn = [each.parameters(self._numbers(each, before, len(x), at), x.shape[-1]) for each in self.steps]
         changed = empty_batch(x.shape, x.device)
         for rows in slices(changed):
@@ -104,6 +117,64 @@ class Augmentation:
         """Uniform numbers of each row, [rows, step.numbers]; those of a row do not depend on how many rows follow."""
         drawn = uniforms((before + rows) * step.numbers, self.seed, "augmentation", step.name, *at)
         return drawn.reshape(-1, step.numbers)[before:]
+
+
+class OwnAugmentation:
+    """A user's change of images, or a transform of torchvision.
+
+    Args:
+        name: for messages.
+        change: uint8 [B, 3, H, W] -> uint8 of the same shape, or, of torchvision, of one image without the B.
+    """
+
+    def __init__(self, name: str, change: Callable[[Tensor], Any]) -> None:
+        self.name = name
+        self.change = change
+        self.by_image = type(change).__module__.startswith("torchvision.transforms")
+
+    def __call__(self, x: Tensor, before: int, seed: int, *at: str | int) -> Tensor:
+        """Change images.
+
+        Args:
+            x: uint8 [B, 3, H, W].
+            before: images of that origin that the batch has already.
+            seed: of the run.
+            at: origin, task, epoch, step.
+
+        Raises:
+            RunError: the result has another type or shape.
+        """
+        if not self.by_image:
+            return self._changed(x.clone(), derive_seed(seed, "augmentation", "own", *at, before))
+        seeds = (derive_seed(seed, "augmentation", "own", *at, before + place) for place in range(len(x)))
+        images = [self._changed(image, own) for image, own in zip(x, seeds, strict=True)]
+        return torch.stack(images) if images else x
+
+    def _changed(self, x: Tensor, seed: int) -> Tensor:
+        with drawn_from(seed, x.device):
+            changed = self.change(x)
+        if not isinstance(changed, Tensor):
+            what = type(changed).__name__
+        elif changed.dtype != torch.uint8 or changed.shape != x.shape:
+            what = f"{str(changed.dtype).removeprefix('torch.')} {list(changed.shape)}"
+        else:
+            return changed
+        raise RunError(f"training.augmentation: {self.name} gives {what}, expected uint8 {list(x.shape)}")
+
+
+def own_augmentation(section: AugmentationSection) -> OwnAugmentation | None:
+    """Return what `training.augmentation.name` names; None: nothing.
+
+    Raises:
+        PartError: no such augmentation or options.
+        RunError: it cannot be called.
+    """
+    if section.name is None:
+        return None
+    change = made("augmentation", section.name, section.options, "training.augmentation")
+    if not callable(change):
+        raise RunError(f"training.augmentation: {section.name} is {type(change).__name__}, which cannot be called")
+    return OwnAugmentation(section.name, change)
 
 
 def _steps(section: AugmentationSection) -> list[Step]:

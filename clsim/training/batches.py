@@ -12,7 +12,8 @@ from torch import Tensor
 from clsim.errors import RunError
 from clsim.randomness import permutation
 from clsim.scenario.stream.rows import MultiLabelDataset, collate_rows
-from clsim.training.sampling import SAMPLERS, Membership, membership
+from clsim.scenario.training_schema import SamplerSection
+from clsim.training.sampling import Membership, make_sampler, membership
 
 
 class EpochLoader:
@@ -32,13 +33,18 @@ class EpochLoader:
     """
 
     def __init__(
-        self, dataset: MultiLabelDataset, batch_size: int, seed: int, task: int, sampler: str = "shuffled"
+        self,
+        dataset: MultiLabelDataset,
+        batch_size: int,
+        seed: int,
+        task: int,
+        sampler: str | SamplerSection = "shuffled",
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
         self.task = task
-        self.sampler = sampler
+        self.sampler = make_sampler(sampler)
         self.pool = len(dataset)
         self.epoch = 0
         self.first_step = 0
@@ -72,8 +78,8 @@ class EpochLoader:
     def _order(self) -> NDArray[np.int64]:
         """Positions of the current epoch in the pool, int64 [pool]."""
         order = permutation(self.pool, self.seed, "order", self.task, self.epoch)
-        if self.sampler != "shuffled":
-            drawn = SAMPLERS[self.sampler](self._membership, self.seed, self.task, self.epoch)
+        if self.sampler is not None:
+            drawn = self.sampler(self._membership, self.seed, self.task, self.epoch)
             own = order < len(drawn)
             order[own] = drawn[order[own]]
         return order
@@ -82,7 +88,9 @@ class EpochLoader:
     def _membership(self) -> Membership:
         store = self.dataset.store
         if store is None:
-            raise RunError(f"training.sampler: {self.sampler} needs the task's own rows, which a plugin has replaced")
+            raise RunError(
+                "training.sampler: only shuffled works without the task's own rows, which a plugin has replaced"
+            )
         return membership(store.targets(self.dataset.rows()).numpy())
 
 

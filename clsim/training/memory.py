@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clsim.errors import StrategyError
+from clsim.errors import RunError, StrategyError
+from clsim.parts import KINDS, made
 from clsim.randomness import permutation, raw_integers
 from clsim.vocabulary import UNKNOWN
 
@@ -41,7 +43,7 @@ class Selection(Protocol):
         ...
 
 
-class _TaskByTask:
+class TaskByTask:
     """Keeps of each task the rows it prefers; an older task's share may shrink, its order of preference stays."""
 
     needs_features = False
@@ -71,14 +73,14 @@ class _TaskByTask:
         return np.concatenate(kept)
 
 
-class RandomSelection(_TaskByTask):
+class RandomSelection(TaskByTask):
     """Rows in a uniform random order."""
 
     def rank(self, labels: Floats, seed: int, task: int, count: int, features: Floats | None) -> NDArray[np.int64]:
         return permutation(len(labels), seed, "memory", task)
 
 
-class ClassBalancedSelection(_TaskByTask):
+class ClassBalancedSelection(TaskByTask):
     """Round robin over the task's classes, in each round the class with the fewest positives first.
 
     So every prefix is as balanced over classes as single rows allow, and a shrinking memory stays balanced. Inside a
@@ -93,7 +95,7 @@ class ClassBalancedSelection(_TaskByTask):
         return _round_robin(queues, shuffled, count)
 
 
-class HerdingSelection(_TaskByTask):
+class HerdingSelection(TaskByTask):
     """Herding, class by class (iCaRL; Rebuffi et al., CVPR 2017, algorithm 4): prefixes whose mean is the class's mean.
 
     Of the positives of a class, in the space of L2-normalised features, the next row is the one that brings the mean of
@@ -161,12 +163,85 @@ class ReservoirSelection:
         return np.sort(np.argsort(keys, kind="stable")[: memory.budget.of_all(memory.tasks[task][1])])
 
 
-SELECTIONS: dict[str, type[Selection]] = {
-    "random": RandomSelection,
-    "class-balanced": ClassBalancedSelection,
-    "herding": HerdingSelection,
-    "reservoir": ReservoirSelection,
-}
+class RankedSelection(TaskByTask):
+    """Rows in the order that a user's function gives.
+
+    Args:
+        name: for messages.
+        rank: as `TaskByTask.rank`, but without `features` if it has no such parameter.
+    """
+
+    def __init__(self, name: str, rank: Callable[..., Any]) -> None:
+        self.name = name
+        self.function = rank
+        self.needs_features = "features" in inspect.signature(rank).parameters
+
+    def rank(self, labels: Floats, seed: int, task: int, count: int, features: Floats | None) -> NDArray[np.int64]:
+        order = self.function(labels, seed, task, count, *([features] if self.needs_features else []))
+        return _positions(order, len(labels), min(count, len(labels)), self.name)
+
+
+class OwnSelection:
+    """A user's class, whose choice must be positions in the memory, no more than the budget holds.
+
+    Args:
+        name: for messages.
+        selection: as `Selection`.
+    """
+
+    def __init__(self, name: str, selection: Any) -> None:
+        self.name = name
+        self.selection = selection
+        self.needs_features = bool(getattr(selection, "needs_features", False))
+
+    def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
+        chosen = _positions(self.selection.choose(memory, task, features), len(memory), 0, self.name)
+        most = memory.budget.of_all(memory.tasks[task][1])
+        if len(chosen) > most:
+            raise RunError(f"selection {self.name}: keeps {len(chosen)} rows, the budget holds {most}")
+        return chosen
+
+
+def _positions(given: Any, n: int, least: int, name: str) -> NDArray[np.int64]:
+    """Return a user's positions among `n` rows, at least `least` of them, each once.
+
+    Raises:
+        RunError: they are something else.
+    """
+    order = np.asarray(given)
+    if order.ndim != 1 or (len(order) and order.dtype.kind not in "iu"):
+        what = f"{order.dtype} {list(order.shape)}"
+    elif order.min(initial=0) < 0 or order.max(initial=0) >= n:
+        what = f"positions from {order.min()} to {order.max()}"
+    elif len(np.unique(order)) < len(order):
+        what = "a position twice"
+    elif len(order) < least:
+        what = f"{len(order)} positions"
+    else:
+        return order.astype(np.int64)
+    least_text = f"at least {least} " if least else ""
+    raise RunError(f"selection {name}: gives {what}, expected {least_text}whole numbers, 0 to {n - 1}, each once")
+
+
+def make_selection(name: str, options: Mapping[str, Any], key: str) -> Selection:
+    """Return the selection of a name or `path/to/file.py:Name`.
+
+    Args:
+        options: its own.
+        key: the option that names it, for messages.
+
+    Raises:
+        PartError: no such selection or options.
+        RunError: it is neither a function nor has a method `choose`.
+    """
+    selection = made("selection", name, options, key)
+    if name in KINDS["selection"].shipped:
+        return cast("Selection", selection)
+    if hasattr(selection, "choose"):
+        return OwnSelection(name, selection)
+    if not callable(selection):
+        raise RunError(f"{key}: {name} is {type(selection).__name__}, expected a function or a class with `choose`")
+    return RankedSelection(name, selection)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from clsim.scenario.training_schema import OptimizerSection
+from clsim.errors import ClsimError, RunError
+from clsim.parts import find, made
+from clsim.plugin_files import told
+from clsim.scenario.training_schema import OptimizerSection, ScheduleSection, name_and_options
 
 
 def build_optimizer(config: OptimizerSection, model: nn.Module, first_task: bool) -> Optimizer:
@@ -40,10 +44,18 @@ def build_optimizer(config: OptimizerSection, model: nn.Module, first_task: bool
         ):
             if members:
                 groups.append({"params": members, "weight_decay": decay, "lr": factor * lr})
+    more: dict[str, Any] = {"lr": lr}
+    if config.name in ("adamw", "adam", "sgd"):
+        more["fused"] = True
     if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, fused=True)
-    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(groups, lr=lr, fused=True)
+        more["momentum"] = config.momentum
+    ours = {key: value for key, value in more.items() if key not in config.options}
+    optimizer = _made("optimizer", config.name, config.options, groups, **ours)
+    if not isinstance(optimizer, Optimizer):
+        raise RunError(f"training.optimizer: {config.name} makes {type(optimizer).__name__}, expected an Optimizer")
+    if config.weight_decay and "weight_decay" not in optimizer.defaults:
+        raise RunError(f"training.optimizer.weight_decay: {config.name} knows none; allowed: 0")
+    return optimizer
 
 
 def one_cycle(optimizer: Optimizer, total_steps: int) -> LRScheduler:
@@ -66,6 +78,36 @@ def constant(optimizer: Optimizer) -> LRScheduler:
     return ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
-def build_schedule(name: str, optimizer: Optimizer, total_steps: int) -> LRScheduler:
-    """Return the schedule over the `total_steps` steps of a task."""
-    return one_cycle(optimizer, total_steps) if name == "one-cycle" else constant(optimizer)
+def build_schedule(choice: str | ScheduleSection, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+    """Return the schedule over the `total_steps` steps of a task.
+
+    Of its parameters `total_steps` and `T_max` get the steps of the task, `max_lr` the rate of each group.
+
+    Raises:
+        PartError, RunError: no such schedule or options, or not a scheduler that steps by itself.
+    """
+    name, options = name_and_options(choice)
+    fitting = {
+        "total_steps": total_steps,
+        "T_max": total_steps,
+        "max_lr": [group["lr"] for group in optimizer.param_groups],
+    }
+    known = inspect.signature(find("schedule", name)).parameters
+    ours = {key: value for key, value in fitting.items() if key in known}
+    schedule = _made("schedule", name, options, optimizer, **ours)
+    if not isinstance(schedule, LRScheduler) or isinstance(schedule, ReduceLROnPlateau):
+        raise RunError(
+            f"training.schedule: {name} makes {type(schedule).__name__}, expected an LRScheduler without metric"
+        )
+    return schedule
+
+
+def _made(kind: str, name: str, options: dict[str, Any], *given: Any, **more: Any) -> Any:
+    """Make an optimiser or schedule from the user's options and what clsim has for it."""
+    constructor = made(kind, name, options, f"training.{kind}")
+    try:
+        return constructor(*given, **more)
+    except ClsimError:
+        raise
+    except Exception as error:
+        raise RunError(f"training.{kind}: {name} cannot be made: {told(error)}") from error

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.errors import RunError
+from clsim.parts import KINDS, made
 from clsim.randomness import permutation, uniforms
+from clsim.scenario.training_schema import SamplerSection, name_and_options
 
 Rows = NDArray[np.int64]
 Membership = NDArray[np.bool_]
@@ -70,4 +74,43 @@ def inverse_frequency(member: Membership, seed: int, *position: int) -> Rows:
     return np.minimum(np.searchsorted(reach, draws, side="right"), len(member) - 1).astype(np.int64)
 
 
-SAMPLERS: dict[str, Callable[..., Rows]] = {"class-aware": class_aware, "inverse-frequency": inverse_frequency}
+def each_once(member: Membership, seed: int, *position: int) -> Rows:
+    """Every row once, int64 [n]; in the order of the task, which the loader shuffles together with a memory's rows."""
+    return np.arange(len(member))
+
+
+def make_sampler(choice: str | SamplerSection) -> Callable[..., Rows] | None:
+    """Return the function that `training.sampler` names; None: every row once, for which no labels are needed.
+
+    Raises:
+        PartError: no such sampler or options.
+    """
+    name, options = name_and_options(choice)
+    if name == "shuffled":
+        return None
+    sampler: Callable[..., Rows] = made("sampler", name, options, "training.sampler")
+    return sampler if name in KINDS["sampler"].shipped else _Checked(name, sampler)
+
+
+class _Checked:
+    """A user's sampler, whose draws must be positions of the task's rows.
+
+    Args:
+        name: for messages.
+        sampler: (member bool [n, K], seed, task, epoch) -> positions int64 [n].
+    """
+
+    def __init__(self, name: str, sampler: Callable[..., Any]) -> None:
+        self.name = name
+        self.sampler = sampler
+
+    def __call__(self, member: Membership, seed: int, *position: int) -> Rows:
+        drawn = np.asarray(self.sampler(member, seed, *position))
+        n = len(member)
+        if drawn.shape != (n,) or drawn.dtype.kind not in "iu":
+            what = f"{drawn.dtype} {list(drawn.shape)}"
+        elif drawn.min(initial=0) < 0 or drawn.max(initial=0) >= n:
+            what = f"positions from {drawn.min()} to {drawn.max()}"
+        else:
+            return drawn.astype(np.int64)
+        raise RunError(f"training.sampler: {self.name} gives {what}, expected {n} whole numbers, 0 to {n - 1}")

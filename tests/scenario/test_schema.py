@@ -102,7 +102,7 @@ def test_options_of_augmentation_are_optional_and_have_defaults() -> None:
         (
             {"flipp": 0.5},
             ".flipp: unknown key, did you mean 'flip'?; "
-            "allowed: random_resized_crop, flip, colour, cutout, randaugment",
+            "allowed: random_resized_crop, flip, colour, cutout, randaugment, name, options",
         ),
         ({"flip": 1.5}, ".flip: given 1.5, should be less than or equal to 1"),
         ({"colour": {"hue": 0.6}}, ".colour.hue: given 0.6, should be less than or equal to 0.5"),

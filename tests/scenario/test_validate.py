@@ -91,7 +91,11 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
         ("training.optimizer.lr", ".inf", "given inf, should be a finite number"),
         ("training.optimizer.lr", "1e400", "given inf, should be a finite number"),
         ("training.optimizer.weight_decay", ".nan", "given nan, should be a finite number"),
-        ("training.schedule", "onecycle", "given 'onecycle', allowed: one-cycle, constant, did you mean 'one-cycle'?"),
+        (
+            "training.schedule",
+            "onecycle",
+            "given 'onecycle', unknown schedule 'onecycle', did you mean 'one-cycle'?; ",
+        ),
         ("training", "3", "given 3, should be a mapping of keys"),
         ("dataset", "digits", "given 'digits', should be a mapping of keys"),
         ("dataset.name", "digit", "given 'digit', allowed: digits, voc, coco, manifest, did you mean 'digits'?"),
@@ -192,7 +196,7 @@ def test_allowed_keys_are_those_of_the_named_form(
     assert any(text in problem for problem in problems(digits_text, [f"{key}={value}"]))
 
 
-WEIGHTS = "none | {torchvision: IMAGENET1K_V1} | {file: x, trained_on: [..], source: y}"
+WEIGHTS = "none | {torchvision: IMAGENET1K_V1} | {pretrained: TAG} | {file: x, trained_on: [..], source: y}"
 
 
 @pytest.mark.parametrize(

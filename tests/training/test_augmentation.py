@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from clsim.randomness import uniforms
-from clsim.scenario import load_scenario, normalisation
+from clsim.scenario import load_scenario
+from clsim.scenario.stream import normalisation
 from clsim.scenario.stream.normalisation import Normalisation
 from clsim.scenario.stream.rows import RowStore
 from clsim.scenario.training_schema import RandomResizedCropSection

@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from clsim.parts import KINDS, find
 from clsim.randomness import permutation
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.training.batches import EpochLoader
-from clsim.training.sampling import SAMPLERS, class_aware, inverse_frequency, membership
+from clsim.training.sampling import class_aware, inverse_frequency, membership
+
+SAMPLERS = {name: find("sampler", name) for name in KINDS["sampler"].shipped if name != "shuffled"}
 
 LONG_TAIL = np.repeat(np.eye(3), [80, 15, 5], axis=0)
 """Single-label rows: 80, 15 and 5 of three classes."""

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from clsim.training.memory import SELECTIONS, Budget, ClassBalancedSelection, Memory, RandomSelection
+from clsim.parts import KINDS, find
+from clsim.training.memory import Budget, ClassBalancedSelection, Memory, RandomSelection
 
 TASKS = ((0, 2), (2, 4), (4, 7))
+SELECTIONS = {name: find("selection", name) for name in KINDS["selection"].shipped}
 RANKING = {name: kind for name, kind in SELECTIONS.items() if hasattr(kind, "rank")}
 RANDOM = sorted(set(SELECTIONS) - {"herding"})  # herding depends on features and labels alone: test_herding.py
 TOTAL, PER_CLASS = Budget(total=12), Budget(per_class=3)
