@@ -209,7 +209,7 @@ def test_one_that_fails_late_is_mended_and_the_run_goes_on(prepared: Callable[..
     [
         (
             {"evaluation.metrics": ["{}/my_metrics.py:hist"]},
-            "evaluation.metrics.0.name: given .*defines no 'hist', did",
+            "evaluation.metrics.0: given .*defines no 'hist', did",
         ),
         ({"evaluation.metrics": ["{}/nothing.py:hits"]}, "no file '.*nothing.py' is there"),
         ({"evaluation.metrics": ["{}/my_metrics.py:last_mAP"]}, "py:last_mAP: clsim itself measures last_mAP"),
