@@ -58,11 +58,13 @@ def test_it_cannot_change_what_others_measure() -> None:
     def spoil(scores: Any, targets: Any, images: Any, task: int) -> None:
         scores[:], targets[:], images[:] = 0, -1, -1
 
-    plain, spoilt = History(make_plan()), History(make_plan(), metrics=(metric(spoil), metric(spoil, "again")))
-    for history in (plain, spoilt):
+    after = metric(lambda scores, targets, images, task: float((scores * targets * images[:, None]).sum()), "after")
+    alone, spoilt = History(make_plan(), metrics=(after,)), History(make_plan(), metrics=(metric(spoil), after))
+    for history in (alone, spoilt):
         history.add(AFTER_0.copy(), 0)
         history.add(AFTER_1.copy(), 1)
-    assert repr({**spoilt.summary(), "metrics": {}}) == repr(plain.summary())
+    np.testing.assert_array_equal(spoilt.own["after"], alone.own["after"])
+    assert repr({**spoilt.summary(), "metrics": {}}) == repr({**alone.summary(), "metrics": {}})
     np.testing.assert_array_equal(spoilt.plan.test_truth, TRUTH)
 
 
