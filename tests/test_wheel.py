@@ -56,8 +56,17 @@ def test_wheel_plans_and_runs_from_an_empty_folder(tmp_path: Path, tiny_override
 
     assert len(json.loads(clsim("plan", "digits-b0c2", "--json"))["tasks"]) == 5
     settings = [text for key, value in tiny_overrides.items() for text in ("--set", f"{key}={value}")]
+    examples = ROOT / "docs" / "examples"
+    own = {"evaluation.metrics": f"{examples}/own_metric.py:micro_auc", "loggers": f"{examples}/own_logger.py:Watch"}
+    settings += [text for key, value in own.items() for text in ("--set", f"{key}=[{value}]")]
     clsim("run", "digits-b0c2", "--strategy", "lwf+er", *settings)
     result = json.loads((empty / "runs" / "digits-b0c2" / "lwf+er" / "seed0" / "result.json").read_text())
     assert result["last_mAP"] > 0
+    assert result["metrics"]["micro_auc"]["courses"]["micro_auc"][-1] > 0
+    assert (empty / "runs" / "digits-b0c2" / "lwf+er" / "seed0" / "watch.txt").is_file()
+    clsim("report", "runs/digits-b0c2", "--section", f"{examples}/own_section.py:most_forgotten")
+    page = (empty / "runs" / "digits-b0c2" / "report.html").read_text(encoding="utf-8")
+    assert "Most forgotten classes" in page
+    clsim("run", "digits-b0c2", "--strategy", "er+more", *settings)
     clsim("report", "runs/digits-b0c2")
-    assert (empty / "runs" / "digits-b0c2" / "report.html").is_file()
+    assert "Model rebalancing" in (empty / "runs" / "digits-b0c2" / "report.html").read_text(encoding="utf-8")
