@@ -225,10 +225,27 @@ KINDS = {
             "uint8 [B, 3, H, W] -> uint8 of the same shape; v2/NAME: a torchvision transform, image by image",
             libraries={"v2": Library("torchvision.transforms.v2", "torchvision")},
         ),
-        Kind("metric", "(scores, targets, images, task) -> value", identified=False),
-        Kind("logger", "what takes the curves of a run", "object", identified=False),
+        Kind(
+            "metric",
+            "(scores float [N, S], targets int8 [N, S], -1 unknown, images int64 [N], task) -> number, None, or a dict",
+            supplied=("scores", "targets", "images", "task"),
+            identified=False,
+        ),
+        Kind(
+            "logger",
+            "a subclass of avalanche.logging.BaseLogger, perhaps with begin(run) and end(result)",
+            "object",
+            {
+                "tensorboard": "clsim.evaluation.tensorboard:TensorBoardCurves",
+                "csv": "clsim.evaluation.loggers:CsvFile",
+                "wandb": "clsim.evaluation.wandb_logger:WandbLogger",
+                "mlflow": "clsim.evaluation.mlflow_logger:MlflowLogger",
+            },
+            ("path", "history", "hparams"),
+            identified=False,
+        ),
         Kind("stream-rule", "a rule of the plan, which the plan's hash covers", identified=False),
-        Kind("report-section", "a section of the report", identified=False),
+        Kind("report-section", "(results) -> clsim.report.section.Section, or None", identified=False),
     )
 }
 """All kinds by name. A class with an attribute `Options` is called with one object of it, all else with keywords."""
@@ -469,8 +486,10 @@ def bound(kind: str, reference: str, thing: Any, options: Mapping[str, Any], key
     Raises:
         PartError: wrong options.
     """
-    given, named = _arguments(kind, reference, thing, options, key)
-    return partial(thing, *given, **named) if given or named else thing
+    chosen = checked_options(kind, reference, thing, options, key)
+    if isinstance(chosen, BaseModel):
+        return partial(thing, chosen)
+    return partial(thing, **chosen) if chosen else thing
 
 
 def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any:
@@ -497,15 +516,19 @@ def made(kind: str, reference: str, options: Mapping[str, Any], key: str) -> Any
         raise PartError(f"{reference} cannot be made: {told(error)}", key) from error
 
 
-def _arguments(
+def checked_options(
     kind: str, reference: str, thing: Any, options: Mapping[str, Any], key: str
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the options of a part, checked, as arguments: an object of its `Options`, or keywords."""
+) -> BaseModel | dict[str, Any]:
+    """Return the options of a part, checked: an object of its `Options`, or keyword arguments.
+
+    Raises:
+        PartError: unknown, missing or wrong options.
+    """
     model = options_model(kind, thing, options)
     if model is None:
         if options:
             raise PartError(f"given for {reference}, which is an object and takes none", key, ("options",))
-        return (), {}
+        return {}
     for name in options:
         if name not in model.model_fields and model.model_config.get("extra") != "allow":
             allowed = list(model.model_fields)
@@ -521,5 +544,5 @@ def _arguments(
         text = f"given {first['input']!r}, {first['msg'].removeprefix('Value error, ')}"
         raise PartError(text, key, below) from None
     if model is getattr(thing, "Options", None):
-        return (checked,), {}
-    return (), {name: getattr(checked, name) for name in options}
+        return checked
+    return {name: getattr(checked, name) for name in options}

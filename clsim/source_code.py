@@ -32,13 +32,20 @@ OUTSIDE_RUNS = (
 They may change between two runs of a comparison. A new module counts until it is named here.
 """
 
+ONLY_SHOWING = (
+    *("evaluation.event_file", "evaluation.mlflow_logger", "evaluation.outside_loggers", "evaluation.pictures"),
+    *("evaluation.sample_pictures", "evaluation.sample_sheet", "evaluation.samples", "evaluation.sent_file"),
+    *("evaluation.tensorboard", "evaluation.wandb_logger"),
+)
+"""Modules that a run imports to show what it does: loggers and pictures. No number of a run comes from them."""
+
 PLUGINS = ("strategies", "scenarios")
 """Packages that an installed clsim contains; a strategy is hashed for itself, by `class_code`."""
 
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Return the SHA-256 of all code of clsim that a run may import, computed once per process.
+    """Return the SHA-256 of all code of clsim that a run's numbers may come from, computed once per process.
 
     DECIDED: by content, not by commit, so that a change that is not committed counts and one of the documentation does
     not.
@@ -47,16 +54,16 @@ def code_version() -> str:
 
 
 def package_code(home: Path) -> str:
-    """Return the SHA-256 of all code that a run may import of the package clsim in a folder."""
+    """Return the SHA-256 of all code that a run's numbers may come from, of the package clsim in a folder."""
     return hash_code((path.relative_to(home).as_posix(), path) for path in run_files(home))
 
 
 def run_files(home: Path = HOME) -> Iterator[Path]:
-    """Yield the files of clsim that a run may import, sorted; strategies are not among them."""
+    """Yield the files of clsim that a run's numbers may come from, sorted; strategies are not among them."""
     for path in sorted(home.rglob("*.py")):
         parts = path.relative_to(home).with_suffix("").parts
         names = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
-        if names.isdisjoint((*OUTSIDE_RUNS, *PLUGINS)):
+        if names.isdisjoint((*OUTSIDE_RUNS, *ONLY_SHOWING, *PLUGINS)):
             yield path
 
 

@@ -62,5 +62,5 @@ def test_paths_that_earlier_pages_named_still_work(module: str, name: str) -> No
 
 
 def test_reports_know_of_more_without_torch() -> None:
-    code = "import sys; import clsim.training.schedules, clsim.report.sections.more; print('torch' in sys.modules)"
+    code = "import sys; import clsim.strategies.report_sections.more_figures; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -16,7 +16,7 @@ from clsim.parts import KINDS
 from clsim.running.prepared_run import prepare
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
-from clsim.source_code import HOME, OUTSIDE_RUNS, class_code, hash_code, package_code, run_files
+from clsim.source_code import HOME, ONLY_SHOWING, OUTSIDE_RUNS, class_code, hash_code, package_code, run_files
 from clsim.training.composition import registered, strategy_class
 
 ENTRY = "clsim.running.execution"
@@ -84,7 +84,8 @@ def test_it_covers_exactly_what_a_run_with_shipped_strategies_and_parts_can_impo
     shipped_parts = {
         module for module in (target.partition(":")[0] for target in targets) if module.startswith("clsim.")
     }
-    assert set(run_files()) == closure({ENTRY} | of_strategies | shipped_parts)
+    showing = {file_of(f"clsim.{name}") for name in ONLY_SHOWING}
+    assert set(run_files()) == closure({ENTRY} | of_strategies | shipped_parts) - showing
 
 
 def test_a_real_run_imports_nothing_else(tiny: Scenario, tmp_path: Path) -> None:
@@ -101,11 +102,19 @@ def test_a_real_run_imports_nothing_else(tiny: Scenario, tmp_path: Path) -> None
     loaded = {Path(line).resolve() for line in done.stdout.splitlines()}
     assert (folder / "result.json").is_file()
     assert len(loaded) > 60
-    assert {path for path in loaded if STRATEGIES not in path.parents} <= set(run_files())
+    showing = {file_of(f"clsim.{name}") for name in ONLY_SHOWING}
+    assert {path for path in loaded if STRATEGIES not in path.parents} <= set(run_files()) | showing
+
+
+def test_nothing_that_makes_numbers_imports_what_only_shows() -> None:
+    users = {
+        path.stem for path in run_files() for name in imported(path) if name.removeprefix("clsim.") in ONLY_SHOWING
+    }
+    assert users == {"execution", "observers"}  # which hand them to the evaluator
 
 
 def test_every_name_that_is_left_out_is_there() -> None:
-    for name in OUTSIDE_RUNS:
+    for name in (*OUTSIDE_RUNS, *ONLY_SHOWING):
         assert file_of(f"clsim.{name}") is not None, name
 
 

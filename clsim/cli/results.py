@@ -14,11 +14,14 @@ def report(
     folder: Annotated[Path, typer.Argument(help="folder of a comparison, such as runs/digits-b0c2", metavar="DIR")],
     out: Annotated[Path | None, typer.Option("--out", help="where to write; default: DIR")] = None,
     baseline: BaselineOption = None,
+    sections: Annotated[
+        list[str], typer.Option("--section", help="show a section of your own too", metavar="FILE.py:NAME")
+    ] = [],  # noqa: B006
 ) -> None:
     """Write report.html of the runs in a folder, and its tables as CSV, Markdown and LaTeX."""
     from clsim.report.writing import write_report
 
-    typer.echo(f"report: {write_report(folder, out, baseline=baseline)}")
+    typer.echo(f"report: {write_report(folder, out, baseline=baseline, sections=sections)}")
 
 
 def tensorboard(

@@ -6,7 +6,7 @@ From the marks follow which values of a scenario are made absolute, and what of 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -52,22 +52,32 @@ def make_absolute(data: dict[str, Any], model: type[BaseModel], folder: Path) ->
     def absolute(path: str) -> str:
         return str(folder / os.path.expanduser(path))
 
-    for *sections, key in path_options(model):
-        _replace(_section(data, sections), key, absolute)
-    for (*sections, key), mark in marked_options(model, PartOption).items():
-        section = _section(data, sections)
-        _replace(section, key, lambda reference: located(reference, folder))
-        if isinstance(section.get(key), str) and isinstance(options := section.get(mark.options), dict):
-            for name in option_paths(mark.kind, section[key]):
-                _replace(options, name, absolute)
+    for keys in path_options(model):
+        for section, key in _places(data, keys):
+            section[key] = absolute(section[key])
+    for keys, mark in marked_options(model, PartOption).items():
+        for section, key in _places(data, keys):
+            section[key] = located(section[key], folder)
+            options = section.get(mark.options) if isinstance(section, dict) else None
+            if isinstance(options, dict):
+                for name in option_paths(mark.kind, section[key]):
+                    if isinstance(options.get(name), str):
+                        options[name] = absolute(options[name])
 
 
-def _section(data: Any, sections: list[str]) -> dict[str, Any]:
-    for name in sections:
-        data = data.get(name) if isinstance(data, dict) else None
-    return data if isinstance(data, dict) else {}
+def _places(data: Any, keys: KeyPath) -> Iterator[tuple[Any, Any]]:
+    """Yield the sections, and the keys in them, where texts stand under `keys`.
 
-
-def _replace(section: dict[str, Any], key: str, absolute: Callable[[str], str]) -> None:
-    if isinstance(section.get(key), str):
-        section[key] = absolute(section[key])
+    Every element of a list is looked at; there a text may stand for a section that has nothing else: `[a]` is
+    `[{name: a}]`.
+    """
+    if isinstance(data, list):
+        for place, element in enumerate(data):
+            if isinstance(element, str) and len(keys) == 1:
+                yield data, place
+            else:
+                yield from _places(element, keys)
+    elif isinstance(data, dict) and len(keys) > 1:
+        yield from _places(data.get(keys[0]), keys[1:])
+    elif isinstance(data, dict) and isinstance(data.get(keys[0]), str):
+        yield data, keys[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from clsim.evaluation.metrics import (
     mean_ap,
     top1_accuracy,
 )
+from clsim.evaluation.own_metrics import OwnMetric
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.vocabulary import (
     AT_THRESHOLD,
@@ -33,6 +35,8 @@ from clsim.vocabulary import (
 )
 
 Floats = NDArray[np.float64]
+
+log = logging.getLogger("clsim")
 
 _AT_THRESHOLD = (
     thresholds.cf1,
@@ -63,6 +67,8 @@ class History:
         ap: float64 [T, C], AP of each class on the whole test set after each task, 0..1; NaN where a class is not yet
             seen, has no positive, or the task was not trained.
         thresholds: probabilities above which a class counts as predicted.
+        metrics: what a user measures besides.
+        own: name -> float64 [T], values of `metrics` in their own units; NaN where undefined or not trained.
         seen_map: float64 [T], mAP over seen classes and the test images in scope, percent; NaN if not trained.
         at_threshold: float64 [T, H, 9], the metrics of REPORTED at each threshold, percent; NaN if not trained.
         accuracy: float64 [T, 4], top-1 accuracy over the test images of seen classes, columns as ACCURACIES, percent;
@@ -73,6 +79,7 @@ class History:
     plan: StreamPlan
     empty_classes: str = "skip"
     thresholds: Sequence[float] = (0.5, 0.8)
+    metrics: Sequence[OwnMetric] = ()
 
     def __post_init__(self) -> None:
         n_tasks, n_classes = len(self.plan.tasks), self.plan.n_classes
@@ -81,6 +88,7 @@ class History:
         self.thresholds = tuple(dict.fromkeys(self.thresholds))
         self.at_threshold: Floats = np.full((n_tasks, len(self.thresholds), len(REPORTED)), np.nan)
         self.accuracy: Floats = np.full((n_tasks, len(ACCURACIES)), np.nan)
+        self.own: dict[str, Floats] = {}
         self.scores: NDArray[Any] | None = None
         self.last = -1
 
@@ -108,6 +116,9 @@ class History:
             self.at_threshold[task, place] = 100 * np.array(found)
         if self.plan.single_label:
             self.accuracy[task] = self._accuracy(scores)
+        for metric in self.metrics if scope.any() else ():
+            for name, value in metric(scores_in_scope, truth_in_scope, self.plan.test_samples[scope], task).items():
+                self.own.setdefault(name, np.full(len(self.plan.tasks), np.nan))[task] = value
         self.scores = scores
         self.last = task
 
@@ -204,6 +215,7 @@ class History:
             # DECIDED: once, after the last task, not as C more curves; result.json and the AP curves hold the course.
             lost = self.class_forgetting()
             values |= {f"per_class_forgetting/{names[c]}": lost[c] for c in range(start)}
+        values |= {f"metric/{name}": course[task] for name, course in self.own.items()}
         return {name: float(value) for name, value in values.items()}
 
     def present(self, task: int) -> dict[str, float]:
@@ -256,7 +268,13 @@ class History:
             "present": {block: [self.present(t)[block] for t in range(len(self.plan.tasks))] for block in BLOCKS},
             "thresholds": {str(threshold): self._courses(place) for place, threshold in enumerate(self.thresholds)},
             **({"accuracy": self._accuracies()} if self.plan.single_label else {}),
+            "metrics": {metric.name: self._own(metric) for metric in self.metrics},
         }
+
+    def _own(self, metric: OwnMetric) -> dict[str, Any]:
+        """Courses of a user's metric by name, and what computed them."""
+        named = {name: course.tolist() for name, course in self.own.items() if name.partition("/")[0] == metric.name}
+        return {"reference": metric.reference, "code": metric.code, "courses": named}
 
     def _accuracies(self) -> dict[str, Any]:
         """Course of each accuracy, `last_<name>` after the last task, and the mean over the tasks as `average`."""
@@ -276,9 +294,18 @@ class History:
             "at_threshold": self.at_threshold.tolist(),
             "accuracy": self.accuracy.tolist(),
             "last": self.last,
+            "own": {name: course.tolist() for name, course in self.own.items()},
+            "own_code": {metric.name: metric.code for metric in self.metrics},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.ap, self.seen_map = np.array(state["ap"]), np.array(state["seen_map"])
         self.accuracy = np.array(state["accuracy"])
         self.at_threshold, self.last = np.array(state["at_threshold"]), state["last"]
+        before = state.get("own_code", {})
+        for metric in self.metrics:
+            if self.last >= 0 and before.get(metric.name) != metric.code:
+                log.warning("metric %s has changed: its values up to task %d are dropped", metric.reference, self.last)
+        unchanged = {metric.name for metric in self.metrics if before.get(metric.name) == metric.code}
+        courses = state.get("own", {}).items()
+        self.own = {name: np.array(course) for name, course in courses if name.partition("/")[0] in unchanged}

@@ -27,24 +27,17 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere else
 
 
-class MetricsFile(BaseLogger):
-    """Appends one line for each epoch and each evaluation to a JSON Lines file.
+class LineLogger(BaseLogger):
+    """Base of loggers that take all values of an epoch, or of an evaluation, together.
 
     A line is {"phase": "train" | "eval" | "epoch-eval", "task": t, "step": s, "values": {tag: value or null}}: `eval`
     after a task at the number of tasks done, the others at the number of epochs done. Nothing in it varies between
     equal runs.
-
-    Args:
-        listener: called with each line, first with those that a resumed run has already written.
     """
 
-    def __init__(self, path: Path, listener: Callable[[dict[str, Any]], None] | None = None) -> None:
-        super().__init__()
-        self.file = GrowingFile(path)
-        self.listener = listener
-        if listener is not None:
-            for line in read_lines(path):
-                listener(line)
+    def write(self, line: dict[str, Any]) -> None:
+        """Take a line."""
+        raise NotImplementedError
 
     def after_training_epoch(
         self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any
@@ -59,10 +52,47 @@ class MetricsFile(BaseLogger):
 
     def _write(self, phase: str, task: int, metric_values: list[MetricValue]) -> None:
         values = {metric.name: metric.value for metric in metric_values}
-        line = finite_or_null({"phase": phase, "task": task, "step": metric_values[0].x_plot, "values": values})
+        self.write(finite_or_null({"phase": phase, "task": task, "step": metric_values[0].x_plot, "values": values}))
+
+
+class MetricsFile(LineLogger):
+    """Appends each line to a JSON Lines file.
+
+    Args:
+        listener: called with each line, first with those that a resumed run has already written.
+    """
+
+    def __init__(self, path: Path, listener: Callable[[dict[str, Any]], None] | None = None) -> None:
+        super().__init__()
+        self.file = GrowingFile(path)
+        self.listener = listener
+        if listener is not None:
+            for line in read_lines(path):
+                listener(line)
+
+    def write(self, line: dict[str, Any]) -> None:
         self.file.append(json.dumps(line, allow_nan=False) + "\n")
         if self.listener is not None:
             self.listener(line)
+
+
+class CsvFile(LineLogger):
+    """Appends each value to a table with the columns phase, task, step, tag and value; an undefined value is empty."""
+
+    COLUMNS = ("phase", "task", "step", "tag", "value")
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.file = GrowingFile(path)
+
+    def write(self, line: dict[str, Any]) -> None:
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        if not self.file.read():
+            table.writerow(self.COLUMNS)
+        where = (line["phase"], line["task"], line["step"])
+        table.writerows((*where, tag, value) for tag, value in line["values"].items())
+        self.file.append(text.getvalue())
 
 
 class MemoryFile(BaseLogger):

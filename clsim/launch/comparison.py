@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError, ScenarioError, storage_errors
+from clsim.evaluation.own_metrics import OwnMetric
 from clsim.launch.arguments import (
     as_flag,
     as_path,
@@ -26,13 +27,14 @@ from clsim.launch.first_task_groups import first_task_key, shares
 from clsim.launch.pool import Pool
 from clsim.launch.progress import Progress, Speaking
 from clsim.launch.replacement import set_aside
-from clsim.launch.reuse import classify_folder, recorded_threads
+from clsim.launch.reuse import classify_folder, lacking_metrics, recorded_threads
 from clsim.launch.run_state import MetricsTail, RunState, Status, recorded_pace
 from clsim.launch.single_run import plan_run
 from clsim.launch.starter import SUITED as STARTER_SUITED
 from clsim.preparation import listening
 from clsim.running.folder_lock import locked
 from clsim.running.hardware import resolve_threads
+from clsim.running.observers import check_observers
 from clsim.running.prepared_run import prepare
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.running.run_identity import identity_of
@@ -60,6 +62,7 @@ class Comparison:
         baseline: strategy that tables compare the others with; None: see `clsim.report.significance`.
         reused: folders of the runs that an earlier comparison had finished.
         interrupted: folders of the runs that were stopped, or not started, on request.
+        sections: references of the report sections that the strategies bring.
     """
 
     folder: Path
@@ -69,6 +72,7 @@ class Comparison:
     baseline: str | None = None
     reused: tuple[Path, ...] = ()
     interrupted: tuple[Path, ...] = ()
+    sections: tuple[str, ...] = ()
 
     @property
     def results(self) -> Results:
@@ -100,7 +104,8 @@ class Comparison:
         from clsim.report.writing import write_reports
 
         has_result = self.baseline in self.results.strategies  # one that failed must not cost the report of the others
-        return write_reports(self._folders(), path or self.folder, self.order, self.baseline if has_result else None)
+        baseline = self.baseline if has_result else None
+        return write_reports(self._folders(), path or self.folder, self.order, baseline, self.sections)
 
     @property
     def any_finished(self) -> bool:
@@ -189,8 +194,12 @@ def compare(
     with storage_errors(request.home), _alone(request.home), listening(speaking):
         threads, workers = _divide_cores(request, jobs)
         identities = {folder: identity_of(job.scenario, job.spec, threads) for folder, job in jobs.items()}
+        earlier = _earlier(request, jobs)
         with set_aside(jobs if request.overwrite else ()):
             states = _prepare_states(jobs, identities, threads)
+        if request.progress is not None:
+            for text in (text for folder in earlier for text in lacking_metrics(folder, jobs[folder].metrics)):
+                request.progress.say(text)
         with _first_tasks(request.home):
             pool = _pool(request, jobs, identities, states, threads, workers)
             pool.run(states)
@@ -230,12 +239,14 @@ class _Job:
         scenario: with the run's class order.
         epochs: per task; 0 for a run without.
         first_task_part: see `Composition.first_task_key`.
+        metrics: that the user brings.
     """
 
     scenario: Scenario
     spec: RunSpec
     epochs: int
     first_task_part: str | None
+    metrics: tuple[OwnMetric, ...]
 
 
 def _check_input(
@@ -309,8 +320,11 @@ def _jobs(request: _Request) -> dict[Path, _Job]:
     Raises:
         ClsimError: as `plan_run`, or two runs would have the same folder.
     """
+    from clsim.report.results import TAKEN_NAMES
+
     jobs: dict[Path, _Job] = {}
     for variant, home in _streams(request):
+        metrics = check_observers(variant, TAKEN_NAMES)
         for seed in request.seeds:
             for composition in request.compositions.values():
                 spec = plan_run(variant, composition, seed, request.device, composition.given)
@@ -318,7 +332,7 @@ def _jobs(request: _Request) -> dict[Path, _Job]:
                 folder = spec.folder(home)
                 if folder in jobs:
                     raise RunError(f"{composition.spec}: another strategy of this comparison is also named {spec.name}")
-                jobs[folder] = _Job(variant, spec, epochs, composition.first_task_key())
+                jobs[folder] = _Job(variant, spec, epochs, composition.first_task_key(), metrics)
     return jobs
 
 
@@ -353,14 +367,18 @@ def _alone(home: Path) -> Iterator[None]:
         yield
 
 
+def _earlier(request: _Request, jobs: Iterable[Path]) -> list[Path]:
+    """Return the folders of runs that are there, to be reused or continued."""
+    return [] if request.overwrite else [folder for folder in jobs if folder.exists()]
+
+
 def _divide_cores(request: _Request, jobs: Mapping[Path, _Job]) -> tuple[int, int]:
     """Return the threads of each run, which are part of its identity, and the number of runs at a time.
 
     With `threads: auto`, runs that are reused or continued give their number of threads to the new ones.
     """
     requested = request.scenario.config.threads
-    earlier = () if request.overwrite else [folder for folder in jobs if folder.exists()]
-    recorded = recorded_threads(earlier) if requested == "auto" else None
+    recorded = recorded_threads(_earlier(request, jobs)) if requested == "auto" else None
     threads = recorded or resolve_threads(requested, min(request.workers or usable_cores(), len(jobs)))
     return threads, request.workers or max(1, usable_cores() // threads)
 
@@ -431,6 +449,7 @@ def _comparison(request: _Request, jobs: Mapping[Path, _Job], states: Mapping[Pa
         baseline=request.baseline,
         reused=folders("reused"),
         interrupted=folders("interrupted", "waiting"),
+        sections=tuple(dict.fromkeys(name for each in request.compositions.values() for name in each.report_sections)),
     )
 
 

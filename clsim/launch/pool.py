@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from clsim.children import SAFE_PATH, module_command
+from clsim.evaluation.sent_file import failures
 from clsim.files import write_atomically
 from clsim.launch.first_task_groups import is_there, launch_order
 from clsim.launch.progress import Progress
@@ -145,9 +146,11 @@ class Pool:
             if stopping:
                 process.stop(self.interruption.at_once)
             process.tail.read()
-            if self.progress is not None and (warning := process.warning()):
-                self.progress.say(warning)
-            if process.ended(interrupted=stopping):
+            ended = process.ended(interrupted=stopping)
+            for warning in process.warnings():
+                if self.progress is not None:
+                    self.progress.say(warning)
+            if ended:
                 del self.running[folder]
             self._show(folder, process.state)
 
@@ -171,7 +174,7 @@ class _Process:
         self.tail.read()
         state.start(shared)
         self.stop_requested = False
-        self.warned = False
+        self.warned: set[str] = set()
         RunFolder(folder).error.unlink(missing_ok=True)  # of an earlier attempt
         forget_preparation(folder)
 
@@ -196,12 +199,14 @@ class _Process:
                 start_new_session=True,
             )
 
-    def warning(self) -> str | None:
-        """Return a text if the run cannot be resumed, only once; else None."""
-        if self.warned or (reason := RunFolder(self.folder).obstacle) is None:
-            return None
-        self.warned = True
-        return f"{self.folder}: {reason}; if it is interrupted, the same comparison begins it again"
+    def warnings(self) -> list[str]:
+        """Return what a user should know of it, each once: that it cannot be resumed, that a logger has failed."""
+        found = failures(RunFolder(self.folder).loggers)
+        if (reason := RunFolder(self.folder).obstacle) is not None:
+            found.append(f"{reason}; if it is interrupted, the same comparison begins it again")
+        new = [text for text in found if text not in self.warned]
+        self.warned |= set(new)
+        return [f"{self.folder}: {text}" for text in new]
 
     def stop(self, at_once: bool = False) -> None:
         """Ask the process to end, only once; or kill it and its children."""

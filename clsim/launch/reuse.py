@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from clsim.errors import RunError
+from clsim.evaluation.own_metrics import OwnMetric
 from clsim.launch.replacement import refuse_other_folders
 from clsim.running.folder_lock import locked
+from clsim.running.prepared_run import open_run
+from clsim.running.record import read_record
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import differences, read_identity
 
@@ -55,3 +58,24 @@ def recorded_threads(folders: Iterable[Path]) -> int | None:
             continue  # `classify_folder` says what is wrong with it
     threads = found.pop() if len(found) == 1 else None
     return threads if isinstance(threads, int) else None
+
+
+def lacking_metrics(folder: Path, asked: Sequence[OwnMetric]) -> list[str]:
+    """Return, in a sentence each, the metrics of the user's that a run which is there has no values of.
+
+    A run is the same with other metrics, so that it is reused or continued as it began. DECIDED: they are not computed
+    afterwards, because a run keeps no scores.
+    """
+    if RunFolder(folder).finished:
+        recorded = read_record(RunFolder(folder).result).metrics
+        known = {name: metric.code for name, metric in recorded.items()}
+        why = {m.name: "has changed since" if m.name in known else "was not asked for" for m in asked}
+        lacking = {m.name: why[m.name] for m in asked if known.get(m.name) != m.code}
+    else:
+        began_with = {section.name for section in open_run(folder)[0].config.evaluation.metrics}
+        lacking = {m.name: "was not asked for when it began" for m in asked if m.reference not in began_with}
+    return [
+        f"{folder}: has no values of {name}, which {reason}; it is computed while a run trains: --overwrite trains all "
+        "runs anew, another --out keeps these"
+        for name, reason in lacking.items()
+    ]

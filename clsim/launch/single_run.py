@@ -13,6 +13,7 @@ from clsim.launch.replacement import refuse_taken, set_aside
 from clsim.launch.run_state import RunState
 from clsim.preparation import Work, listening
 from clsim.running.hardware import resolve_device, resolve_threads
+from clsim.running.observers import check_observers
 from clsim.running.prepared_run import open_run, prepare
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_spec import RunSpec, safe_name
@@ -50,6 +51,8 @@ def run(
     Raises:
         ClsimError: bad input, a taken folder, a run that cannot go on.
     """
+    from clsim.report.results import TAKEN_NAMES
+
     seed, out, progress = as_seed(seed), as_path(out, "out"), as_progress(progress)
     overwrite = as_flag(overwrite, "overwrite")
     keys, options = split_overrides(overrides)
@@ -58,6 +61,7 @@ def run(
     composition = check_options([name], options)[name]
     with listening(Speaking(progress)):
         spec = plan_run(loaded, composition, seed, device, composition.given)
+    check_observers(loaded, TAKEN_NAMES)
     folder = spec.folder(out / loaded.name)
     if not overwrite:
         refuse_taken(folder)
@@ -78,11 +82,14 @@ def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult
     Raises:
         ClsimError: no run folder, one in use, a run that has changed since or cannot be resumed.
     """
+    from clsim.report.results import TAKEN_NAMES
+
     folder = as_path(folder, "folder")
     progress = as_progress(progress)
     scenario, spec = open_run(folder)
     training = scenario.config.training
     if not RunFolder(folder).finished:
+        check_observers(scenario, TAKEN_NAMES)
         training = Composition(spec.strategy, spec.options).training(training)
     return _carry_out(folder, scenario, training.epochs, progress)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from clsim.report.facts import expected_rows, strategy_notes
 from clsim.report.results import Results
+from clsim.report.section import Maker, Sections, make_sections
 from clsim.report.sections.distance_to_joint import distance_table
 from clsim.report.significance import Contrast, against, choose_baseline
-from clsim.report.tables import Rows, accuracy_table, cost_table, difference_tables, final_table
+from clsim.report.tables import Rows, accuracy_table, cost_table, difference_tables, final_table, own_metrics_table
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,10 @@ class Compared:
         notes: strategy that is no method -> label and explanation.
         contrasts: metric -> each strategy beside the baseline.
         differences: the same as text: title and rows, without heading.
-        final, accuracy, distance, cost: heading and a row per strategy; accuracy and distance may be empty.
+        final, accuracy, own_metrics, distance, cost: heading and a row per strategy; but for final and cost they may be
+            empty.
         expected: the scenario's expected values beside ours.
+        sections: those that do not belong to the report itself.
     """
 
     results: Results
@@ -32,17 +36,20 @@ class Compared:
     differences: list[tuple[str, Rows]]
     final: Rows
     accuracy: Rows
+    own_metrics: Rows
     distance: Rows
     cost: Rows
     expected: list[dict[str, str]]
+    sections: Sections = field(default_factory=Sections)
 
 
-def compared(results: Results, baseline: str | None = None) -> Compared:
+def compared(results: Results, baseline: str | None = None, makers: Mapping[str, Maker] | None = None) -> Compared:
     """Every table of a comparison.
 
     Args:
         results: the runs.
         baseline: as in `choose_baseline`.
+        makers: of sections beside those of installed packages, see `load_makers`.
 
     Raises:
         RunError: no finished run is of the baseline.
@@ -57,7 +64,9 @@ def compared(results: Results, baseline: str | None = None) -> Compared:
         differences=difference_tables(contrasts, baseline),
         final=final_table(results),
         accuracy=accuracy_table(results),
+        own_metrics=own_metrics_table(results),
         distance=distance_table(results),
         cost=cost_table(results),
         expected=expected_rows(results),
+        sections=make_sections(results, makers or {}),
     )

@@ -37,6 +37,12 @@ def strategy_notes(results: Results) -> dict[str, tuple[str, str]]:
     return notes
 
 
+def own_metrics(results: Results) -> list[str]:
+    """The metrics that the user brings, each with its file."""
+    metrics = (metric for run in results.runs for metric in run.record.metrics.items())
+    return list(dict.fromkeys(f"{name} ({metric.reference})" for name, metric in metrics))
+
+
 def _metric_name(metric: str) -> str:
     """The metric an expected row means: `last mAP` is last_mAP, `last CF1@0.80` is CF1@0.8."""
     name, at, threshold = metric.strip().replace(" ", "_").partition("@")
@@ -92,9 +98,22 @@ def _first_tasks(results: Results) -> str:
     )
 
 
+def _own_metrics_differ(results: Results) -> list[str]:
+    """A sentence for each metric of the user's that some runs lack, or that other code computed in some."""
+    found = []
+    for name in dict.fromkeys(name for run in results.runs for name in run.record.metrics):
+        missing = [run.name for run in results.runs if name not in run.record.metrics]
+        if missing:
+            found.append(f"No values of the metric {name}: {_run_names(results, missing)}, trained without it.")
+        if len({run.record.metrics[name].code for run in results.runs if name in run.record.metrics}) > 1:
+            found.append(f"The values of the metric {name} come from different versions of its code.")
+    return found
+
+
 def warnings_of(results: Results) -> list[str]:
     """Sentences on what was left out and on what makes the rows of the final table hard to compare."""
     found = [text for text in (_skipped(results), _first_tasks(results)) if text]
+    found += _own_metrics_differ(results)
     seeds = {name: tuple(run.seed for run in results.of(name)) for name in results.strategies}
     if len(set(seeds.values())) > 1:
         lists = "; ".join(f"{name}: {', '.join(map(str, own))}" for name, own in seeds.items())
@@ -121,7 +140,8 @@ def config_differences(results: Results) -> list[dict[str, Any]]:
     """The keys in which the runs' resolved configurations differ, as `shared_and_differing` gives them."""
     tables = {run.name: flat(run.config) for run in results.runs}
     for table in tables.values():
-        table.pop("seed", None)
+        for key in ("seed", "loggers", "evaluation.metrics"):  # on metrics `_own_metrics_differ` has its say
+            table.pop(key, None)
     return [row for row in shared_and_differing(results, tables) if row["differs"]]
 
 

@@ -10,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from clsim.report import figures, tables
 from clsim.report.compared import Compared
-from clsim.report.facts import config_differences, environments, source, warnings_of
+from clsim.report.facts import config_differences, environments, own_metrics, source, warnings_of
 from clsim.report.intervals import RESAMPLES
 from clsim.report.results import Results
-from clsim.report.sections import distance_to_joint, groups, imbalance, memory, more, more_figures
+from clsim.report.sections import distance_to_joint, groups, imbalance, memory
 from clsim.report.sections.classes import class_panels
 from clsim.vocabulary import GROUPS
 
@@ -33,7 +33,7 @@ def render_html(compared: Compared) -> str:
         **_runs_content(compared),
         **_tables(compared),
         **_figures_content(compared.results),
-        **_rebalancing_content(compared.results),
+        sections=compared.sections.shown,
     )
 
 
@@ -50,7 +50,7 @@ def _runs_content(compared: Compared) -> dict[str, Any]:
         "seeds": sorted({run.seed for run in results.runs}),
         "styles": figures.styles(results.strategies, results.upper),
         "strategy_notes": compared.notes,
-        "warnings": warnings_of(results),
+        "warnings": [*warnings_of(results), *compared.sections.problems],
         "options": [(name, json.dumps(results.of(name)[0].record.options)) for name in results.strategies],
         "environment": environments(results),
         "config_differences": config_differences(results),
@@ -63,6 +63,8 @@ def _tables(compared: Compared) -> dict[str, Any]:
     return {
         "final_table": compared.final,
         "accuracy_table": compared.accuracy,
+        "own_metrics_table": compared.own_metrics,
+        "own_metrics": own_metrics(results),
         "baseline": compared.baseline,
         "difference_headings": tables.difference_headings(compared.baseline),
         "difference_tables": compared.differences,
@@ -99,19 +101,4 @@ def _figures_content(results: Results) -> dict[str, Any]:
         "wide_labels": len(results.task_names) > memory.MOST_BESIDE,
         "label_legend": memory.LEGEND,
         "ratio_figures": imbalance.ratio_figures(results),
-    }
-
-
-def _rebalancing_content(results: Results) -> dict[str, Any]:
-    """Tables and figures of model rebalancing; empty if no run has it."""
-    found = more.rebalancings(results)
-    if not found:
-        return {"more_table": [], "more_alarms": []}
-    return {
-        "more_table": more.more_table(found),
-        "more_alarms": more.alarms(found),
-        "more_courses": more_figures.course_figures(results, found),
-        "more_layers": more_figures.layer_figures(results, found),
-        "more_classes": more_figures.class_figures(results, found),
-        "more_groups": more_figures.GROUP_GLYPHS,
     }

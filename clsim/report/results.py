@@ -34,6 +34,10 @@ METRICS = (
 )
 AT_EACH_THRESHOLD = (*AT_THRESHOLD, *AT_THRESHOLD_BY_BLOCK)
 """After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8."""
+BESIDE_METRICS = ("strategy", "seed", "order_seed", "plan_sha256", "derived_from")
+"""The other columns of `Results.frame`."""
+TAKEN_NAMES = (*BESIDE_METRICS, *METRICS, *AT_EACH_THRESHOLD)
+"""No metric that a user brings may be named so."""
 ORDER_FOLDER = re.compile(r"order(\d+)")
 NO_VALUE = "\u2013"
 
@@ -116,6 +120,8 @@ class RunResult:
             found |= {f"{shots}_last_accuracy": accuracy.measured.last.get(shots) for shots in SHOTS}
         for threshold, at in record.thresholds.items():
             found |= {f"{name}@{threshold}": at.last.get(name) for name in AT_EACH_THRESHOLD}
+        for metric in record.metrics.values():
+            found |= {name: _last(course) for name, course in metric.courses.items()}
         return found
 
     def _memory(self) -> dict[str, float | None]:
@@ -203,10 +209,16 @@ class Results:
         return sorted({threshold for run in self.runs for threshold in run.record.thresholds}, key=float)
 
     @cached_property
+    def own_metrics(self) -> list[str]:
+        """Names of the values of metrics that the user brings, as any of the runs recorded them."""
+        metrics = (metric for run in self.runs for metric in run.record.metrics.values())
+        return list(dict.fromkeys(name for metric in metrics for name in metric.courses))
+
+    @cached_property
     def metrics(self) -> list[str]:
-        """Names of the metrics in `frame` and `summary`: METRICS, and AT_EACH_THRESHOLD at each threshold."""
+        """Names of the metrics in `frame` and `summary`: METRICS, AT_EACH_THRESHOLD at each threshold, the user's."""
         at = (f"{name}@{threshold}" for threshold in self.thresholds for name in AT_EACH_THRESHOLD)
-        return [*METRICS, *at]
+        return [*METRICS, *at, *self.own_metrics]
 
     @property
     def frame(self) -> pd.DataFrame:

@@ -38,7 +38,7 @@ LATEX_ESCAPES = {
     **{character: "\\" + character for character in "&%$#_{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"},
     **{"±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "\u2212": "$-$", NO_VALUE: "--", "\u00a0": "~"},
-    **{"⁶": "$^6$"},
+    **{"⁶": "$^6$", "‖": r"$\|$"},
 }
 
 
@@ -66,6 +66,17 @@ def accuracy_table(results: Results) -> Rows:
     rows: Rows = [("Strategy", "Seeds", *ACCURACIES.values())]
     for row in results.summaries:
         rows.append((row["strategy"], str(row["seeds"]), *(_cell(row, metric, best) for metric in ACCURACIES)))
+    return rows
+
+
+def own_metrics_table(results: Results) -> Rows:
+    """Metrics that the user brings, after the last task; empty where no run recorded one."""
+    if not results.own_metrics:
+        return []
+    rows: Rows = [("Strategy", "Seeds", *results.own_metrics)]
+    for row in results.summaries:
+        values = (number(row, name, decimals=2) for name in results.own_metrics)
+        rows.append((row["strategy"], str(row["seeds"]), *values))
     return rows
 
 

@@ -27,6 +27,7 @@ DISTANCE = (
     "Percent points below {0} with the same seeds, mean ± half the 95 % interval by Student's t. Intransigence: "
     "{0}'s mAP on task k minus the method's right after learning it (Chaudhry et al., ECCV 2018), mean over k."
 )
+OWN_METRICS = "After the last task, each in the unit of its function; mean ± sample std over the runs."
 COST = "Times exclude loading; samples count replayed ones; peak memory is the process's; MB are 10⁶ bytes."
 
 
@@ -72,11 +73,15 @@ def _tables(compared: Compared) -> Iterator[tuple[str, Rows, str]]:
     yield "", compared.final, f"{UNITS} {BOLD}"
     if compared.accuracy:
         yield "Top-1 accuracy", compared.accuracy, UNITS
+    if compared.own_metrics:
+        yield "Own metrics", compared.own_metrics, OWN_METRICS
     paired = PAIRED + (ORDERS if results.frame["order_seed"].nunique() > 1 else "")
     for place, (metric, rows) in enumerate(compared.differences):
         yield f"{metric} against {baseline}", [difference_headings(baseline), *rows], "" if place else paired
     if compared.distance:
         yield f"Distance to {results.upper}", compared.distance, DISTANCE.format(results.upper)
+    for table in (table for section in compared.sections.shown for table in section.tables):
+        yield table.title, table.rows, table.caption
     yield "Cost", compared.cost, COST
     if compared.expected:
         headings = ("Strategy", "Metric", "Expected", "Tolerance", "Ours", "Kind", "Source")

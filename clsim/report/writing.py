@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from clsim.report.compared import Compared, compared
 from clsim.report.mean_curves import write_mean_curves
 from clsim.report.page import render_html
 from clsim.report.results import ORDER_FOLDER, Results, joined, load_results, order_folders
+from clsim.report.section import Maker, load_makers
 from clsim.report.significance import choose_baseline
 from clsim.report.text import render_latex, render_markdown, statistics
 from clsim.running.run_folder import SEED_FOLDERS
@@ -24,6 +25,7 @@ def write_report(
     out: str | Path | None = None,
     order: Sequence[str] | None = None,
     baseline: str | None = None,
+    sections: Sequence[str] = (),
 ) -> Path:
     """Write the report of the runs below `directory` to `out`, or to `directory`; see `write_reports`.
 
@@ -31,22 +33,30 @@ def write_report(
         directory: holds <strategy>/seed<k>, or order<k>/<strategy>/seed<k> for several class orders.
         out: folder to write to.
         order: of the strategies; those it does not name follow by name.
-        baseline: the strategy that the others are compared with, seed by seed; None: finetune, else the first.
+        baseline: the strategy that the others are compared with, seed by seed; None: the lower reference, such as
+            finetune, else the first.
+        sections: further sections, each `path/to/file.py:name`; see `clsim.report.section`.
 
     Raises:
         RunError: no run, a damaged one, runs of different streams, an unknown baseline.
+        ClsimError: there is no such section.
     """
     home = Path(directory)
     target = home if out is None else Path(out)
     orders = [] if any(home.glob(SEED_FOLDERS)) else order_folders(home)
     if orders:
-        return write_reports(orders, target, order, baseline)
+        return write_reports(orders, target, order, baseline, sections)
+    makers = load_makers(sections)
     with storage_errors(target):
-        return _write([_Report(compared(load_results(home, order), baseline), target)])
+        return _write([_Report(compared(load_results(home, order), baseline, makers), target)])
 
 
 def write_reports(
-    folders: Sequence[Path], out: str | Path, order: Sequence[str] | None = None, baseline: str | None = None
+    folders: Sequence[Path],
+    out: str | Path,
+    order: Sequence[str] | None = None,
+    baseline: str | None = None,
+    sections: Sequence[str] = (),
 ) -> Path:
     """Write the report of the runs of each folder into `out`: report.html, and tables as CSV, Markdown and LaTeX.
 
@@ -61,8 +71,9 @@ def write_reports(
         RunError: also a full disk and its like, naming the file.
     """
     home = Path(out)
+    makers = load_makers(sections)
     with storage_errors(home):
-        return _write(_reports([load_results(folder, order) for folder in folders], home, baseline))
+        return _write(_reports([load_results(folder, order) for folder in folders], home, baseline, makers))
 
 
 @dataclass(frozen=True)
@@ -94,17 +105,17 @@ class _Report:
             yield self.folder / PAGE, render_html(self.compared)
 
 
-def _reports(parts: Sequence[Results], out: Path, baseline: str | None) -> list[_Report]:
+def _reports(parts: Sequence[Results], out: Path, baseline: str | None, makers: Mapping[str, Maker]) -> list[_Report]:
     """The reports of one stream, or those of several class orders and, last, the tables over all of them."""
     by_order = all(ORDER_FOLDER.fullmatch(part.directory.name) for part in parts)
     everything = joined(parts[0].directory.parent, parts) if by_order else parts[0]
     chosen = choose_baseline(everything, baseline)
     if not by_order:
-        return [_Report(compared(everything, chosen), out)]
+        return [_Report(compared(everything, chosen, makers), out)]
     reports = []
     for part in parts:
         own = chosen if chosen in part.strategies else None  # none of its runs may have finished in this class order
-        reports.append(_Report(compared(part, own), out / part.directory.name))
+        reports.append(_Report(compared(part, own, makers), out / part.directory.name))
     return [*reports, _Report(compared(everything, chosen), out, has_page=False)]
 
 

@@ -23,13 +23,14 @@ from clsim.data.image_files import few_images, skipped_images
 from clsim.data.source import FeatureSource
 from clsim.errors import ClsimError, RunError, storage_errors
 from clsim.evaluation.history import History
-from clsim.evaluation.loggers import MemoryFile, MetricsFile, TimingFile
+from clsim.evaluation.loggers import CsvFile, MemoryFile, MetricsFile, TimingFile
 from clsim.evaluation.memory_labels import MemoryLabels
+from clsim.evaluation.outside_loggers import Delivery, LoggedRun, observed
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
 from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
-from clsim.plugin_files import blamed
+from clsim.plugin_files import PluginFileError, blamed
 from clsim.preparation import training_begins
 from clsim.running.checkpoint_files import Checkpoint, keep_newest, newest_checkpoint
 from clsim.running.checkpointer import Checkpointer, check_identity, place, resume_command
@@ -39,6 +40,7 @@ from clsim.running.features import benchmark_and_model
 from clsim.running.folder_lock import locked
 from clsim.running.hardware import resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
+from clsim.running.observers import has_logger, outside_loggers, own_metrics
 from clsim.running.preparation_file import preparation_file
 from clsim.running.prepared_run import open_run
 from clsim.running.record import LabelsRecord, MemoryRecord, RunRecord, TaskRecord, measured
@@ -127,18 +129,25 @@ def _run(
     run = _open(files, scenario, spec)
     _record_start(run, checkpoint)
     growing = _cut_growing_files(files, checkpoint)
-    history = History(run.plan, scenario.config.evaluation.empty_classes, scenario.config.evaluation.thresholds)
+    evaluation = scenario.config.evaluation
+    history = History(run.plan, evaluation.empty_classes, evaluation.thresholds, own_metrics(scenario.config))
     timing = TimingFile(files.timing)
-    template = _assemble(run, history, timing, listener)
+    outside = outside_loggers(files.path, scenario.config, say)
+    template = _assemble(run, history, timing, listener, outside)
     if first_task is not None:
-        template.first_task = SharedFirstTask(first_task, files.metrics, timing, f"{spec.name}/seed{spec.seed}")
+        template.first_task = SharedFirstTask(first_task, files.metrics, timing, run.name)
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state())
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
     else:
         _note_obstacle(files, template, say)
-    _learn(run, template, growing, parent)
-    return _write_result(run, template, history, timing)
+    with observed(outside, LoggedRun(run.name, scenario.name, files.path, run.settings)):
+        _learn(run, template, growing, parent)
+    result = _write_result(run, template, history, timing)
+    for logger in outside:
+        logger.end(result)
+    keep_newest(files.path, 1)
+    return result
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,17 @@ class _Run:
     identity: dict[str, Any]
     plan: StreamPlan
     skipped: dict[str, int]
+
+    @property
+    def name(self) -> str:
+        """Strategy and seed, such as er/seed0."""
+        return f"{self.spec.name}/seed{self.spec.seed}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What tells runs apart, one level of dotted keys."""
+        config = self.scenario.config.model_dump(mode="json")
+        return hyperparameters(config, self.spec.name, self.spec.seed, self.composition.options())
 
     @property
     def resume_identity(self) -> dict[str, Any]:
@@ -207,19 +227,25 @@ def _record_start(run: _Run, checkpoint: Checkpoint | None) -> None:
 
 def _cut_growing_files(files: RunFolder, checkpoint: Checkpoint | None) -> list[GrowingFile]:
     """Return the files that are only added to, cut back to their lengths at the checkpoint; without one emptied."""
-    growing = [GrowingFile(path) for path in (files.metrics, files.events, files.timing)]
+    growing = [GrowingFile(path) for path in files.growing]
     for file in growing:
-        file.cut(checkpoint.header["files"][file.path.name] if checkpoint is not None else 0)
+        file.cut(checkpoint.header["files"].get(file.path.name, 0) if checkpoint is not None else 0)
     return growing
 
 
-def _assemble(run: _Run, history: History, timing: TimingFile, listener: Listener | None) -> MultiLabelTemplate:
-    """Return the template of a run with everything that logs into its folder."""
+def _assemble(
+    run: _Run, history: History, timing: TimingFile, listener: Listener | None, outside: Sequence[Delivery]
+) -> MultiLabelTemplate:
+    """Return the template of a run with everything that logs into its folder, and the loggers outside it."""
     config, files, plan = run.scenario.config, run.files, run.plan
-    settings = hyperparameters(config.model_dump(mode="json"), run.spec.name, run.spec.seed, run.composition.options())
-    curves = TensorBoardCurves(files.events, history, settings)
-    pictures = 0 if isinstance(run.scenario.source, FeatureSource) else config.evaluation.samples
-    pixels = partial(few_images, run.scenario.source, size=config.training.model.image_size)
+    in_folder: list[BaseLogger] = []
+    if has_logger(config, "tensorboard"):
+        curves = TensorBoardCurves(files.events, history, run.settings)
+        pictures = 0 if isinstance(run.scenario.source, FeatureSource) else config.evaluation.samples
+        pixels = partial(few_images, run.scenario.source, size=config.training.model.image_size)
+        in_folder += [curves, SamplePictures(curves.events, history, pixels, pictures)]
+    if has_logger(config, "csv"):
+        in_folder.append(CsvFile(files.table))
     return build_template(
         run.scenario,
         run.composition,
@@ -230,8 +256,8 @@ def _assemble(run: _Run, history: History, timing: TimingFile, listener: Listene
         loggers=[
             MetricsFile(files.metrics, listener),
             MemoryFile(files.memory, plan.class_names),
-            curves,
-            SamplePictures(curves.events, history, pixels, pictures),
+            *in_folder,
+            *outside,
             timing,
         ],
         row_truth=run.scenario.truth()[plan.row_samples],
@@ -295,14 +321,14 @@ def _write_result(run: _Run, template: MultiLabelTemplate, history: History, tim
     )
     result = record.content()
     write_json(run.files.result, result)
-    keep_newest(run.files.path, 1)
     log.info("finished: last mAP %s", result["last_mAP"])
     return result
 
 
 def _error_text(error: BaseException) -> str:
     """Return what `error.txt` says."""
-    return str(error) if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+    told = isinstance(error, KeyboardInterrupt | PluginFileError)  # of which the text says everything
+    return str(error) if told else f"{type(error).__name__}: {error}"
 
 
 def _interruption_text(files: RunFolder) -> str:

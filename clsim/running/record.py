@@ -121,6 +121,21 @@ class AccuracyRecord:
 
 
 @dataclass(frozen=True)
+class MetricRecord:
+    """A metric that the user brings.
+
+    Attributes:
+        reference: the file and function.
+        code: hash of the code, by which equal metrics are known.
+        courses: its name, or `name/key` where it has several values -> its course, in its own unit.
+    """
+
+    reference: str
+    code: str
+    courses: dict[str, Course]
+
+
+@dataclass(frozen=True)
 class LabelsRecord:
     """How good the labels of a replay memory are; see `clsim.evaluation.memory_labels`.
 
@@ -195,6 +210,7 @@ class RunRecord:
         reference: see `Strategy`.
         first_task: `trained_by` names the run that trained the first task for this one; None: trained by itself.
         memory: None: it has none.
+        metrics: those that the user brings, by name.
     """
 
     scenario: str
@@ -227,6 +243,7 @@ class RunRecord:
     reference: Reference | None = None
     first_task: dict[str, str] | None = None
     memory: MemoryRecord | None = None
+    metrics: dict[str, MetricRecord] = field(default_factory=dict)
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> RunRecord:
@@ -367,12 +384,17 @@ def _tasks(content: Any) -> list[TaskRecord]:
     return [_read(TaskRecord, task, "tasks") for task in content]
 
 
+def _metrics(content: Any) -> dict[str, MetricRecord]:
+    return {name: _read(MetricRecord, own, f"metrics.{name}") for name, own in _object(content, "metrics").items()}
+
+
 _PARTS: dict[str, Callable[[Any], Any]] = {
     "tasks": _tasks,
     "groups": partial(_read, GroupsRecord, key="groups"),
     "thresholds": _thresholds,
     "accuracy": AccuracyRecord.of,
     "memory": MemoryRecord.of,
+    "metrics": _metrics,
 }
 
 

@@ -40,6 +40,8 @@ class RunFolder:
         plan: the stream that it trains on.
         metrics: every logged value, a line for each epoch and evaluation.
         timing: time and memory, a line for each task.
+        table: every logged value as a table, if the logger csv is asked for.
+        loggers: what loggers outside the folder have been sent.
         events: the curves and pictures for TensorBoard, which reads what has `tfevents` in its name.
         memory: the rows and labels of a replay memory after the last task.
         result: the final numbers; a run that has it is finished.
@@ -62,6 +64,8 @@ class RunFolder:
     plan = _File("plan.json.gz")
     metrics = _File("metrics.jsonl")
     timing = _File("timing.jsonl")
+    table = _File("metrics.csv")
+    loggers = _File("loggers.json")
     events = _File("events.out.tfevents.clsim")
     memory = _File("memory.csv")
     result = _File("result.json")
@@ -73,6 +77,11 @@ class RunFolder:
     preparation = _File("preparation.json")
     checkpoint = _File("checkpoint")
     lock = _File("lock")
+
+    @property
+    def growing(self) -> list[Path]:
+        """The files that are only added to; a checkpoint holds their lengths, to which a resumed run cuts them."""
+        return [self.metrics, self.events, self.timing, self.table]
 
     @property
     def strategy(self) -> str:

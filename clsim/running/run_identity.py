@@ -32,8 +32,12 @@ from clsim.training.composition import Composition
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 """DECIDED: their versions count, and Python's, because numbers and pixels come from them; those of plots do not."""
 
-NO_NUMBERS = {"source", "expected", "threads", "checkpoint"}
-"""Keys of a scenario that are not compared: they change no number, but for `threads`, whose resolved value is."""
+NO_NUMBERS: dict[str, Any] = {
+    **dict.fromkeys(("source", "expected", "threads", "checkpoint", "loggers"), True),
+    "evaluation": {"metrics"},
+}
+"""Keys of a scenario that are not compared: they change no number of the training, but for `threads`, whose resolved
+value is. A metric has an identity of its own, in `RunRecord.metrics`."""
 
 
 def identity_of(scenario: Scenario, spec: RunSpec, threads: int) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -18,8 +18,8 @@ from clsim.data.own import ObjectConfig
 from clsim.data.own_class import OwnConfig
 from clsim.data.path_options import DATA_PATH
 from clsim.data.voc import VocConfig
-from clsim.parts import brought
-from clsim.scenario.section import PositiveInt, Section, either
+from clsim.parts import PartOption, brought
+from clsim.scenario.section import PositiveInt, Section, either, named
 from clsim.scenario.training_schema import TrainingSection, WeightsSection
 
 
@@ -190,6 +190,18 @@ class MemorySection(Section):
     )
 
 
+class MetricSection(Section):
+    name: Annotated[str, PartOption("metric")] = Field(description="file.py:function, relative to the scenario")
+    options: dict[str, Any] = Field({}, description="keyword parameters of the function")
+
+
+class LoggerSection(Section):
+    name: Annotated[str, PartOption("logger")] = Field(
+        description="tensorboard, csv, wandb, mlflow, or file.py:Class, relative to the scenario"
+    )
+    options: dict[str, Any] = Field({}, description="options of the logger; clsim parts logger NAME")
+
+
 class EvaluationSection(Section):
     every: Literal["task", "epoch"] = Field("task", description="when the evaluation pass runs")
     on: Literal["test", "validation"] = Field("test", description="the images that are scored")
@@ -211,6 +223,9 @@ class EvaluationSection(Section):
         le=48,
         description="evaluation images, and as many training images, shown in TensorBoard with their labels and "
         "predictions after each task; 0: none",
+    )
+    metrics: list[Annotated[MetricSection, BeforeValidator(named, json_schema_input_type=str | MetricSection)]] = Field(
+        [], description="functions of yours that are called after each task, such as my_metrics.py:micro_auc"
     )
 
 
@@ -243,6 +258,9 @@ class ScenarioConfig(Section):
     threads: Literal["auto"] | PositiveInt = Field("auto", description="CPU threads of a run, part of its identity")
     checkpoint: CheckpointSection = Field(
         CheckpointSection(), description="how often a run is saved, besides at task ends; no result depends on it"
+    )
+    loggers: list[Annotated[LoggerSection, BeforeValidator(named, json_schema_input_type=str | LoggerSection)]] = Field(
+        [LoggerSection(name="tensorboard")], description="where curves go; no result depends on it"
     )
     expected: list[ExpectedRow] = Field([], description="results to compare with, measured or published")
 

@@ -37,6 +37,11 @@ def own_parts(model: type[BaseModel]) -> dict[tuple[str], PartOption]:
     return {(keys[0],): mark for keys, mark in marked_options(model, PartOption).items() if len(keys) == 1}
 
 
+def named(value: Any) -> Any:
+    """Return the section that a text stands for in a list of parts: `[a, {name: b, options: {...}}]`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 def either(*forms: str) -> Discriminator:
     """A setting `keyword | {key: value}`: the form is told by the keyword or the key; all forms are named otherwise."""
 

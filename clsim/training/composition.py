@@ -81,6 +81,14 @@ def spec_of(strategy: str | type[Strategy], argument: str = "strategy") -> str:
     return f"{path.resolve()}:{strategy.__qualname__}"
 
 
+def report_section(kind: type[Strategy]) -> str:
+    """Return the reference of the report section of a strategy, the path of a file made absolute; "" if it has none."""
+    path, colon, name = kind.report_section.rpartition(":")
+    if not path.endswith(".py"):
+        return kind.report_section
+    return f"{(Path(inspect.getfile(kind)).parent / path).resolve()}{colon}{name}"
+
+
 def _is_strategy(found: Any) -> bool:
     return inspect.isclass(found) and issubclass(found, Strategy) and found is not Strategy
 
@@ -143,6 +151,11 @@ class Composition:
     def reference(self) -> Reference | None:
         """Whether others are measured against this strategy; None for a composition of several parts."""
         return self.parts[0].reference if len(self.parts) == 1 else None
+
+    @property
+    def report_sections(self) -> list[str]:
+        """References of the report sections of its parts."""
+        return [reference for part in self.parts if (reference := report_section(type(part)))]
 
     def options(self) -> dict[str, dict[str, Any]]:
         """Resolved options by part, JSON-ready."""

@@ -101,6 +101,9 @@ class Strategy:
             `Context.samples`.
         reference: "upper" for what methods could reach at best (`joint`), which reports keep apart from them; "lower"
             for what they must beat (`finetune`), which is the baseline if none is named; None for a method.
+        report_section: the function that makes a section of reports with runs of this part, see
+            `clsim.report.section`: "package.module:name", or "file.py:name" from beside the strategy's own file; ""
+            for none. It is named and not imported, because it is no part of the method.
     """
 
     name: ClassVar[str] = ""
@@ -111,6 +114,7 @@ class Strategy:
     closed_form: ClassVar[bool] = False
     control: ClassVar[str] = ""
     reference: ClassVar[Reference | None] = None
+    report_section: ClassVar[str] = ""
 
     class Options(Options):
         """No options."""

@@ -85,9 +85,10 @@ def test_a_failing_run_does_not_stop_the_others(tiny_overrides: dict, tmp_path: 
         baseline=f"{tmp_path / 'broken.py'}:Broken",
     )
     folder = tmp_path / "runs" / "digits-b0c2" / "broken" / "seed0"
-    assert result.failed == {folder: f"RuntimeError: no plugins today; see {folder / 'run.log'}"}
+    reason = f"{tmp_path / 'broken.py'}:9: RuntimeError: no plugins today"
+    assert result.failed == {folder: f"{reason}; see {folder / 'run.log'}"}
     assert list(result.frame["strategy"]) == ["finetune"]
-    assert [entry.reason for entry in result.results.unfinished] == ["RuntimeError: no plugins today"]
+    assert [entry.reason for entry in result.results.unfinished] == [reason]
     assert {name: state.status for name, state in recorder.states.items()} == {
         "broken": "failed",
         "finetune": "finished",

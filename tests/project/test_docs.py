@@ -16,6 +16,7 @@ import pytest
 
 import clsim
 from clsim.evaluation.history import ACCURACIES
+from clsim.report.results import load_results
 from clsim.scenario import shipped_scenarios
 from clsim.vocabulary import AT_THRESHOLD, BLOCKS, BY_BLOCK
 
@@ -113,6 +114,23 @@ def test_own_scenario_plans_and_runs(tmp_path: Path) -> None:
 
 def test_own_data_plans(tmp_path: Path) -> None:
     assert "2 tasks" in run("docs/examples/own_data.py", str(tmp_path))
+
+
+@pytest.mark.slow
+def test_own_metrics_and_loggers_run(tmp_path: Path, tiny_overrides: dict[str, object]) -> None:
+    metrics = [f"{DOCS}/examples/own_metric.py:{name}" for name in ("micro_auc", "calibration")]
+    overrides = tiny_overrides | {
+        "evaluation.metrics": metrics,
+        "loggers": [f"{DOCS}/examples/own_logger.py:Watch"],
+    }
+    run = clsim.run("digits-b0c2", "er", overrides=overrides, out=tmp_path)
+    (columns,) = (
+        load_results(tmp_path / "digits-b0c2").frame[["micro_auc", "calibration/ECE", "calibration/absent"]].values
+    )
+    assert ((columns > 0) & (columns < 100)).all()
+    told = (run.folder / "watch.txt").read_text().splitlines()
+    assert (told[0], len(told), told[-1][:8]) == ("er/seed0 begins", 5, "finished")
+    assert told[1].startswith("task 0: mAP ")
 
 
 def test_results_are_read_back(comparison: Any) -> None:

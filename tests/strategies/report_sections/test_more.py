@@ -13,9 +13,9 @@ import pytest
 import clsim
 from clsim.errors import RunError
 from clsim.report.results import load_results
-from clsim.report.sections.more import alarms, more_table, rebalancings
-from clsim.report.sections.more_figures import class_figures, course_figures, layer_figures
 from clsim.report.writing import write_report
+from clsim.strategies.report_sections.more import alarms, more_table, rebalancings
+from clsim.strategies.report_sections.more_figures import class_figures, course_figures, layer_figures
 
 MakeRun = Callable[..., Path]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from clsim.report.intervals import standard_deviation
 from clsim.report.results import NO_VALUE, Results, RunResult
+from clsim.report.section import Figures, Section, Table
 from clsim.report.tables import Rows, fixed
 from clsim.strict_json import read_lines
 from clsim.vocabulary import (
@@ -28,6 +29,28 @@ from clsim.vocabulary import (
 )
 
 Floats = NDArray[np.float64]
+WHAT_IT_DOES = (
+    "While it trains a task, MORE adds a low-rank part BA to each weight and penalises frequent classes for using it. "
+    "It has an effect where BA stays above zero, and where the two paths differ most for the rarest classes."
+)
+TABLE_CAPTION = (
+    "After the last task. ‖BA‖ / ‖W‖: mean over layers when the parts were merged; least: over the tasks. Rank "
+    "correlation (Spearman) of the classes' discrepancy and exposure weight: below zero the rare classes use BA. Tail "
+    "to head: discrepancy of the third of the classes seen least over that of the third seen most. Collapsed: tasks, "
+    "over all seeds, with a mean below 1 %."
+)
+COURSES_CAPTION = (
+    "Mean over seeds, bands from the lowest to the highest seed. Below the dotted line at 1 % the low-rank parts count "
+    "as collapsed. Schedule: the factor A\u2032 sin(πτ/T) of the term over the steps τ = 0 … T of each task."
+)
+LAYERS_CAPTION = (
+    "‖BA‖ / ‖W‖ in percent of each layer when a task's parts were merged, mean over seeds; one logarithmic scale of "
+    "colours for all. Empty cells are zero."
+)
+CLASSES_CAPTION = (
+    "Each class in the last task, mean over seeds: squared difference of the two paths' logits against the weight it "
+    "has by how often training sees it. Where the reservation works the marks fall from left to right."
+)
 HEADINGS = (
     *("Strategy", "Seeds", "Amplitude A'", "Rank share", "‖BA‖ / ‖W‖ in %", "Least ‖BA‖ / ‖W‖ in %"),
     *("Rank correlation", "Tail to head", "Collapsed"),
@@ -63,6 +86,32 @@ class Rebalancing:
     def collapsed(self) -> NDArray[np.bool_]:
         """Tasks after which the log warned, bool [seed, T]."""
         return self.low_rank < MORE_COLLAPSED
+
+
+def section(results: Results) -> Section | None:
+    """Return tables and figures of model rebalancing; None if no run has it."""
+    from clsim.strategies.report_sections import more_figures
+
+    found = rebalancings(results)
+    if not found:
+        return None
+    parts: list[str | Table | Figures] = [WHAT_IT_DOES, Table("Model rebalancing", more_table(found), TABLE_CAPTION)]
+    parts.append(
+        Figures("courses", more_figures.course_figures(results, found), COURSES_CAPTION, strategies=list(found))
+    )
+    if layers := more_figures.layer_figures(results, found):
+        parts.append(Figures("layers", layers, LAYERS_CAPTION, wide=True))
+    if classes := more_figures.class_figures(results, found):
+        glyphs = more_figures.GROUP_GLYPHS
+        parts.append(Figures("classes", classes, CLASSES_CAPTION, marks=glyphs, wide=True))
+    return Section(
+        "more",
+        "Model rebalancing",
+        parts,
+        link="Rebalancing",
+        alarms=alarms(found),
+        alarm="Low-rank parts of MORE have collapsed",
+    )
 
 
 def rebalancings(results: Results) -> dict[str, Rebalancing]:

@@ -26,7 +26,7 @@ from clsim.report.figures import (
     titled,
 )
 from clsim.report.results import Results
-from clsim.report.sections.more import Floats, Rebalancing
+from clsim.strategies.report_sections.more import Floats, Rebalancing
 from clsim.training.schedules import half_sine
 from clsim.vocabulary import MORE_COLLAPSED
 

@@ -1,0 +1,1 @@
+"""Sections of the report that strategies bring; the report itself knows none of them."""
