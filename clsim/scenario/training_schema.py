@@ -203,6 +203,7 @@ class LogitAdjustedCeSection(Section):
 class OwnLossSection(Section):
     name: Annotated[str, PartOption("loss")] = Field(
         description="file.py:Name, relative to the scenario, or the name of an entry point",
+        examples=["my_loss.py:symmetric"],
         json_schema_extra={"not": {"enum": list(KINDS["loss"].shipped)}},
     )
     options: dict[str, Any] = Field({}, description="options of the loss; clsim parts loss NAME")

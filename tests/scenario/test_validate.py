@@ -13,7 +13,7 @@ from clsim.errors import ScenarioError
 from clsim.scenario import load_scenario
 from clsim.scenario.schema import ScenarioConfig
 
-SECTIONS = "name, source, dataset, stream, labels, memory, evaluation, training, threads, checkpoint, expected"
+SECTIONS = "name, source, dataset, stream, labels, memory, evaluation, training, threads, checkpoint, loggers, expected"
 
 
 def _swap(text: str, old: str, new: str) -> str:
