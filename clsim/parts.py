@@ -244,7 +244,12 @@ KINDS = {
             ("path", "history", "hparams"),
             identified=False,
         ),
-        Kind("stream-rule", "a rule of the plan, which the plan's hash covers", identified=False),
+        Kind(
+            "stream-rule",
+            "(labels int8 [N, C], -1 unknown, tasks: column ranges (start, stop), seed) -> rows int64 [n] of each task",
+            supplied=("labels", "tasks", "seed"),
+            identified=False,
+        ),
         Kind("report-section", "(results) -> clsim.report.section.Section, or None", identified=False),
     )
 }
@@ -328,7 +333,8 @@ def unknown(kind: str, reference: str) -> str:
     listed += [f"{prefix}/NAME" for prefix in KINDS[kind].libraries]
     file = "file.py:Class" if kind == "strategy" else "file.py:Name"
     return (
-        f"unknown {kind} {reference!r}{did_you_mean(reference, known)}; available: {', '.join([*listed, f'or {file}'])}"
+        f"unknown {kind} {reference!r}{did_you_mean(reference, known)}; available: "
+        f"{', '.join([*listed, f'or {file}']) if listed else file}"
     )
 
 

@@ -96,7 +96,7 @@ def _sections(schema: Any, node: Any, path: str) -> Iterator[tuple[str, list[tup
         forms = _forms(schema, field)
         for form in forms:
             name = _name(form)
-            only = next(iter(form["properties"])) if len(form["properties"]) == 1 else None
+            only = next(iter(form["properties"])) if len(form["properties"]) == 1 or len(forms) > 1 else None
             title = f"{inner}: {{name: {name}}}" if name else f"{inner}: {{{only}}}" if only else inner
             deeper = f"{inner}[]" if field.get("type") == "array" else inner
             first, *below = _sections(schema, form, deeper)

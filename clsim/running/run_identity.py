@@ -92,17 +92,19 @@ def _replace_part(values: dict[str, Any], key: str, mark: PartOption) -> str | N
     """Put in the place of a part's file the name in it, and what counts in the place of paths among its options.
 
     Returns:
-        The hash of the part's code, or the version of the library that it comes from; None: it comes with clsim, or
-        there is none.
+        The hash of the part's code, or the version of the library that it comes from; None: it comes with clsim,
+        there is none, or it does not count.
     """
     reference = values.get(key)
-    if not isinstance(reference, str) or not KINDS[mark.kind].identified:
+    if not isinstance(reference, str):
         return None
     options = ".".join([*key.split(".")[:-1], mark.options])
     for name, compared in option_paths(mark.kind, reference).items():
         _replace_path(values, f"{options}.{name}", compared)
     if is_file(reference):
         values[key] = reference.rpartition(":")[2]
+    if not KINDS[mark.kind].identified:
+        return None
     library = library_of(mark.kind, reference)
     return code_of(mark.kind, reference) if library is None else f"{library.package} {version(library.package)}"
 

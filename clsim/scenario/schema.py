@@ -27,6 +27,14 @@ class Disjoint(Section):
     disjoint: Literal["random", "first", "rarest"] = Field(description="which of its tasks gets an image")
 
 
+class OwnRule(Section):
+    rule: Annotated[str, PartOption("stream-rule")] = Field(
+        description="file.py:function, relative to the scenario, or the name of an entry point",
+        examples=["my_rule.py:by_size"],
+    )
+    options: dict[str, Any] = Field({}, description="keyword parameters of the function")
+
+
 class Keep(Section):
     keep: float = Field(gt=0, le=1, description="probability that a label of the task is visible")
 
@@ -68,25 +76,27 @@ class Bytes(Section):
 
 
 Assignment = Annotated[
-    Annotated[Literal["overlap"], Tag("keyword")] | Annotated[Disjoint, Tag("disjoint")],
-    either("overlap", "{disjoint: random | first | rarest}"),
+    Annotated[Literal["overlap"], Tag("keyword")]
+    | Annotated[Disjoint, Tag("{disjoint}")]
+    | Annotated[OwnRule, Tag("{rule}")],
+    either("overlap", "{disjoint: random | first | rarest}", "{rule: file.py:function}"),
 ]
 Visibility = Annotated[
-    Annotated[Literal["task", "full", "single-positive"], Tag("keyword")] | Annotated[Keep, Tag("keep")],
+    Annotated[Literal["task", "full", "single-positive"], Tag("keyword")] | Annotated[Keep, Tag("{keep}")],
     either("task", "full", "{keep: 0.5}", "single-positive"),
 ]
 LongTail = Annotated[
     Annotated[Literal["none"], Tag("keyword")]
-    | Annotated[Imbalance, Tag("imbalance")]
-    | Annotated[Pareto, Tag("pareto")]
-    | Annotated[Ids, Tag("ids")],
+    | Annotated[Imbalance, Tag("{imbalance}")]
+    | Annotated[Pareto, Tag("{pareto}")]
+    | Annotated[Ids, Tag("{ids}")],
     either("none", "{imbalance: 50}", "{pareto: {alpha: 6}}", "{ids: file}"),
 ]
 Budget = Annotated[
     Annotated[Literal["none"], Tag("keyword")]
-    | Annotated[PerClass, Tag("per_class")]
-    | Annotated[Total, Tag("total")]
-    | Annotated[Bytes, Tag("bytes")],
+    | Annotated[PerClass, Tag("{per_class}")]
+    | Annotated[Total, Tag("{total}")]
+    | Annotated[Bytes, Tag("{bytes}")],
     either("none", "{per_class: 4}", "{total: 1000}", "{bytes: 1000000}"),
 ]
 
@@ -162,7 +172,9 @@ class StreamSection(Section):
         "long tail seed gives the shuffled and frequency the ordered setting of Liu et al., ECCV 2022",
     )
     order_seed: int = Field(0, ge=0, description="seed of the class order when `order` is seed")
-    assignment: Assignment = Field("overlap", description="may an image come back in another task")
+    assignment: Assignment = Field(
+        "overlap", description="which images a task has: may an image come back in another task"
+    )
     seed: int = Field(
         0, ge=0, description="of all else that is random in the plan: assignment, visibility, noise, split"
     )

@@ -43,18 +43,27 @@ def named(value: Any) -> Any:
 
 
 def either(*forms: str) -> Discriminator:
-    """A setting `keyword | {key: value}`: the form is told by the keyword or the key; all forms are named otherwise."""
+    """Return what tells the forms of a setting `keyword | {key: value}`; all are named where none is told.
+
+    The tag of a form is its first key in braces, "{rule}", which no key of a file is. It may have other keys.
+    """
+    keys = {form[1:].partition(":")[0] for form in forms if form.startswith("{")}
 
     def tag(value: Any) -> str | None:
         if isinstance(value, str):
             return "keyword" if value in forms else None
-        if isinstance(value, dict) and len(value) == 1:
-            return str(next(iter(value)))
+        if isinstance(value, dict):
+            told = [key for key in value if key in keys] or list(value)
+            return _tag(told[0]) if len(told) == 1 else None
         if isinstance(value, BaseModel):
-            return next(iter(type(value).model_fields))
+            return _tag(next(iter(type(value).model_fields)))
         return None
 
     allowed = " | ".join(forms)
     return Discriminator(
         tag, custom_error_type="one_of", custom_error_message=f"allowed: {allowed}", custom_error_context={}
     )
+
+
+def _tag(key: object) -> str:
+    return f"{{{key}}}"

@@ -104,6 +104,7 @@ def test_one_file_of_the_users_fills_each_seam(command: Command, empty: Path, ti
         strategy__er__selection="own_selection.py:richest",
         evaluation__metrics="[own_metric.py:micro_auc]",
         loggers="[own_logger.py:Watch]",
+        stream__assignment="{rule: own_stream_rule.py:by_size}",
     )
     command("run", "digits-b0c2", "--strategy", "er", "--out", "own", *own)
     assert result_of(empty / "own", "er")["metrics"]["micro_auc"]["courses"]["micro_auc"][-1] > 0

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation, raw_integers, uniforms
+from clsim.scenario.plan.own_rule import own_assignment
 from clsim.scenario.plan.stream_plan import ClassGroups
-from clsim.scenario.schema import Assignment, Keep, NoiseSection, StreamSection, Visibility
+from clsim.scenario.schema import Assignment, Keep, NoiseSection, OwnRule, StreamSection, Visibility
 from clsim.vocabulary import GROUPS, UNKNOWN
 
 Labels = NDArray[np.int8]
@@ -83,10 +84,16 @@ def assign(rule: Assignment, truth: Labels, tasks: Sequence[tuple[int, int]], se
     disjoint (APPLE, AGCN, PRS): each image is in exactly one of them:
         random: any with equal probability; first: the earliest; rarest: the one of its rarest class (fewest positives
         in `truth`, ties by column).
+    rule: as a function of the user's says; see `own_assignment`.
 
     Args:
         truth: int8 [N, C] in stream order; images without a positive are in no task.
+
+    Raises:
+        Unplannable: a rule of the user's that fails.
     """
+    if isinstance(rule, OwnRule):
+        return own_assignment(rule, truth, tasks, seed)
     shows = np.stack([(truth[:, slice(*task)] == 1).any(axis=1) for task in tasks], axis=1)  # [N, T]
     if rule == "overlap":
         return [np.flatnonzero(column).astype(np.int64) for column in shows.T]
