@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clsim import source_code
-from clsim.parts import KINDS
+from clsim.part_kinds import KINDS
 from clsim.running.prepared_run import prepare
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario

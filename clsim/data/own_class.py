@@ -15,7 +15,8 @@ from clsim.data.held_out import ShareOfTraining
 from clsim.data.image_cache import Resize
 from clsim.data.label_values import Threshold
 from clsim.errors import ScenarioError, Unplannable
-from clsim.parts import KINDS, PartOption
+from clsim.part_kinds import KINDS
+from clsim.parts import PartOption
 
 
 class OwnConfig(BaseModel, frozen=True, extra="forbid", strict=True):

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from clsim.errors import ClsimError, did_you_mean
-from clsim.parts import KINDS, described, names, stated_summary
+from clsim.part_kinds import KINDS
+from clsim.parts import described, names, stated_summary
 from clsim.training.composition import parts_of
 
 _LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}

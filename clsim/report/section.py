@@ -15,7 +15,8 @@ from importlib.metadata import EntryPoint
 from markupsafe import Markup
 
 from clsim.errors import ClsimError, RunError
-from clsim.parts import KINDS, entry_points_of, find, is_file
+from clsim.part_kinds import KINDS
+from clsim.parts import entry_points_of, find, is_file
 from clsim.report.results import Results
 from clsim.report.tables import Rows
 from clsim.training.composition import registered, report_section, strategy_class

@@ -19,7 +19,8 @@ from clsim.data.path_options import path_options
 from clsim.errors import RunError
 from clsim.files import write_json
 from clsim.option_marks import marked_options
-from clsim.parts import KINDS, PartOption, code_of, is_file, library_of, option_paths
+from clsim.part_kinds import KINDS
+from clsim.parts import PartOption, code_of, is_file, library_of, option_paths
 from clsim.running.dotted_keys import flat
 from clsim.running.hardware import resolve_device
 from clsim.running.run_folder import RunFolder

@@ -18,7 +18,8 @@ from pydantic_core import PydanticCustomError
 
 from clsim.data.path_options import FILE_CONTENT
 from clsim.model_names import NO_BACKBONE, TORCHVISION
-from clsim.parts import KINDS, PartOption, brought, library_of
+from clsim.part_kinds import KINDS
+from clsim.parts import PartOption, brought, library_of
 from clsim.scenario.section import PositiveInt, Section
 
 

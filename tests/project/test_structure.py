@@ -18,6 +18,7 @@ LAYERS = [
             "clsim.model_names",
             "clsim.option_marks",
             "clsim.part_files",
+            "clsim.part_kinds",
             "clsim.parts",
             "clsim.plugin_files",
             "clsim.preparation",

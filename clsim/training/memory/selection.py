@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.errors import RunError
-from clsim.parts import KINDS, made
+from clsim.part_kinds import KINDS
+from clsim.parts import made
 from clsim.randomness import permutation, raw_integers
 
 if TYPE_CHECKING:
