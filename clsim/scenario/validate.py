@@ -13,6 +13,9 @@ from clsim.parts import brought
 from clsim.scenario.document import Document, KeyPath
 from clsim.scenario.schema import ONLY_IN_PYTHON, OwnSection, ScenarioConfig
 
+LONGEST_SHOWN = 240
+"""Characters of a value in an error; of a longer one both ends, because the end of a path tells most."""
+
 _MOST_PROBLEMS = 20
 
 
@@ -122,7 +125,7 @@ def _has(data: Any, part: str | int) -> bool:
 
 def _shown(value: Any) -> str:
     text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN // 2] + " ... " + text[-LONGEST_SHOWN // 2 :]
 
 
 def _allowed_keys(data: Any, path: KeyPath) -> list[str]:

@@ -30,7 +30,6 @@ from clsim.scenario import load_scenario
 
 FullFor = Callable[[str], AbstractContextManager[None]]
 FILES = (
-    "lock",
     "plan.json.gz",
     "environment.json",
     "events.out.tfevents.clsim",
@@ -80,11 +79,14 @@ def test_a_disk_that_is_full_for_any_file_is_named_and_nothing_is_lost(
 ) -> None:
     """One run meets a full disk at each of its files in turn, and goes on after each."""
     folder = prepared(tmp_path / "run", tiny_overrides)
+    (folder / "lock").symlink_to("/dev/full")
+    with pytest.raises(RunError, match=rf"^{folder}/lock: No space left on device$"):
+        execute(folder)
+    (folder / "lock").unlink(missing_ok=True)
     for name in FILES:
         with full_for(name), pytest.raises(RunError, match=rf"^{folder}/(\w+/)?{name}: No space left on device$"):
             execute(folder)
-        if name != "lock":
-            assert name in (folder / "error.txt").read_text()
+        assert name in (folder / "error.txt").read_text()
         assert not list(folder.rglob("*.part"))
     execute(folder)
     assert differences(folder, finished_run) == []

@@ -71,7 +71,7 @@ def test_rows_show_soft_labels_and_count_by_the_threshold(load: Any) -> None:
     for task, experience in zip(plan.tasks, scenario.benchmark().train_stream, strict=True):
         start, stop = task.classes
         np.testing.assert_array_equal(task.samples, np.flatnonzero((truth[:, start:stop] == 1).any(axis=1)))
-        _, y, _, _ = experience.dataset.__getitems__(range(len(experience.dataset))).batch
+        _, y, _ = experience.dataset.__getitems__(range(len(experience.dataset))).batch
         block = np.ix_(task.samples, range(start, stop))
         np.testing.assert_array_equal(y[:, start:stop].numpy(), np.where(soft[block] > 0, soft[block], truth[block]))
         assert (np.delete(y.numpy(), range(start, stop), axis=1) == -1).all()
