@@ -19,6 +19,8 @@ from clsim.file_lock import open_locked
 from clsim.running.run_folder import RunFolder
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
+MOST_BYTES = 4096
+"""Read of a lock file; a holder writes less."""
 
 
 @contextmanager
@@ -50,7 +52,8 @@ def _open(folder: Path, path: Path) -> BinaryIO:
     try:
         if (other := _other_machine(_read_holder(path))) is not None:
             raise RunError(f"{folder}: in use by {other}, or left by it; if it runs no more, remove {path}")
-        file.truncate(0)  # of a holder that was killed
+        if os.fstat(file.fileno()).st_size:  # of a holder that was killed
+            file.truncate(0)
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "boot": _boot_id()}
         file.write(json.dumps(holder).encode())
         file.flush()
@@ -63,7 +66,8 @@ def _open(folder: Path, path: Path) -> BinaryIO:
 def _read_holder(path: Path) -> dict[str, Any]:
     """Return what the holder wrote; empty where that is nothing readable."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = json.loads(file.read(MOST_BYTES))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
