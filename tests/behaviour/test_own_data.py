@@ -92,17 +92,17 @@ def test_paths_start_at_the_scenario_or_where_set_is_given(
     imports = "from typing import Annotated\n\nfrom clsim.data.path_options import DATA_PATH\n"
     (file.parent / "my_data.py").write_text(text.replace("import numpy as np\n", f"{imports}import numpy as np\n"))
     file.write_text(SCENARIO.replace("train: 60", "train: 60, folder: photos"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "desk").mkdir()
+    monkeypatch.chdir(tmp_path / "desk")
 
     def options(*settings: str) -> Any:
         config = load_scenario(file, settings).config.dataset
         return config.name, getattr(config, "options", {})["folder"]
 
     assert options() == (f"{tmp_path}/my_data.py:Squares", f"{tmp_path}/photos")
-    assert options("dataset.options.folder=here")[1] == f"{tmp_path}/work/here"
-    (tmp_path / "work" / "my_data.py").write_text((tmp_path / "my_data.py").read_text())
-    assert options("dataset.name=my_data.py:Squares")[0] == f"{tmp_path}/work/my_data.py:Squares"
+    assert options("dataset.options.folder=here")[1] == f"{tmp_path}/desk/here"
+    (tmp_path / "desk" / "my_data.py").write_text((tmp_path / "my_data.py").read_text())
+    assert options("dataset.name=my_data.py:Squares")[0] == f"{tmp_path}/desk/my_data.py:Squares"
     found = identity(load_scenario(file), "er", {}, seed=0, device="cpu", threads=1)
     assert "dataset.options.folder" not in found
 
