@@ -18,6 +18,7 @@ from clsim.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clsim.errors import RunError, StrategyError
+    from clsim.models.closed_form_head import ClosedFormHead
     from clsim.models.head import GrowingHead, Head
     from clsim.models.network import MultiLabelNet
     from clsim.parts import PartOption
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from clsim.scenario.plan.stream_plan import StreamPlan
     from clsim.scenario.schema import ScenarioConfig
     from clsim.scenario.stream.rows import RowStore
+    from clsim.training.closed_form.analytic import RidgeSums, WeightedAnalytic
+    from clsim.training.closed_form.features import ClosedForm, check_features, with_solved_head
+    from clsim.training.closed_form.recursive import RecursiveRidge
+    from clsim.training.closed_form.second_moments import FullMoments, LowRankMoments
+    from clsim.training.closed_form.solved_head import SolvedHead
+    from clsim.training.closed_form.statistics import ClassStatistics, rank_within
     from clsim.training.distillation import Distillation
     from clsim.training.learner import Experience, Learner, Position
     from clsim.training.losses.binary import (
@@ -82,6 +89,20 @@ SECTIONS = {
         "Head": "clsim.models.head",
         "GrowingHead": "clsim.models.head",
     },
+    "Heads in closed form": {
+        "ClosedFormHead": "clsim.models.closed_form_head",
+        "ClassStatistics": "clsim.training.closed_form.statistics",
+        "FullMoments": "clsim.training.closed_form.second_moments",
+        "LowRankMoments": "clsim.training.closed_form.second_moments",
+        "ClosedForm": "clsim.training.closed_form.features",
+        "check_features": "clsim.training.closed_form.features",
+        "with_solved_head": "clsim.training.closed_form.features",
+        "RidgeSums": "clsim.training.closed_form.analytic",
+        "RecursiveRidge": "clsim.training.closed_form.recursive",
+        "WeightedAnalytic": "clsim.training.closed_form.analytic",
+        "SolvedHead": "clsim.training.closed_form.solved_head",
+        "rank_within": "clsim.training.closed_form.statistics",
+    },
     "Memory": {
         "Replay": "clsim.training.memory.replay",
         "Memory": "clsim.training.memory.store",
@@ -129,15 +150,20 @@ __all__ = [
     "Budget",
     "ClassBalancedSelection",
     "ClassCounts",
+    "ClassStatistics",
+    "ClosedForm",
+    "ClosedFormHead",
     "Context",
     "CountedLoss",
     "Distillation",
     "Experience",
     "FeatureModel",
+    "FullMoments",
     "GrowingHead",
     "Head",
     "HerdingSelection",
     "Learner",
+    "LowRankMoments",
     "Memory",
     "MultiLabelDER",
     "MultiLabelNet",
@@ -147,18 +173,23 @@ __all__ = [
     "Plugin",
     "Position",
     "RandomSelection",
+    "RecursiveRidge",
     "Replay",
     "ReservoirSelection",
+    "RidgeSums",
     "RowStore",
     "RunError",
     "ScenarioConfig",
     "Selection",
     "Snapshot",
+    "SolvedHead",
     "Strategy",
     "StrategyError",
     "StreamPlan",
     "TrainMode",
+    "WeightedAnalytic",
     "asymmetric",
+    "check_features",
     "class_balanced",
     "cross_entropy",
     "decayed_distillation",
@@ -173,10 +204,12 @@ __all__ = [
     "make_selection",
     "masked_bce",
     "permutation",
+    "rank_within",
     "raw_integers",
     "sigmoid_distillation",
     "torch_generators",
     "uniforms",
+    "with_solved_head",
 ]
 
 if not TYPE_CHECKING:  # so that mypy knows a name that is not there

@@ -60,7 +60,8 @@ def with_head(backbone: nn.Module, n_features: int, config: ModelSection, seed: 
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive_seed(seed, "hidden"))
             hidden, width = nn.Sequential(nn.Linear(n_features, config.hidden), nn.ReLU()), config.hidden
-    return MultiLabelNet(backbone, GrowingHead(width, seed), hidden, frozen_statistics=config.freeze != "none")
+    frozen_statistics = config.freeze != "none"
+    return MultiLabelNet(backbone, GrowingHead(width, seed), hidden, frozen_statistics, n_features)
 
 
 def _state_of_file(path: Path) -> Any:

@@ -18,16 +18,23 @@ class MultiLabelNet(nn.Module):
         hidden: feature transform, features -> what the head reads, such as the scenario's hidden layer; None: the
             features themselves.
         frozen_statistics: batch norm of the backbone always uses its stored statistics and never updates them.
+        n_features: width d of the backbone's features; None: that of what the head reads.
     """
 
     def __init__(
-        self, backbone: nn.Module, head: Head, hidden: nn.Module | None = None, frozen_statistics: bool = False
+        self,
+        backbone: nn.Module,
+        head: Head,
+        hidden: nn.Module | None = None,
+        frozen_statistics: bool = False,
+        n_features: int | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.hidden = nn.Identity() if hidden is None else hidden
         self.head: Head = head
         self.frozen_statistics = frozen_statistics
+        self.n_features = head.n_features if n_features is None else n_features
 
     @property
     def n_classes(self) -> int:

@@ -128,7 +128,9 @@ class Composition:
         if len(classes) > 1 and any(kind.restarts for kind in classes):
             whole = next(_name(kind) for kind in classes if kind.restarts)
             raise StrategyError(f"{spec}: {whole} retrains from scratch at every task and cannot be combined")
-        closed = [_name(kind) for kind in classes if kind.closed_form]
+        for part in self.parts:
+            part.others = tuple(other for other in self.parts if other is not part)
+        closed = [name for name, part in self.named() if part.closed_form]
         if 0 < len(closed) < len(classes):
             others = " and ".join(name for name in names if name not in closed)
             raise StrategyError(f"{spec}: {closed[0]} trains no steps and cannot be combined with {others}")
@@ -189,7 +191,7 @@ class Composition:
 
     def training(self, section: TrainingSection) -> TrainingSection:
         """Return the training section that the run goes by: without epochs for a method in closed form."""
-        return section.model_copy(update={"epochs": 0}) if self.parts[0].closed_form else section
+        return section.model_copy(update={"epochs": 0}) if any(part.closed_form for part in self.parts) else section
 
     def bytes_beside_row(self, n_classes: int) -> int:
         """Return the bytes that all parts store beside each row of a memory."""

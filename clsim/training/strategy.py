@@ -96,7 +96,7 @@ class Strategy:
         needs: claims that another part of the composition must make.
         made_of: names of the parts this strategy stands for (`rebll`); it then has nothing of its own.
         restarts: every task trains a freshly initialised network.
-        closed_form: no task has an epoch, whatever `training.epochs` says; a plugin writes the head in `finish_model`.
+        others: the other parts of the composition this one is in.
         control: what this part knows that a method may not, as reports name it; "" for a method. It may then read
             `Context.samples`.
         reference: "upper" for what methods could reach at best (`joint`), which reports keep apart from them; "lower"
@@ -111,7 +111,6 @@ class Strategy:
     needs: ClassVar[frozenset[str]] = frozenset()
     made_of: ClassVar[tuple[str, ...]] = ()
     restarts: ClassVar[bool] = False
-    closed_form: ClassVar[bool] = False
     control: ClassVar[str] = ""
     reference: ClassVar[Reference | None] = None
     report_section: ClassVar[str] = ""
@@ -124,6 +123,15 @@ class Strategy:
 
     def __init__(self, options: BaseModel | None = None) -> None:
         self.options = options if options is not None else type(self).Options()
+        self.others: tuple[Strategy, ...] = ()
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether no task has an epoch, whatever `training.epochs` says; a plugin writes the head in `finish_model`.
+
+        It may depend on `options` and `others`; a class for which it is always so sets `closed_form = True`.
+        """
+        return False
 
     def check(self, config: ScenarioConfig, n_classes: int) -> None:
         """Raise StrategyError when the scenario lacks what this part needs."""

@@ -41,6 +41,11 @@ METHODS = [
     ("er", {"selection": "herding"}),
     ("er+identity", {}),
     ("rebll+more", {"kappa": 0.5, "init_b": 0.01}),
+    ("moments", {"features": "first-task", "unknown": "prior"}),
+    ("rebll+moments", {"moments.features": "anchor", "unknown": "soft"}),
+    ("lwf+moments", {"features": "transport"}),
+    ("er+moments", {"moments.features": "memory", "bytes": 9000}),
+    ("l3a", {"features": "first-task", "expansion": 64, "threshold": 0.55}),
 ]
 STREAMS: dict[str, dict[str, Any]] = {
     "disjoint": {"stream.assignment.disjoint": "random"},

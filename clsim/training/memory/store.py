@@ -59,6 +59,16 @@ class Budget:
             raise StrategyError(f"memory.budget.bytes: given {self.bytes}, must be at least {row_bytes}, one row")
         return Budget(total=self.bytes // row_bytes)
 
+    def in_bytes(self, n_classes: int, image_bytes: int) -> int:
+        """Return the bytes of a full memory of exemplars after the last task.
+
+        Args:
+            image_bytes: of one stored image, or of its features.
+        """
+        if self.bytes is not None:
+            return self.bytes
+        return self.of_all(n_classes) * row_bytes(n_classes, image_bytes)
+
     def of_task(self, classes: tuple[int, int], seen: int) -> int:
         """Rows for a task with columns [start, stop) once `seen` columns are known.
 

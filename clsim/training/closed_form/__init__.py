@@ -1,0 +1,1 @@
+"""Heads in closed form: statistics of features that stand for images, and what is solved from them."""

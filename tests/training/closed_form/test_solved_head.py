@@ -1,0 +1,142 @@
+"""The plugin of `moments` on real streams: exactness, features that drift, state."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from clsim.training.closed_form.solved_head import SolvedHead
+from clsim.training.plugin import Plugin
+
+FROZEN = {"training.model.freeze": "backbone"}
+EXACT = {"precision": "float64", "bytes": "unlimited", "ridge": 0.5}
+
+
+class Rows(Plugin):
+    """Keeps phi and visible labels of every row by the network of the end of its task."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phi: list[torch.Tensor] = []
+        self.labels: list[torch.Tensor] = []
+
+    def finish_model(self, learner, **kwargs) -> None:
+        rows = learner.adapted_dataset.rows()
+        trunk = torch.from_numpy(learner.scored(learner.model.trunk, learner.store, rows)).double()
+        self.phi.append(learner.model.head.phi(trunk))
+        self.labels.append((learner.store.targets(rows) == 1).double())
+
+    @property
+    def all(self) -> tuple[np.ndarray, np.ndarray]:
+        return torch.cat(self.phi).numpy(), torch.cat(self.labels).numpy()
+
+
+def _plugin(template) -> SolvedHead:
+    found = template.find_plugin(SolvedHead)
+    assert found is not None
+    return found
+
+
+def test_the_head_is_ridge_regression_on_all_rows_of_the_stream(build, learn) -> None:
+    rows = Rows()
+    template = learn(build("moments", options=EXACT, overrides=FROZEN, last=[rows]))
+    x, y = rows.all
+    expected = Ridge(alpha=0.5 * len(x), fit_intercept=False).fit(x, y)
+    weight = _plugin(template).statistics.solve(0.5).weight
+    np.testing.assert_allclose(weight.T.numpy(), expected.coef_, rtol=0, atol=1e-9)
+
+
+def test_no_row_is_known_after_its_task(build, learn) -> None:
+    template = learn(build("moments", overrides=FROZEN))
+    shapes = {tuple(tensor.shape) for tensor in _tensors(_plugin(template).state_dict())}
+    width = template.model.head.width
+    assert shapes <= {(width * (width + 1) // 2,), (width, 10), (10,)}
+
+
+def _tensors(state):
+    for value in state.values():
+        if isinstance(value, dict):
+            yield from _tensors(value)
+        elif isinstance(value, torch.Tensor):
+            yield value
+
+
+@pytest.mark.parametrize("unknown", ["soft", "half", "prior"])
+def test_completed_labels_reach_old_classes_alone(build, learn, unknown: str) -> None:
+    absent, completed = (
+        _plugin(learn(build("moments", options=EXACT | {"unknown": name}, overrides=FROZEN))).statistics
+        for name in ("absent", unknown)
+    )
+    assert torch.equal(absent.sums[:, 8:], completed.sums[:, 8:])
+    added = (completed.counts - absent.counts)[:8]
+    assert bool((added >= 0).all())
+    assert float(added.sum()) > 0
+    if unknown == "prior":
+        share = torch.ones(8)
+        assert bool((added <= share * 60).all())
+        assert torch.equal(added, added.round())
+
+
+def test_a_copied_backbone_sees_all_tasks_alike(build, learn) -> None:
+    rows = Rows()
+    options = EXACT | {"features": "anchor"}
+    template = learn(build("er+moments", options={f"moments.{k}": v for k, v in options.items()}, last=[rows]))
+    x, y = rows.all
+    expected = Ridge(alpha=0.5 * len(x), fit_intercept=False).fit(x, y)
+    weight = _plugin(template).statistics.solve(0.5).weight
+    np.testing.assert_allclose(weight.T.numpy(), expected.coef_, rtol=0, atol=1e-6)
+    live, anchor = template.model.backbone.live.state_dict(), template.model.backbone.anchor.state_dict()
+    assert any(not torch.equal(live[name], anchor[name]) for name in live)
+
+
+def test_statistics_follow_features_that_move_linearly(build, learn) -> None:
+    """After a task that changes features by an exact linear map of phi, statistics are those of the moved rows."""
+
+    class Move(Plugin):
+        def finish_model(self, learner, **kwargs) -> None:
+            if learner.position.task:
+                with torch.no_grad():
+                    learner.model.backbone.by.mul_(torch.linspace(0.5, 2.0, len(learner.model.backbone.by)))
+
+    class Scaled(torch.nn.Module):
+        def __init__(self, backbone, width: int) -> None:
+            super().__init__()
+            self.backbone = backbone.requires_grad_(False).eval()
+            self.register_buffer("by", torch.ones(width))
+
+        def train(self, mode: bool = True):
+            super().train(mode)
+            self.backbone.eval()
+            return self
+
+        def forward(self, x):
+            return self.backbone(x) * self.by
+
+    options = {"features": "transport", "normalise": False, "precision": "float64", "bytes": "unlimited"}
+    template = build("lwf+moments", options={f"moments.{k}": v for k, v in options.items()}, first=[Move()])
+    template.model.backbone = Scaled(template.model.backbone, template.model.n_features)
+    learn(template, 2)
+    statistics = _plugin(template).statistics
+    rows = np.concatenate([exp.dataset.rows() for exp in template.benchmark.train_stream[:2]])
+    now = template.scored(template.model.trunk, template.store, rows)
+    phi = template.model.head.phi(torch.from_numpy(now).double())
+    gram = phi.T @ phi
+    right = torch.eye(len(gram), dtype=torch.float64)
+    off = float((statistics.moments.times(right) - gram).norm() / gram.norm())
+    assert off < 0.2  # the ridge towards the identity keeps what the task's rows do not show
+
+
+@pytest.mark.parametrize("features", ["transport", "memory"])
+def test_a_live_backbone_keeps_a_finite_head(build, learn, features: str) -> None:
+    template = learn(build("er+moments", options={"moments.features": features}))
+    assert all(bool(value.isfinite().all()) for value in template.model.state_dict().values())
+    assert _plugin(template).statistics.n_classes == 10
+
+
+def test_report_says_ridge_and_bytes(build, learn) -> None:
+    plugin = _plugin(learn(build("moments", overrides=FROZEN)))
+    report = plugin.report([])
+    assert report["closed_form/bytes"] == plugin.nbytes > 0
+    assert 0.01 <= report["closed_form/ridge"] <= 100
