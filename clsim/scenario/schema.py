@@ -227,7 +227,9 @@ class EvaluationSection(Section):
         "auto", description="counts: head >= 100 positives, medium 20-99, tail < 20; auto: terciles if a group is empty"
     )
     empty_classes: Literal["skip", "zero"] = Field(
-        "skip", description="classes without a positive test image: left out of mAP, or counted as 0 (KRT, ASL)"
+        "skip",
+        description="classes without a positive test image: left out of means over classes (mAP, CF1, groups), or "
+        "counted there as 0 (KRT, ASL)",
     )
     samples: int = Field(
         12,
