@@ -238,6 +238,11 @@ class EvaluationSection(Section):
         description="evaluation images, and as many training images, shown in TensorBoard with their labels and "
         "predictions after each task; 0: none",
     )
+    keep_scores: Literal["last", "all", "none"] = Field(
+        "last",
+        description="logits of the evaluated images that a run keeps for `clsim evaluate`: of the last task, of every "
+        "task, or none; no result depends on it",
+    )
     metrics: list[Annotated[MetricSection, BeforeValidator(named, json_schema_input_type=str | MetricSection)]] = Field(
         [], description="functions of yours that are called after each task, such as my_metrics.py:micro_auc"
     )

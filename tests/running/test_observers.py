@@ -319,10 +319,10 @@ def test_metrics_and_loggers_are_outside_the_identity(
     )
     folder = first.folder / "er" / "seed0"
     assert again.reused == (folder,)
-    text = f"{folder}: has no values of hits, which was not asked for; it is computed while a run trains: --overwrite"
+    text = f"{folder}: has no values of hits, which was not asked for; from the scores that it kept: clsim evaluate "
     assert text in capsys.readouterr().err
     page = again.report().read_text(encoding="utf-8")
-    assert "No values of the metric hits: er/seed0, trained without it." in page
+    assert "No values of the metric hits: er/seed0, trained and evaluated without it." in page
     assert "resolved configurations differ" not in page
     assert again.frame["hits/task"].isna().tolist() == [True, False]
     path = files / "my_metrics.py"
