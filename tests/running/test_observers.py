@@ -313,7 +313,7 @@ def test_metrics_and_loggers_are_outside_the_identity(
     short = tiny_overrides | {"stream.increment": 5, "training.epochs": 1}
     first = clsim.compare("digits-b0c2", "er", overrides=short, out=tmp_path)
     told = {"name": f"{files}/my_logger.py:Own", "options": {"file": str(tmp_path / "told.txt")}}
-    other = {"evaluation.metrics": [f"{files}/my_metrics.py:hits"], "loggers": [told]}
+    other = {"evaluation.metrics": [f"{files}/my_metrics.py:hits"], "loggers": [told], "evaluation.keep_scores": "none"}
     again = clsim.compare(
         "digits-b0c2", "er,finetune", overrides=short | other, out=tmp_path, progress=ConsoleProgress()
     )
@@ -321,6 +321,7 @@ def test_metrics_and_loggers_are_outside_the_identity(
     assert again.reused == (folder,)
     text = f"{folder}: has no values of hits, which was not asked for; from the scores that it kept: clsim evaluate "
     assert text in capsys.readouterr().err
+    assert not RunFolder(again.folder / "finetune" / "seed0").about_scores.exists()
     page = again.report().read_text(encoding="utf-8")
     assert "No values of the metric hits: er/seed0, trained and evaluated without it." in page
     assert "resolved configurations differ" not in page
@@ -328,7 +329,9 @@ def test_metrics_and_loggers_are_outside_the_identity(
     path = files / "my_metrics.py"
     path.write_text(path.read_text().replace("factor * 100", "factor * 10"))
     clsim.compare("digits-b0c2", "finetune", overrides=short | other, out=tmp_path, progress=ConsoleProgress())
-    assert "has no values of hits, which has changed since" in capsys.readouterr().err
+    assert (
+        "has no values of hits, which has changed since; it is computed while a run trains" in capsys.readouterr().err
+    )
     path.write_text(path.read_text().replace("factor * 10 ", "factor * 100 ") + "\n# a comment\n")
     clsim.compare("digits-b0c2", "finetune", overrides=short | other, out=tmp_path, progress=ConsoleProgress())
     assert "has no values" not in capsys.readouterr().err
