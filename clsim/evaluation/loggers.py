@@ -21,6 +21,7 @@ from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.files import GrowingFile, write_atomically
 from clsim.strict_json import finite_or_null, read_lines
 from clsim.training.template import MultiLabelTemplate
+from clsim.vocabulary import SEEN_MAP
 
 
 def peak_memory() -> int:
@@ -140,9 +141,10 @@ class ScoresFile(BaseLogger):
         self.tasks = tasks
 
     def after_eval_exp(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
-        scores = self.history.scores
-        if metric_values and not template.position.started and scores is not None and self.history.last in self.tasks:
-            self.file.append(scores.astype(DTYPE, copy=False).tobytes())
+        after_task = any(metric.name == SEEN_MAP for metric in metric_values)  # not inside one, nor of another stream
+        if after_task and self.history.last in self.tasks:
+            assert self.history.scores is not None
+            self.file.append(self.history.scores.astype(DTYPE, copy=False).tobytes())
 
 
 class TimingFile(BaseLogger):

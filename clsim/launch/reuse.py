@@ -85,6 +85,16 @@ def lacking_metrics(folder: Path, asked: Sequence[OwnMetric]) -> list[str]:
     ]
 
 
+def lacking_scores(folder: Path, keep: str) -> list[str]:
+    """Return a sentence if a run that is there does not keep the scores of every task, though `keep` is all."""
+    if keep != "all":
+        return []
+    files, began_with = RunFolder(folder), open_run(folder)[0].config.evaluation.keep_scores
+    kept = "none" if files.finished and not files.about_scores.exists() else began_with
+    advice = "--overwrite trains all runs anew, another --out keeps these"
+    return [] if kept == keep else [f"{folder}: began with evaluation.keep_scores: {kept}, and stays so; {advice}"]
+
+
 def _how_to_have_it(files: RunFolder, metric: str) -> str:
     if files.finished and files.about_scores.exists():
         command = shlex.join(["clsim", "evaluate", str(files.path), "--metrics", metric])

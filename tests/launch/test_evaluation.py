@@ -83,6 +83,14 @@ def test_every_metric_is_equal_to_the_last_bit(run: Path) -> None:
     assert json.loads(after["evaluation.json"])["summary"] == found.summary
 
 
+def test_runs_on_derived_plans_and_with_a_shared_first_task_too(comparison: clsim.Comparison) -> None:
+    found = clsim.evaluate(comparison.folder, write=False)
+    assert [each.name for each in found] == ["finetune/seed0", "finetune/seed1", "joint/seed0", "joint/seed1"]
+    for each in found:
+        result = json.loads(RunFolder(each.folder).result.read_text())
+        assert each.summary == {key: result[key] for key in each.summary}
+
+
 def test_what_was_added_later_is_in_the_report_without_training(run: Path, own: Path) -> None:
     clsim.evaluate([run], metrics=[f"{own}:margin"], thresholds=[0.3])
     clsim.evaluate(run.parents[1], metrics=[f"{own}:other"])
