@@ -79,7 +79,7 @@ def error_sheet(
     kinds: list[tuple[Mark, NDArray[np.int64]]] = [("wrong", errors.false_positives), ("missed", errors.missed)]
     rows = []
     for mark, places in kinds:
-        images = pixels(plan.test_samples[places]) if len(places) else []
+        images: Sequence[NDArray[np.uint8]] = list(pixels(plan.test_samples[places])) if len(places) else []
         tiles = [
             Tile(image, _lines(plan, scores[place], place, column, mark), names[place])
             for image, place in zip(images, places.tolist(), strict=True)
