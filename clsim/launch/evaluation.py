@@ -38,6 +38,9 @@ UNUSED = {
 }
 """Sections that a scenario must have; here only `evaluation` counts, so that data and strategy need not be there."""
 
+MOST_ERRORS = 48
+"""Pictures of each kind on a sheet."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -95,14 +98,15 @@ def evaluate(
         metrics: in the place of `evaluation.metrics`, each "file.py:function" or {"name": ..., "options": {...}}.
         empty_classes: in the place of `evaluation.empty_classes`: "skip" or "zero".
         errors: pictures of this many false positives that score highest, and of as many positives that score lowest,
-            for each class after the last kept task; they need the images. 0: none.
+            for each class after the last kept task; they need the images. 0: none; at most 48.
         write: whether to write `evaluation.json`.
 
     Raises:
         ClsimError: no finished run, no kept scores, a wrong option, a metric that fails; then nothing is written.
             Images that are not there: the numbers are written.
     """
-    errors = as_seed(errors, "errors")
+    if not 0 <= (errors := as_seed(errors, "errors")) <= MOST_ERRORS:
+        raise RunError(f"errors: given {errors}, must be within 0..{MOST_ERRORS}")
     asked = {"thresholds": thresholds, "metrics": metrics, "empty_classes": empty_classes}
     changes = {f"evaluation.{key}": _plain(value) for key, value in asked.items() if value is not None}
     found = [_evaluate(folder, changes) for folder in run_folders(runs)]

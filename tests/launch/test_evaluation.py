@@ -144,6 +144,7 @@ def test_scores_of_the_last_task_alone_give_what_needs_no_others(run: Path) -> N
         ({"metrics": ["{}:margn"]}, r"did you mean 'margin'\?"),
         ({"metrics": ["{}:broken"]}, r"own\.py:\d+: metric broken failed after task 0: AttributeError"),
         ({"metrics": ["{}:last_mAP"]}, "clsim itself measures last_mAP"),
+        ({"errors": 49}, r"errors: given 49, must be within 0\.\.48"),
         ({"errors": "three"}, "errors: given 'three', expected a whole number"),
     ],
     ids=lambda value: str(value)[:30] if isinstance(value, dict) else "",
