@@ -147,7 +147,8 @@ def _half_written(folder: Path) -> set[Path]:
 
 def differences(folder: Path, other: Path) -> list[str]:
     """What of two finished runs is not equal to the last bit."""
-    names = [name for name in ("metrics.jsonl", "memory.csv", "result.json") if _bytes(folder, name)]
+    files = ("metrics.jsonl", "memory.csv", "scores.f32", "scores.json", "result.json")
+    names = [name for name in files if _bytes(folder, name)]
     found = [name for name in names if _bytes(folder, name) != _bytes(other, name)]
     found += ["state"] * (not _equal(_state(folder), _state(other)))
     return found + ["curves"] * (curves(folder) != curves(other))

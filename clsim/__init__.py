@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clsim.errors import ClsimError
     from clsim.evaluation.multi_label_metrics import MultiLabelMetrics
     from clsim.launch.comparison import Comparison, compare
+    from clsim.launch.evaluation import Evaluation, evaluate
     from clsim.launch.single_run import resume, run
     from clsim.scenario import Scenario, StreamPlan, load_scenario
     from clsim.training.strategy import Context, Options, Strategy
@@ -33,12 +34,14 @@ _HOME = {
     "ClsimError": "clsim.errors",
     "Comparison": "clsim.launch.comparison",
     "Context": "clsim.training.strategy",
+    "Evaluation": "clsim.launch.evaluation",
     "MultiLabelMetrics": "clsim.evaluation.multi_label_metrics",
     "Options": "clsim.training.strategy",
     "Scenario": "clsim.scenario",
     "Strategy": "clsim.training.strategy",
     "StreamPlan": "clsim.scenario",
     "compare": "clsim.launch.comparison",
+    "evaluate": "clsim.launch.evaluation",
     "load_scenario": "clsim.scenario",
     "resume": "clsim.launch.single_run",
     "run": "clsim.launch.single_run",
@@ -48,12 +51,14 @@ __all__ = [
     "ClsimError",
     "Comparison",
     "Context",
+    "Evaluation",
     "MultiLabelMetrics",
     "Options",
     "Scenario",
     "Strategy",
     "StreamPlan",
     "compare",
+    "evaluate",
     "load_scenario",
     "resume",
     "run",

@@ -35,6 +35,7 @@ TINY = {
     "training.batch_size": 16,
     "training.model.image_size": 28,
     "memory.budget.per_class": 2,
+    "evaluation.keep_scores": "all",
     "threads": 1,
 }
 

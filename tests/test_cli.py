@@ -99,11 +99,19 @@ def test_run_and_report(clsim_command, tiny_overrides: dict, tmp_path: Path) -> 
     assert code == 0
     folder = tmp_path / "digits-b0c2" / "lwf" / "seed2"
     assert str(folder) in out
+    out_of_run = out
     assert "lwf/seed2: 6/6 epochs, mAP " in err
     assert json.loads((folder / "result.json").read_text())["options"]["lwf"]["weight"] == 0.25
     code, out, _ = clsim_command("report", tmp_path / "digits-b0c2")
     assert code == 0
     assert (tmp_path / "digits-b0c2" / "report.html").is_file()
+    assert f"scores: 0.00 MB in {folder / 'scores.f32'}" in out_of_run
+    code, out, err = clsim_command("evaluate", folder, "--thresholds", "0.3", "--empty-classes", "zero")
+    assert (code, err) == (0, "")
+    assert "CF1@0.3" in out
+    assert out.endswith(f"written: {folder / 'evaluation.json'}\n")
+    code, _, err = clsim_command("evaluate", folder, "--thresholds", "0.3;0.5")
+    assert (code, err) == (2, "--thresholds 0.3;0.5: expected numbers joined with commas, such as 0.5,0.8\n")
     code, _, err = clsim_command("report", tmp_path / "digits-b0c2", "--baseline", "lfw")
     assert (code, err) == (2, "baseline: given 'lfw', allowed: lwf, did you mean 'lwf'?\n")
     code, _, err = clsim_command(*arguments)

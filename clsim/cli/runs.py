@@ -144,6 +144,9 @@ def _seeds(option: str, text: str) -> list[int]:
 def _print_result(run: RunResult) -> None:
     last, average = (_number(value) for value in (run.record.last_mAP, run.record.avg_mAP))
     typer.echo(f"{run.folder}: last mAP {last}, avg {average}")
+    if run.files.scores.is_file():
+        size = run.files.scores.stat().st_size / 1e6
+        typer.echo(f"scores: {size:.2f} MB in {run.files.scores}; more of them: clsim evaluate {run.folder}")
     typer.echo(f"curves: clsim tensorboard {run.folder}")
 
 

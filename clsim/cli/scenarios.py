@@ -20,13 +20,16 @@ def plan(
     out: Annotated[Path | None, typer.Option("--out", help="also write the whole plan to this .json.gz file")] = None,
 ) -> None:
     """Show what a scenario streams: tasks, classes, images, missing labels, groups and the plan's hash."""
+    from clsim.evaluation.kept_scores import kept_bytes
     from clsim.files import write_atomically
     from clsim.scenario import load_scenario
     from clsim.scenario.plan.planning import describe
 
     loaded = load_scenario(scenario, scenario_settings(settings))
     stream = loaded.plan()
-    content = {"scenario": loaded.name, **describe(stream, loaded.truth())}
+    keep = loaded.config.evaluation.keep_scores
+    scores = {"keep": keep, "bytes": kept_bytes(stream, keep)}
+    content = {"scenario": loaded.name, **describe(stream, loaded.truth()), "kept_scores": scores}
     if out is not None:
         write_atomically(out, stream.to_bytes())
     if as_json:
@@ -72,4 +75,6 @@ def _print_plan(content: dict[str, Any]) -> None:
         typer.echo(f"{name}: {', '.join(groups[name])}")
     typer.echo(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
     typer.echo(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
+    scores = content["kept_scores"]
+    typer.echo(f"kept scores: {scores['keep']}, {scores['bytes'] / 1e6:.2f} MB per run")
     typer.echo(f"sha256: {content['sha256']}")

@@ -38,14 +38,9 @@ Floats = NDArray[np.float64]
 
 log = logging.getLogger("clsim")
 
-_AT_THRESHOLD = (
-    thresholds.cf1,
-    thresholds.cf1_harmonic,
-    thresholds.of1,
-    thresholds.false_positive_rate,
-    thresholds.false_negative_rate,
-)
-"""What is reported at each threshold, in percent, on the images and columns of mAP/seen."""
+_CLASS_MEANS = (thresholds.cf1, thresholds.cf1_harmonic)
+_POOLED = (thresholds.of1, thresholds.false_positive_rate, thresholds.false_negative_rate)
+"""What is reported at each threshold, in percent, on the images and columns of mAP/seen; means over classes first."""
 
 _BY_BLOCK = (thresholds.predicted_positive_rate, thresholds.false_positive_rate)
 """The same for the classes of earlier tasks and of the last one apart; NaN for no old class."""
@@ -63,7 +58,8 @@ class History:
 
     Attributes:
         plan: the stream, with the evaluation truth.
-        empty_classes: what a class without a positive test image counts in mAP: "skip" or "zero".
+        empty_classes: what a class without a positive test image counts in every mean over classes (mAP, R, CF1, groups
+            and what follows from them): "skip" nothing, "zero" 0.
         ap: float64 [T, C], AP of each class on the whole test set after each task, 0..1; NaN where a class is not yet
             seen, has no positive, or the task was not trained.
         thresholds: probabilities above which a class counts as predicted.
@@ -111,7 +107,8 @@ class History:
             counts = thresholds.confusion(scores_in_scope, truth_in_scope, threshold)
             start = self.plan.tasks[task].classes[0]
             blocks = counts.part(0, start), counts.part(start, seen)
-            found = [metric(counts) for metric in _AT_THRESHOLD]
+            found = [metric(counts, self.empty_classes) for metric in _CLASS_MEANS]
+            found += [metric(counts) for metric in _POOLED]
             found += [metric(block) for metric in _BY_BLOCK for block in blocks]
             self.at_threshold[task, place] = 100 * np.array(found)
         if self.plan.single_label:
@@ -162,6 +159,14 @@ class History:
             )
         return seen
 
+    def _averaged_ap(self) -> Floats:
+        """AP as means over classes take it, float64 [T, C]: with "zero", 0 where a seen class has no positive."""
+        if self.empty_classes == "skip":
+            return self.ap
+        seen = np.arange(self.plan.n_classes) < [[task.classes[1]] for task in self.plan.tasks]
+        trained = ~np.isnan(self.seen_map)[:, None]
+        return np.where(seen & trained & np.isnan(self.ap), 0.0, self.ap)
+
     def matrix(self) -> Floats:
         """Return R [T, T] in percent: R[t, k] is the mean AP over the new classes of task k after task t.
 
@@ -170,9 +175,9 @@ class History:
         n_tasks = len(self.plan.tasks)
         bringing = [k for k, task in enumerate(self.plan.tasks) if task.classes[0] < task.classes[1]]
         starts = [self.plan.tasks[k].classes[0] for k in bringing]
-        known = np.add.reduceat(~np.isnan(self.ap), starts, axis=1, dtype=np.int64)
-        counted = known if self.empty_classes == "skip" else np.diff([*starts, self.plan.n_classes])
-        total = np.add.reduceat(np.nan_to_num(self.ap), starts, axis=1)
+        ap = self._averaged_ap()
+        counted = np.add.reduceat(~np.isnan(ap), starts, axis=1, dtype=np.int64)
+        total = np.add.reduceat(np.nan_to_num(ap), starts, axis=1)
         values = np.full((n_tasks, n_tasks), np.nan)
         values[:, bringing] = np.divide(100 * total, counted, out=np.full(total.shape, np.nan), where=counted > 0)
         values[np.triu(np.ones((n_tasks, n_tasks), dtype=bool), k=1) | np.isnan(self.seen_map)[:, None]] = np.nan
@@ -180,9 +185,9 @@ class History:
 
     def group_map(self) -> dict[str, Floats]:
         """mAP in percent of the seen classes of each group after each task, float64 [T]; NaN while none is seen."""
-        values = {}
+        values, ap = {}, self._averaged_ap()
         for name in GROUPS:
-            part = self.ap[:, self.plan.groups.columns(name)]
+            part = ap[:, self.plan.groups.columns(name)]
             known = (~np.isnan(part)).sum(axis=1)
             total = 100 * np.nan_to_num(part).sum(axis=1)
             values[name] = np.divide(total, known, out=np.full(len(part), np.nan), where=known > 0)
@@ -236,8 +241,8 @@ class History:
         return 100 * forgetting(self.ap[: self.last + 1])
 
     def group_forgetting(self) -> dict[str, float]:
-        """Mean class forgetting of each group, percent points."""
-        lost = self.class_forgetting()
+        """Mean class forgetting of each group, percent points; of a class that counts as 0 it is 0."""
+        lost = 100 * forgetting(self._averaged_ap()[: self.last + 1])
         return {name: finite_mean(lost[self.plan.groups.columns(name)]) for name in GROUPS}
 
     def summary(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Files that grow with a run: `metrics.jsonl`, with the tags and steps of TensorBoard, `memory.csv`, `timing.jsonl`."""
+"""Files that grow with a run: `metrics.jsonl`, with the tags and steps of TensorBoard, `timing.jsonl` and others."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from typing import Any
 from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
 
+from clsim.evaluation.history import History
+from clsim.evaluation.kept_scores import DTYPE
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.files import GrowingFile, write_atomically
 from clsim.strict_json import finite_or_null, read_lines
 from clsim.training.template import MultiLabelTemplate
+from clsim.vocabulary import SEEN_MAP
 
 
 def peak_memory() -> int:
@@ -121,6 +124,27 @@ class MemoryFile(BaseLogger):
             cells = [_cell(float(label), int(source)) for label, source in zip(labels, sources, strict=True)]
             table.writerow([row, task, *cells])
         write_atomically(self.path, text.getvalue())
+
+
+class ScoresFile(BaseLogger):
+    """Appends the scores of each kept task to `scores.f32`; see `clsim.evaluation.kept_scores`.
+
+    Args:
+        history: which has the last scores.
+        tasks: whose scores are kept.
+    """
+
+    def __init__(self, path: Path, history: History, tasks: Sequence[int]) -> None:
+        super().__init__()
+        self.file = GrowingFile(path)
+        self.history = history
+        self.tasks = tasks
+
+    def after_eval_exp(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
+        after_task = any(metric.name == SEEN_MAP for metric in metric_values)  # not inside one, nor of another stream
+        if after_task and self.history.last in self.tasks:
+            assert self.history.scores is not None
+            self.file.append(self.history.scores.astype(DTYPE, copy=False).tobytes())
 
 
 class TimingFile(BaseLogger):

@@ -43,9 +43,18 @@ class Tile:
     note: str = ""
 
 
-def sheet(title: str, meanings: Mapping[Mark, str], tiles: Sequence[Tile]) -> NDArray[np.uint8]:
-    """Tiles in rows, as nearly a square as may be, below a title and the meaning of each sign."""
-    columns = max(3, int(np.ceil(np.sqrt(len(tiles)))))
+def sheet(
+    title: str, meanings: Mapping[Mark, str], tiles: Sequence[Tile], columns: int | None = None
+) -> NDArray[np.uint8]:
+    """Draw tiles in rows below a title and the meaning of each sign, uint8 [H, W, 3].
+
+    Args:
+        title: one line.
+        meanings: of the signs.
+        tiles: by rows.
+        columns: tiles of a row; None: as nearly a square as may be.
+    """
+    columns = columns or max(3, int(np.ceil(np.sqrt(len(tiles)))))
     rows = -(-len(tiles) // columns)
     top = GAP + 2 * LINE + 8
     height = SIDE + 4 + (LINES + 1) * LINE + GAP

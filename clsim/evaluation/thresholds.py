@@ -73,32 +73,45 @@ def confusion(
     return Confusion(tp, fp, _per_class(present) - tp, _per_class(absent) - fp)
 
 
-def cf1(counts: Confusion) -> float:
+def cf1(counts: Confusion, empty_classes: str = "skip") -> float:
     """CF1 as the mean over classes of F1 = 2 TP / (2 TP + FP + FN): KRT, CSC, L3A, MULTI-LANE.
 
-    Classes without a positive are left out; NaN when none is left. F1 of a class never rightly predicted is 0.
+    F1 of a class never rightly predicted is 0.
+
+    Args:
+        counts: of the classes.
+        empty_classes: "skip" leaves classes without a positive out of the mean, "zero" counts them as 0 (KRT).
+
+    Returns:
+        NaN when no class is left.
     """
-    tp, fp, fn = _with_positives(counts)
-    return float(np.mean(2 * tp / (2 * tp + fp + fn))) if len(tp) else math.nan
+    tp, fp, fn = _averaged(counts, empty_classes)
+    return float(np.mean(2 * tp / np.maximum(2 * tp + fp + fn, 1))) if len(tp) else math.nan
 
 
-def cf1_harmonic(counts: Confusion) -> float:
+def cf1_harmonic(counts: Confusion, empty_classes: str = "skip") -> float:
     """CF1 as the harmonic mean 2 P R / (P + R) of mean precision P and mean recall R over classes: AGCN, PRS.
 
-    P = mean of TP / (TP + FP), 0 for a class that is never predicted; R = mean of TP / (TP + FN). Classes without a
-    positive are left out; NaN when none is left; 0 when P = R = 0. Never below `cf1`.
+    P = mean of TP / (TP + FP), 0 for a class that is never predicted; R = mean of TP / (TP + FN). Never below `cf1`.
+
+    Args:
+        counts: of the classes.
+        empty_classes: as in `cf1`; with "zero" precision and recall of a class without a positive are both 0.
+
+    Returns:
+        NaN when no class is left; 0 when P = R = 0.
     """
-    tp, fp, fn = _with_positives(counts)
+    tp, fp, fn = _averaged(counts, empty_classes)
     if not len(tp):
         return math.nan
-    precision, recall = np.mean(tp / np.maximum(tp + fp, 1)), np.mean(tp / (tp + fn))
+    precision, recall = np.mean(tp / np.maximum(tp + fp, 1)), np.mean(tp / np.maximum(tp + fn, 1))
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
 def of1(counts: Confusion) -> float:
     """OF1 = 2 TP / (2 TP + FP + FN) of the counts pooled over all classes; 0 when nothing is present or predicted.
 
-    DECIDED: predictions of a class without a positive count as false here; only means over classes leave it out.
+    DECIDED: predictions of a class without a positive count as false here; only means over classes can leave it out.
     """
     tp, fp, fn, _ = _pooled(counts)
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0
@@ -122,8 +135,9 @@ def predicted_positive_rate(counts: Confusion) -> float:
     return (tp + fp) / (tp + fp + fn + tn) if tp + fp + fn + tn else math.nan
 
 
-def _with_positives(counts: Confusion) -> tuple[Counts, Counts, Counts]:
-    some = counts.tp + counts.fn > 0
+def _averaged(counts: Confusion, empty_classes: str) -> tuple[Counts, Counts, Counts]:
+    """TP, FP and FN of the classes that a mean over classes is over."""
+    some = (counts.tp + counts.fn > 0) | (empty_classes == "zero")
     return counts.tp[some], counts.fp[some], counts.fn[some]
 
 

@@ -27,7 +27,7 @@ from clsim.launch.first_task_groups import first_task_key, shares
 from clsim.launch.pool import Pool
 from clsim.launch.progress import Progress, Speaking
 from clsim.launch.replacement import set_aside
-from clsim.launch.reuse import classify_folder, lacking_metrics, recorded_threads
+from clsim.launch.reuse import classify_folder, lacking_metrics, lacking_scores, recorded_threads
 from clsim.launch.run_state import MetricsTail, RunState, Status, recorded_pace
 from clsim.launch.single_run import plan_run
 from clsim.launch.starter import SUITED as STARTER_SUITED
@@ -198,8 +198,10 @@ def compare(
         with set_aside(jobs if request.overwrite else ()):
             states = _prepare_states(jobs, identities, threads)
         if request.progress is not None:
-            for text in (text for folder in earlier for text in lacking_metrics(folder, jobs[folder].metrics)):
-                request.progress.say(text)
+            keep = request.scenario.config.evaluation.keep_scores
+            for folder in earlier:
+                for text in [*lacking_metrics(folder, jobs[folder].metrics), *lacking_scores(folder, keep)]:
+                    request.progress.say(text)
         with _first_tasks(request.home):
             pool = _pool(request, jobs, identities, states, threads, workers)
             pool.run(states)

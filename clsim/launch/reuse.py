@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from clsim.errors import RunError
 from clsim.evaluation.own_metrics import OwnMetric
 from clsim.launch.replacement import refuse_other_folders
+from clsim.running.evaluation_record import read_evaluation
 from clsim.running.folder_lock import locked
 from clsim.running.prepared_run import open_run
 from clsim.running.record import read_record
@@ -63,19 +65,38 @@ def recorded_threads(folders: Iterable[Path]) -> int | None:
 def lacking_metrics(folder: Path, asked: Sequence[OwnMetric]) -> list[str]:
     """Return, in a sentence each, the metrics of the user's that a run which is there has no values of.
 
-    A run is the same with other metrics, so that it is reused or continued as it began. DECIDED: they are not computed
-    afterwards, because a run keeps no scores.
+    A run is the same with other metrics, so that it is reused or continued as it began. Of a finished run
+    `clsim evaluate` computes them from the scores that it kept.
     """
-    if RunFolder(folder).finished:
-        recorded = read_record(RunFolder(folder).result).metrics
+    files = RunFolder(folder)
+    if files.finished:
+        later = read_evaluation(files)
+        recorded = read_record(files.result).metrics | (later.metrics if later is not None else {})
         known = {name: metric.code for name, metric in recorded.items()}
         why = {m.name: "has changed since" if m.name in known else "was not asked for" for m in asked}
         lacking = {m.name: why[m.name] for m in asked if known.get(m.name) != m.code}
     else:
         began_with = {section.name for section in open_run(folder)[0].config.evaluation.metrics}
         lacking = {m.name: "was not asked for when it began" for m in asked if m.reference not in began_with}
+    reference = {metric.name: metric.reference for metric in asked}
     return [
-        f"{folder}: has no values of {name}, which {reason}; it is computed while a run trains: --overwrite trains all "
-        "runs anew, another --out keeps these"
+        f"{folder}: has no values of {name}, which {reason}; {_how_to_have_it(files, reference[name])}"
         for name, reason in lacking.items()
     ]
+
+
+def lacking_scores(folder: Path, keep: str) -> list[str]:
+    """Return a sentence if a run that is there does not keep the scores of every task, though `keep` is all."""
+    if keep != "all":
+        return []
+    files, began_with = RunFolder(folder), open_run(folder)[0].config.evaluation.keep_scores
+    kept = "none" if files.finished and not files.about_scores.exists() else began_with
+    advice = "--overwrite trains all runs anew, another --out keeps these"
+    return [] if kept == keep else [f"{folder}: began with evaluation.keep_scores: {kept}, and stays so; {advice}"]
+
+
+def _how_to_have_it(files: RunFolder, metric: str) -> str:
+    if files.finished and files.about_scores.exists():
+        command = shlex.join(["clsim", "evaluate", str(files.path), "--metrics", metric])
+        return f"from the scores that it kept: {command}"
+    return "it is computed while a run trains: --overwrite trains all runs anew, another --out keeps these"

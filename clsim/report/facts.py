@@ -13,6 +13,8 @@ from clsim.running.dotted_keys import flat
 UPPER_REFERENCE = ("upper reference", "trains on all data so far")
 DERIVED_PLAN = ("derived plan", "sees labels that the stream hides")
 CONTROL = "control, not a method"
+NOT_COMPARED = ("seed", "loggers", "evaluation.keep_scores", "evaluation.metrics")
+"""Keys of configurations that are not named where runs differ; on metrics `_own_metrics_differ` has its say."""
 
 
 def source(results: Results) -> str:
@@ -104,7 +106,9 @@ def _own_metrics_differ(results: Results) -> list[str]:
     for name in dict.fromkeys(name for run in results.runs for name in run.record.metrics):
         missing = [run.name for run in results.runs if name not in run.record.metrics]
         if missing:
-            found.append(f"No values of the metric {name}: {_run_names(results, missing)}, trained without it.")
+            found.append(
+                f"No values of the metric {name}: {_run_names(results, missing)}, trained and evaluated without it."
+            )
         if len({run.record.metrics[name].code for run in results.runs if name in run.record.metrics}) > 1:
             found.append(f"The values of the metric {name} come from different versions of its code.")
     return found
@@ -140,7 +144,7 @@ def config_differences(results: Results) -> list[dict[str, Any]]:
     """The keys in which the runs' resolved configurations differ, as `shared_and_differing` gives them."""
     tables = {run.name: flat(run.config) for run in results.runs}
     for table in tables.values():
-        for key in ("seed", "loggers", "evaluation.metrics"):  # on metrics `_own_metrics_differ` has its say
+        for key in NOT_COMPARED:
             table.pop(key, None)
     return [row for row in shared_and_differing(results, tables) if row["differs"]]
 

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from clsim.errors import RunError
+from clsim.running.evaluation_record import extended, read_evaluation
 from clsim.running.record import LabelsRecord, RunRecord, TaskTiming, read_record, read_timing
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.strict_json import parse_object
@@ -48,7 +49,7 @@ class RunResult:
 
     Attributes:
         folder: of the run.
-        record: what it measured.
+        record: what it measured, and what `clsim evaluate` has added to it.
         timing: what each task cost; of a task that was run again both.
         environment: what it ran on.
         config: the resolved scenario; config_text: the same as it stands in the file.
@@ -63,7 +64,7 @@ class RunResult:
 
     @property
     def result(self) -> dict[str, Any]:
-        """The record as plain values: the content of `result.json` as this version writes it."""
+        """The record as plain values, in the form of `result.json` as this version writes it."""
         return self.record.content()
 
     @property
@@ -316,6 +317,11 @@ def read_run(folder: Path) -> RunResult:
         config = YAML(typ="safe", pure=True).load(config_text) or {}
     except YAMLError as error:
         raise RunError(f"{files.config}: not readable as YAML: {error}") from error
+    empty_classes = (config.get("evaluation") or {}).get("empty_classes", "skip")
+    try:
+        record = extended(record, read_evaluation(files), empty_classes)
+    except ValueError as error:
+        raise RunError(f"{files.evaluation}: {error}") from None
     return RunResult(folder, record, read_timing(files.timing), environment, config, config_text)
 
 

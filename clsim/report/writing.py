@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clsim.errors import storage_errors
 from clsim.files import write_atomically
+from clsim.report.class_results import class_results
 from clsim.report.compared import Compared, compared
 from clsim.report.mean_curves import write_mean_curves
 from clsim.report.page import render_html
@@ -95,10 +96,11 @@ class _Report:
         return self.folder.resolve() == self.compared.results.directory.resolve()
 
     def rendered(self) -> Iterator[tuple[Path, str]]:
-        """Path and content of each file: one row per run, one per strategy and metric, and tables for people."""
+        """Path and content of each file: tables of runs, of strategies and metrics, of classes, and for people."""
         results = self.compared.results
         yield self.folder / "results.csv", results.frame.to_csv(index=False, lineterminator="\n")
         yield self.folder / "statistics.csv", statistics(self.compared).to_csv(index=False, lineterminator="\n")
+        yield self.folder / "classes.csv", class_results(results).to_csv(index=False, lineterminator="\n")
         yield self.folder / "results.md", render_markdown(self.compared)
         yield self.folder / "results.tex", render_latex(self.compared)
         if self.has_page:

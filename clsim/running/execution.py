@@ -40,7 +40,7 @@ from clsim.running.features import benchmark_and_model
 from clsim.running.folder_lock import locked
 from clsim.running.hardware import resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
-from clsim.running.observers import has_logger, outside_loggers, own_metrics
+from clsim.running.observers import has_logger, outside_loggers, own_metrics, scores_loggers
 from clsim.running.preparation_file import preparation_file
 from clsim.running.prepared_run import open_run
 from clsim.running.record import LabelsRecord, MemoryRecord, RunRecord, TaskRecord, measured
@@ -246,6 +246,7 @@ def _assemble(
         in_folder += [curves, SamplePictures(curves.events, history, pixels, pictures)]
     if has_logger(config, "csv"):
         in_folder.append(CsvFile(files.table))
+    in_folder += scores_loggers(files, run.scenario, history)
     return build_template(
         run.scenario,
         run.composition,

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clsim.data.source import ImageSource, NamedSource, Split
 from clsim.errors import RunError
+from clsim.evaluation.history import History
+from clsim.evaluation.kept_scores import describe_scores, kept_bytes, kept_tasks
 from clsim.evaluation.own_metrics import OwnMetric, check_names, try_out
 from clsim.evaluation.sent_file import SentFile
+from clsim.files import write_json
 from clsim.parts import checked_options, code_of, find, made
 from clsim.running.run_folder import RunFolder
 from clsim.scenario import Scenario
 from clsim.scenario.schema import ScenarioConfig
 
 if TYPE_CHECKING:
+    from clsim.evaluation.loggers import ScoresFile
     from clsim.evaluation.outside_loggers import Delivery
 
 IN_THE_FOLDER = ("tensorboard", "csv")
@@ -28,6 +34,8 @@ IN_THE_FOLDER = ("tensorboard", "csv")
 
 EXTRAS = {"wandb": "wandb", "mlflow": "mlflow-skinny"}
 """Logger -> the package that it needs."""
+
+log = logging.getLogger("clsim")
 
 _PROTOCOL = ("log_metrics", "log_single_metric")
 
@@ -83,6 +91,32 @@ def check_observers(scenario: Scenario, taken: Sequence[str]) -> tuple[OwnMetric
 def has_logger(config: ScenarioConfig, name: str) -> bool:
     """Tell whether a scenario names a logger."""
     return any(section.name == name for section in config.loggers)
+
+
+def scores_loggers(files: RunFolder, scenario: Scenario, history: History) -> list[ScoresFile]:
+    """Return the logger that keeps scores, if they are to be kept, and write `scores.json`.
+
+    Args:
+        files: of the run.
+        scenario: of the run.
+        history: of its scores; its plan is the one that the run trains on.
+    """
+    from clsim.evaluation.loggers import ScoresFile
+
+    plan, keep = history.plan, scenario.config.evaluation.keep_scores
+    tasks = kept_tasks(plan, keep)
+    if not tasks:
+        return []
+    write_json(files.about_scores, describe_scores(plan, keep, image_ids(scenario.source, plan.test_split)))
+    log.info("scores of tasks %s are kept: %s, %.1f kB", tasks, files.scores.name, kept_bytes(plan, keep) / 1e3)
+    return [ScoresFile(files.scores, history, tasks)]
+
+
+def image_ids(source: ImageSource, split: Split) -> list[str]:
+    """Return the id of each image of a split: its name, or its position where the source has no names for all."""
+    names = source.image_names(split) if isinstance(source, NamedSource) else []
+    count = len(source.labels(split))
+    return names if len(names) == count else list(map(str, range(count)))
 
 
 def outside_loggers(folder: Path, config: ScenarioConfig, say: Callable[[str], None] | None) -> list[Delivery]:

@@ -44,6 +44,10 @@ class RunFolder:
         loggers: what loggers outside the folder have been sent.
         events: the curves and pictures for TensorBoard, which reads what has `tfevents` in its name.
         memory: the rows and labels of a replay memory after the last task.
+        scores: the logits of evaluated images that are kept, see `clsim.evaluation.kept_scores`.
+        about_scores: which image, class and task they are of.
+        evaluation: what `clsim evaluate` has computed from them since.
+        error_sheets: the folder of the pictures of the worst errors, which it makes on request.
         result: the final numbers; a run that has it is finished.
         trained_model: the network after the last task, see `clsim.running.trained_model`.
         run_log: what the run logs.
@@ -68,6 +72,10 @@ class RunFolder:
     loggers = _File("loggers.json")
     events = _File("events.out.tfevents.clsim")
     memory = _File("memory.csv")
+    scores = _File("scores.f32")
+    about_scores = _File("scores.json")
+    evaluation = _File("evaluation.json")
+    error_sheets = _File("error_sheets")
     result = _File("result.json")
     trained_model = _File("model.pt")
     run_log = _File("run.log")
@@ -81,7 +89,7 @@ class RunFolder:
     @property
     def growing(self) -> list[Path]:
         """The files that are only added to; a checkpoint holds their lengths, to which a resumed run cuts them."""
-        return [self.metrics, self.events, self.timing, self.table]
+        return [self.metrics, self.events, self.timing, self.table, self.scores]
 
     @property
     def strategy(self) -> str:

@@ -227,7 +227,9 @@ class EvaluationSection(Section):
         "auto", description="counts: head >= 100 positives, medium 20-99, tail < 20; auto: terciles if a group is empty"
     )
     empty_classes: Literal["skip", "zero"] = Field(
-        "skip", description="classes without a positive test image: left out of mAP, or counted as 0 (KRT, ASL)"
+        "skip",
+        description="classes without a positive test image: left out of means over classes (mAP, CF1, groups), or "
+        "counted there as 0 (KRT, ASL)",
     )
     samples: int = Field(
         12,
@@ -235,6 +237,11 @@ class EvaluationSection(Section):
         le=48,
         description="evaluation images, and as many training images, shown in TensorBoard with their labels and "
         "predictions after each task; 0: none",
+    )
+    keep_scores: Literal["last", "all", "none"] = Field(
+        "last",
+        description="logits of the evaluated images that a run keeps for `clsim evaluate`: of the last task, of every "
+        "task, or none; no result depends on it",
     )
     metrics: list[Annotated[MetricSection, BeforeValidator(named, json_schema_input_type=str | MetricSection)]] = Field(
         [], description="functions of yours that are called after each task, such as my_metrics.py:micro_auc"

@@ -32,10 +32,12 @@ FullFor = Callable[[str], AbstractContextManager[None]]
 FILES = (
     "plan.json.gz",
     "environment.json",
+    "scores.json",
     "events.out.tfevents.clsim",
     "metrics.jsonl",
     "timing.jsonl",
     "memory.csv",
+    "scores.f32",
     "000001.pt",
     "000002.json",
     "result.json",
@@ -113,7 +115,7 @@ def test_a_full_disk_for_any_file_of_a_report_is_named_and_the_report_before_sta
     comparison: clsim.Comparison, full_for: FullFor, tmp_path: Path
 ) -> None:
     whole = {path.name: path.read_bytes() for path in comparison.report(tmp_path).parent.iterdir() if path.is_file()}
-    assert set(whole) == {"report.html", "results.csv", "statistics.csv", "results.md", "results.tex"}
+    assert set(whole) == {"report.html", "results.csv", "statistics.csv", "classes.csv", "results.md", "results.tex"}
     for name in whole:
         with full_for(name), pytest.raises(RunError, match=rf"^{tmp_path}/{name}: No space left on device$"):
             comparison.report(tmp_path)

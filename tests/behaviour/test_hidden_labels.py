@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from clsim.data.digits import Digits
 from clsim.evaluation.history import History
-from clsim.evaluation.loggers import MetricsFile
+from clsim.evaluation.kept_scores import kept_bytes
+from clsim.evaluation.loggers import MetricsFile, ScoresFile
 from clsim.running.execution import build_template, training_plan
 from clsim.scenario import Scenario, StreamPlan, load_scenario
 from clsim.training.composition import Composition, registered
@@ -92,7 +93,12 @@ class TamperedSource(Digits):
 def train(
     scenario: Scenario, plan: StreamPlan, spec: str, options: dict[str, Any], tmp_path: Any, *extra: Any
 ) -> bytes:
-    """Bytes of all weights after the whole stream; the memory's evaluator knows the scenario's truth, if readable."""
+    """Bytes of all weights after the whole stream; the memory's evaluator knows the scenario's truth, if readable.
+
+    Scores are kept after each task, as a run keeps them.
+    """
+    history, scores = History(plan), tmp_path / "scores.f32"
+    scores.unlink(missing_ok=True)
     readable = not isinstance(scenario.source, TamperedSource) or scenario.source.readable
     template = build_template(
         scenario,
@@ -100,8 +106,8 @@ def train(
         plan,
         seed=0,
         device="cpu",
-        history=History(plan),
-        loggers=[MetricsFile(tmp_path / "metrics.jsonl")],
+        history=history,
+        loggers=[MetricsFile(tmp_path / "metrics.jsonl"), ScoresFile(scores, history, range(len(plan.tasks)))],
         row_truth=scenario.truth()[plan.row_samples] if readable else None,
     )
     template.plugins[:0] = list(extra)
@@ -165,7 +171,11 @@ def test_weights_do_not_depend_on_what_only_the_evaluator_may_know(tiny: Scenari
     plan = tiny.plan()
     groups = replace(plan.groups, positives=plan.groups.positives[::-1].copy(), group=plan.groups.group[::-1].copy())
     other = replace(plan, test_truth=1 - plan.test_truth, groups=groups)
-    assert train(tiny, plan, spec, {}, tmp_path) == train(tiny, other, spec, {}, tmp_path)
+    honest = train(tiny, plan, spec, {}, tmp_path)
+    scores = (tmp_path / "scores.f32").read_bytes()
+    assert len(scores) == kept_bytes(plan, "all")
+    assert train(tiny, other, spec, {}, tmp_path) == honest
+    assert (tmp_path / "scores.f32").read_bytes() == scores, "kept scores hold no truth"
 
 
 def test_oracle_memory_is_what_it_says_and_no_partial_label_protocol(tiny_overrides: dict, tmp_path: Any) -> None:

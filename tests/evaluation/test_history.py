@@ -94,6 +94,31 @@ def test_metrics_at_each_threshold_are_those_of_the_images_in_scope() -> None:
     assert (values["threshold_0.99/FPR"], values["threshold_0.99/FNR"]) == (0, 50)
 
 
+def test_an_empty_class_counts_as_zero_in_every_mean_over_classes_if_asked() -> None:
+    """Class b has no positive: alone in the medium group, half of task 0, half of CF1 after task 0."""
+    truth = TRUTH.copy()
+    truth[:, 1] = 0
+    plan = dataclasses.replace(make_plan("all"), test_truth=truth)
+    skip, zero = History(plan, "skip", (0.5,)), History(plan, "zero", (0.5,))
+    for history in (skip, zero):
+        history.add(AFTER_0, 0)
+        history.add(AFTER_1, 1)
+    at_skip, at_zero = skip.summary(), zero.summary()
+    assert at_zero["mAP"][0] == at_skip["mAP"][0] / 2
+    assert at_zero["R"][1][0] == at_skip["R"][1][0] / 2
+    for name in ("CF1", "CF1_harmonic"):
+        courses = [summary["thresholds"]["0.5"][name] for summary in (at_skip, at_zero)]
+        assert courses[1] == pytest.approx([courses[0][0] / 2, courses[0][1] * 2 / 3]), name
+    assert at_zero["thresholds"]["0.5"]["OF1"] == at_skip["thresholds"]["0.5"]["OF1"]
+    assert np.isnan(at_skip["groups"]["mAP"]["medium"]).all()
+    assert at_zero["groups"]["mAP"]["medium"] == [0, 0]
+    assert np.isnan(at_zero["groups"]["mAP"]["tail"][0])  # no class of it is seen yet
+    assert np.isnan(at_skip["groups"]["forgetting"]["medium"])
+    assert at_zero["groups"]["forgetting"]["medium"] == 0
+    assert at_zero["groups"]["mAP"]["head"] == at_skip["groups"]["mAP"]["head"]
+    np.testing.assert_array_equal(at_zero["AP"], at_skip["AP"])  # of a class alone it stays undefined
+
+
 def test_scope_all_counts_every_image_at_a_threshold() -> None:
     history = History(make_plan("all"), thresholds=(0.5,))
     history.add(AFTER_0, 0)

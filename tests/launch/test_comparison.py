@@ -10,7 +10,7 @@ from clsim.errors import RunError, ScenarioError, StrategyError
 from clsim.launch.run_state import RunState
 from clsim.report.writing import write_report
 
-FILES = {"report.html", "results.csv", "statistics.csv", "results.md", "results.tex"}
+FILES = {"report.html", "results.csv", "statistics.csv", "classes.csv", "results.md", "results.tex"}
 BROKEN = """
 import clsim
 

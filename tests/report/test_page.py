@@ -229,7 +229,7 @@ def test_equal_results_give_equal_bytes(
     which: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     runs: Path = request.getfixturevalue(which)
-    names = ("report.html", "results.csv", "statistics.csv", "results.md", "results.tex")
+    names = ("report.html", "results.csv", "statistics.csv", "classes.csv", "results.md", "results.tex")
     write_report(runs)
     first = [(runs / name).read_bytes() for name in names]
     out = tmp_path_factory.mktemp("out") / "new" / "folder"

@@ -13,7 +13,7 @@ from clsim.report.results import RunResult, load_results
 from clsim.report.writing import write_report
 
 MakeRun = Callable[..., Path]
-FILES = {"report.html", "results.csv", "statistics.csv", "results.md", "results.tex"}
+FILES = {"report.html", "results.csv", "statistics.csv", "classes.csv", "results.md", "results.tex"}
 
 
 def test_rows_and_differences_are_computed_once(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

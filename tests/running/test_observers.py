@@ -311,24 +311,32 @@ def test_metrics_and_loggers_are_outside_the_identity(
     from clsim.launch.progress import ConsoleProgress
 
     short = tiny_overrides | {"stream.increment": 5, "training.epochs": 1}
-    first = clsim.compare("digits-b0c2", "er", overrides=short, out=tmp_path)
+    first = clsim.compare("digits-b0c2", "er", overrides=short | {"evaluation.keep_scores": "last"}, out=tmp_path)
     told = {"name": f"{files}/my_logger.py:Own", "options": {"file": str(tmp_path / "told.txt")}}
-    other = {"evaluation.metrics": [f"{files}/my_metrics.py:hits"], "loggers": [told]}
+    other = {"evaluation.metrics": [f"{files}/my_metrics.py:hits"], "loggers": [told], "evaluation.keep_scores": "none"}
     again = clsim.compare(
         "digits-b0c2", "er,finetune", overrides=short | other, out=tmp_path, progress=ConsoleProgress()
     )
     folder = first.folder / "er" / "seed0"
     assert again.reused == (folder,)
-    text = f"{folder}: has no values of hits, which was not asked for; it is computed while a run trains: --overwrite"
+    text = f"{folder}: has no values of hits, which was not asked for; from the scores that it kept: clsim evaluate "
     assert text in capsys.readouterr().err
+    assert not RunFolder(again.folder / "finetune" / "seed0").about_scores.exists()
+    every = {"evaluation.keep_scores": "all"}
+    clsim.compare("digits-b0c2", "er,finetune", overrides=short | every, out=tmp_path, progress=ConsoleProgress())
+    told_of = capsys.readouterr().err
+    for name, kept in (("er", "last"), ("finetune", "none")):
+        assert f"{name}/seed0: began with evaluation.keep_scores: {kept}, and stays so; --overwrite" in told_of
     page = again.report().read_text(encoding="utf-8")
-    assert "No values of the metric hits: er/seed0, trained without it." in page
+    assert "No values of the metric hits: er/seed0, trained and evaluated without it." in page
     assert "resolved configurations differ" not in page
     assert again.frame["hits/task"].isna().tolist() == [True, False]
     path = files / "my_metrics.py"
     path.write_text(path.read_text().replace("factor * 100", "factor * 10"))
     clsim.compare("digits-b0c2", "finetune", overrides=short | other, out=tmp_path, progress=ConsoleProgress())
-    assert "has no values of hits, which has changed since" in capsys.readouterr().err
+    assert (
+        "has no values of hits, which has changed since; it is computed while a run trains" in capsys.readouterr().err
+    )
     path.write_text(path.read_text().replace("factor * 10 ", "factor * 100 ") + "\n# a comment\n")
     clsim.compare("digits-b0c2", "finetune", overrides=short | other, out=tmp_path, progress=ConsoleProgress())
     assert "has no values" not in capsys.readouterr().err
