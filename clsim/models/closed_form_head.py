@@ -58,7 +58,7 @@ class ClosedFormHead(Head):
     def _random_layer(self, width: int) -> Tensor:
         """Return the weights of the random layer, float32 [m, d], drawn as torch's own Linear from U(-1, 1) / sqrt(d).
 
-        DECIDED: as the released code of L3A; ACIL and RanPAC draw from Gaussians, a difference that the ridge levels out.
+        DECIDED: as the released code of L3A. ACIL and RanPAC draw from Gaussians; the ridge levels that out.
         """
         drawn = torch.rand(width, self.n_features, generator=self.generator("expansion"))
         return (2 * drawn - 1) / math.sqrt(self.n_features)
