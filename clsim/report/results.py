@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from clsim.errors import RunError
-from clsim.running.record import LabelsRecord, RunRecord, TaskTiming, read_record, read_timing
+from clsim.running.record import RunRecord, TaskTiming, read_record, read_timing
+from clsim.running.record_parts import LabelsRecord
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.strict_json import parse_object
 from clsim.vocabulary import AT_THRESHOLD, AT_THRESHOLD_BY_BLOCK, BLOCKS, GROUPS, MEMORY_LABELS, SHOTS
