@@ -58,6 +58,8 @@ def test_the_named_curves_are_there(events: EventAccumulator) -> None:
     assert {"mAP/seen", "mAP/task_00", "mAP/task_02", "forgetting/mean", "forgetting/task_00"} <= tags
     assert {"loss/total", "loss/classification", "loss/distillation", "learning_rate"} <= tags
     assert {"mAP/average", "threshold_0.5/CF1", "threshold_0.8/CF1_harmonic", "threshold_0.8/FNR"} <= tags
+    assert {"ranking/AUC", "ranking/LRAP", "calibration/ECE", "calibration/ECE_classes"} <= tags
+    assert {"threshold_0.5/Hamming", "threshold_prevalence/CF1", "threshold_prevalence/OF1"} <= tags
     assert {
         "groups/head_mAP",
         "groups/tail_mAP",
@@ -96,6 +98,13 @@ def test_class_forgetting_is_one_point_for_each_class_before_the_last_task(event
 
 def test_the_bars_of_the_classes_are_an_image_after_each_task(events: EventAccumulator) -> None:
     images = events.Images("pictures/AP of each class")
+    assert [image.step for image in images] == [1, 2, 3]
+    assert len({(image.width, image.height) for image in images}) == 1
+    assert len({image.encoded_image_string for image in images}) == 3
+
+
+def test_the_reliability_diagram_is_an_image_after_each_task(events: EventAccumulator) -> None:
+    images = events.Images("pictures/reliability")
     assert [image.step for image in images] == [1, 2, 3]
     assert len({(image.width, image.height) for image in images}) == 1
     assert len({image.encoded_image_string for image in images}) == 3
