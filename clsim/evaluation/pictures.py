@@ -87,7 +87,6 @@ def reliability_image(table: Reliability) -> NDArray[np.uint8]:
     entries = pooled.entries[0]
     some = entries > 0
     predicted, present = pooled.predicted[0, some] / entries[some], pooled.present[0, some] / entries[some]
-    borders = np.linspace(0, 1, len(entries) + 1)
     figure = Figure(figsize=(3.6, 4.2))  # places given, because a layout would take most of the time
     axes, below = figure.add_axes((0.15, 0.36, 0.8, 0.6)), figure.add_axes((0.15, 0.12, 0.8, 0.2))
     axes.plot([0, 1], [0, 1], color="#888888", lw=1)
