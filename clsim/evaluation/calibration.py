@@ -96,14 +96,13 @@ def expected_calibration_error(table: Reliability) -> float:
 
 
 def class_calibration_error(table: Reliability) -> float:
-    """ECE of each class by itself, mean over the classes, which errors of opposite sign cannot cancel in.
+    """Mean over classes of the ECE of each class by itself, so that errors of two classes do not cancel.
 
-    DECIDED: a class without a positive is left out, as in mAP, though its own error is defined; classes without a
-    negative count.
+    DECIDED: a class without a positive is left out, as in mAP, though its own error is defined. A class without a
+    negative counts.
 
     Returns:
-        A fraction in 0..1, never below that of the same classes together where they have equally many entries; NaN
-        where no class has a positive.
+        A fraction in 0..1; NaN where no class has a positive.
     """
     some = table.present.any(axis=1)
     return float(np.mean(_class_errors(table)[some])) if some.any() else math.nan

@@ -27,7 +27,7 @@ DISTANCE = (
     "Percent points below {0} with the same seeds, mean ± half the 95 % interval by Student's t. Intransigence: "
     "{0}'s mAP on task k minus the method's right after learning it (Chaudhry et al., ECCV 2018), mean over k."
 )
-RANKING = (
+SCORES = (
     "After the last task, in percent, on the images and classes of the last mAP. Macro AUC: mean area under the ROC "
     "curve of the classes; LRAP: label ranking average precision of the images; ECE: expected calibration error, 15 "
     "bins of equal width, of all entries and as a mean over classes. Classes without a positive are left out."
@@ -79,7 +79,7 @@ def _tables(compared: Compared) -> Iterator[tuple[str, Rows, str]]:
     if compared.accuracy:
         yield "Top-1 accuracy", compared.accuracy, UNITS
     if compared.ranking:
-        yield "Ranking and calibration", compared.ranking, RANKING
+        yield "Ranking and calibration", compared.ranking, SCORES
     if compared.own_metrics:
         yield "Own metrics", compared.own_metrics, OWN_METRICS
     paired = PAIRED + (ORDERS if results.frame["order_seed"].nunique() > 1 else "")
