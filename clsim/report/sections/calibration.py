@@ -46,7 +46,8 @@ def reliability_points(results: Results, strategy: str) -> NDArray[np.float64]:
 
     [2, 0] where a run has no diagram, or other bins than the rest.
     """
-    recorded = [run.record.calibration and run.record.calibration.bins for run in results.of(strategy)]
+    calibrations = [run.record.calibration for run in results.of(strategy)]
+    recorded = [None if calibration is None else calibration.bins for calibration in calibrations]
     tables = [(bins.entries, bins.predicted, bins.present) for bins in recorded if bins is not None]
     if len(tables) < len(recorded) or len({len(entries) for entries, _, _ in tables}) > 1:
         return np.empty((2, 0))
