@@ -31,8 +31,9 @@ PR_THRESHOLDS = 51
 class TensorBoardCurves(BaseLogger):
     """Writes the scalars of `metrics.jsonl` as TensorBoard curves, and a layout of combined charts.
 
-    After each task also R, the AP of each class, a reliability diagram and the label block matrix of a memory as
-    pictures, and a precision-recall curve for each seen class.
+    After each task also R, the AP of each class and the label block matrix of a memory as pictures, and a
+    precision-recall curve for each seen class. After the last one a reliability diagram; DECIDED: not after each,
+    because drawing it takes longer than all its numbers.
 
     Undefined values are left out, because a NaN breaks TensorBoard's smoothing.
 
@@ -75,14 +76,14 @@ class TensorBoardCurves(BaseLogger):
         bars = class_bars(plan.class_names, 100 * history.ap[history.last], 100 * best, plan.groups.group)
         self._picture("pictures/R", matrix_image(history.matrix()), step)
         self._picture("pictures/AP of each class", bars, step)
-        if history.reliability is not None:
-            self._picture("pictures/reliability", reliability_image(history.reliability), step)
         memory_labels = MemoryLabels.of(template)
         if memory_labels is not None:
             picture = label_block_image(memory_labels.blocks, [f"task {t}" for t in range(step)])
             self._picture("pictures/labels of the memory", picture, step)
         self._precision_recall(step)
         if history.last == len(plan.tasks) - 1:
+            if history.reliability is not None:
+                self._picture("pictures/reliability", reliability_image(history.reliability), step)
             self.events.add(self._end)
 
     def _picture(self, tag: str, pixels: NDArray[np.uint8], step: int) -> None:

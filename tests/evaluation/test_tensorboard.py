@@ -103,11 +103,10 @@ def test_the_bars_of_the_classes_are_an_image_after_each_task(events: EventAccum
     assert len({image.encoded_image_string for image in images}) == 3
 
 
-def test_the_reliability_diagram_is_an_image_after_each_task(events: EventAccumulator) -> None:
-    images = events.Images("pictures/reliability")
-    assert [image.step for image in images] == [1, 2, 3]
-    assert len({(image.width, image.height) for image in images}) == 1
-    assert len({image.encoded_image_string for image in images}) == 3
+def test_the_reliability_diagram_is_an_image_after_the_last_task(events: EventAccumulator) -> None:
+    (image,) = events.Images("pictures/reliability")
+    assert image.step == 3
+    assert image.height > image.width > 100
 
 
 def test_the_labels_of_the_memory_are_an_image_after_each_task(events: EventAccumulator) -> None:
