@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from clsim.scenario.schema import ScenarioConfig
     from clsim.scenario.stream.rows import RowStore
     from clsim.training.closed_form.analytic import RidgeSums, WeightedAnalytic
+    from clsim.training.closed_form.feature_replay import GaussianFeatures
     from clsim.training.closed_form.features import ClosedForm, check_features, with_solved_head
     from clsim.training.closed_form.recursive import RecursiveRidge
     from clsim.training.closed_form.second_moments import FullMoments, LowRankMoments
@@ -101,6 +102,7 @@ SECTIONS = {
         "RecursiveRidge": "clsim.training.closed_form.recursive",
         "WeightedAnalytic": "clsim.training.closed_form.analytic",
         "SolvedHead": "clsim.training.closed_form.solved_head",
+        "GaussianFeatures": "clsim.training.closed_form.feature_replay",
         "rank_within": "clsim.training.closed_form.statistics",
     },
     "Memory": {
@@ -159,6 +161,7 @@ __all__ = [
     "Experience",
     "FeatureModel",
     "FullMoments",
+    "GaussianFeatures",
     "GrowingHead",
     "Head",
     "HerdingSelection",

@@ -20,8 +20,14 @@ BLOCKS = ("old", "new")
 SHOTS = ("many", "medium", "few")
 """Names of the three groups in top-1 accuracy (OLTR, CVPR 2019)."""
 
-AT_THRESHOLD = ("CF1", "CF1_harmonic", "OF1", "FPR", "FNR")
+AT_THRESHOLD = ("CF1", "CF1_harmonic", "OF1", "FPR", "FNR", "Hamming")
 """Metrics at a probability threshold, percent."""
+
+RANKING = ("AUC", "LRAP")
+"""Metrics of the order of scores beside mAP, percent: within a class, and within an image."""
+
+CALIBRATION = ("ECE", "ECE_classes")
+"""Expected calibration error of all entries together and as a mean over classes, percent."""
 
 BY_BLOCK = ("predicted", "FPR")
 """The share that is predicted present and the false positive rate, at a threshold over the classes of one block."""

@@ -34,9 +34,9 @@ class FeatureReplay(kit.Strategy):
             )
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
-        from clsim.training.closed_form.feature_replay import GaussianFeatures
-
-        return [GaussianFeatures(context.new_model().n_features, self.options.rank, self.options.share, context.seed)]
+        return [
+            kit.GaussianFeatures(context.new_model().n_features, self.options.rank, self.options.share, context.seed)
+        ]
 
     def first_task_key(self) -> str | None:
         return ""  # there is nothing to replay before the first task ends

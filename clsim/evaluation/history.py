@@ -5,30 +5,44 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clsim.evaluation import thresholds
+from clsim.evaluation.calibration import (
+    Reliability,
+    class_calibration_error,
+    expected_calibration_error,
+    reliability_of,
+)
 from clsim.evaluation.metrics import (
     average_precision,
+    average_precisions,
     backward_transfer,
     finite_mean,
     forgetting,
+    label_ranking_average_precision,
     mean_ap,
+    roc_aucs,
+    sort_classes,
     top1_accuracy,
 )
 from clsim.evaluation.own_metrics import OwnMetric
+from clsim.evaluation.prevalence import visible_shares
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.vocabulary import (
     AT_THRESHOLD,
     AT_THRESHOLD_BY_BLOCK,
     AVERAGE_MAP,
     BLOCKS,
+    CALIBRATION,
     GROUPS,
     MEAN_BACKWARD_TRANSFER,
     MEAN_FORGETTING,
+    RANKING,
     SEEN_MAP,
     SHOTS,
     group_map_tag,
@@ -39,7 +53,12 @@ Floats = NDArray[np.float64]
 log = logging.getLogger("clsim")
 
 _CLASS_MEANS = (thresholds.cf1, thresholds.cf1_harmonic)
-_POOLED = (thresholds.of1, thresholds.false_positive_rate, thresholds.false_negative_rate)
+_POOLED = (
+    thresholds.of1,
+    thresholds.false_positive_rate,
+    thresholds.false_negative_rate,
+    thresholds.hamming_loss,
+)
 """What is reported at each threshold, in percent, on the images and columns of mAP/seen; means over classes first."""
 
 _BY_BLOCK = (thresholds.predicted_positive_rate, thresholds.false_positive_rate)
@@ -66,7 +85,12 @@ class History:
         metrics: what a user measures besides.
         own: name -> float64 [T], values of `metrics` in their own units; NaN where undefined or not trained.
         seen_map: float64 [T], mAP over seen classes and the test images in scope, percent; NaN if not trained.
-        at_threshold: float64 [T, H, 9], the metrics of REPORTED at each threshold, percent; NaN if not trained.
+        at_threshold: float64 [T, H, 10], the metrics of REPORTED at each threshold, percent; NaN if not trained.
+        at_prevalence: float64 [T, 6], the metrics of AT_THRESHOLD, percent, where each class is predicted for as large
+            a share of the images in scope as `visible_shares` has of it; NaN if not trained.
+        ranking: float64 [T, 2], the metrics of RANKING, percent; NaN if not trained.
+        calibration: float64 [T, 2], the metrics of CALIBRATION, percent; NaN if not trained.
+        reliability: of the last task scored, all classes together; None: of none yet.
         accuracy: float64 [T, 4], top-1 accuracy over the test images of seen classes, columns as ACCURACIES, percent;
             NaN if not trained, without such an image, or where images show several classes.
         scores: float [M, S], the last task's logits, or None; not part of the state.
@@ -83,6 +107,10 @@ class History:
         self.seen_map: Floats = np.full(n_tasks, np.nan)
         self.thresholds = tuple(dict.fromkeys(self.thresholds))
         self.at_threshold: Floats = np.full((n_tasks, len(self.thresholds), len(REPORTED)), np.nan)
+        self.at_prevalence: Floats = np.full((n_tasks, len(AT_THRESHOLD)), np.nan)
+        self.ranking: Floats = np.full((n_tasks, len(RANKING)), np.nan)
+        self.calibration: Floats = np.full((n_tasks, len(CALIBRATION)), np.nan)
+        self.reliability: Reliability | None = None
         self.accuracy: Floats = np.full((n_tasks, len(ACCURACIES)), np.nan)
         self.own: dict[str, Floats] = {}
         self.scores: NDArray[Any] | None = None
@@ -99,18 +127,28 @@ class History:
             ValueError: no such task, or S is not the number of classes seen after it.
         """
         seen = self._seen(scores, task)
-        self.ap[task, :seen] = average_precision(scores, self.plan.test_truth[:, :seen])
+        classes = sort_classes(scores, self.plan.test_truth[:, :seen])
+        self.ap[task, :seen] = average_precisions(classes)
         scope = self.plan.in_scope(seen)
         scores_in_scope, truth_in_scope = scores[scope], self.plan.test_truth[scope, :seen]
-        self.seen_map[task] = mean_ap(average_precision(scores_in_scope, truth_in_scope), self.empty_classes)
+        if not scope.all():
+            classes = sort_classes(scores_in_scope, truth_in_scope)
+        self.seen_map[task] = mean_ap(average_precisions(classes), self.empty_classes)
+        lrap = label_ranking_average_precision(scores_in_scope, truth_in_scope)
+        self.ranking[task] = 100 * finite_mean(roc_aucs(classes)), 100 * lrap
         for place, threshold in enumerate(self.thresholds):
-            counts = thresholds.confusion(scores_in_scope, truth_in_scope, threshold)
+            counts = thresholds.confusion_above(classes, np.full(seen, thresholds.logit(threshold)))
             start = self.plan.tasks[task].classes[0]
             blocks = counts.part(0, start), counts.part(start, seen)
-            found = [metric(counts, self.empty_classes) for metric in _CLASS_MEANS]
-            found += [metric(counts) for metric in _POOLED]
+            found = _rates(counts, self.empty_classes)
             found += [metric(block) for metric in _BY_BLOCK for block in blocks]
             self.at_threshold[task, place] = 100 * np.array(found)
+        cutoffs = thresholds.share_cutoffs(classes, self._visible_shares[task, :seen])
+        counts = thresholds.confusion_above(classes, cutoffs)
+        self.at_prevalence[task] = 100 * np.array(_rates(counts, self.empty_classes))
+        table = reliability_of(classes)
+        self.calibration[task] = 100 * expected_calibration_error(table), 100 * class_calibration_error(table)
+        self.reliability = table.pooled()
         if self.plan.single_label:
             self.accuracy[task] = self._accuracy(scores)
         for metric in self.metrics if scope.any() else ():
@@ -118,6 +156,10 @@ class History:
                 self.own.setdefault(name, np.full(len(self.plan.tasks), np.nan))[task] = value
         self.scores = scores
         self.last = task
+
+    @cached_property
+    def _visible_shares(self) -> Floats:
+        return visible_shares(self.plan)
 
     def _accuracy(self, scores: NDArray[Any]) -> list[float]:
         """DECIDED: images of classes still to come are left out, whatever the scope of mAP: nobody could be right."""
@@ -210,8 +252,10 @@ class History:
             values |= {f"accuracy/{name}": self.accuracy[task, k] for k, name in enumerate(ACCURACIES)}
             values["accuracy/average"] = self.accuracy[: task + 1, 0].mean()
         for place, threshold in enumerate(self.thresholds):
-            named = zip(REPORTED, self.at_threshold[task, place], strict=True)
-            values |= {f"threshold_{threshold}/{name}": value for name, value in named}
+            values |= _tagged(f"threshold_{threshold}", REPORTED, self.at_threshold[task, place])
+        values |= _tagged("threshold_prevalence", AT_THRESHOLD, self.at_prevalence[task])
+        values |= _tagged("ranking", RANKING, self.ranking[task])
+        values |= _tagged("calibration", CALIBRATION, self.calibration[task])
         values |= {f"present/{block}": share for block, share in self.present(task).items()}
         names = self.plan.class_names
         start, seen = self.plan.tasks[task].classes
@@ -271,7 +315,13 @@ class History:
                 "forgetting": self.group_forgetting(),
             },
             "present": {block: [self.present(t)[block] for t in range(len(self.plan.tasks))] for block in BLOCKS},
-            "thresholds": {str(threshold): self._courses(place) for place, threshold in enumerate(self.thresholds)},
+            "thresholds": {
+                str(threshold): _courses(REPORTED, self.at_threshold[:, place])
+                for place, threshold in enumerate(self.thresholds)
+            },
+            "at_prevalence": _courses(AT_THRESHOLD, self.at_prevalence),
+            "ranking": _courses(RANKING, self.ranking),
+            "calibration": _courses(CALIBRATION, self.calibration) | {"bins": self._last_bins()},
             **({"accuracy": self._accuracies()} if self.plan.single_label else {}),
             "metrics": {metric.name: self._own(metric) for metric in self.metrics},
         }
@@ -287,16 +337,20 @@ class History:
         last = {f"last_{name}": course[-1] for name, course in courses.items()}
         return courses | last | {"average": self.accuracy[:, 0].mean()}
 
-    def _courses(self, place: int) -> dict[str, Any]:
-        """Each metric at one threshold after each task, and `last_<metric>` after the last."""
-        courses = dict(zip(REPORTED, self.at_threshold[:, place].T.tolist(), strict=True))
-        return courses | {f"last_{name}": course[-1] for name, course in courses.items()}
+    def _last_bins(self) -> dict[str, list[Any]] | None:
+        """The reliability diagram after the last task; None: it was not scored."""
+        done = self.last == len(self.plan.tasks) - 1
+        return self.reliability.bins() if done and self.reliability is not None else None
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "ap": self.ap.tolist(),
             "seen_map": self.seen_map.tolist(),
             "at_threshold": self.at_threshold.tolist(),
+            "at_prevalence": self.at_prevalence.tolist(),
+            "ranking": self.ranking.tolist(),
+            "calibration": self.calibration.tolist(),
+            "reliability": None if self.reliability is None else self.reliability.bins(),
             "accuracy": self.accuracy.tolist(),
             "last": self.last,
             "own": {name: course.tolist() for name, course in self.own.items()},
@@ -307,6 +361,11 @@ class History:
         self.ap, self.seen_map = np.array(state["ap"]), np.array(state["seen_map"])
         self.accuracy = np.array(state["accuracy"])
         self.at_threshold, self.last = np.array(state["at_threshold"]), state["last"]
+        if self.at_threshold.shape[-1] < len(REPORTED):  # begun before the Hamming loss was one of them
+            self.at_threshold = np.insert(self.at_threshold, AT_THRESHOLD.index("Hamming"), np.nan, axis=-1)
+        for name in ("at_prevalence", "ranking", "calibration"):
+            setattr(self, name, np.array(state.get(name, getattr(self, name))))
+        self.reliability = Reliability.of(state["reliability"]) if state.get("reliability") else None
         before = state.get("own_code", {})
         for metric in self.metrics:
             if self.last >= 0 and before.get(metric.name) != metric.code:
@@ -314,3 +373,20 @@ class History:
         unchanged = {metric.name for metric in self.metrics if before.get(metric.name) == metric.code}
         courses = state.get("own", {}).items()
         self.own = {name: np.array(course) for name, course in courses if name.partition("/")[0] in unchanged}
+
+
+def _rates(counts: thresholds.Confusion, empty_classes: str) -> list[float]:
+    """The metrics of AT_THRESHOLD, fractions."""
+    means = [metric(counts, empty_classes) for metric in _CLASS_MEANS]
+    return means + [metric(counts) for metric in _POOLED]
+
+
+def _tagged(kind: str, names: Sequence[str], values: Floats) -> dict[str, float]:
+    """The values of metrics by TensorBoard tag, `<kind>/<name>`."""
+    return {f"{kind}/{name}": value for name, value in zip(names, values, strict=True)}
+
+
+def _courses(names: Sequence[str], table: Floats) -> dict[str, Any]:
+    """Each metric, a column of float64 [T, K], after each task, and `last_<metric>` after the last."""
+    courses = dict(zip(names, table.T.tolist(), strict=True))
+    return courses | {f"last_{name}": course[-1] for name, course in courses.items()}

@@ -1,10 +1,14 @@
-"""Metrics as pure functions on arrays. AP is a fraction 0..1; everything called mAP or forgetting is in percent points.
+"""Metrics as pure functions on arrays. AP, AUC and LRAP are fractions 0..1; mAP and forgetting are in percent points.
 
 Undefined values are NaN: the AP of a class without a positive, R[t, k] for k > t, forgetting of a single task.
+Metrics that need the scores of each class in order share one sort: `sort_classes`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,19 +40,149 @@ def average_precision(scores: ArrayLike, targets: ArrayLike) -> Floats:
         >>> average_precision([[0.9], [0.8], [0.1]], [[1], [0], [1]]).round(3)
         array([0.833])
     """
+    return average_precisions(sort_classes(scores, targets))
+
+
+def roc_auc(scores: ArrayLike, targets: ArrayLike) -> Floats:
+    """Area under the ROC curve of each class, exact with ties.
+
+    AUC = 1/(P N) sum over pairs (positive, negative) of [s_i > s_j] + [s_i = s_j] / 2: the chance that a positive
+    scores above a negative. This equals scikit-learn's `roc_auc_score`.
+
+    Args:
+        scores: float [N, C], arrays or tensors; only the order counts.
+        targets: [N, C], 1 present, 0 absent, -1 unknown (the entry is ignored).
+
+    Returns:
+        float64 [C] in 0..1, 0.5 for constant scores; NaN for a class without a positive or without a negative.
+
+    Raises:
+        ValueError: as `average_precision`.
+
+    Example:
+        >>> roc_auc([[0.9], [0.8], [0.1], [0.8]], [[1], [0], [0], [1]])
+        array([0.875])
+    """
+    return roc_aucs(sort_classes(scores, targets))
+
+
+def label_ranking_average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
+    """LRAP: for each image the AP of its classes as ranked by its scores, mean over the images; exact with ties.
+
+    For a positive class j of image i, L / n: of the n classes of i that score at least s_ij, the L that are present.
+    LRAP = mean over images of the mean over their positive classes. This equals scikit-learn's
+    `label_ranking_average_precision_score`, but that counts an image without a positive as 1.
+
+    DECIDED: an image without a positive is left out, as mAP leaves out a class without one.
+
+    Args:
+        scores: float [N, C], arrays or tensors, comparable across classes; only the order within an image counts.
+        targets: [N, C], 1 present, 0 absent, -1 unknown (the entry is ignored).
+
+    Returns:
+        A fraction in 0..1; NaN where no image has a positive.
+
+    Raises:
+        ValueError: as `average_precision`.
+
+    Example:
+        >>> label_ranking_average_precision([[0.75, 0.5, 1.0], [1.0, 0.2, 0.1]], [[1, 0, 0], [0, 0, 1]])
+        0.41666666666666663
+    """
+    values, truth = scores_and_truth(scores, targets)
+    present = truth == 1
+    images, classes = np.divmod(np.flatnonzero(present), max(values.shape[1], 1))
+    if not len(images):
+        return float("nan")
+    known = None if truth.min() > UNKNOWN else truth != UNKNOWN
+    precision = np.empty(len(images))
+    for start in range(0, len(images), _POSITIVES_AT_ONCE):
+        part = slice(start, start + _POSITIVES_AT_ONCE)
+        rows = images[part]
+        at_least = values[rows] >= values[rows, classes[part], None]
+        if known is not None:
+            at_least &= known[rows]
+        precision[part] = _row_counts(at_least & present[rows]) / _row_counts(at_least)
+    total, positives = np.bincount(images, weights=precision), np.bincount(images)
+    return float(np.mean(total[positives > 0] / positives[positives > 0]))
+
+
+_POSITIVES_AT_ONCE = 2048
+"""Positives whose images are compared at once, which bounds the memory of LRAP to so many rows of scores."""
+
+
+def _row_counts(entries: NDArray[np.bool_]) -> NDArray[np.int32]:
+    return entries.view(np.uint8).sum(axis=1, dtype=np.int32)  # twice as fast as of bool
+
+
+@dataclass(frozen=True, eq=False)
+class ClassScores:
+    """The scores of one class in order.
+
+    Attributes:
+        known: [n] ascending, of the entries whose truth is known.
+        positives: [P] ascending, of those that are present.
+    """
+
+    known: NDArray[Any]
+    positives: NDArray[Any]
+
+    @cached_property
+    def _below(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each positive the number of known scores, and of positives, below it."""
+        return np.searchsorted(self.known, self.positives), np.searchsorted(self.positives, self.positives)
+
+    @property
+    def average_precision(self) -> float:
+        """As `average_precision`; NaN without a positive."""
+        if not len(self.positives):
+            return float("nan")
+        below, positives_below = self._below
+        return float(np.mean((len(self.positives) - positives_below) / (len(self.known) - below)))
+
+    @property
+    def roc_auc(self) -> float:
+        """As `roc_auc`; NaN without a positive or without a negative."""
+        negatives = len(self.known) - len(self.positives)
+        if not negatives or not len(self.positives):
+            return float("nan")
+        below, positives_below = self._below
+        up_to = np.searchsorted(self.known, self.positives, side="right")
+        up_to -= np.searchsorted(self.positives, self.positives, side="right")
+        return float(np.mean(below - positives_below + up_to) / (2 * negatives))
+
+
+def sort_classes(scores: ArrayLike, targets: ArrayLike) -> list[ClassScores]:
+    """Sort the scores of each class once, for every metric that needs their order.
+
+    Args:
+        scores: float [N, C], arrays or tensors.
+        targets: [N, C], 1 present, 0 absent, -1 unknown (the entry is left out).
+
+    Returns:
+        C classes.
+
+    Raises:
+        ValueError: as `average_precision`.
+    """
     values, truth = scores_and_truth(scores, targets)
     by_class, truth = np.ascontiguousarray(values.T), np.ascontiguousarray(truth.T)
-    return np.array([_class_ap(s, t) for s, t in zip(by_class, truth, strict=True)], dtype=np.float64)
+    return [_sorted(s, t) for s, t in zip(by_class, truth, strict=True)]
 
 
-def _class_ap(scores: NDArray[Any], truth: NDArray[np.int8]) -> float:
-    positives = np.sort(scores[truth == 1])
-    if not len(positives):
-        return float("nan")
-    ranked = np.sort(scores if truth.min() > UNKNOWN else scores[truth != UNKNOWN])
-    at_least = len(ranked) - np.searchsorted(ranked, positives)
-    positives_at_least = len(positives) - np.searchsorted(positives, positives)
-    return float(np.mean(positives_at_least / at_least))
+def _sorted(scores: NDArray[Any], truth: NDArray[np.int8]) -> ClassScores:
+    known = scores if truth.min(initial=0) > UNKNOWN else scores[truth != UNKNOWN]
+    return ClassScores(np.sort(known), np.sort(scores[truth == 1]))
+
+
+def average_precisions(classes: Sequence[ClassScores]) -> Floats:
+    """`average_precision` of classes that are sorted already, float64 [C]."""
+    return np.array([each.average_precision for each in classes], dtype=np.float64)
+
+
+def roc_aucs(classes: Sequence[ClassScores]) -> Floats:
+    """`roc_auc` of classes that are sorted already, float64 [C]."""
+    return np.array([each.roc_auc for each in classes], dtype=np.float64)
 
 
 def scores_and_truth(scores: ArrayLike, targets: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int8]]:

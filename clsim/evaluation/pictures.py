@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from clsim.evaluation.calibration import Reliability
 from clsim.vocabulary import GROUPS
 
 GROUP_COLOURS = ("#0072B2", "#56B4E9", "#D55E00")
@@ -71,6 +72,41 @@ def label_block_image(blocks: NDArray[np.int64], names: Sequence[str]) -> NDArra
     axes.tick_params(length=0)
     patches = [Patch(color=colour, label=state) for state, colour in LABEL_COLOURS.items()]
     figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), frameon=False, fontsize=8)
+    return _pixels(figure)
+
+
+def reliability_image(table: Reliability) -> NDArray[np.uint8]:
+    """A reliability diagram: share present over mean probability in each bin, and below it how many entries it has.
+
+    Points below the diagonal are overconfident. The numbers of entries are on a logarithmic scale.
+
+    Args:
+        table: entries of all classes, which are pooled.
+    """
+    pooled = table.pooled()
+    entries = pooled.entries[0]
+    some = entries > 0
+    predicted, present = pooled.predicted[0, some] / entries[some], pooled.present[0, some] / entries[some]
+    figure = Figure(figsize=(3.6, 4.2))  # places given, because a layout would take most of the time
+    axes, below = figure.add_axes((0.15, 0.36, 0.8, 0.6)), figure.add_axes((0.15, 0.12, 0.8, 0.2))
+    axes.plot([0, 1], [0, 1], color="#888888", lw=1)
+    axes.vlines(predicted, predicted, present, color="#D55E00", lw=1.5)
+    axes.plot(predicted, present, "o-", color="#0072B2", markersize=4, lw=1.2)
+    axes.set_ylabel("share present", fontsize=8)
+    below.vlines(
+        (np.arange(len(entries)) + 0.5) / len(entries), 0, np.log10(np.maximum(entries, 1)), color="#0072B2", lw=8
+    )
+    below.set_xlabel("predicted probability", fontsize=8)
+    below.set_ylabel("entries", fontsize=8)
+    powers = range(0, max(2, int(np.log10(max(entries.max(), 1))) + 2), 2)
+    below.set(ylim=(0, powers[-1] + 1))
+    below.set_yticks(powers, [f"1e{power}" for power in powers], fontsize=7)
+    ticks = (0, 0.25, 0.5, 0.75, 1)
+    below.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
+    below.set(xlim=(0, 1))
+    axes.set_xticks(ticks, [])
+    axes.set_yticks(ticks, [str(tick) for tick in ticks], fontsize=7)
+    axes.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     return _pixels(figure)
 
 

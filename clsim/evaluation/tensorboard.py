@@ -18,7 +18,7 @@ from torch.utils.tensorboard import summary
 from clsim.evaluation.event_file import EventFile
 from clsim.evaluation.history import History
 from clsim.evaluation.memory_labels import MemoryLabels
-from clsim.evaluation.pictures import class_bars, label_block_image, matrix_image
+from clsim.evaluation.pictures import class_bars, label_block_image, matrix_image, reliability_image
 from clsim.training.template import MultiLabelTemplate
 from clsim.vocabulary import AVERAGE_MAP, MEAN_FORGETTING, SEEN_MAP, group_map_tag
 
@@ -32,7 +32,8 @@ class TensorBoardCurves(BaseLogger):
     """Writes the scalars of `metrics.jsonl` as TensorBoard curves, and a layout of combined charts.
 
     After each task also R, the AP of each class and the label block matrix of a memory as pictures, and a
-    precision-recall curve for each seen class.
+    precision-recall curve for each seen class. After the last one a reliability diagram; DECIDED: not after each,
+    because drawing it takes longer than all its numbers.
 
     Undefined values are left out, because a NaN breaks TensorBoard's smoothing.
 
@@ -81,6 +82,8 @@ class TensorBoardCurves(BaseLogger):
             self._picture("pictures/labels of the memory", picture, step)
         self._precision_recall(step)
         if history.last == len(plan.tasks) - 1:
+            if history.reliability is not None:
+                self._picture("pictures/reliability", reliability_image(history.reliability), step)
             self.events.add(self._end)
 
     def _picture(self, tag: str, pixels: NDArray[np.uint8], step: int) -> None:
@@ -120,6 +123,10 @@ def _charts(inside_tasks: bool, single_label: bool) -> dict[str, Any]:
         "CF1, harmonic, at each threshold": [r"threshold_[\d.e-]+/CF1_harmonic$"],
         "OF1 at each threshold": [r"threshold_[\d.e-]+/OF1$"],
         "FPR and FNR at each threshold": [r"threshold_[\d.e-]+/(FPR|FNR)$"],
+        "Hamming loss at each threshold": [r"threshold_[\d.e-]+/Hamming$"],
+        "classes predicted as often as training shows them": ["threshold_prevalence/(CF1|CF1_harmonic|OF1)$"],
+        "AUC and LRAP": [r"ranking/.*"],
+        "calibration error": [r"calibration/.*"],
         "old classes: predicted and truly present": [r"threshold_[\d.e-]+/predicted_old$", "present/old$"],
         "new classes: predicted and truly present": [r"threshold_[\d.e-]+/predicted_new$", "present/new$"],
         "labels of the memory": ["memory/(coverage|precision|FPR|FNR)$"],

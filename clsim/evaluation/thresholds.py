@@ -1,19 +1,21 @@
-"""What a probability threshold makes of scores: confusion counts, and F1 and error rates that follow from them.
+"""Confusion counts of scores at a threshold, and the F1 and error rates that follow from them.
 
 A class counts as predicted where p > threshold, p = sigmoid(logit). Results are fractions 0..1, NaN where undefined.
 The same scores can have a CF1 of 0.30 at threshold 0.5 and of 0.08 at 0.8: name the threshold and the definition.
+A threshold of its own for each class moves predictions and leaves every rank, and so mAP, as it is: `share_cutoffs`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clsim.evaluation.metrics import scores_and_truth
+from clsim.evaluation.metrics import ClassScores, Floats, scores_and_truth, sort_classes
 
 Counts = NDArray[np.int64]
 
@@ -61,16 +63,55 @@ def confusion(
         >>> counts.tp, counts.fp, counts.fn, counts.tn
         (array([1]), array([1]), array([1]), array([0]))
     """
-    values, truth = scores_and_truth(scores, targets)
     if not 0 < threshold < 1:
         raise ValueError(f"threshold {threshold} must lie between 0 and 1")
+    values, truth = scores_and_truth(scores, targets)
     if scale == "probabilities" and values.size and not 0 <= values.min() <= values.max() <= 1:
         raise ValueError("probabilities must lie within 0..1")
-    cutoff = threshold if scale == "probabilities" else math.log(threshold / (1 - threshold))
-    predicted = values > np.float64(cutoff)  # a Python float would be rounded to the type of the scores
-    present, absent = truth == 1, truth == 0
-    tp, fp = _per_class(predicted & present), _per_class(predicted & absent)
-    return Confusion(tp, fp, _per_class(present) - tp, _per_class(absent) - fp)
+    cutoff = threshold if scale == "probabilities" else logit(threshold)
+    return confusion_above(sort_classes(values, truth), np.full(values.shape[1], cutoff))
+
+
+def confusion_above(classes: Sequence[ClassScores], cutoffs: Floats) -> Confusion:
+    """Confusion counts where a score above the cutoff of its class counts as predicted.
+
+    Args:
+        classes: the sorted scores of C classes.
+        cutoffs: float64 [C], on the scale of the scores; compared in float64.
+    """
+    rows = []
+    for each, cutoff in zip(classes, cutoffs, strict=True):
+        # An array, because a Python float would be rounded to the type of the scores.
+        above, tp = (len(s) - np.searchsorted(s, np.array([cutoff]), "right")[0] for s in (each.known, each.positives))
+        positives, negatives = len(each.positives), len(each.known) - len(each.positives)
+        rows.append((tp, above - tp, positives - tp, negatives - (above - tp)))
+    return Confusion(*np.array(rows, dtype=np.int64).reshape(-1, 4).T)
+
+
+def share_cutoffs(classes: Sequence[ClassScores], shares: Floats) -> Floats:
+    """Cutoffs above which the given share of each class's known entries lies, float64 [C].
+
+    Of n entries the round(share * n) highest are above it, fewer where scores tie with the next one.
+
+    Args:
+        classes: the sorted scores of C classes.
+        shares: float64 [C] in 0..1.
+
+    Example:
+        >>> share_cutoffs(sort_classes([[3.0], [1.0], [2.0], [0.0]], [[1], [1], [0], [0]]), np.array([0.5]))
+        array([1.])
+    """
+    cutoffs = np.full(len(classes), -np.inf)
+    for place, (each, share) in enumerate(zip(classes, shares, strict=True)):
+        below = len(each.known) - round(share * len(each.known))
+        if below:
+            cutoffs[place] = each.known[below - 1]
+    return cutoffs
+
+
+def logit(probability: float) -> float:
+    """log(p / (1 - p)) in float64, 0 < p < 1."""
+    return math.log(probability / (1 - probability))
 
 
 def cf1(counts: Confusion, empty_classes: str = "skip") -> float:
@@ -129,6 +170,15 @@ def false_negative_rate(counts: Confusion) -> float:
     return fn / (fn + tp) if fn + tp else math.nan
 
 
+def hamming_loss(counts: Confusion) -> float:
+    """(FP + FN) / (TP + FP + FN + TN), pooled over all classes: the share of known entries predicted wrongly.
+
+    This equals scikit-learn's `hamming_loss` where every entry is known; NaN without a known entry.
+    """
+    tp, fp, fn, tn = _pooled(counts)
+    return (fp + fn) / (tp + fp + fn + tn) if tp + fp + fn + tn else math.nan
+
+
 def predicted_positive_rate(counts: Confusion) -> float:
     """(TP + FP) / (TP + FP + FN + TN), pooled over all classes: the share of known entries predicted present."""
     tp, fp, fn, tn = _pooled(counts)
@@ -143,7 +193,3 @@ def _averaged(counts: Confusion, empty_classes: str) -> tuple[Counts, Counts, Co
 
 def _pooled(counts: Confusion) -> tuple[int, int, int, int]:
     return int(counts.tp.sum()), int(counts.fp.sum()), int(counts.fn.sum()), int(counts.tn.sum())
-
-
-def _per_class(entries: NDArray[np.bool_]) -> Counts:
-    return entries.sum(axis=0, dtype=np.int64)

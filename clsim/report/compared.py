@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from clsim.report.facts import expected_rows, strategy_notes
 from clsim.report.results import Results
 from clsim.report.section import Maker, Sections, make_sections
+from clsim.report.sections.calibration import ranking_table
 from clsim.report.sections.distance_to_joint import distance_table
 from clsim.report.significance import Contrast, against, choose_baseline
 from clsim.report.tables import Rows, accuracy_table, cost_table, difference_tables, final_table, own_metrics_table
@@ -23,8 +24,8 @@ class Compared:
         notes: strategy that is no method -> label and explanation.
         contrasts: metric -> each strategy beside the baseline.
         differences: the same as text: title and rows, without heading.
-        final, accuracy, own_metrics, distance, cost: heading and a row per strategy; but for final and cost they may be
-            empty.
+        final, accuracy, ranking, own_metrics, distance, cost: heading and a row per strategy; but for final and cost
+            they may be empty.
         expected: the scenario's expected values beside ours.
         sections: those that do not belong to the report itself.
     """
@@ -36,6 +37,7 @@ class Compared:
     differences: list[tuple[str, Rows]]
     final: Rows
     accuracy: Rows
+    ranking: Rows
     own_metrics: Rows
     distance: Rows
     cost: Rows
@@ -64,6 +66,7 @@ def compared(results: Results, baseline: str | None = None, makers: Mapping[str,
         differences=difference_tables(contrasts, baseline),
         final=final_table(results),
         accuracy=accuracy_table(results),
+        ranking=ranking_table(results),
         own_metrics=own_metrics_table(results),
         distance=distance_table(results),
         cost=cost_table(results),

@@ -13,7 +13,7 @@ from clsim.report.compared import Compared
 from clsim.report.facts import config_differences, environments, own_metrics, source, warnings_of
 from clsim.report.intervals import RESAMPLES
 from clsim.report.results import Results
-from clsim.report.sections import distance_to_joint, groups, imbalance, memory
+from clsim.report.sections import calibration, distance_to_joint, groups, imbalance, memory
 from clsim.report.sections.classes import class_panels
 from clsim.vocabulary import GROUPS
 
@@ -63,6 +63,8 @@ def _tables(compared: Compared) -> dict[str, Any]:
     return {
         "final_table": compared.final,
         "accuracy_table": compared.accuracy,
+        "ranking_table": compared.ranking,
+        "prevalence_table": calibration.prevalence_table(results),
         "own_metrics_table": compared.own_metrics,
         "own_metrics": own_metrics(results),
         "baseline": compared.baseline,
@@ -91,6 +93,7 @@ def _figures_content(results: Results) -> dict[str, Any]:
         "figures": drawn,
         "matrices": [(name, drawn[f"matrix-{rank}"]) for rank, name in enumerate(results.strategies)],
         "no_forgetting": [name for name in results.strategies if math.isnan(means[name])],
+        "reliability_figure": calibration.reliability_figure(results),
         "intransigence_figure": distance_to_joint.intransigence_figure(results),
         "groups": results.stream_run.record.groups,
         "group_names": GROUPS,

@@ -16,10 +16,20 @@ from ruamel.yaml.error import YAMLError
 
 from clsim.errors import RunError
 from clsim.running.evaluation_record import extended, read_evaluation
-from clsim.running.record import LabelsRecord, RunRecord, TaskTiming, read_record, read_timing
+from clsim.running.record import RunRecord, TaskTiming, read_record, read_timing
+from clsim.running.record_parts import LabelsRecord
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.strict_json import parse_object
-from clsim.vocabulary import AT_THRESHOLD, AT_THRESHOLD_BY_BLOCK, BLOCKS, GROUPS, MEMORY_LABELS, SHOTS
+from clsim.vocabulary import (
+    AT_THRESHOLD,
+    AT_THRESHOLD_BY_BLOCK,
+    BLOCKS,
+    CALIBRATION,
+    GROUPS,
+    MEMORY_LABELS,
+    RANKING,
+    SHOTS,
+)
 
 OVERALL = ("last_mAP", "avg_mAP", "forgetting", "backward_transfer")
 """Percent, and percent points."""
@@ -32,9 +42,12 @@ METRICS = (
     *(f"present_{block}" for block in BLOCKS),  # percent of the entries of old and new classes, after the last task
     *("last_accuracy", "avg_accuracy"),  # top-1, percent; only single-label data has them
     *(f"{shots}_last_accuracy" for shots in SHOTS),
+    *(f"last_{name}" for name in (*RANKING, *CALIBRATION)),  # percent
 )
 AT_EACH_THRESHOLD = (*AT_THRESHOLD, *AT_THRESHOLD_BY_BLOCK)
 """After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8."""
+PREVALENCE = "prevalence"
+"""Stands for a threshold of its own for each class, at which it is predicted as often as visible labels show it."""
 BESIDE_METRICS = ("strategy", "seed", "order_seed", "plan_sha256", "derived_from")
 """The other columns of `Results.frame`."""
 TAKEN_NAMES = (*BESIDE_METRICS, *METRICS, *AT_EACH_THRESHOLD)
@@ -121,6 +134,9 @@ class RunResult:
             found |= {f"{shots}_last_accuracy": accuracy.measured.last.get(shots) for shots in SHOTS}
         for threshold, at in record.thresholds.items():
             found |= {f"{name}@{threshold}": at.last.get(name) for name in AT_EACH_THRESHOLD}
+        found |= {f"{name}@{PREVALENCE}": value for name, value in record.at_prevalence.last.items()}
+        calibration = {} if record.calibration is None else record.calibration.measured.last
+        found |= {f"last_{name}": value for name, value in (record.ranking.last | calibration).items()}
         for metric in record.metrics.values():
             found |= {name: _last(course) for name, course in metric.courses.items()}
         return found
@@ -217,8 +233,10 @@ class Results:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """Names of the metrics in `frame` and `summary`: METRICS, AT_EACH_THRESHOLD at each threshold, the user's."""
-        at = (f"{name}@{threshold}" for threshold in self.thresholds for name in AT_EACH_THRESHOLD)
+        """Names of the metrics in `frame` and `summary`: METRICS, those at each threshold, the user's."""
+        at = [f"{name}@{threshold}" for threshold in self.thresholds for name in AT_EACH_THRESHOLD]
+        if any(run.record.at_prevalence.last for run in self.runs):
+            at += [f"{name}@{PREVALENCE}" for name in AT_THRESHOLD]
         return [*METRICS, *at, *self.own_metrics]
 
     @property

@@ -27,7 +27,7 @@ ACCURACIES = {
 }
 THRESHOLD_HEADINGS = (
     "Strategy",
-    *(f"{name.replace('_', ' ')}\u00a0{'↓' if name in ('FPR', 'FNR') else '↑'}" for name in AT_THRESHOLD),
+    *(f"{name.replace('_', ' ')}\u00a0{'↓' if name in ('FPR', 'FNR', 'Hamming') else '↑'}" for name in AT_THRESHOLD),
 )
 COST_HEADINGS = (
     *("Strategy", "Seeds", "Train time", "Evaluation time", "Samples / s", "Peak memory MB"),

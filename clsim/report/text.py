@@ -27,6 +27,11 @@ DISTANCE = (
     "Percent points below {0} with the same seeds, mean ± half the 95 % interval by Student's t. Intransigence: "
     "{0}'s mAP on task k minus the method's right after learning it (Chaudhry et al., ECCV 2018), mean over k."
 )
+SCORES = (
+    "After the last task, in percent, on the images and classes of the last mAP. Macro AUC: mean area under the ROC "
+    "curve of the classes; LRAP: label ranking average precision of the images; ECE: expected calibration error, 15 "
+    "bins of equal width, of all entries and as a mean over classes. Classes without a positive are left out."
+)
 OWN_METRICS = "After the last task, each in the unit of its function; mean ± sample std over the runs."
 COST = "Times exclude loading; samples count replayed ones; peak memory is the process's; MB are 10⁶ bytes."
 
@@ -73,6 +78,8 @@ def _tables(compared: Compared) -> Iterator[tuple[str, Rows, str]]:
     yield "", compared.final, f"{UNITS} {BOLD}"
     if compared.accuracy:
         yield "Top-1 accuracy", compared.accuracy, UNITS
+    if compared.ranking:
+        yield "Ranking and calibration", compared.ranking, SCORES
     if compared.own_metrics:
         yield "Own metrics", compared.own_metrics, OWN_METRICS
     paired = PAIRED + (ORDERS if results.frame["order_seed"].nunique() > 1 else "")

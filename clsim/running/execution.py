@@ -43,7 +43,8 @@ from clsim.running.interruption import INTERRUPTED, ended_by_signals, interrupti
 from clsim.running.observers import has_logger, outside_loggers, own_metrics, scores_loggers
 from clsim.running.preparation_file import preparation_file
 from clsim.running.prepared_run import open_run
-from clsim.running.record import LabelsRecord, MemoryRecord, RunRecord, TaskRecord, measured
+from clsim.running.record import RunRecord, measured
+from clsim.running.record_parts import LabelsRecord, MemoryRecord, TaskRecord
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import identity_of, record_identity
 from clsim.running.run_log import run_log

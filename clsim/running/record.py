@@ -1,182 +1,41 @@
 """What a run leaves of its numbers: the content of its `result.json` and of the lines of `timing.jsonl`, typed.
 
 A run writes format 2. Format 1, of clsim 0.1.0, is read too; it lacks `reference` and `first_task`, and `accuracy`
-where images show several classes. Percentages are in 0..100; what is undefined is NaN or None when it is written, null
-in the file, and None when it is read.
+where images show several classes. Earlier runs of either format lack `at_prevalence`, `ranking` and `calibration`.
 
-A new optional field is one line: its name, type and default in `RunRecord`.
+A new optional field is one line: its name, type and default in `RunRecord`. Its parts are in `record_parts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from clsim.errors import RunError
+from clsim.running.record_parts import (
+    AccuracyRecord,
+    CalibrationRecord,
+    Course,
+    GroupsRecord,
+    Measured,
+    MemoryRecord,
+    MetricRecord,
+    Number,
+    TaskRecord,
+    as_object,
+    plain_values,
+    read_fields,
+)
 from clsim.strict_json import Object, finite_or_null, read_lines, read_object
-from clsim.vocabulary import GROUPS, MEMORY_LABELS, STATES, Reference
+from clsim.vocabulary import STATES, Reference
 
 FORMAT = 2
 """Raised by a change that a reader of the format before would misunderstand; new optional fields are none."""
 
 READABLE = (1, FORMAT)
-
-Number = float | None
-Course = list[Number]
-"""A value after each task."""
-
-
-@dataclass(frozen=True)
-class TaskRecord:
-    """One task of the stream that a run was trained on.
-
-    Attributes:
-        index: counted from 0.
-        classes: names of the classes it introduces.
-        columns: their range [start, stop) in the order of the stream.
-        train_images: training images, which are the rows of the task.
-    """
-
-    index: int
-    classes: list[str]
-    columns: tuple[int, int]
-    train_images: int
-
-
-@dataclass(frozen=True)
-class GroupsRecord:
-    """Head, medium and tail classes, all empty where a run recorded none.
-
-    Attributes:
-        rule: how classes are divided: counts or terciles.
-        members: group -> names of its classes.
-        positives: training positives of each class, in the order of the stream.
-        mAP: group -> its course, percent.
-        last_mAP: group -> its value after the last task, percent.
-        forgetting: group -> mean forgetting of its classes, percent points.
-    """
-
-    rule: str = ""
-    members: dict[str, list[str]] = field(default_factory=dict)
-    positives: list[int] | None = None
-    mAP: dict[str, Course] = field(default_factory=dict)
-    last_mAP: dict[str, Number] = field(default_factory=dict)
-    forgetting: dict[str, Number] = field(default_factory=dict)
-
-    def by_class(self) -> dict[str, str]:
-        """Name of a class -> its group, of those that have one."""
-        return {name: group for group in GROUPS for name in self.members.get(group, [])}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Metrics that are measured together; in the file `<name>` is a course and `last_<name>` its last value.
-
-    Attributes:
-        courses: metric -> its course.
-        last: metric -> its value after the last task.
-    """
-
-    courses: dict[str, Course] = field(default_factory=dict)
-    last: dict[str, Number] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Measured:
-        """From what the file holds."""
-        return cls(
-            {name: value for name, value in content.items() if not name.startswith("last_")},
-            {name.removeprefix("last_"): value for name, value in content.items() if name.startswith("last_")},
-        )
-
-    def content(self) -> Object:
-        """What the file holds."""
-        return self.courses | {f"last_{name}": value for name, value in self.last.items()}
-
-
-@dataclass(frozen=True)
-class AccuracyRecord:
-    """Top-1 accuracy of single-label data over all classes and by shots, percent.
-
-    Attributes:
-        measured: `all`, and those of SHOTS.
-        average: mean over the tasks of the accuracy over all classes.
-    """
-
-    measured: Measured
-    average: Number
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> AccuracyRecord:
-        """From what the file holds."""
-        names = dict(_object(content, "accuracy"))
-        average = names.pop("average", None)
-        return cls(Measured.of(names), average)
-
-    def content(self) -> Object:
-        """What the file holds."""
-        return self.measured.content() | {"average": self.average}
-
-
-@dataclass(frozen=True)
-class MetricRecord:
-    """A metric that the user brings.
-
-    Attributes:
-        reference: the file and function.
-        code: hash of the code, by which equal metrics are known.
-        courses: its name, or `name/key` where it has several values -> its course, in its own unit.
-    """
-
-    reference: str
-    code: str
-    courses: dict[str, Course]
-
-
-@dataclass(frozen=True)
-class LabelsRecord:
-    """How good the labels of a replay memory are; see `clsim.evaluation.memory_labels`.
-
-    Attributes:
-        courses: name of MEMORY_LABELS -> its course.
-        blocks: the label block matrix after the last task: by storing task, task of the class and state of STATES.
-    """
-
-    courses: dict[str, Course] = field(default_factory=dict)
-    blocks: list[list[list[int]]] | None = None
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> LabelsRecord:
-        """From what the file holds, which `MemoryLabels.summary` gives."""
-        _object(content, "memory.labels")
-        return cls({name: content[name] for name in MEMORY_LABELS if name in content}, content.get("blocks"))
-
-    def content(self) -> Object:
-        """What the file holds."""
-        return {**self.courses, "states": list(STATES), "blocks": self.blocks}
-
-
-@dataclass(frozen=True)
-class MemoryRecord:
-    """What is kept of earlier tasks after the last one.
-
-    Attributes:
-        rows: number of rows of the replay memory; 0 without one.
-        bytes: of its images and labels, and of what else plugins keep, such as logits or statistics.
-        labels: quality of the replay memory's labels; None: not recorded, or no replay memory.
-    """
-
-    rows: int
-    bytes: int
-    labels: LabelsRecord | None = None
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> MemoryRecord:
-        """From what the file holds."""
-        record = _read(cls, content, "memory")
-        return record if record.labels is None else replace(record, labels=LabelsRecord.of(content["labels"]))
 
 
 @dataclass(frozen=True)
@@ -204,6 +63,9 @@ class RunRecord:
         groups: head, medium and tail classes.
         present: block -> course of the share of its entries that are truly present, percent.
         thresholds: threshold as text -> the metrics at it, percent.
+        at_prevalence: the same where each class is predicted as often as visible labels show it, percent.
+        ranking: those of RANKING, percent.
+        calibration: of probabilities; None: not recorded.
         accuracy: of single-label data; None: images show several classes.
         control: what the strategy knows that a method may not.
         loss_of: the part of the strategy that brought the loss; None: the loss is the scenario's.
@@ -237,6 +99,9 @@ class RunRecord:
     groups: GroupsRecord = field(default_factory=GroupsRecord)
     present: dict[str, Course] = field(default_factory=dict)
     thresholds: dict[str, Measured] = field(default_factory=dict)
+    at_prevalence: Measured = field(default_factory=Measured)
+    ranking: Measured = field(default_factory=Measured)
+    calibration: CalibrationRecord | None = None
     accuracy: AccuracyRecord | None = None
     control: str | None = None
     loss_of: str | None = None
@@ -252,13 +117,13 @@ class RunRecord:
         Raises:
             ValueError: it is not the content of such a file; with the key.
         """
-        record = _read(cls, measured(content))
+        record = read_fields(cls, measured(content))
         record.check()
         return record
 
     def content(self) -> Object:
         """What the file holds: plain values, null for what is undefined."""
-        return {"format": FORMAT, **finite_or_null(_plain(self))}
+        return {"format": FORMAT, **finite_or_null(plain_values(self))}
 
     def at(self, threshold: str) -> Measured:
         """The metrics at a threshold, empty if they are not recorded."""
@@ -281,6 +146,9 @@ class RunRecord:
         shape = [[len(STATES)] * tasks] * tasks
         if blocks is not None and [[len(block) for block in row] for row in blocks] != shape:
             raise ValueError("memory.labels.blocks is not one row and one column per task with four counts each")
+        bins = self.calibration.bins if self.calibration else None
+        if bins is not None and len({len(part) for part in (bins.entries, bins.present, bins.predicted)}) > 1:
+            raise ValueError("calibration.bins: entries, present and predicted differ in length")
 
 
 @dataclass(frozen=True)
@@ -342,67 +210,38 @@ def read_timing(path: Path) -> list[TaskTiming]:
         RunError: a line is damaged.
     """
     try:
-        return [_read(TaskTiming, line) for line in read_lines(path)]
+        return [read_fields(TaskTiming, line) for line in read_lines(path)]
     except ValueError as error:
         raise RunError(f"{path}: {error}") from None
 
 
 _FORMAT_1_REFERENCES: dict[str, Reference] = {"joint": "upper", "finetune": "lower"}
 
-_Kind = TypeVar("_Kind")
-
-
-def _read(kind: type[_Kind], content: Any, key: str = "") -> _Kind:
-    """A record of its fields among the keys of an object; null is a field's default, or None where it has none.
-
-    Raises:
-        ValueError: it is no object, or lacks a key that has no default.
-    """
-    _object(content, key)
-    optional = {}
-    for entry in fields(kind):  # type: ignore[arg-type]
-        optional[entry.name] = entry.default is not MISSING or entry.default_factory is not MISSING
-    if missing := [name for name, has_default in optional.items() if not has_default and name not in content]:
-        raise ValueError(f"{key}: keys missing: {', '.join(missing)}".removeprefix(": "))
-    return kind(**{name: content[name] for name in optional if content.get(name) is not None or not optional[name]})
-
-
-def _object(content: Any, key: str) -> Object:
-    if not isinstance(content, dict):
-        raise ValueError(f"{key}: expected a JSON object, found {type(content).__name__}".removeprefix(": "))
-    return content
-
 
 def _thresholds(content: Any) -> dict[str, Measured]:
-    tables = _object(content, "thresholds")
-    return {name: Measured.of(_object(values, f"thresholds.{name}")) for name, values in tables.items()}
+    tables = as_object(content, "thresholds")
+    return {name: Measured.of(values, f"thresholds.{name}") for name, values in tables.items()}
 
 
 def _tasks(content: Any) -> list[TaskRecord]:
     if not isinstance(content, list):
         raise ValueError(f"tasks: expected a list, found {type(content).__name__}")
-    return [_read(TaskRecord, task, "tasks") for task in content]
+    return [read_fields(TaskRecord, task, "tasks") for task in content]
 
 
 def _metrics(content: Any) -> dict[str, MetricRecord]:
-    return {name: _read(MetricRecord, own, f"metrics.{name}") for name, own in _object(content, "metrics").items()}
+    metrics = as_object(content, "metrics").items()
+    return {name: read_fields(MetricRecord, own, f"metrics.{name}") for name, own in metrics}
 
 
 _PARTS: dict[str, Callable[[Any], Any]] = {
     "tasks": _tasks,
-    "groups": partial(_read, GroupsRecord, key="groups"),
+    "groups": partial(read_fields, GroupsRecord, key="groups"),
     "thresholds": _thresholds,
+    "at_prevalence": partial(Measured.of, key="at_prevalence"),
+    "ranking": partial(Measured.of, key="ranking"),
+    "calibration": CalibrationRecord.of,
     "accuracy": AccuracyRecord.of,
     "memory": MemoryRecord.of,
     "metrics": _metrics,
 }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Measured | AccuracyRecord | LabelsRecord):
-        return value.content()
-    if is_dataclass(value):
-        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -135,6 +135,39 @@ def test_summary_holds_the_course_and_the_last_value_at_each_threshold(history: 
     assert recorded["0.5"]["FPR"][0] == 50
 
 
+def test_ranking_and_calibration_are_those_of_the_images_in_scope(history: History) -> None:
+    """After task 0 images 0 to 2 are in scope, where b has AUC 0.75 for a tie; image 1 ranks b above a, 0 and 2 a."""
+    recorded, values = history.summary(), history.values()
+    assert recorded["ranking"]["AUC"][0] == pytest.approx(100 * (1 + 0.75) / 2)
+    assert recorded["ranking"]["LRAP"][0] == pytest.approx(100)
+    truth, p = TRUTH[:3, :2], 1 / (1 + np.exp(-AFTER_0[:3]))
+    bins = (p * 15).astype(int)
+    gaps = {c: [(p - truth)[(bins == b) & (np.arange(2) == c)].sum() for b in range(15)] for c in (0, 1)}
+    errors = [100 * np.abs(gaps[c]).sum() / 3 for c in (0, 1)]
+    together = 100 * np.abs(np.sum(list(gaps.values()), axis=0)).sum() / 6
+    assert recorded["calibration"]["ECE_classes"][0] == pytest.approx(np.mean(errors))
+    assert recorded["calibration"]["ECE"][0] == pytest.approx(together)
+    for kind, names in (("ranking", ("AUC", "LRAP")), ("calibration", ("ECE", "ECE_classes"))):
+        for name in names:
+            assert values[f"{kind}/{name}"] == recorded[kind][name][-1] == recorded[kind][f"last_{name}"]
+    assert sum(recorded["calibration"]["bins"]["entries"]) == TRUTH.size
+    assert sum(recorded["calibration"]["bins"]["present"]) == TRUTH.sum()
+
+
+def test_at_prevalence_each_class_is_predicted_as_often_as_training_shows_it() -> None:
+    """One of two training images shows a, both show b: of the three images in scope the two and the three highest."""
+    task = TaskPlan((0, 2), np.arange(2), np.arange(2), np.array([[1, 1], [-1, 1]], dtype=np.int8))
+    plan = dataclasses.replace(make_plan(), tasks=(task, make_plan().tasks[1]))
+    history = History(plan)
+    history.add(AFTER_0, 0)
+    values = history.values()
+    assert values["threshold_prevalence/FNR"] == 0
+    assert values["threshold_prevalence/FPR"] == 50  # b in image 0
+    assert values["threshold_prevalence/Hamming"] == pytest.approx(100 / 6)
+    assert values["threshold_prevalence/CF1"] == pytest.approx(100 * (1 + 4 / 5) / 2)
+    assert history.summary()["at_prevalence"]["CF1"][0] == values["threshold_prevalence/CF1"]
+
+
 def test_a_threshold_given_twice_is_one() -> None:
     assert History(make_plan(), thresholds=[0.5, 0.5]).thresholds == (0.5,)
 
@@ -187,6 +220,25 @@ def test_state_round_trip(history: History) -> None:
     other.load_state_dict(history.state_dict())
     np.testing.assert_equal(other.summary(), history.summary())
     np.testing.assert_equal(other.values(), history.values())
+
+
+def test_a_state_of_before_ranking_and_calibration_leaves_them_undefined(history: History) -> None:
+    """A run begun then and resumed now: courses go on from its next task."""
+    first = History(make_plan())
+    first.add(AFTER_0, 0)
+    state = first.state_dict()
+    for name in ("at_prevalence", "ranking", "calibration", "reliability"):
+        del state[name]
+    state["at_threshold"] = np.delete(first.at_threshold, REPORTED.index("Hamming"), axis=-1).tolist()
+    other = History(make_plan())
+    other.load_state_dict(state)
+    other.add(AFTER_1, 1)
+    np.testing.assert_equal(other.values(), history.values())
+    before, now = other.summary(), history.summary()
+    assert before["thresholds"]["0.5"]["OF1"] == now["thresholds"]["0.5"]["OF1"]
+    assert before["thresholds"]["0.5"]["predicted_new"] == now["thresholds"]["0.5"]["predicted_new"]
+    for courses in (before["thresholds"]["0.5"]["Hamming"], before["ranking"]["AUC"], before["at_prevalence"]["OF1"]):
+        np.testing.assert_array_equal(np.isnan(courses), [True, False])
 
 
 def test_a_state_taken_stays_as_it_was(history: History) -> None:

@@ -5,11 +5,20 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, roc_auc_score
 from torchmetrics.functional.classification import multilabel_average_precision
 
 from clsim.evaluation import average_precision
-from clsim.evaluation.metrics import backward_transfer, finite_mean, forgetting, mean_ap, top1_accuracy
+from clsim.evaluation.metrics import (
+    _POSITIVES_AT_ONCE,
+    backward_transfer,
+    finite_mean,
+    forgetting,
+    label_ranking_average_precision,
+    mean_ap,
+    roc_auc,
+    top1_accuracy,
+)
 
 
 def oracle(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -155,3 +164,71 @@ def test_top1_accuracy_counts_the_highest_score_and_ties_go_to_the_first() -> No
 def test_top1_accuracy_refuses_what_does_not_fit(scores: list, classes: list, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         top1_accuracy(scores, classes)
+
+
+# --- area under the ROC curve, and ranking within an image
+
+
+def random_table(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Scores [N, C], half of them with many ties, and targets of every prevalence, some unknown."""
+    n, c = rng.integers(1, 60), rng.integers(2, 12)
+    scores = rng.normal(size=(n, c)).astype(rng.choice([np.float32, np.float64])).round(int(rng.choice([1, 12])))
+    targets = (rng.random((n, c)) < rng.random(c)).astype(np.int8)
+    targets[rng.random((n, c)) < 0.2 * rng.integers(0, 2)] = -1
+    return scores, targets
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_auc_and_lrap_equal_scikit_learn(seed: int) -> None:
+    """8 seeds x 25 tables: AUC on the known entries of each class, LRAP on those of each image with a positive."""
+    rng = np.random.default_rng(1000 + seed)
+    for _ in range(25):
+        scores, targets = random_table(rng)
+        aucs, images = [], []
+        for column in range(scores.shape[1]):
+            known = targets[:, column] >= 0
+            truth = targets[known, column]
+            both = 0 < truth.sum() < len(truth)
+            aucs.append(roc_auc_score(truth, scores[known, column]) if both else np.nan)
+        for own, truth in zip(scores, targets, strict=True):
+            if (truth == 1).any():
+                known = truth >= 0
+                images.append(label_ranking_average_precision_score(truth[None, known], own[None, known]))
+        np.testing.assert_allclose(roc_auc(scores, targets), aucs, rtol=1e-12, atol=0)
+        expected = np.mean(images) if images else np.nan
+        np.testing.assert_allclose(label_ranking_average_precision(scores, targets), expected, rtol=1e-12, atol=0)
+
+
+def test_macro_auc_and_lrap_of_a_whole_table_equal_scikit_learn() -> None:
+    """More positives than are compared at once; each image with a positive, each class with both."""
+    rng = np.random.default_rng(5)
+    scores = rng.normal(size=(900, 7)).round(1)
+    targets = (rng.random(scores.shape) < 0.6).astype(np.int8)
+    targets[~targets.any(axis=1), 0] = 1
+    assert targets.sum() > _POSITIVES_AT_ONCE
+    assert finite_mean(roc_auc(scores, targets)) == pytest.approx(roc_auc_score(targets, scores, average="macro"))
+    expected = label_ranking_average_precision_score(targets, scores)
+    assert label_ranking_average_precision(scores, targets) == pytest.approx(expected, rel=1e-12)
+
+
+def test_auc_and_lrap_by_hand() -> None:
+    """Class 0: of 2 x 2 pairs three are in order and one ties. Image 1: its one positive shares rank 2 of 3."""
+    assert roc_auc([[0.9], [0.8], [0.1], [0.8]], [[1], [0], [0], [1]]) == [3.5 / 4]
+    assert (
+        label_ranking_average_precision([[3, 2, 1], [3, 1, 1]], [[1, 0, 1], [0, 1, -1]])
+        == (((1 + 2 / 3) / 2) + 1 / 2) / 2
+    )
+
+
+def test_what_has_no_positive_or_no_negative_is_left_out() -> None:
+    targets = [[0, 1, -1, 1], [0, 1, -1, 0]]
+    np.testing.assert_array_equal(roc_auc(np.zeros((2, 4)), targets), [np.nan, np.nan, np.nan, 0.5])
+    assert label_ranking_average_precision([[1.0, 2.0], [9.0, 0.0]], [[1, 0], [0, 0]]) == 0.5
+    assert np.isnan(label_ranking_average_precision([[1.0, 2.0]], [[0, -1]]))
+    assert np.isnan(label_ranking_average_precision(np.zeros((0, 3)), np.zeros((0, 3))))
+    assert roc_auc(np.zeros((0, 2)), np.zeros((0, 2))).shape == (2,)
+
+
+def test_infinite_scores_are_ordered_in_auc_and_lrap() -> None:
+    assert roc_auc([[np.inf], [0.0], [-np.inf]], [[0], [1], [0]]) == [0.5]
+    assert label_ranking_average_precision([[np.inf, -np.inf, 0.0]], [[0, 1, -1]]) == 0.5

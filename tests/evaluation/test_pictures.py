@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from clsim.evaluation.pictures import MOST_NAMED, MOST_NUMBERED, class_bars, matrix_image
+from clsim.evaluation.calibration import reliability
+from clsim.evaluation.pictures import MOST_NAMED, MOST_NUMBERED, class_bars, matrix_image, reliability_image
 
 HEAD_BLUE, TAIL_RED = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
 
@@ -70,3 +71,15 @@ def test_pictures_of_many_classes_do_not_grow_without_end() -> None:
         return len(class_bars(names, values, values, np.zeros(classes, dtype=np.int8)))
 
     assert height(10) < height(80) < height(MOST_NAMED) == height(5 * MOST_NAMED)
+
+
+def test_a_reliability_diagram_shows_gaps_and_stands_with_any_numbers_of_entries() -> None:
+    logits = np.linspace(-4, 4, 200)[:, None]
+    wrong = reliability_image(reliability(logits, np.zeros_like(logits)))
+    right = reliability_image(
+        reliability(logits, np.random.default_rng(0).random((200, 1)) < 1 / (1 + np.exp(-logits)))
+    )
+    empty = reliability_image(reliability(np.zeros((0, 1)), np.zeros((0, 1))))
+    assert wrong.shape == right.shape == empty.shape
+    assert share(wrong, TAIL_RED) > 3 * share(right, TAIL_RED)
+    assert share(empty, HEAD_BLUE) == share(empty, TAIL_RED) == 0

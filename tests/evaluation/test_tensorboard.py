@@ -58,6 +58,8 @@ def test_the_named_curves_are_there(events: EventAccumulator) -> None:
     assert {"mAP/seen", "mAP/task_00", "mAP/task_02", "forgetting/mean", "forgetting/task_00"} <= tags
     assert {"loss/total", "loss/classification", "loss/distillation", "learning_rate"} <= tags
     assert {"mAP/average", "threshold_0.5/CF1", "threshold_0.8/CF1_harmonic", "threshold_0.8/FNR"} <= tags
+    assert {"ranking/AUC", "ranking/LRAP", "calibration/ECE", "calibration/ECE_classes"} <= tags
+    assert {"threshold_0.5/Hamming", "threshold_prevalence/CF1", "threshold_prevalence/OF1"} <= tags
     assert {
         "groups/head_mAP",
         "groups/tail_mAP",
@@ -99,6 +101,12 @@ def test_the_bars_of_the_classes_are_an_image_after_each_task(events: EventAccum
     assert [image.step for image in images] == [1, 2, 3]
     assert len({(image.width, image.height) for image in images}) == 1
     assert len({image.encoded_image_string for image in images}) == 3
+
+
+def test_the_reliability_diagram_is_an_image_after_the_last_task(events: EventAccumulator) -> None:
+    (image,) = events.Images("pictures/reliability")
+    assert image.step == 3
+    assert image.height > image.width > 100
 
 
 def test_the_labels_of_the_memory_are_an_image_after_each_task(events: EventAccumulator) -> None:

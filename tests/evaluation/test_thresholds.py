@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
+from sklearn.metrics import hamming_loss as sklearn_hamming_loss
 from torchmetrics.functional.classification import (
     multilabel_f1_score,
     multilabel_precision,
@@ -16,15 +17,19 @@ from torchmetrics.functional.classification import (
     multilabel_stat_scores,
 )
 
+from clsim.evaluation.metrics import average_precision, sort_classes
 from clsim.evaluation.thresholds import (
     Confusion,
     cf1,
     cf1_harmonic,
     confusion,
+    confusion_above,
     false_negative_rate,
     false_positive_rate,
+    hamming_loss,
     of1,
     predicted_positive_rate,
+    share_cutoffs,
 )
 
 
@@ -68,6 +73,10 @@ def test_every_metric_equals_scikit_learn(seed: int) -> None:
             if fn + tp:
                 assert false_negative_rate(counts) == pytest.approx(fn / (fn + tp), abs=1e-12)
             assert predicted_positive_rate(counts) == pytest.approx(predicted[known].mean(), abs=1e-12)
+            wrong = sklearn_hamming_loss(targets[known], predicted[known])
+            assert hamming_loss(counts) == pytest.approx(wrong, abs=1e-12)
+        if known.all():
+            assert hamming_loss(counts) == pytest.approx(sklearn_hamming_loss(targets, predicted), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -113,6 +122,7 @@ def test_metrics_by_hand() -> None:
     assert false_positive_rate(counts) == pytest.approx(2 / 7)
     assert false_negative_rate(counts) == pytest.approx(2 / 4)
     assert predicted_positive_rate(counts) == pytest.approx(4 / 11)
+    assert hamming_loss(counts) == pytest.approx(4 / 11)
 
 
 def test_the_two_definitions_differ_and_the_harmonic_one_is_never_lower() -> None:
@@ -192,6 +202,7 @@ def test_what_is_undefined_is_nan_and_f1_of_nothing_is_zero() -> None:
     assert (cf1(never_right), cf1_harmonic(never_right), of1(never_right)) == (0, 0, 0)
     assert math.isnan(false_positive_rate(never_right))
     assert math.isnan(predicted_positive_rate(table([0], [0], [0], [0])))
+    assert math.isnan(hamming_loss(table([0], [0], [0], [0])))
 
 
 def test_a_class_without_a_positive_counts_in_pooled_metrics_only() -> None:
@@ -215,3 +226,33 @@ def test_a_class_without_a_positive_counts_in_pooled_metrics_only() -> None:
 def test_bad_input_is_refused(scores: object, threshold: float, scale: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         confusion(scores, [[1]], threshold, scale)
+
+
+# --- a threshold for each class
+
+
+def test_a_share_of_each_class_is_predicted_and_no_rank_moves() -> None:
+    """The cutoffs depend on scores only: the truth may be anything that is known in the same places."""
+    rng = np.random.default_rng(11)
+    for logits, targets, _ in cases(11):
+        shares = rng.random(targets.shape[1])
+        classes = sort_classes(logits, targets)
+        cutoffs = share_cutoffs(classes, shares)
+        predicted = (logits > cutoffs) & (targets >= 0)
+        np.testing.assert_array_equal(predicted.sum(axis=0), np.rint(shares * (targets >= 0).sum(axis=0)))
+        counts = confusion_above(classes, cutoffs)
+        np.testing.assert_array_equal(counts.tp + counts.fp, predicted.sum(axis=0))
+        np.testing.assert_array_equal(counts.tp, (predicted & (targets == 1)).sum(axis=0))
+        other = np.where(targets >= 0, 1 - targets, -1)
+        np.testing.assert_array_equal(share_cutoffs(sort_classes(logits, other), shares), cutoffs)
+        shifted = logits - np.where(np.isfinite(cutoffs), cutoffs, 0)
+        np.testing.assert_allclose(average_precision(shifted, targets), average_precision(logits, targets))
+
+
+def test_at_the_border_of_a_share_ties_are_not_predicted() -> None:
+    classes = sort_classes([[2.0], [1.0], [1.0], [0.0]], [[1], [1], [0], [0]])
+    for share, above in [(0.0, 0), (0.25, 1), (0.5, 1), (0.75, 3), (1.0, 4)]:
+        counts = confusion_above(classes, share_cutoffs(classes, np.array([share])))
+        assert int((counts.tp + counts.fp)[0]) == above
+    nothing = sort_classes(np.zeros((0, 1)), np.zeros((0, 1)))
+    assert confusion_above(nothing, share_cutoffs(nothing, np.array([0.5]))).tp == [0]

@@ -37,7 +37,7 @@ def test_frame_holds_one_row_per_finished_run(runs: Path) -> None:
 def test_frame_has_a_column_for_each_metric_at_each_threshold(runs: Path) -> None:
     frame = load_results(runs).frame
     assert [name for name in frame.columns if name.endswith("@0.5")] == [
-        *("CF1@0.5", "CF1_harmonic@0.5", "OF1@0.5", "FPR@0.5", "FNR@0.5"),
+        *("CF1@0.5", "CF1_harmonic@0.5", "OF1@0.5", "FPR@0.5", "FNR@0.5", "Hamming@0.5"),
         *("predicted_old@0.5", "predicted_new@0.5", "FPR_old@0.5", "FPR_new@0.5"),
     ]
     assert frame["CF1@0.5"].tolist() == [30, 32, 30]
@@ -101,7 +101,7 @@ def test_runs_older_than_the_thresholds_stay_beside_newer_ones(make_run: MakeRun
     assert list(results.frame.columns[-2:]) == ["plan_sha256", "derived_from"]
     assert threshold_tables(results)[0] == (
         "0.5",
-        [("er", *["–"] * 5), ("lwf", "30.0", "40.0", "50.0", "5.0", "60.0")],  # noqa: RUF001
+        [("er", *["–"] * 6), ("lwf", "30.0", "40.0", "50.0", "5.0", "60.0", "20.0")],  # noqa: RUF001
     )
 
 

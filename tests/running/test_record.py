@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from clsim.errors import RunError
-from clsim.running.record import FORMAT, Measured, RunRecord, TaskRecord, TaskTiming, read_record, read_timing
+from clsim.running.record import FORMAT, RunRecord, TaskTiming, read_record, read_timing
+from clsim.running.record_parts import Measured, TaskRecord
 
 SMALL = RunRecord("toy", "er", 0, "a" * 64, ["cat"], [TaskRecord(0, ["cat"], (0, 1), 5)], 50.0, [50.0], [[50.0]])
 
@@ -42,6 +43,20 @@ def test_a_single_label_run_reads_back_equal(tmp_path: Path) -> None:
     assert record.accuracy is not None
     assert (record.accuracy.average, record.accuracy.measured.last["all"]) == (1.0, 1.0)
     assert record.content()["accuracy"] == accuracy
+
+
+def test_calibration_and_ranking_read_back_equal(tmp_path: Path) -> None:
+    bins = {"entries": [3, 1], "present": [1, 1], "predicted": [0.5, 0.75]}
+    calibration = {"ECE": [None], "ECE_classes": [2.5], "last_ECE": None, "last_ECE_classes": 2.5, "bins": bins}
+    ranking = {"AUC": [51.5], "LRAP": [None], "last_AUC": 51.5, "last_LRAP": None}
+    content = SMALL.content() | {"calibration": calibration, "ranking": ranking, "at_prevalence": {"last_CF1": 3.5}}
+    record = read_record(written(tmp_path, content))
+    assert record.calibration is not None
+    assert record.calibration.bins is not None
+    assert record.calibration.bins.predicted == [0.5, 0.75]
+    assert (record.ranking.last["AUC"], record.at_prevalence.last["CF1"]) == (51.5, 3.5)
+    assert record.content() == content
+    assert SMALL.calibration is None
 
 
 def test_what_is_undefined_is_null(tmp_path: Path) -> None:
@@ -83,6 +98,10 @@ def test_a_newer_format_is_one_clear_line(tmp_path: Path) -> None:
         ({"thresholds": {"0.5": 3}}, "thresholds.0.5: expected a JSON object, found int"),
         ({"memory": {"rows": 1}}, "memory: keys missing: bytes"),
         ({"memory": {"rows": 1, "bytes": 1, "labels": 3}}, "memory.labels: expected a JSON object, found int"),
+        ({"ranking": 3}, "ranking: expected a JSON object, found int"),
+        ({"at_prevalence": []}, "at_prevalence: expected a JSON object, found list"),
+        ({"calibration": {"bins": {"entries": []}}}, "calibration.bins: keys missing: present, predicted"),
+        ({"calibration": {"bins": {"entries": [1], "present": [], "predicted": []}}}, "differ in length"),
         ({"accuracy": []}, "accuracy: expected a JSON object, found list"),
         ({"seed": "0"}, "seed not a whole number"),
         ({"format": True}, "format is True"),

@@ -1,0 +1,31 @@
+"""How frequent each class is among the training images, as far as visible labels tell."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clsim.evaluation.metrics import Floats
+from clsim.scenario.plan.stream_plan import StreamPlan
+
+
+def visible_shares(plan: StreamPlan) -> Floats:
+    """Share of the training images shown so far that are seen to show a class, float64 [T, C] in 0..1.
+
+    Of the distinct images of tasks 0 to t, those that carry a visible 1 of class c in one of these tasks. An image
+    without one counts as absent, so the share is too low where labels within a task or of other tasks are hidden.
+
+    No test truth and no hidden label enters. Which rows show the same image does, which a learner does not know.
+    0 for a class not yet shown, and where no image is.
+    """
+    n_tasks, n_classes = len(plan.tasks), plan.n_classes
+    pairs, task_of_pair = [], []
+    for place, task in enumerate(plan.tasks):
+        rows, columns = np.nonzero(task.values == 1)
+        pairs.append(task.samples[rows] * n_classes + task.columns[columns])
+        task_of_pair.append(np.full(len(rows), place))
+    distinct, first = np.unique(np.concatenate(pairs), return_index=True)
+    positives = np.zeros((n_tasks, n_classes))
+    np.add.at(positives, (np.concatenate(task_of_pair)[first], distinct % n_classes), 1)
+    _, first_row = np.unique(plan.row_samples, return_index=True)
+    images = np.bincount(np.searchsorted(plan.row_offsets, first_row, side="right") - 1, minlength=n_tasks)
+    return positives.cumsum(axis=0) / np.maximum(images.cumsum(), 1)[:, None]
