@@ -46,6 +46,7 @@ class RunFolder:
         memory: the rows and labels of a replay memory after the last task.
         result: the final numbers; a run that has it is finished.
         trained_model: the network after the last task, see `clsim.running.trained_model`.
+        task_models: the folder of the networks after earlier tasks, with `checkpoint.keep: all`; see `task_model`.
         run_log: what the run logs.
         error: why it stopped.
         output: what its process printed.
@@ -70,6 +71,7 @@ class RunFolder:
     memory = _File("memory.csv")
     result = _File("result.json")
     trained_model = _File("model.pt")
+    task_models = _File("task_models")
     run_log = _File("run.log")
     error = _File("error.txt")
     output = _File("output.txt")
@@ -77,6 +79,10 @@ class RunFolder:
     preparation = _File("preparation.json")
     checkpoint = _File("checkpoint")
     lock = _File("lock")
+
+    def task_model(self, task: int) -> Path:
+        """Return the path of the network after a task, counted from 0, that is not the last one."""
+        return self.task_models / f"task{task:02d}.pt"
 
     @property
     def growing(self) -> list[Path]:

@@ -165,3 +165,53 @@ def test_a_network_that_a_plugin_has_changed_is_refused_by_name(finished_run: Pa
     torch.save(content, tmp_path / RunFolder.trained_model)
     with pytest.raises(RunError, match=r'another network than its configuration makes: .*"extra"'):
         read_trained_model(tmp_path)
+
+
+# --- the models of earlier tasks
+
+KEEP = {"checkpoint.keep": "all"}
+
+
+def history_of(out: Path, strategy: str, overrides: dict[str, Any]) -> tuple[Path, list[np.ndarray]]:
+    scores: list[np.ndarray] = []
+    add = History.add
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(History, "add", lambda self, given, task: (scores.append(given.copy()), add(self, given, task)))
+        folder = clsim.run("digits-b0c2", strategy, overrides=overrides, out=out).folder
+    return folder, scores
+
+
+@pytest.mark.parametrize(("strategy", "more"), [("rebll+more", {}), ("joint", CACHED)], ids=str)
+def test_the_model_of_every_task_scores_as_the_run_did_after_it(
+    strategy: str, more: dict[str, Any], tiny_overrides: dict[str, Any], tmp_path: Path
+) -> None:
+    folder, scores = history_of(tmp_path, strategy, tiny_overrides | more | KEEP)
+    for task, expected in enumerate(scores):
+        trained = read_trained_model(folder, task if task < 2 else None)
+        assert len(trained.class_names) == expected.shape[1] == [4, 8, 10][task]
+        np.testing.assert_array_equal(scored(trained, folder), expected)
+
+
+def test_what_a_later_model_shares_with_the_first_is_stored_once(
+    tiny_overrides: dict[str, Any], tmp_path: Path
+) -> None:
+    frozen = {"training.model.freeze": "backbone"}
+    folder = clsim.run("digits-b0c2", "er", overrides=tiny_overrides | frozen | KEEP, out=tmp_path).folder
+    first, second = (RunFolder(folder).task_model(task) for task in (0, 1))
+    assert sorted(torch.load(second, weights_only=True)["state"]) == ["head.bias", "head.weight"]
+    assert second.stat().st_size < first.stat().st_size / 2
+    assert f"model after task 1: {second.stat().st_size} bytes" in (folder / "run.log").read_text()
+
+
+def test_a_run_that_is_resumed_behind_a_task_has_its_model(tiny_overrides: dict[str, Any], tmp_path: Path) -> None:
+    whole = clsim.run("digits-b0c2", "er", overrides=tiny_overrides | KEEP, out=tmp_path / "whole").folder
+    stop = tiny_overrides | KEEP | {"evaluation.metrics": [f"{tmp_path}/stop.py:stop"]}
+    stopping = "def stop(scores, truth, samples, task):\n    assert task < 1\n    return {}\n"
+    (tmp_path / "stop.py").write_text(stopping)
+    with pytest.raises(clsim.ClsimError):
+        clsim.run("digits-b0c2", "er", overrides=stop, out=tmp_path)
+    (tmp_path / "stop.py").write_text(stopping.replace("    assert task < 1\n", ""))
+    folder = clsim.resume(tmp_path / "digits-b0c2/er/seed0").folder
+    for name in ("task00.pt", "task01.pt"):
+        kept = folder / RunFolder.task_models / name
+        assert kept.read_bytes() == (whole / RunFolder.task_models / name).read_bytes()
