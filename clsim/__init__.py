@@ -22,6 +22,8 @@ from clsim.lazy import lazy_names
 if TYPE_CHECKING:
     from clsim.errors import ClsimError
     from clsim.evaluation.multi_label_metrics import MultiLabelMetrics
+    from clsim.inference.loading import load_model
+    from clsim.inference.model import Model
     from clsim.launch.comparison import Comparison, compare
     from clsim.launch.single_run import resume, run
     from clsim.scenario import Scenario, StreamPlan, load_scenario
@@ -33,12 +35,14 @@ _HOME = {
     "ClsimError": "clsim.errors",
     "Comparison": "clsim.launch.comparison",
     "Context": "clsim.training.strategy",
+    "Model": "clsim.inference.model",
     "MultiLabelMetrics": "clsim.evaluation.multi_label_metrics",
     "Options": "clsim.training.strategy",
     "Scenario": "clsim.scenario",
     "Strategy": "clsim.training.strategy",
     "StreamPlan": "clsim.scenario",
     "compare": "clsim.launch.comparison",
+    "load_model": "clsim.inference.loading",
     "load_scenario": "clsim.scenario",
     "resume": "clsim.launch.single_run",
     "run": "clsim.launch.single_run",
@@ -48,12 +52,14 @@ __all__ = [
     "ClsimError",
     "Comparison",
     "Context",
+    "Model",
     "MultiLabelMetrics",
     "Options",
     "Scenario",
     "Strategy",
     "StreamPlan",
     "compare",
+    "load_model",
     "load_scenario",
     "resume",
     "run",

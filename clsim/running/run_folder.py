@@ -84,6 +84,11 @@ class RunFolder:
         """Return the path of the network after a task, counted from 0, that is not the last one."""
         return self.task_models / f"task{task:02d}.pt"
 
+    @staticmethod
+    def thresholds_of(model: Path) -> Path:
+        """Return where the thresholds of a model's file are, beside it."""
+        return model.with_suffix(".thresholds.json")
+
     @property
     def growing(self) -> list[Path]:
         """The files that are only added to; a checkpoint holds their lengths, to which a resumed run cuts them."""

@@ -15,9 +15,9 @@ It is a dictionary that `torch.load(weights_only=True)` reads:
     backbone_code    None, or the hash of the code of a backbone that a user brought; the section names its file
     rest             only after an earlier task: None, or (file, names) of weights that are in a file beside it
 
-With `checkpoint.keep: all` the folder `task_models` holds such a file for each task but the last. DECIDED: a tensor that
-equals, to the last bit, the one of the same name in the first of them is not stored again; so a frozen backbone is there
-once, and the folder is at most as large as a whole model for each of its tasks.
+With `checkpoint.keep: all` the folder `task_models` holds such a file for each trained task but the last. DECIDED: a
+tensor that equals, to the last bit, that of the same name in the first of these files is not stored again. So a frozen
+backbone is there once, and the folder never exceeds one whole model per task.
 
 DECIDED: a run over features (`training.model.cache_features`) never changes its backbone, which may be hundreds of
 megabytes. If the backbone's weights came from a file, or from torchvision, `model.weights` names them and
