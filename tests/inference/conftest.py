@@ -29,7 +29,7 @@ threads: 1
 def scored_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Scored]:
     """Runs a strategy: (strategy, overrides, scenario) -> its folder, and the logits after each task."""
 
-    def run(strategy: str, overrides: dict[str, Any], scenario: str | Path = "digits-b0c2") -> Scored:
+    def run(strategy: str, overrides: dict[str, Any], scenario: Any = "digits-b0c2") -> Scored:
         scores: list[np.ndarray] = []
         add = History.add
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import clsim
@@ -68,6 +70,28 @@ def test_cached_frozen_closed_form_and_own_networks_score_as_their_run(
     np.testing.assert_allclose(model.logits(test_inputs(folder)), scores[-1], rtol=0, atol=1e-5)
     if "training.model.weights" in more:
         assert model.provenance["initial_weights"]["file"] == "tiny.pt"  # no path of this machine
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_the_files_of_the_test_images_score_as_in_the_run(
+    scored_run: Callable[..., Scored], tmp_path: Path, resize: str
+) -> None:
+    random = np.random.default_rng(0)
+    for split, name in product(("train", "test"), "abcd"):
+        (tmp_path / split / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = random.integers(0, 256, (30 + number, 50, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / split / name / f"{name}{number}.png")
+    scenario = {
+        "name": "files",
+        "dataset": {"name": "folder", "root": str(tmp_path), "resize": resize},
+        "stream": {"increment": 2},
+        "training": {"model": {"image_size": 16}, "epochs": 1, "batch_size": 8, "optimizer": {"lr": 1e-3}},
+        "threads": 1,
+    }
+    folder, scores = scored_run("finetune", {}, scenario)
+    files = clsim.load_scenario(folder / "config.yaml").source.files("test")
+    np.testing.assert_allclose(clsim.load_model(folder).logits(files), scores[-1], rtol=0, atol=1e-5)
 
 
 def test_a_model_over_features_takes_features(
