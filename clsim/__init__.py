@@ -22,6 +22,8 @@ from clsim.lazy import lazy_names
 if TYPE_CHECKING:
     from clsim.errors import ClsimError
     from clsim.evaluation.multi_label_metrics import MultiLabelMetrics
+    from clsim.inference.loading import load_model
+    from clsim.inference.model import Model
     from clsim.launch.comparison import Comparison, compare
     from clsim.launch.evaluation import Evaluation, evaluate
     from clsim.launch.single_run import resume, run
@@ -35,6 +37,7 @@ _HOME = {
     "Comparison": "clsim.launch.comparison",
     "Context": "clsim.training.strategy",
     "Evaluation": "clsim.launch.evaluation",
+    "Model": "clsim.inference.model",
     "MultiLabelMetrics": "clsim.evaluation.multi_label_metrics",
     "Options": "clsim.training.strategy",
     "Scenario": "clsim.scenario",
@@ -42,6 +45,7 @@ _HOME = {
     "StreamPlan": "clsim.scenario",
     "compare": "clsim.launch.comparison",
     "evaluate": "clsim.launch.evaluation",
+    "load_model": "clsim.inference.loading",
     "load_scenario": "clsim.scenario",
     "resume": "clsim.launch.single_run",
     "run": "clsim.launch.single_run",
@@ -52,6 +56,7 @@ __all__ = [
     "Comparison",
     "Context",
     "Evaluation",
+    "Model",
     "MultiLabelMetrics",
     "Options",
     "Scenario",
@@ -59,6 +64,7 @@ __all__ = [
     "StreamPlan",
     "compare",
     "evaluate",
+    "load_model",
     "load_scenario",
     "resume",
     "run",

@@ -24,6 +24,7 @@ OUTSIDE_RUNS = (
     "data.export",
     "evaluation.multi_label_metrics",
     "experiment",
+    "inference",
     "launch",
     "report",
 )

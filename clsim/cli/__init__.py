@@ -11,7 +11,7 @@ import typer
 import typer.core
 
 from clsim.children import SAFE_PATH
-from clsim.cli import data, evaluation, parts, results, runs, scenarios
+from clsim.cli import data, evaluation, models, parts, results, runs, scenarios
 from clsim.errors import ClsimError, storage_errors
 from clsim.running.interruption import INTERRUPTED, ended_by_signals
 from clsim.standard_streams import lost_output, make_lossy
@@ -39,7 +39,7 @@ app = typer.Typer(
 for command in (
     *(runs.run, runs.resume, runs.compare),
     *(scenarios.plan, scenarios.schema, scenarios.scenarios, parts.strategies, parts.parts),
-    *(evaluation.evaluate, results.report, results.tensorboard, data.make_dataset),
+    *(evaluation.evaluate, results.report, results.tensorboard, models.predict, models.export, data.make_dataset),
 ):
     app.command()(command)
 

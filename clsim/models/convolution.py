@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import starmap
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clsim.models.low_rank import times_weight
+
+Kind = TypeVar("Kind", bound=nn.Conv2d)
 
 CHANNELS_LAST = 5_000
 """DECIDED: kernel weights per output position of an image up to which channels come last.
@@ -35,11 +38,11 @@ class Convolution(nn.Conv2d):
     @classmethod
     def of(cls, plain: nn.Conv2d) -> Convolution:
         """Return a Convolution with the parameters of a Conv2d, without a draw from any generator."""
-        names = ["in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"]
-        shape: dict[str, Any] = {name: getattr(plain, name) for name in names}
-        made = cls(**shape, padding_mode=plain.padding_mode, bias=plain.bias is not None, device="meta")
-        made.weight, made.bias = plain.weight, plain.bias
-        return made.train(plain.training)
+        return _alike(cls, plain)
+
+    def plain(self) -> nn.Conv2d:
+        """Return a Conv2d with its parameters, without a draw from any generator."""
+        return _alike(nn.Conv2d, self)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or x.ndim != 4:
@@ -75,12 +78,31 @@ def choose_ways(network: nn.Module) -> nn.Module:
 
     Modules are exchanged in place, so that only a network that is itself a Conv2d is another object afterwards.
     """
-    made: dict[nn.Module, Convolution] = {}
+    return _exchanged(network, nn.Conv2d, Convolution.of)
+
+
+def plain_convolutions(network: nn.Module) -> nn.Module:
+    """Return the network with a Conv2d in place of each Convolution, as `choose_ways` found it."""
+    return _exchanged(network, Convolution, Convolution.plain)
+
+
+def _exchanged(network: nn.Module, kind: type[nn.Module], make: Callable[[Any], nn.Module]) -> nn.Module:
+    """Exchange all modules of exactly one kind in place."""
+    made: dict[nn.Module, nn.Module] = {}
     for name, module in list(network.named_modules(remove_duplicate=False)):
-        if type(module) is nn.Conv2d:
+        if type(module) is kind:
             if module not in made:
-                made[module] = Convolution.of(module)
+                made[module] = make(module)
             if not name:
                 return made[module]
             network.set_submodule(name, made[module])
     return network
+
+
+def _alike(kind: type[Kind], convolution: nn.Conv2d) -> Kind:
+    """Return a convolution of another kind with the shape and the parameters of one."""
+    names = ["in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"]
+    shape: dict[str, Any] = {name: getattr(convolution, name) for name in names}
+    made = kind(**shape, padding_mode=convolution.padding_mode, bias=convolution.bias is not None, device="meta")
+    made.weight, made.bias = convolution.weight, convolution.bias
+    return made.train(convolution.training)

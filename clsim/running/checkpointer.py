@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class Checkpointer:
         growing: files of the folder that are only added to.
         frequency: how often inside a task.
         interruption: whether to stop.
+        at_task_end: called with the template before the checkpoint at a task end, so that what it writes is there when
+            the run goes on behind that task; None: nothing to do.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class Checkpointer:
         growing: Sequence[GrowingFile],
         frequency: CheckpointSection,
         interruption: Interruption,
+        at_task_end: Callable[[MultiLabelTemplate], None] | None = None,
     ) -> None:
         self.folder = folder
         self.identity = dict(identity)
         self.growing = list(growing)
         self.frequency = frequency
         self.interruption = interruption
+        self.at_task_end = at_task_end
         self.obstacle: str | None = None
         self._restart_count()
 
@@ -57,6 +61,8 @@ class Checkpointer:
 
     def __call__(self, template: MultiLabelTemplate) -> None:
         self.steps += template.position.started
+        if self.at_task_end is not None and not template.position.started:
+            self.at_task_end(template)
         if self.interruption.requested or self._is_due(template):
             self.save(template)
         if self.interruption.requested:

@@ -289,12 +289,31 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
     """Train on all tasks that are left, with checkpoints; then write the trained model."""
     config = run.scenario.config
     with interruptible(parent) as interruption:
-        template.at_cut = Checkpointer(run.files.path, run.resume_identity, growing, config.checkpoint, interruption)
+        template.at_cut = Checkpointer(
+            run.files.path,
+            run.resume_identity,
+            growing,
+            config.checkpoint,
+            interruption,
+            at_task_end=partial(_keep_model, run) if config.checkpoint.keep == "all" else None,
+        )
         training_begins()
         with plugin_failures(template), blamed(lambda: place(asdict(template.position))):
             template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
-    classes, seed = run.plan.class_names, run.spec.seed
-    write_trained_model(run.files.path, template.model, config.training, classes, seed, run.composition)
+    _write_model(run, template)
+
+
+def _keep_model(run: _Run, template: MultiLabelTemplate) -> None:
+    """Write the model after a task that is not the last one, whose model is the run's trained model."""
+    task = template.position.task - 1
+    if task < len(run.plan.tasks) - 1:
+        template.refuse_not_finite()
+        _write_model(run, template, task)
+
+
+def _write_model(run: _Run, template: MultiLabelTemplate, task: int | None = None) -> None:
+    config, classes, seed = run.scenario.config.training, run.plan.class_names, run.spec.seed
+    write_trained_model(run.files.path, template.model, config, classes, seed, run.composition, task)
 
 
 def _write_result(run: _Run, template: MultiLabelTemplate, history: History, timing: TimingFile) -> dict[str, Any]:

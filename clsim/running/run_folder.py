@@ -50,6 +50,7 @@ class RunFolder:
         error_sheets: the folder of the pictures of the worst errors, which it makes on request.
         result: the final numbers; a run that has it is finished.
         trained_model: the network after the last task, see `clsim.running.trained_model`.
+        task_models: the folder of the networks after earlier tasks, with `checkpoint.keep: all`; see `task_model`.
         run_log: what the run logs.
         error: why it stopped.
         output: what its process printed.
@@ -78,6 +79,7 @@ class RunFolder:
     error_sheets = _File("error_sheets")
     result = _File("result.json")
     trained_model = _File("model.pt")
+    task_models = _File("task_models")
     run_log = _File("run.log")
     error = _File("error.txt")
     output = _File("output.txt")
@@ -85,6 +87,15 @@ class RunFolder:
     preparation = _File("preparation.json")
     checkpoint = _File("checkpoint")
     lock = _File("lock")
+
+    def task_model(self, task: int) -> Path:
+        """Return the path of the network after a task, counted from 0, that is not the last one."""
+        return self.task_models / f"task{task:02d}.pt"
+
+    @staticmethod
+    def thresholds_of(model: Path) -> Path:
+        """Return where the thresholds of a model's file are, beside it."""
+        return model.with_suffix(".thresholds.json")
 
     @property
     def growing(self) -> list[Path]:

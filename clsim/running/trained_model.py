@@ -13,6 +13,11 @@ It is a dictionary that `torch.load(weights_only=True)` reads:
     backbone_sha256  None, or the content hash of a backbone whose weights are not in `state`
     feature_width    None, or the width d of the features [B, d] that the network takes in place of images
     backbone_code    None, or the hash of the code of a backbone that a user brought; the section names its file
+    rest             only after an earlier task: None, or (file, names) of weights that are in a file beside it
+
+With `checkpoint.keep: all` the folder `task_models` holds such a file for each trained task but the last. DECIDED: a
+tensor that equals, to the last bit, that of the same name in the first of these files is not stored again. So a frozen
+backbone is there once, and the folder never exceeds one whole model per task.
 
 DECIDED: a run over features (`training.model.cache_features`) never changes its backbone, which may be hundreds of
 megabytes. If the backbone's weights came from a file, or from torchvision, `model.weights` names them and
@@ -22,6 +27,7 @@ models are stored by content, frozen ones too.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +36,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from clsim.errors import RunError, StrategyError
 from clsim.files import written_whole
@@ -43,6 +50,8 @@ from clsim.scenario.training_schema import ModelSection, TrainingSection
 from clsim.training.composition import Composition
 
 FORMAT = 1
+
+log = logging.getLogger("clsim")
 
 
 @dataclass(frozen=True)
@@ -69,14 +78,16 @@ def write_trained_model(
     class_names: Sequence[str],
     seed: int,
     composition: Composition,
+    task: int | None = None,
 ) -> None:
-    """Write `model.pt` into a run folder, atomically.
+    """Write the trained model into a run folder, atomically.
 
     Args:
         model: at the end of the run; over features, the part that stands on them.
         class_names: of the whole stream; the model may have seen fewer.
         seed: of the run.
         composition: the strategy, which may have made the network its own.
+        task: an earlier task after which this is the model; None: the last one.
 
     Raises:
         OSError: it cannot be written.
@@ -102,19 +113,64 @@ def write_trained_model(
         "feature_width": model.backbone.width if isinstance(model.backbone, GivenFeatures) else None,
         "backbone_code": code_of("backbone", config.model.name),
     }
-    with written_whole(RunFolder(folder).trained_model) as file:
+    path = RunFolder(folder).trained_model if task is None else RunFolder(folder).task_model(task)
+    if task is not None:
+        path.parent.mkdir(exist_ok=True)
+        content |= _apart_from_first(path, state)
+    with written_whole(path) as file:
         save_state(content, file)
+    log.info("model after %s: %d bytes", "the last task" if task is None else f"task {task}", path.stat().st_size)
 
 
-def read_trained_model(folder: Path) -> TrainedModel:
-    """Build the trained model of a finished run from its folder.
+def _apart_from_first(path: Path, state: dict[str, Tensor]) -> dict[str, Any]:
+    """Return `state` and `rest` of a file: what differs from the first task's model, and the name of that file."""
+    first = min(path.parent.glob(f"*{path.suffix}"), default=path)
+    if first >= path:
+        return {"rest": None}
+    known = _content(first)["state"]
+    same = [name for name, value in state.items() if _equal(value, known.get(name))]
+    return {"state": {name: state[name] for name in state if name not in same}, "rest": [first.name, same]}
+
+
+def _equal(value: Tensor, known: Tensor | None) -> bool:
+    return known is not None and value.dtype == known.dtype and torch.equal(value, known)
+
+
+def read_trained_model(folder: Path, task: int | None = None) -> TrainedModel:
+    """Build a trained model from the folder of its run.
+
+    Args:
+        folder: of the run.
+        task: an earlier task whose model the run has kept; None: the model of the finished run.
 
     Raises:
         RunError: no such file, a damaged one, one of another format, or a backbone whose weights are not there or have
             changed; a strategy that made the network its own and is not there any more.
     """
-    path = RunFolder(folder).trained_model
+    path = RunFolder(folder).trained_model if task is None else RunFolder(folder).task_model(task)
+    return build_trained_model(path, read_content(path))
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Return what the file of a trained model holds, with all weights that another file has for it.
+
+    Raises:
+        RunError: no such file, a damaged one, or one of another format.
+    """
     content = _content(path)
+    if (rest := content.get("rest")) is not None:
+        file, names = rest
+        known = _content(path.with_name(file))["state"]
+        content["state"] |= {name: known[name] for name in names}
+    return content
+
+
+def build_trained_model(path: Path, content: dict[str, Any]) -> TrainedModel:
+    """Build a trained model from what its file holds; errors name `path`.
+
+    Raises:
+        RunError: as `read_trained_model`.
+    """
     try:
         section = ModelSection.model_validate(content["model"])
     except ValidationError as error:  # the file of its backbone has moved, or the library is not here

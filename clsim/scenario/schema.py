@@ -253,6 +253,11 @@ class CheckpointSection(Section):
         5.0, gt=0, description="inside a task, save the run once this long has passed; null: at task ends only"
     )
     steps: PositiveInt | None = Field(None, description="inside a task, save the run after this many steps")
+    keep: Literal["all", "last"] = Field(
+        "last",
+        description="trained models that a finished run has: of every task, or of the last one; what a later model "
+        "shares with that of the first task is stored once",
+    )
 
 
 class ExpectedRow(Section):

@@ -6,6 +6,7 @@ import doctest
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib import util
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import clsim
 from clsim.evaluation.history import ACCURACIES
@@ -131,6 +133,19 @@ def test_own_metrics_and_loggers_run(tmp_path: Path, tiny_overrides: dict[str, o
     told = (run.folder / "watch.txt").read_text().splitlines()
     assert (told[0], len(told), told[-1][:8]) == ("er/seed0 begins", 5, "finished")
     assert told[1].startswith("task 0: mAP ")
+
+
+def test_a_model_is_used_with_clsim_and_without(finished_run: Path, tmp_path: Path) -> None:
+    images = clsim.load_scenario(finished_run / "config.yaml").source.images("test", 40)[:3].transpose(0, 2, 3, 1)
+    for number, pixels in enumerate(images):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    copied, graph = shutil.copytree(finished_run, tmp_path / "run"), str(tmp_path / "model.onnx")
+    (tmp_path / "photos").mkdir()
+    photos = [str(file.rename(tmp_path / "photos" / file.name)) for file in sorted(tmp_path.glob("*.png"))]
+    told = run("docs/examples/use_a_model.py", str(copied), str(tmp_path / "photos"), graph)
+    assert "of digits-b0c2 after task 2, images of 28 px, 10 classes" in told
+    lines = told.partition("visible training labels:\n")[2].splitlines()[:3]
+    assert run("docs/examples/use_onnx.py", graph, *photos).splitlines() == [line.strip() for line in lines]
 
 
 def test_results_are_read_back(comparison: Any) -> None:

@@ -36,6 +36,7 @@ LAYERS = [
     {"clsim.kit"},
     {"clsim.evaluation"},
     {"clsim.running"},
+    {"clsim.inference"},
     {"clsim.report"},
     {"clsim.launch"},
     {"clsim.cli", "clsim.__main__", "clsim.experiment"},

@@ -14,6 +14,7 @@ import clsim
 from clsim.errors import RunError
 from clsim.evaluation.history import History
 from clsim.models.build import build_model
+from clsim.running import checkpointer
 from clsim.running.run_folder import RunFolder
 from clsim.running.trained_model import TrainedModel, read_trained_model
 from clsim.scenario import load_scenario
@@ -165,3 +166,59 @@ def test_a_network_that_a_plugin_has_changed_is_refused_by_name(finished_run: Pa
     torch.save(content, tmp_path / RunFolder.trained_model)
     with pytest.raises(RunError, match=r'another network than its configuration makes: .*"extra"'):
         read_trained_model(tmp_path)
+
+
+# --- the models of earlier tasks
+
+KEEP = {"checkpoint.keep": "all"}
+
+
+def history_of(out: Path, strategy: str, overrides: dict[str, Any]) -> tuple[Path, list[np.ndarray]]:
+    scores: list[np.ndarray] = []
+    add = History.add
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(History, "add", lambda self, given, task: (scores.append(given.copy()), add(self, given, task)))
+        folder = clsim.run("digits-b0c2", strategy, overrides=overrides, out=out).folder
+    return folder, scores
+
+
+def test_the_model_of_every_task_scores_as_the_run_did_after_it(tiny_overrides: dict[str, Any], tmp_path: Path) -> None:
+    folder, scores = history_of(tmp_path, "joint", tiny_overrides | CACHED | KEEP)
+    for task, expected in enumerate(scores):
+        trained = read_trained_model(folder, task if task < 2 else None)
+        assert len(trained.class_names) == expected.shape[1] == [4, 8, 10][task]
+        np.testing.assert_array_equal(scored(trained, folder), expected)
+
+
+def test_what_a_later_model_shares_with_the_first_is_stored_once(
+    tiny_overrides: dict[str, Any], tmp_path: Path
+) -> None:
+    frozen = {"training.model.freeze": "backbone"}
+    folder = clsim.run("digits-b0c2", "er", overrides=tiny_overrides | frozen | KEEP, out=tmp_path).folder
+    first, second = (RunFolder(folder).task_model(task) for task in (0, 1))
+    assert sorted(torch.load(second, weights_only=True)["state"]) == ["head.bias", "head.weight"]
+    assert second.stat().st_size < first.stat().st_size / 2
+    assert f"model after task 1: {second.stat().st_size} bytes" in (folder / "run.log").read_text()
+
+
+def test_a_model_is_there_before_the_checkpoint_behind_its_task(
+    tiny_overrides: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Ends the run as a kill does, without a last checkpoint."""
+
+    save, known = checkpointer.write_checkpoint, []
+
+    def killing(run: Path, state: Any, facts: Any) -> Path:
+        known.append(sorted(file.name for file in (run / RunFolder.task_models).iterdir()))
+        path = save(run, state, facts)
+        if len(known) == 1:
+            raise Killed
+        return path
+
+    monkeypatch.setattr(checkpointer, "write_checkpoint", killing)
+    with pytest.raises(Killed):
+        clsim.run("digits-b0c2", "er", overrides=tiny_overrides | KEEP, out=tmp_path)
+    folder = clsim.resume(tmp_path / "digits-b0c2/er/seed0").folder
+    assert known == [["task00.pt"], ["task00.pt", "task01.pt"], ["task00.pt", "task01.pt"]]
+    assert len(read_trained_model(folder, 0).class_names) == 4
