@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clsim.evaluation.multi_label_metrics import MultiLabelMetrics
     from clsim.launch.comparison import Comparison, compare
     from clsim.launch.single_run import resume, run
+    from clsim.launch.variants import Variant
     from clsim.scenario import Scenario, StreamPlan, load_scenario
     from clsim.training.strategy import Context, Options, Strategy
 
@@ -38,6 +39,7 @@ _HOME = {
     "Scenario": "clsim.scenario",
     "Strategy": "clsim.training.strategy",
     "StreamPlan": "clsim.scenario",
+    "Variant": "clsim.launch.variants",
     "compare": "clsim.launch.comparison",
     "load_scenario": "clsim.scenario",
     "resume": "clsim.launch.single_run",
@@ -53,6 +55,7 @@ __all__ = [
     "Scenario",
     "Strategy",
     "StreamPlan",
+    "Variant",
     "compare",
     "load_scenario",
     "resume",
