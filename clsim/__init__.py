@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clsim.evaluation.multi_label_metrics import MultiLabelMetrics
     from clsim.launch.comparison import Comparison, compare
     from clsim.launch.single_run import resume, run
+    from clsim.launch.tuning import tune
     from clsim.launch.variants import Variant
     from clsim.scenario import Scenario, StreamPlan, load_scenario
     from clsim.training.strategy import Context, Options, Strategy
@@ -44,6 +45,7 @@ _HOME = {
     "load_scenario": "clsim.scenario",
     "resume": "clsim.launch.single_run",
     "run": "clsim.launch.single_run",
+    "tune": "clsim.launch.tuning",
 }
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "load_scenario",
     "resume",
     "run",
+    "tune",
 ]
 
 if not TYPE_CHECKING:  # so that mypy knows a name that is not there

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clsim.cores import usable_cores
 from clsim.errors import storage_errors
-from clsim.launch.first_task_groups import FOLDER as FIRST_TASKS
-from clsim.launch.first_task_groups import first_task_key, shares
 from clsim.launch.jobs import Job, Request, check_request, jobs_of, order_folder, with_file
-from clsim.launch.pool import Pool
+from clsim.launch.prepared_jobs import alone, first_tasks, pool_of, prepare_states
 from clsim.launch.progress import Progress, Speaking
 from clsim.launch.replacement import set_aside
-from clsim.launch.reuse import classify_folder, lacking_metrics, recorded_threads
-from clsim.launch.run_state import MetricsTail, RunState, Status, recorded_pace
-from clsim.launch.starter import SUITED as STARTER_SUITED
+from clsim.launch.reuse import lacking_metrics, recorded_threads
+from clsim.launch.run_state import RunState, Status
 from clsim.preparation import listening
-from clsim.running.folder_lock import locked
 from clsim.running.hardware import resolve_threads
-from clsim.running.prepared_run import prepare
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.running.run_identity import identity_of
 
@@ -184,30 +177,22 @@ def compare(
     speaking = Speaking(request.progress)
     with listening(speaking):
         jobs = jobs_of(request)
-    with storage_errors(request.home), _alone(request.home), listening(speaking):
+    with storage_errors(request.home), alone(request.home), listening(speaking):
         threads, workers = _divide_cores(request, jobs)
         identities = {folder: identity_of(job.scenario, job.spec, threads) for folder, job in jobs.items()}
         earlier = _earlier(request, jobs)
         with set_aside(jobs if request.overwrite else ()):
-            states = _prepare_states(jobs, identities, threads)
+            states = prepare_states(jobs, identities, threads)
         if request.progress is not None:
             for text in (text for folder in earlier for text in lacking_metrics(folder, jobs[folder].metrics)):
                 request.progress.say(text)
-        with _first_tasks(request.home):
-            pool = _pool(request, jobs, identities, states, threads, workers)
+        with first_tasks(request.home):
+            pool = pool_of(request, jobs, identities, states, threads, workers)
             pool.run(states)
     comparison = _comparison(request, jobs, states)
     if pool.interruption.requested:
         raise ComparisonInterrupted(comparison)
     return comparison
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Make the folder of a comparison, and keep other comparisons out of it while the block runs."""
-    home.mkdir(parents=True, exist_ok=True)
-    with locked(home):
-        yield
 
 
 def _earlier(request: Request, jobs: Iterable[Path]) -> list[Path]:
@@ -224,58 +209,6 @@ def _divide_cores(request: Request, jobs: Mapping[Path, Job]) -> tuple[int, int]
     recorded = recorded_threads(_earlier(request, jobs)) if requested == "auto" else None
     threads = recorded or resolve_threads(requested, min(request.workers or usable_cores(), len(jobs)))
     return threads, request.workers or max(1, usable_cores() // threads)
-
-
-def _prepare_states(
-    jobs: Mapping[Path, Job], identities: Mapping[Path, Mapping[str, Any]], threads: int
-) -> dict[Path, RunState]:
-    """Return how far every run is, and make the folders of new runs; none is made unless all can be.
-
-    Raises:
-        RunError: a folder holds another run, is in use, or cannot be written.
-    """
-    found = {folder: classify_folder(folder, identity) for folder, identity in identities.items()}
-    states = {}
-    for folder, job in jobs.items():
-        state = states[folder] = RunState.of(job.epochs, len(job.scenario.plan().tasks), "waiting")
-        if found[folder] == "finished":
-            state.status, state.done, state.recorded_pace = "reused", state.total, recorded_pace(folder, state.total)
-            continue
-        begins_again = found[folder] == "unfinished" and RunFolder(folder).obstacle is not None
-        if begins_again or found[folder] == "new":
-            with set_aside([folder] if begins_again else ()):
-                prepare(folder, job.scenario, job.spec, threads)
-        MetricsTail(folder, state).read()
-    return states
-
-
-@contextmanager
-def _first_tasks(home: Path) -> Iterator[None]:
-    """Remove the shared first tasks after the block, and before it those of a comparison that was killed."""
-    shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)
-    try:
-        yield
-    finally:
-        shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)
-
-
-def _pool(
-    request: Request,
-    jobs: Mapping[Path, Job],
-    identities: Mapping[Path, Mapping[str, Any]],
-    states: Mapping[Path, RunState],
-    threads: int,
-    workers: int,
-) -> Pool:
-    """Return the pool that carries out the waiting runs."""
-    keys = {
-        folder: first_task_key(job.first_task_part, identities[folder])
-        for folder, job in jobs.items()
-        if request.share_first_task and job.epochs
-    }
-    several = sum(state.status == "waiting" for state in states.values()) > 1
-    fork = STARTER_SUITED and several and all(job.spec.device == "cpu" for job in jobs.values())
-    return Pool(workers, threads, request.progress, shares(request.home, keys, states), fork=fork)
 
 
 def _comparison(request: Request, jobs: Mapping[Path, Job], states: Mapping[Path, RunState]) -> Comparison:

@@ -79,17 +79,23 @@ def comparison_of(value: Any) -> dict[str, Any] | None:
     Raises:
         ClsimError: an error in the file, with file, line and key.
     """
-    if isinstance(value, Mapping) and KEY in value:
-        return _arguments(Document(KEY, plain(value, KEY)), Path.cwd())
+    found = content_of(value, KEY)
+    return None if found is None else _arguments(*found)
+
+
+def content_of(value: Any, key: str) -> tuple[Document, Path] | None:
+    """Return the document of a file, or of a mapping, that has the key, and where its paths start; None: it has not."""
+    if isinstance(value, Mapping) and key in value:
+        return Document(key, plain(value, key)), Path.cwd()
     if isinstance(value, str | Path) and (Path(value).suffix in (".yaml", ".yml") or isfile(value)):
         document = read_document(Path(value))
-        return _arguments(document, Path(value).resolve().parent) if KEY in document.data else None
+        return (document, Path(value).resolve().parent) if key in document.data else None
     return None
 
 
 def _arguments(document: Document, folder: Path) -> dict[str, Any]:
     section = checked(document, ComparisonFile).comparison
-    at = _Place(document, folder, (KEY,))
+    at = Place(document, folder, (KEY,))
     variants = at.variants(section.strategies)
     groups = []
     for name, group in section.groups.items():
@@ -110,7 +116,7 @@ def _arguments(document: Document, folder: Path) -> dict[str, Any]:
     }
 
 
-class _Place:
+class Place:
     """A place in the file, for the errors of what stands there.
 
     Args:
@@ -120,8 +126,9 @@ class _Place:
     def __init__(self, document: Document, folder: Path, path: KeyPath) -> None:
         self.document, self.folder, self.path = document, folder, path
 
-    def below(self, *keys: str | int) -> _Place:
-        return _Place(self.document, self.folder, (*self.path, *keys))
+    def below(self, *keys: str | int) -> Place:
+        """Return a place below this one."""
+        return Place(self.document, self.folder, (*self.path, *keys))
 
     def scenario(self, value: str | dict[str, Any]) -> str | dict[str, Any]:
         """Return the scenario, the path of a file made absolute."""
@@ -133,6 +140,7 @@ class _Place:
         return str(path) if path.suffix in (".yaml", ".yml") or isfile(path) else value
 
     def seeds(self, value: list[int] | str | None, key: str) -> Any:
+        """Return the seeds of a list, or of a text such as 0-4."""
         if not isinstance(value, str):
             return value
         return parse_seeds(value, f"{self.document.origin((*self.path, key))}: {key}")
@@ -146,6 +154,7 @@ class _Place:
         return [place.below(index).variant(one) for index, one in enumerate(value)]
 
     def variant(self, value: str | VariantSection) -> Variant:
+        """Return one strategy, with the paths of its file and its options made absolute."""
         origin = self.document.origin(self.path)
         try:
             if isinstance(value, str):

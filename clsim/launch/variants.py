@@ -82,6 +82,11 @@ class Variant:
         """Options and overrides, as they are written in parentheses."""
         return {**self.options, **self.overrides}
 
+    def text(self) -> str:
+        """Return the variant as it can be given on the command line."""
+        settings = f"({settings_text(self.settings)})" if self.settings else ""
+        return f"{self.spec}{settings}" + (f" as {self.label}" if self.label is not None else "")
+
     def sets(self, key: str) -> bool:
         """Tell whether the variant has a value of its own for a key such as strategy.lwf.weight or training.epochs."""
         if not key.startswith("strategy."):
