@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from clsim.launch.comparison import Comparison, compare
     from clsim.launch.evaluation import Evaluation, evaluate
     from clsim.launch.single_run import resume, run
+    from clsim.launch.tuning import tune
+    from clsim.launch.variants import Variant
     from clsim.scenario import Scenario, StreamPlan, load_scenario
     from clsim.training.strategy import Context, Options, Strategy
 
@@ -43,12 +45,14 @@ _HOME = {
     "Scenario": "clsim.scenario",
     "Strategy": "clsim.training.strategy",
     "StreamPlan": "clsim.scenario",
+    "Variant": "clsim.launch.variants",
     "compare": "clsim.launch.comparison",
     "evaluate": "clsim.launch.evaluation",
     "load_model": "clsim.inference.loading",
     "load_scenario": "clsim.scenario",
     "resume": "clsim.launch.single_run",
     "run": "clsim.launch.single_run",
+    "tune": "clsim.launch.tuning",
 }
 
 __all__ = [
@@ -62,12 +66,14 @@ __all__ = [
     "Scenario",
     "Strategy",
     "StreamPlan",
+    "Variant",
     "compare",
     "evaluate",
     "load_model",
     "load_scenario",
     "resume",
     "run",
+    "tune",
 ]
 
 if not TYPE_CHECKING:  # so that mypy knows a name that is not there

@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 from clsim import cli
+from clsim.cli.options import overrides_and_grid
 from clsim.errors import StrategyError
+from clsim.launch.arguments import parse_seeds
+from clsim.launch.variants import as_variants, compose
 from clsim.running.prepared_run import prepare
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import StreamPlan, load_scenario, shipped_scenarios
-from clsim.training.composition import check_options
 
 MAKE = ["make-dataset", "--out", "out", "--format"]
 
@@ -86,7 +88,7 @@ def test_option_keys_that_are_listed_are_keys_that_set_takes(clsim_command, tmp_
         specs = [spec] if spec != "akd" else ["rebll"]
         overrides = {key.removeprefix("strategy."): None for key in keys}
         with pytest.raises(StrategyError, match=r"^strategy option [\w.]+: given None"):  # known, but of another type
-            check_options(specs, overrides)
+            compose(as_variants(specs), overrides)
     assert "made of akd+er+or" in clsim_command("strategies", "rebll")[1]
     code, _, err = clsim_command("strategies", "er+joint")
     assert code == 2
@@ -136,6 +138,14 @@ def test_an_interrupted_run_is_resumed(clsim_command, tiny_overrides: dict, tmp_
 def test_a_disk_that_cannot_be_written_is_one_clear_line(clsim_command, tmp_path: Path) -> None:
     code, _, err = clsim_command("plan", "digits-b0c2", "--out", tmp_path / "nowhere" / "plan.json.gz")
     assert (code, err) == (2, f"{tmp_path}/nowhere/plan.json.gz: No such file or directory\n")
+
+
+def test_bare_commas_of_compare_make_a_grid_and_brackets_one_value() -> None:
+    assert overrides_and_grid(["strategy.lwf.weight=0.5, 1,2", "evaluation.thresholds=[0.5, 0.8]", "a='x,y'"]) == (
+        {"evaluation.thresholds": [0.5, 0.8], "a": "x,y"},
+        {"strategy.lwf.weight": [0.5, 1, 2]},
+    )
+    assert parse_seeds("0-2,5", "--seeds") == [0, 1, 2, 5]
 
 
 def test_compare_prints_table_report_and_curves(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:
@@ -218,6 +228,10 @@ def test_data_check_of_a_folder_without_images_counts_and_ends_with_2(
         (["run", "digits-b0c2", "--strategy", "er", "--set", "memory.budget={total: 2}"], "must be at least 10"),
         (["run", "digits-b0c2", "--strategy", "er", "--device", "gpu"], "allowed: auto, cpu, cuda"),
         (["compare", "digits-b0c2", "--strategies", "er", "--seeds", "1,x"], "--seeds 1,x: expected whole numbers"),
+        (["compare", "digits-b0c2", "--strategies", "er", "--seeds", "0-9999"], "--seeds 0-9999: expected whole"),
+        (["compare", "digits-b0c2", "--strategies", "er", "--set", "training.epochs=1,[2"], "expected ']' at the end"),
+        (["compare", "digits-b0c2", "--strategies", "er", "--name", "../x"], "name: given '../x', expected no /"),
+        (["compare", "digits-b0c2"], "strategies: none are given"),
         (["strategies", "nope"], "unknown strategy 'nope'"),
         (["report", "nowhere"], "nowhere"),
         ([*MAKE, "cocoo", "digits"], "--format: given 'cocoo', allowed: voc, coco, manifest, did you mean 'coco'?"),

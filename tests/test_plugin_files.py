@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 import clsim
+from clsim.launch.variants import as_variants, compose
 from clsim.plugin_files import PluginFileError, load
 from clsim.running.run_identity import identity
 from clsim.scenario import Scenario
-from clsim.training.composition import Composition, check_options
+from clsim.training.composition import Composition
 
 COUNTED = """
 import os
@@ -61,7 +62,7 @@ def test_a_file_is_executed_once_whoever_names_it(
     detour = counted.parent / ".." / counted.parent.name / "counted.py"
     kinds = {load(f"{path}:Mine") for path in (counted, "counted.py", detour)}
     Composition(f"er+{counted}:Mine").first_task_key()
-    check_options(["counted.py:Mine", f"er+{counted}:Mine"], {})
+    compose(as_variants(["counted.py:Mine", f"er+{counted}:Mine"]), {})
     identity(tiny, f"{counted}:Mine", {}, seed=0, device="cpu", threads=1)
     assert len(kinds) == 1
     assert len(executions(counted)) == 1

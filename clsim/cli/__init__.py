@@ -11,7 +11,7 @@ import typer
 import typer.core
 
 from clsim.children import SAFE_PATH
-from clsim.cli import data, evaluation, models, parts, results, runs, scenarios
+from clsim.cli import data, evaluation, models, parts, results, runs, scenarios, tuning
 from clsim.errors import ClsimError, storage_errors
 from clsim.running.interruption import INTERRUPTED, ended_by_signals
 from clsim.standard_streams import lost_output, make_lossy
@@ -37,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(runs.run, runs.resume, runs.compare),
+    *(runs.run, runs.resume, runs.compare, tuning.tune),
     *(scenarios.plan, scenarios.schema, scenarios.scenarios, parts.strategies, parts.parts),
     *(evaluation.evaluate, results.report, results.tensorboard, models.predict, models.export, data.make_dataset),
 ):

@@ -28,6 +28,26 @@ def overrides(settings: list[str]) -> dict[str, Any]:
     return dict(parse_assignment(text) for text in settings)
 
 
+def overrides_and_grid(settings: list[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Return the keys of `--set` with one value, and those with several between bare commas: key=0.5,1,2.
+
+    DECIDED: a value in brackets or quotes is one: key=[0.5, 1, 2].
+    """
+    from clsim.launch.variant_text import split_at_commas
+    from clsim.scenario.document import parse_assignment
+
+    single: dict[str, Any] = {}
+    grid: dict[str, list[Any]] = {}
+    for text in settings:
+        key, _, value = text.partition("=")
+        values = split_at_commas(value, f"--set {text}")
+        if len(values) > 1:
+            grid[key.strip()] = [parse_assignment(f"{key}={one}")[1] for one in values]
+        else:
+            single |= dict([parse_assignment(text)])
+    return single, grid
+
+
 def scenario_settings(settings: list[str]) -> list[str]:
     """Return the texts of `--set` without those of strategy options."""
     return [text for text in settings if not text.startswith("strategy.")]

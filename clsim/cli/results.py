@@ -11,17 +11,25 @@ from clsim.cli.options import BaselineOption
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="folder of a comparison, such as runs/digits-b0c2", metavar="DIR")],
-    out: Annotated[Path | None, typer.Option("--out", help="where to write; default: DIR")] = None,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="folder of a comparison, such as runs/digits-b0c2; several on one stream", metavar="DIR..."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="where to write; default: DIR; needed for several")] = None,
     baseline: BaselineOption = None,
     sections: Annotated[
         list[str], typer.Option("--section", help="show a section of your own too", metavar="FILE.py:NAME")
     ] = [],  # noqa: B006
 ) -> None:
-    """Write report.html of the runs in a folder, and its tables as CSV, Markdown and LaTeX."""
+    """Write report.html of the runs in a folder, and its tables as CSV, Markdown and LaTeX.
+
+    The runs of several folders are reported together if they met the same stream.
+    """
     from clsim.report.writing import write_report
 
-    typer.echo(f"report: {write_report(folder, out, baseline=baseline, sections=sections)}")
+    typer.echo(f"report: {write_report(folders, out, baseline=baseline, sections=sections)}")
 
 
 def tensorboard(

@@ -17,8 +17,8 @@ from clsim.cli.options import (
     ScenarioArgument,
     SetOption,
     overrides,
+    overrides_and_grid,
 )
-from clsim.errors import ClsimError
 from clsim.running.interruption import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -68,19 +68,30 @@ def resume(
 
 
 def compare(
-    scenario: ScenarioArgument,
-    strategies: Annotated[str, typer.Option("--strategies", help="comma-separated: finetune,er,lwf+er")],
-    seeds: Annotated[str, typer.Option("--seeds", help="comma-separated training seeds")] = "0",
+    scenario: Annotated[
+        str, typer.Argument(help="path of a scenario or comparison file, or a shipped name", metavar="SCENARIO")
+    ],
+    strategies: Annotated[
+        str | None,
+        typer.Option("--strategies", help="comma-separated: 'finetune, er(selection=herding) as herding, lwf+er'"),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="training seeds: 0,1,2 or 0-4; default: 0")] = None,
     order_seeds: Annotated[
-        str, typer.Option("--order-seeds", help="comma-separated seeds of the class order; needs stream.order: seed")
-    ] = "",
+        str | None, typer.Option("--order-seeds", help="seeds of the class order: 0-4; needs stream.order: seed")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="of the folder of the runs; default: the scenario's")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", help="runs at a time; default: as many as the cores allow")
     ] = None,
     share_first_task: Annotated[
         bool, typer.Option(help="train a first task that several runs share only once; no number depends on it")
     ] = True,
-    settings: SetOption = [],  # noqa: B006
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", help="override a key; bare commas make a grid: k=1,2", metavar="KEY=VALUE[,VALUE]..."),
+    ] = [],  # noqa: B006
     out: OutOption = Path("runs"),
     device: DeviceOption = "auto",
     overwrite: Annotated[
@@ -94,18 +105,22 @@ def compare(
     their last checkpoint, or begin again if a plugin's state cannot be saved. A folder with a run of other settings or
     other code is refused. The first Ctrl-C, SIGTERM or SIGHUP writes checkpoints and ends; a second Ctrl-C kills.
     """
+    from clsim.launch.arguments import parse_seeds
     from clsim.launch.comparison import ComparisonInterrupted
     from clsim.launch.comparison import compare as compare_all
     from clsim.launch.progress import ConsoleProgress
 
     interrupted = False
+    single, grid = overrides_and_grid(settings)
     try:
         comparison = compare_all(
             scenario,
             strategies,
-            seeds=_seeds("--seeds", seeds),
-            order_seeds=_seeds("--order-seeds", order_seeds) if order_seeds else (),
-            overrides=overrides(settings),
+            name=name,
+            seeds=None if seeds is None else parse_seeds(seeds, "--seeds"),
+            order_seeds=parse_seeds(order_seeds, "--order-seeds") if order_seeds else None,
+            overrides=single,
+            grid=grid,
             out=out,
             device=device,
             workers=workers,
@@ -132,13 +147,6 @@ def compare(
         raise typer.Exit(INTERRUPTED)
     if comparison.failed:
         raise typer.Exit(1)
-
-
-def _seeds(option: str, text: str) -> list[int]:
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError:
-        raise ClsimError(f"{option} {text}: expected whole numbers joined with commas, such as 0,1,2") from None
 
 
 def _print_result(run: RunResult) -> None:

@@ -8,33 +8,42 @@ from __future__ import annotations
 
 import json
 import operator
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clsim.errors import RunError, ScenarioError, StrategyError
 from clsim.launch.progress import Progress, Unfailing
 from clsim.scenario import Scenario, load_scenario
 from clsim.scenario.document import plain
-from clsim.training.composition import spec_of
 
 if TYPE_CHECKING:
+    from clsim.launch.variants import Variant
     from clsim.training.strategy import Strategy
 
-    StrategyLike = str | type[Strategy]
-    ScenarioLike = Scenario | str | Path | Mapping[str, Any]
+    StrategyLike: TypeAlias = str | type[Strategy] | Variant | Mapping[str, Any]
+    ScenarioLike: TypeAlias = Scenario | str | Path | Mapping[str, Any]
 
 _LONGEST = 80
+_SEEDS = re.compile(r"(\d{1,18})(?:\s*-\s*(\d{1,18}))?")
+_MOST_SEEDS = 1000
 
 
-def as_scenario(value: ScenarioLike, overrides: Mapping[str, Any]) -> Scenario:
+def as_scenario(
+    value: ScenarioLike, overrides: Mapping[str, Any], origins: Mapping[str, str] = MappingProxyType({})
+) -> Scenario:
     """Return the scenario to run; overrides need one that is not loaded yet.
+
+    Args:
+        origins: key of `overrides` -> where it was written.
 
     Raises:
         ScenarioError: no such scenario, or problems in it.
     """
     if not isinstance(value, Scenario):
-        return load_scenario(value, overrides)
+        return load_scenario(value, overrides, origins)
     if overrides:
         keys = ", ".join(overrides)
         raise ScenarioError([f"overrides {keys}: give them to load_scenario, this scenario is already loaded"])
@@ -47,15 +56,15 @@ def split_overrides(value: Mapping[str, Any] | None) -> tuple[dict[str, Any], di
     if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
         raise RunError(f"overrides: given {_quoted(value)}, expected keys and values such as {{'training.epochs': 2}}")
     options = {
-        key.removeprefix("strategy."): _option(key, value)
+        key.removeprefix("strategy."): as_option(key, value)
         for key, value in overrides.items()
         if key.startswith("strategy.")
     }
     return {key: value for key, value in overrides.items() if not key.startswith("strategy.")}, options
 
 
-def _option(key: str, value: object) -> object:
-    """Return the value as `run.json` can hold it."""
+def as_option(key: str, value: object) -> object:
+    """Return the value of a strategy option as `run.json` can hold it."""
     value = plain(value, f"override {key}")
     try:
         json.dumps(value, allow_nan=False)
@@ -63,21 +72,6 @@ def _option(key: str, value: object) -> object:
         text = f"given {_quoted(value)}, expected a finite number, a text, true, false, or a list of them"
         raise StrategyError(f"override {key}: {text}") from None
     return value
-
-
-def as_specs(value: StrategyLike | Iterable[StrategyLike]) -> list[str]:
-    """Return the names of strategies, each once.
-
-    DECIDED: one text is a list joined with commas, as on the command line; one class is itself.
-    """
-    if isinstance(value, str):
-        value = value.split(",")
-    elif isinstance(value, type):
-        value = [value]
-    each = _elements(value)
-    if each is None:
-        raise StrategyError(f"strategies: given {_quoted(value)}, expected names such as ['er', 'lwf+er']")
-    return list(dict.fromkeys(map(spec_of, each)))
 
 
 def as_seed(value: object, name: str = "seed") -> int:
@@ -99,6 +93,18 @@ def as_seeds(value: Iterable[int], name: str) -> tuple[int, ...]:
     if each is None:
         raise RunError(f"{name}: given {_quoted(value)}, expected a list such as [0, 1, 2] or range(3)")
     return tuple(dict.fromkeys(as_seed(one, name) for one in each))
+
+
+def parse_seeds(text: str, name: str) -> list[int]:
+    """Return the seeds of a text such as "0-4" or "0,2,10-12"."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        bounds = _SEEDS.fullmatch(part.strip())
+        first, last = (int(bounds[1]), int(bounds[2] or bounds[1])) if bounds else (1, 0)
+        if not first <= last < first + _MOST_SEEDS:
+            raise RunError(f"{name} {text}: expected whole numbers joined with commas, such as 0,1,2 or 0-4")
+        seeds += range(first, last + 1)
+    return seeds
 
 
 def as_path(value: str | Path, name: str) -> Path:

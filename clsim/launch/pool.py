@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -44,6 +44,8 @@ class Pool:
         share: run folder -> folder of the first task it shares. Runs that share one wait until the first of them has
             trained it; should that fail, the next one does.
         fork: start them by a process that has the imports behind it; see `clsim.launch.starter`.
+        given_up: tells, while a run waits or is at work, whether it need not go on: then it is not started, or is asked
+            to write a checkpoint and end.
 
     Attributes:
         interruption: whether it was asked to stop.
@@ -56,12 +58,14 @@ class Pool:
         progress: Progress | None = None,
         share: Mapping[Path, Path] = MappingProxyType({}),
         fork: bool = False,
+        given_up: Callable[[Path], bool] | None = None,
     ) -> None:
         self.workers = workers
         self.progress = progress
         self.share = share
         self.environment = os.environ | SAFE_PATH | dict.fromkeys(THREAD_VARIABLES, str(threads))
         self.fork = fork
+        self.given_up = given_up or (lambda _: False)
         self.starter: Starter | None = None
         self.running: dict[Path, _Process] = {}
         self.interruption = Interruption()
@@ -96,7 +100,11 @@ class Pool:
             if ready is None:
                 return
             waiting.remove(ready)
-            self._start(ready, states[ready], parent)
+            if self.given_up(ready):
+                states[ready].end("pruned")
+                self._show(ready, states[ready])
+            else:
+                self._start(ready, states[ready], parent)
 
     def _end_processes(self) -> None:
         for process in self.running.values():  # only after an error, such as the display's
@@ -146,7 +154,11 @@ class Pool:
             if stopping:
                 process.stop(self.interruption.at_once)
             process.tail.read()
+            if given_up := self.given_up(folder):
+                process.stop()
             ended = process.ended(interrupted=stopping)
+            if ended and given_up and process.state.status == "interrupted" and not stopping:
+                process.state.end("pruned")
             for warning in process.warnings():
                 if self.progress is not None:
                     self.progress.say(warning)

@@ -22,10 +22,10 @@ from clsim.standard_streams import Lossy
 
 STYLES: dict[Status, str] = {
     **{"waiting": "dim", "running": "cyan", "finished": "green"},
-    **{"reused": "green dim", "interrupted": "yellow", "failed": "bold red"},
+    **{"reused": "green dim", "pruned": "dim", "interrupted": "yellow", "failed": "bold red"},
 }
-ENDS = ("finished", "reused", "interrupted", "failed")
-LOOK_AT_FIRST = ("failed", "running", "interrupted", "waiting", "finished", "reused")
+ENDS = ("finished", "reused", "pruned", "interrupted", "failed")
+LOOK_AT_FIRST = ("failed", "running", "interrupted", "waiting", "finished", "pruned", "reused")
 SECONDS_BETWEEN = 5.0  # two lines about the same work before training
 AROUND_TABLE = 4  # lines: headings, summary, the cursor, one to spare
 

@@ -15,7 +15,7 @@ from clsim.running.run_folder import RunFolder
 from clsim.strict_json import Tail, read_lines
 from clsim.vocabulary import SEEN_MAP
 
-Status = Literal["waiting", "running", "finished", "reused", "interrupted", "failed"]
+Status = Literal["waiting", "running", "finished", "reused", "pruned", "interrupted", "failed"]
 
 
 @dataclass
@@ -27,7 +27,7 @@ class RunState:
     Attributes:
         total: epochs of the whole run; of a run without epochs its tasks.
         tasks: tasks of the whole run.
-        status: reused: finished by an earlier comparison.
+        status: reused: finished by an earlier comparison; pruned: given up, because others do better.
         reason: why it failed or was interrupted.
         done: epochs done.
         before: epochs that cost this process nothing: done by an earlier one, or by a run that shares the first task.

@@ -11,14 +11,15 @@ from clsim.launch.arguments import as_flag, as_path, as_progress, as_scenario, a
 from clsim.launch.progress import Progress, Speaking
 from clsim.launch.replacement import refuse_taken, set_aside
 from clsim.launch.run_state import RunState
+from clsim.launch.variants import as_variant, compose
 from clsim.preparation import Work, listening
 from clsim.running.hardware import resolve_device, resolve_threads
 from clsim.running.observers import check_observers
 from clsim.running.prepared_run import open_run, prepare
 from clsim.running.run_folder import RunFolder
-from clsim.running.run_spec import RunSpec, safe_name
+from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
-from clsim.training.composition import Composition, check_options, spec_of
+from clsim.training.composition import Composition
 
 if TYPE_CHECKING:
     from clsim.launch.arguments import ScenarioLike, StrategyLike
@@ -40,7 +41,8 @@ def run(
 
     Args:
         scenario: a loaded scenario, a path, a shipped name, or the content of a scenario file as a mapping.
-        strategy: a name, names joined with "+", path/to/file.py:Class, or a class that one of these names.
+        strategy: a name, names joined with "+", path/to/file.py:Class, or a class that one of these names; with
+            settings and a label: "er(selection=herding) as herding", or a `clsim.Variant`.
         seed: fixes everything random in training.
         overrides: {"training.epochs": 2, "strategy.lwf.weight": 0.5}; keys that start with "strategy." are options.
         out: where run folders go.
@@ -56,11 +58,12 @@ def run(
     seed, out, progress = as_seed(seed), as_path(out, "out"), as_progress(progress)
     overwrite = as_flag(overwrite, "overwrite")
     keys, options = split_overrides(overrides)
-    name = spec_of(strategy)
-    loaded = as_scenario(scenario, keys)
-    composition = check_options([name], options)[name]
+    variant = as_variant(strategy)
+    loaded = as_scenario(scenario, {**keys, **variant.overrides})
+    (entry,) = compose([variant], options)
+    composition = entry.composition
     with listening(Speaking(progress)):
-        spec = plan_run(loaded, composition, seed, device, composition.given)
+        spec = plan_run(loaded, composition, seed, device, composition.given, entry.name)
     check_observers(loaded, TAKEN_NAMES)
     folder = spec.folder(out / loaded.name)
     if not overwrite:
@@ -120,9 +123,12 @@ def _carry_out(folder: Path, scenario: Scenario, epochs: int, progress: Progress
 
 
 def plan_run(
-    scenario: Scenario, composition: Composition, seed: int, device: str, options: Mapping[str, Any]
+    scenario: Scenario, composition: Composition, seed: int, device: str, options: Mapping[str, Any], name: str
 ) -> RunSpec:
     """Return the spec of a run, checked against the scenario before anything is written.
+
+    Args:
+        name: of the strategy's folder.
 
     Raises:
         ClsimError: an impossible stream, a strategy the scenario does not suit, an unknown device, a negative seed.
@@ -132,4 +138,4 @@ def plan_run(
     scenario.check_images()
     composition.check(scenario.config, scenario.plan().n_classes)
     composition.check_targets(scenario.plan(), scenario.config.training.loss)
-    return RunSpec(composition.located, safe_name(composition.name), seed, resolve_device(device), dict(options))
+    return RunSpec(composition.located, name, seed, resolve_device(device), dict(options))

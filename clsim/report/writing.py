@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clsim.errors import storage_errors
+from clsim.errors import RunError, storage_errors
 from clsim.files import write_atomically
 from clsim.report.class_results import class_results
 from clsim.report.compared import Compared, compared
@@ -14,6 +14,7 @@ from clsim.report.mean_curves import write_mean_curves
 from clsim.report.page import render_html
 from clsim.report.results import ORDER_FOLDER, Results, joined, load_results, order_folders
 from clsim.report.section import Maker, load_makers
+from clsim.report.several import together
 from clsim.report.significance import choose_baseline
 from clsim.report.text import render_latex, render_markdown, statistics
 from clsim.running.run_folder import SEED_FOLDERS
@@ -22,7 +23,7 @@ PAGE = "report.html"
 
 
 def write_report(
-    directory: str | Path,
+    directory: str | Path | Sequence[str | Path],
     out: str | Path | None = None,
     order: Sequence[str] | None = None,
     baseline: str | None = None,
@@ -31,8 +32,9 @@ def write_report(
     """Write the report of the runs below `directory` to `out`, or to `directory`; see `write_reports`.
 
     Args:
-        directory: holds <strategy>/seed<k>, or order<k>/<strategy>/seed<k> for several class orders.
-        out: folder to write to.
+        directory: holds <strategy>/seed<k>, or order<k>/<strategy>/seed<k> for several class orders. Several folders
+            are reported together, see `clsim.report.several`.
+        out: folder to write to; needed for several folders, and none of them.
         order: of the strategies; those it does not name follow by name.
         baseline: the strategy that the others are compared with, seed by seed; None: the lower reference, such as
             finetune, else the first.
@@ -42,14 +44,50 @@ def write_report(
         RunError: no run, a damaged one, runs of different streams, an unknown baseline.
         ClsimError: there is no such section.
     """
-    home = Path(directory)
-    target = home if out is None else Path(out)
-    orders = [] if any(home.glob(SEED_FOLDERS)) else order_folders(home)
-    if orders:
-        return write_reports(orders, target, order, baseline, sections)
+    homes = list(dict.fromkeys(map(Path, [directory] if isinstance(directory, str | Path) else directory)))
+    target = _target(homes, out)
     makers = load_makers(sections)
     with storage_errors(target):
-        return _write([_Report(compared(load_results(home, order), baseline, makers), target)])
+        streams = _streams(homes)
+        parts = [_load(folders, order) for folders in streams.values()]
+        if None not in streams:
+            return _write(_reports(parts, target, baseline, makers))
+        return _write([_Report(compared(parts[0], baseline, makers), target)])
+
+
+def _target(homes: Sequence[Path], out: str | Path | None) -> Path:
+    """Return the folder to write to.
+
+    Raises:
+        RunError: several folders, and none, or one of them, to write to.
+    """
+    if len(homes) > 1 and (out is None or Path(out).resolve() in [home.resolve() for home in homes]):
+        given = "none is given" if out is None else f"{out} holds runs"
+        raise RunError(f"--out: {given}; the report of several folders needs a folder of its own")
+    return homes[0] if out is None else Path(out)
+
+
+def _streams(homes: Sequence[Path]) -> dict[str | None, list[Path]]:
+    """Return the folders of each class order by its name, or all folders under None if no class order is drawn.
+
+    Raises:
+        RunError: some folders have class orders and some have none.
+    """
+    orders = {home: [] if any(home.glob(SEED_FOLDERS)) else order_folders(home) for home in homes}
+    if not any(orders.values()):
+        return {None: list(homes)}
+    if without := [str(home) for home, found in orders.items() if not found]:
+        raise RunError(f"{', '.join(without)}: no folders order<k> of class orders, as the others have")
+    streams: dict[str | None, list[Path]] = {}
+    for folder in (folder for found in orders.values() for folder in found):
+        streams.setdefault(folder.name, []).append(folder)
+    return streams
+
+
+def _load(folders: Sequence[Path], order: Sequence[str] | None) -> Results:
+    """Return the runs of one stream."""
+    parts = [load_results(folder, order) for folder in folders]
+    return parts[0] if len(parts) == 1 else together(parts)
 
 
 def write_reports(

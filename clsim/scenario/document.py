@@ -113,8 +113,19 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=") if isinstance(text, str) else (str(text), "", "")
     if not equals or not key.strip():
         raise ScenarioError([f"--set {text}: expected dotted.key=value, for example --set training.epochs=2"])
-    name = f"--set {text}"
-    return key.strip(), _Plain(Document(name, {})).convert(_parse(value, name), ())
+    return key.strip(), parse_value(value, f"--set {text}")
+
+
+def parse_value(text: str, name: str) -> Any:
+    """Return the value that a text is in YAML.
+
+    Args:
+        name: stands before errors: "--set key=value", or "strategy ...".
+
+    Raises:
+        ScenarioError: the text is not YAML.
+    """
+    return _Plain(Document(name, {})).convert(_parse(text, name), ())
 
 
 def _text(path: Path) -> str:
@@ -183,7 +194,7 @@ def _not_yaml(name: str, line: int, reason: object) -> ScenarioError:
 
 
 def _where(name: str, line: int) -> str:
-    return name if name.startswith("--set ") else f"{name}:{line}"
+    return name if name.startswith(("--set ", "strategy ")) else f"{name}:{line}"
 
 
 class _Plain:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from copy import deepcopy
 from functools import cached_property
 from importlib import resources
 from os.path import isfile
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,6 +83,38 @@ class Scenario:
         old = self.config.dataset
         section = ObjectSection(**options.model_dump(), classes=old.classes, validation=old.validation)
         return Scenario(self.config.model_copy(update={"dataset": section}), document=self.document)
+
+    def with_overrides(
+        self, overrides: Mapping[str, Any], origins: Mapping[str, str] = MappingProxyType({})
+    ) -> Scenario:
+        """Return this scenario with other values of some keys, on the same source of images.
+
+        What has been read of the data is shared where no key of another section than `training` and `memory` changes,
+        because no stream depends on these two.
+
+        Args:
+            overrides: {"training.epochs": 2}.
+            origins: key of `overrides` -> where it was written, for error messages.
+
+        Raises:
+            ScenarioError: an unknown key, or a value that it cannot have.
+        """
+        document = self._written()
+        _override(document, overrides, origins)
+        made = Scenario(validate(document), self.source, document)
+        made._configured = made.source if not self.has_own_source else None
+        if all(key.partition(".")[0] in ("training", "memory") for key in overrides):
+            shared = ("_data", "_plan", "fingerprint", "labels_sha256")
+            vars(made).update({name: vars(self)[name] for name in shared if name in vars(self)})
+        return made
+
+    def _written(self) -> Document:
+        """Return the configuration as it was written, if it is still that, else with every default; a copy."""
+        document = Document(self.document.name, deepcopy(self.document.data), dict(self.document.origins))
+        with suppress(ScenarioError):
+            if validate(document) == self.config:
+                return document
+        return Document(document.name, self.config.model_dump(mode="json"), document.origins)
 
     def plan(self) -> StreamPlan:
         """The stream, extensionally: needs labels, no images; computed once.
@@ -178,7 +212,9 @@ def shipped_scenarios() -> dict[str, Path]:
 
 
 def load_scenario(
-    scenario: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | Iterable[str] = ()
+    scenario: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | Iterable[str] = (),
+    origins: Mapping[str, str] = MappingProxyType({}),
 ) -> Scenario:
     """Read a scenario by path or shipped name, or check one that is given as a mapping.
 
@@ -186,6 +222,7 @@ def load_scenario(
         scenario: path of a YAML file, a name such as "digits-b0c2", or what a file would hold:
             `{"name": "mine", "dataset": {"name": "digits"}, ...}`, with relative paths from the working directory.
         overrides: `{"training.epochs": 2}`, or texts such as "training.epochs=2" with a YAML value.
+        origins: key of `overrides` -> where it was written, for error messages.
 
     Raises:
         ScenarioError: no such scenario, or problems in it, each with file, line and key.
@@ -200,7 +237,7 @@ def load_scenario(
             [f"scenario: given {type(scenario).__name__}, expected a path, a shipped name, a mapping or clsim.Scenario"]
         )
     make_absolute(document.data, ScenarioConfig, folder)  # before what --set or Python give, from elsewhere
-    _override(document, overrides)
+    _override(document, overrides, origins)
     return Scenario(validate(document), document=document)
 
 
@@ -226,10 +263,14 @@ def open_dataset(name: str, overrides: Mapping[str, Any] | Iterable[str] = ()) -
     return Scenario(validate(document), document=document).source
 
 
-def _override(document: Document, overrides: Mapping[str, Any] | Iterable[str]) -> None:
+def _override(
+    document: Document,
+    overrides: Mapping[str, Any] | Iterable[str],
+    origins: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     if isinstance(overrides, Mapping):
         for dotted, value in overrides.items():
-            document.override(dotted, value, f"override {dotted}")
+            document.override(dotted, value, origins.get(dotted, f"override {dotted}"))
     elif isinstance(overrides, Iterable) and not isinstance(overrides, str):
         for text in overrides:
             document.override(*parse_assignment(text), f"--set {text}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -17,28 +17,38 @@ LONGEST_SHOWN = 240
 """Characters of a value in an error; of a longer one both ends, because the end of a path tells most."""
 
 _MOST_PROBLEMS = 20
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 def validate(document: Document) -> ScenarioConfig:
-    """Check a document against the schema.
+    """Check a document against the schema of a scenario.
+
+    Raises:
+        ScenarioError: see `checked`.
+    """
+    return checked(document, ScenarioConfig)
+
+
+def checked(document: Document, model: type[_Model]) -> _Model:
+    """Check a document against a model.
 
     Raises:
         ScenarioError: with the first twenty problems of the document, each
             `file:line: key.path: given, allowed, did you mean`.
     """
     try:
-        return ScenarioConfig.model_validate(document.data)
+        return model.model_validate(document.data)
     except ValidationError as error:
-        raise ScenarioError(_problems(document, error)) from None
+        raise ScenarioError(_problems(document, error, model)) from None
 
 
-def _problems(document: Document, error: ValidationError) -> list[str]:
+def _problems(document: Document, error: ValidationError, model: type[BaseModel]) -> list[str]:
     by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
         by_path.setdefault(_data_path(document.data, detail), []).append(detail)
     around = {path[:end] for path in by_path for end in range(len(path))}  # of a union: the form that came closest
     paths = sorted((path for path in by_path if path not in around), key=document.line)
-    shown = [document.problem(path, _describe(document, path, by_path[path])) for path in paths[:_MOST_PROBLEMS]]
+    shown = [document.problem(path, _describe(document, model, path, by_path[path])) for path in paths[:_MOST_PROBLEMS]]
     if more := paths[_MOST_PROBLEMS:]:
         shown.append(f"{document.origin(more[0])}: and {len(more)} more problems from here on")
     return shown
@@ -62,11 +72,11 @@ def _data_path(data: Any, detail: ErrorDetails) -> KeyPath:
     return (*path, *context.get("below", ()))
 
 
-def _describe(document: Document, path: KeyPath, details: list[ErrorDetails]) -> str:
+def _describe(document: Document, model: type[BaseModel], path: KeyPath, details: list[ErrorDetails]) -> str:
     detail = details[0]
     kind = detail["type"]
     if kind == "extra_forbidden":
-        allowed = _allowed_keys(document.data, path)
+        allowed = _allowed_keys(document.data, path, model)
         return f"unknown key{did_you_mean(path[-1], allowed)}; allowed: {', '.join(allowed)}"
     if kind == "missing":
         return "required key is missing"
@@ -128,9 +138,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN // 2] + " ... " + text[-LONGEST_SHOWN // 2 :]
 
 
-def _allowed_keys(data: Any, path: KeyPath) -> list[str]:
+def _allowed_keys(data: Any, path: KeyPath, section: type[BaseModel]) -> list[str]:
     """Keys of the section that holds the unknown key at `path`; of a union, those of the form that was meant."""
-    section: type[BaseModel] = ScenarioConfig
     *sections, unknown = path
     for part in sections:
         data = data[part]

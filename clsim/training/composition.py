@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +112,7 @@ class Composition:
     def __init__(self, spec: str, options: Mapping[str, Any] | None = None) -> None:
         self.spec = spec
         classes = _parts(spec)
-        self.given = _with_absolute_paths(classes, options or {})
+        self.given = _with_absolute_paths(classes, options or {}, Path.cwd())
         self.parts = _with_options(classes, self.given)
         self.name = "+".join(_name(strategy_class(part)) for part in _split(spec))
         names = [_name(kind) for kind in classes]
@@ -273,23 +273,18 @@ def _first_task_key(part: Strategy) -> str | None:
     return json.dumps([kind.__qualname__, class_code(kind), part.options.model_dump(mode="json"), str(key)])
 
 
-def check_options(specs: Sequence[str], options: Mapping[str, Any]) -> dict[str, Composition]:
-    """Compose several specs with shared options; each option must fit at least one of them.
+def accepts(spec: str, key: str) -> bool:
+    """Tell whether a part of a strategy has the option `key`, such as "lwf.weight" or "weight".
 
     Raises:
-        StrategyError: as `Composition`, or an option that fits none.
+        StrategyError: an unknown strategy.
     """
-    unused = set(options)
-    composed = {}
-    for spec in specs:
-        classes = _parts(spec)
-        fitting = {key: value for key, value in options.items() if any(_accepts(kind, key) for kind in classes)}
-        unused -= set(fitting)
-        composed[spec] = Composition(spec, fitting)
-    if unused:
-        kinds = [kind for spec in specs for kind in _parts(spec)]
-        raise StrategyError(_unknown_option(sorted(unused)[0], kinds))
-    return composed
+    return any(_accepts(kind, key) for kind in _parts(spec))
+
+
+def refuse_unknown_option(key: str, specs: Sequence[str]) -> NoReturn:
+    """Raise StrategyError for an option that none of the strategies has."""
+    raise StrategyError(_unknown_option(key, [kind for spec in specs for kind in _parts(spec)]))
 
 
 def parts_of(spec: str) -> dict[str, type[Strategy]]:
@@ -330,12 +325,17 @@ def _accepts(kind: type[Strategy], key: str) -> bool:
     return option in kind.Options.model_fields and part in ("", _name(kind))
 
 
-def _with_absolute_paths(classes: Sequence[type[Strategy]], options: Mapping[str, Any]) -> dict[str, Any]:
+def absolute_options(spec: str, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return options with the relative paths among those that a strategy has made absolute, from `folder`."""
+    return _with_absolute_paths(_parts(spec), options, folder)
+
+
+def _with_absolute_paths(classes: Sequence[type[Strategy]], options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     given = dict(options)
     for kind in classes:
         keys = {key.rpartition(".")[2]: key for key in sorted(given, key=lambda key: "." in key) if _accepts(kind, key)}
         own = {option: given[key] for option, key in keys.items()}
-        make_absolute(own, kind.Options, Path.cwd())
+        make_absolute(own, kind.Options, folder)
         given |= {keys[option]: value for option, value in own.items()}
     return given
 

@@ -14,7 +14,8 @@ import pytest
 import clsim
 from clsim.data.digits import Digits
 from clsim.errors import ClsimError, RunError, ScenarioError, StrategyError
-from clsim.launch.arguments import as_path, as_seed, as_seeds, as_specs, split_overrides
+from clsim.launch.arguments import as_path, as_seed, as_seeds, split_overrides
+from clsim.launch.variants import Variant, as_variants
 from clsim.scenario import Scenario, load_scenario
 from clsim.strategies.er import ER
 from clsim.training.strategy import Strategy
@@ -84,14 +85,14 @@ def test_an_own_source_trains_in_this_process_and_is_refused_by_a_comparison(
 
 
 def test_strategies_may_be_one_text_classes_and_given_twice(tmp_path: Path) -> None:
-    assert as_specs("er, lwf+er,er") == ["er", "lwf+er"]
-    assert as_specs(ER) == ["er"]
-    assert as_specs(name for name in ("er", ER, "lwf")) == ["er", "lwf"]
+    assert [one.spec for one in as_variants("er, lwf+er,er")] == ["er", "lwf+er"]
+    assert [one.spec for one in as_variants(ER)] == ["er"]
+    assert [one.spec for one in as_variants(name for name in ("er", ER, "lwf"))] == ["er", "lwf"]
 
 
 def test_a_class_is_named_by_its_file(tmp_path: Path) -> None:
     here = Path(__file__).resolve()
-    assert as_specs([AtTopLevel]) == [f"{here}:AtTopLevel"]
+    assert as_variants([AtTopLevel]) == [Variant(f"{here}:AtTopLevel")]
 
 
 class AtTopLevel(Strategy):
@@ -104,7 +105,7 @@ class AtTopLevel(Strategy):
 @pytest.mark.parametrize("given", [3, None, {"er": 1}, [None], [3], int, [AtTopLevel()], Strategy.Options])
 def test_what_is_no_strategy_is_refused(given: Any) -> None:
     with pytest.raises(StrategyError, match=r"^strateg(y|ies): given .*, expected "):
-        as_specs(given)
+        as_variants(given)
 
 
 def test_a_class_that_no_file_gives_by_its_name_is_refused() -> None:
@@ -114,7 +115,7 @@ def test_a_class_that_no_file_gives_by_its_name_is_refused() -> None:
     made = type("Made", (Strategy,), {"__module__": "typed_in"})
     for kind in (Local, AtTopLevel.Within, made):
         with pytest.raises(StrategyError, match=r"cannot be named as path/to/file.py:Class, which a run needs"):
-            as_specs([kind])
+            as_variants([kind])
 
 
 @pytest.mark.parametrize("unguarded", [False, True])

@@ -9,6 +9,7 @@ import clsim
 from clsim.errors import RunError, ScenarioError, StrategyError
 from clsim.launch.run_state import RunState
 from clsim.report.writing import write_report
+from clsim.running.run_identity import read_identity
 
 FILES = {"report.html", "results.csv", "statistics.csv", "classes.csv", "results.md", "results.tex"}
 BROKEN = """
@@ -52,6 +53,26 @@ def test_a_run_in_a_process_equals_the_run_in_this_one(
     here = clsim.run("digits-b0c2", "finetune", seed=1, overrides=tiny_overrides, out=tmp_path)
     there = comparison.folder / "finetune" / "seed1"
     assert (here.folder / "metrics.jsonl").read_bytes() == (there / "metrics.jsonl").read_bytes()
+
+
+def test_a_label_alone_changes_no_number_and_labelled_runs_are_reused(
+    comparison: clsim.Comparison, tiny_overrides: dict, tmp_path: Path
+) -> None:
+    names = "finetune as plain, finetune(training.epochs=1) as short, lwf+er(lwf.weight=2)"
+    given = {"seeds": [1], "overrides": tiny_overrides, "out": tmp_path, "baseline": "short", "name": "labels"}
+    result = clsim.compare("digits-b0c2", names, **given)
+    assert [run.strategy for run in result.results.runs] == ["plain", "short", "lwf+er(lwf.weight=2)"]
+    same = comparison.folder / "finetune" / "seed1"
+    assert (result.folder / "plain" / "seed1" / "metrics.jsonl").read_bytes() == (same / "metrics.jsonl").read_bytes()
+    identities = [read_identity(folder) for folder in (result.folder / "plain" / "seed1", same)]
+    assert identities[0] == identities[1]
+    assert result.results.of("short")[0].config["training"]["epochs"] == 1
+    assert read_identity(result.folder / "lwf+er(lwf.weight=2)" / "seed1")["strategy.lwf.weight"] == 2
+    page = result.report().read_text(encoding="utf-8")
+    assert "Differences to short" in page
+    assert clsim.compare("digits-b0c2", names, **given).reused == tuple(run.folder for run in result.results.runs)
+    with pytest.raises(RunError, match=r"plain/seed1: another run is there \(training.epochs: was 2, now 1\)"):
+        clsim.compare("digits-b0c2", "finetune(training.epochs=1) as plain", **given | {"baseline": None})
 
 
 class Recorder:

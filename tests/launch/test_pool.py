@@ -482,3 +482,21 @@ def test_an_interrupt_while_everything_is_imported_acts_at_once(jobs, fork: bool
     assert time.monotonic() - began < 30
     assert [state.status for state in states.values()] == ["waiting", "waiting"]
     assert not starters()
+
+
+def test_a_run_that_is_given_up_saves_itself_or_is_not_started(jobs: Callable[..., dict[Path, RunState]]) -> None:
+    states = jobs(slow=WAIT_FOR_STOP, waiting="finish()", good="finish()")
+    recorder = Recorder()
+    pool = Pool(1, 1, recorder)
+    pool.given_up = lambda folder: folder.name == "waiting" or (folder / "up").exists()
+    pool.run(states)
+    assert {folder.name: state.status for folder, state in states.items()} == {
+        "slow": "pruned",
+        "waiting": "pruned",
+        "good": "finished",
+    }
+    (slow,) = (folder for folder in states if folder.name == "slow")
+    assert (slow / "checkpoint").exists()
+    assert recorder.seen["waiting"][-1] == "pruned"
+    assert recorder.said == []
+    assert not pool.interruption.requested

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from clsim.errors import StrategyError
+from clsim.launch.variants import as_variants, compose
 from clsim.scenario import load_scenario
-from clsim.training.composition import Composition, check_options, registered, strategy_class
+from clsim.training.composition import Composition, registered, strategy_class
 from clsim.training.strategy import Strategy
 
 USER_FILE = """
@@ -136,11 +137,11 @@ def test_an_unknown_option_is_refused_with_all_that_are_allowed(key: str) -> Non
 
 
 def test_an_option_that_only_another_strategy_has_may_be_shared_between_several() -> None:
-    composed = check_options(["finetune", "lwf+er"], {"weight": 2.0})
+    composed = {entry.spec: entry.composition for entry in compose(as_variants("finetune, lwf+er"), {"weight": 2.0})}
     assert composed["finetune"].given == {}
     assert composed["lwf+er"].options()["lwf"]["weight"] == 2
     with pytest.raises(StrategyError, match="unknown strategy option 'weight'"):
-        check_options(["finetune", "er"], {"weight": 2.0})
+        compose(as_variants("finetune, er"), {"weight": 2.0})
 
 
 @pytest.mark.parametrize(

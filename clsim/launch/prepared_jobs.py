@@ -1,0 +1,92 @@
+"""The runs of a comparison made ready: their folders and states, and the pool that carries them out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from clsim.launch.first_task_groups import FOLDER as FIRST_TASKS
+from clsim.launch.first_task_groups import first_task_key, shares
+from clsim.launch.jobs import Job, Request
+from clsim.launch.pool import Pool
+from clsim.launch.replacement import set_aside
+from clsim.launch.reuse import classify_folder
+from clsim.launch.run_state import MetricsTail, RunState, recorded_pace
+from clsim.launch.starter import SUITED as STARTER_SUITED
+from clsim.running.folder_lock import locked
+from clsim.running.prepared_run import prepare
+from clsim.running.run_folder import RunFolder
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Make the folder of a comparison, and keep other comparisons out of it while the block runs."""
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home):
+        yield
+
+
+def prepare_states(
+    jobs: Mapping[Path, Job], identities: Mapping[Path, Mapping[str, Any]], threads: int
+) -> dict[Path, RunState]:
+    """Return how far every run is, and make the folders of new runs; none is made unless all can be.
+
+    Raises:
+        RunError: a folder holds another run, is in use, or cannot be written.
+    """
+    found = {folder: classify_folder(folder, identity) for folder, identity in identities.items()}
+    states = {}
+    for folder, job in jobs.items():
+        state = states[folder] = RunState.of(job.epochs, len(job.scenario.plan().tasks), "waiting")
+        if found[folder] == "finished":
+            state.status, state.done, state.recorded_pace = "reused", state.total, recorded_pace(folder, state.total)
+            continue
+        begins_again = found[folder] == "unfinished" and RunFolder(folder).obstacle is not None
+        if begins_again or found[folder] == "new":
+            with set_aside([folder] if begins_again else ()):
+                prepare(folder, job.scenario, job.spec, threads)
+        MetricsTail(folder, state).read()
+    return states
+
+
+@contextmanager
+def first_tasks(home: Path) -> Iterator[None]:
+    """Remove the shared first tasks after the block, and before it those of a comparison that was killed."""
+    shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(home / FIRST_TASKS, ignore_errors=True)
+
+
+def pool_of(
+    request: Request,
+    jobs: Mapping[Path, Job],
+    identities: Mapping[Path, Mapping[str, Any]],
+    states: Mapping[Path, RunState],
+    threads: int,
+    workers: int,
+) -> Pool:
+    """Return the pool that carries out the waiting runs."""
+    several = sum(state.status == "waiting" for state in states.values()) > 1
+    fork = STARTER_SUITED and several and all(job.spec.device == "cpu" for job in jobs.values())
+    share = shared_first_tasks(request, jobs, identities, states)
+    return Pool(workers, threads, request.progress, share, fork=fork)
+
+
+def shared_first_tasks(
+    request: Request,
+    jobs: Mapping[Path, Job],
+    identities: Mapping[Path, Mapping[str, Any]],
+    states: Mapping[Path, RunState],
+) -> dict[Path, Path]:
+    """Return run folder -> folder of the first task that it shares with other runs."""
+    keys = {
+        folder: first_task_key(job.first_task_part, identities[folder])
+        for folder, job in jobs.items()
+        if request.share_first_task and job.epochs
+    }
+    return shares(request.home, keys, states)
