@@ -26,6 +26,7 @@ OUTSIDE_RUNS = (
     "experiment",
     "launch",
     "report",
+    "scenario.json_schema",
 )
 """Modules and packages of clsim that no run imports; a package stands for all it contains.
 

@@ -36,10 +36,10 @@ def plan(
 
 
 def schema() -> None:
-    """Print the JSON Schema of scenario files, for editors."""
-    from clsim.scenario.schema import ScenarioConfig
+    """Print the JSON Schema of scenario files, for editors: with the options of all parts that come with clsim."""
+    from clsim.scenario.json_schema import scenario_schema
 
-    typer.echo(json.dumps(ScenarioConfig.model_json_schema(), indent=1))
+    typer.echo(json.dumps(scenario_schema(), indent=1))
 
 
 def scenarios() -> None:
