@@ -85,7 +85,5 @@ def _closed_options(kind: str, field: JsonSchemaValue) -> dict[str, type[BaseMod
     refused = field.get("not", {}).get("enum", ())  # they have sections of their own
     found = {name: described(kind, name)[1] for name in KINDS[kind].shipped if name not in refused}
     return {
-        name: model
-        for name, model in found.items()
-        if model is not None and model.model_config.get("extra") != "allow"
+        name: model for name, model in found.items() if model is not None and model.model_config.get("extra") != "allow"
     }
