@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clsim.launch.arguments import ScenarioLike, StrategyLike
+    from clsim.report.plot import Plot
     from clsim.report.results import Results
 
 
@@ -85,6 +86,16 @@ class Comparison:
     def frame(self) -> pd.DataFrame:
         """One row per run: strategy, seed, order_seed and its final numbers (percent, points, seconds, bytes)."""
         return self.results.frame
+
+    @property
+    def plot(self) -> Plot:
+        """Figures of all runs, such as `plot.curves()`; see `clsim.report.plot`."""
+        return self.results.plot
+
+    def _repr_html_(self) -> str:
+        from clsim.report.notebook import comparison_html
+
+        return comparison_html(self.folder, self.results if self.any_finished else None, self.failed, self.interrupted)
 
     def table(self) -> str:
         """Return the final table in Markdown: mean and standard deviation over all seeds and class orders."""
