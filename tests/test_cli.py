@@ -111,16 +111,37 @@ def test_run_and_report(clsim_command, tiny_overrides: dict, tmp_path: Path) -> 
     assert err == f"{folder}: there already; use --overwrite to replace, or another --out\n"
 
 
+def test_a_dry_run_says_what_would_be_done(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:
+    out = ("--out", tmp_path, "--dry-run", *sets(tiny_overrides))
+    code, shown, err = clsim_command("compare", "digits-b0c2", "--strategies", "lwf,finetune", "--seeds", "0,1", *out)
+    assert (code, err) == (0, "")
+    assert shown.count("trained: 3 tasks of 2 epochs") == 4
+    assert shown.endswith(f"no run in {tmp_path / 'digits-b0c2'} tells how long; nothing was done\n")
+    code, shown, _ = clsim_command("run", "digits-b0c2", "--strategy", "lwf", *out)
+    assert code == 0
+    assert f"{tmp_path / 'digits-b0c2' / 'lwf' / 'seed0'}" in shown
+    assert list(tmp_path.iterdir()) == []
+    folder = tmp_path / "digits-b0c2" / "lwf" / "seed0"
+    prepare(folder, load_scenario("digits-b0c2", tiny_overrides), RunSpec("lwf", "lwf", 0), 1)
+    code, shown, err = clsim_command("run", "digits-b0c2", "--strategy", "lwf", *out)
+    assert (code, shown) == (2, "")
+    assert err.startswith(f"{folder}: there already; ") or err.startswith(f"{folder}: another run is there")
+
+
 def test_an_interrupted_run_is_resumed(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:
     folder = tmp_path / "digits-b0c2" / "finetune" / "seed0"
     prepare(folder, load_scenario("digits-b0c2", tiny_overrides), RunSpec("finetune", "finetune", 0), 1)
     code, _, err = clsim_command("run", "digits-b0c2", "--strategy", "finetune", "--out", tmp_path)
     assert code == 2
     assert f"{folder}: there already; to go on with what was interrupted: clsim resume {folder}; use" in err
+    shutil.copytree(folder, tmp_path / "quiet")
     code, out, err = clsim_command("resume", folder)
     assert code == 0
     assert f"{folder}: last mAP " in out
     assert "finetune/seed0: 6/6 epochs, mAP " in err
+    code, out, err = clsim_command("resume", tmp_path / "quiet", "--quiet")
+    assert (code, err) == (0, "")
+    assert "quiet: last mAP " in out
     assert clsim_command("resume", folder)[:2] == (0, f"{folder}: is finished, nothing to resume\n")
 
 

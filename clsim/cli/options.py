@@ -19,6 +19,10 @@ BaselineOption = Annotated[
     typer.Option("--baseline", help="the others are compared with it, seed by seed; default: finetune, else the first"),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace run folders that are there")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="show results and errors, and no progress")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="say what would be trained, what is reused and how long it takes; do nothing")
+]
 
 
 def overrides(settings: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,9 +26,10 @@ from clsim.launch.arguments import (
 from clsim.launch.first_task_groups import FOLDER as FIRST_TASKS
 from clsim.launch.first_task_groups import first_task_key, shares
 from clsim.launch.pool import Pool
+from clsim.launch.preview import Preview
 from clsim.launch.progress import Progress, Speaking
 from clsim.launch.replacement import set_aside
-from clsim.launch.reuse import classify_folder, lacking_metrics, recorded_threads
+from clsim.launch.reuse import FolderState, classify_folder, lacking_metrics, recorded_threads
 from clsim.launch.run_state import MetricsTail, RunState, Status, recorded_pace
 from clsim.launch.single_run import plan_run
 from clsim.launch.starter import SUITED as STARTER_SUITED
@@ -153,7 +155,7 @@ def compare(
     workers: int | None = None,
     overwrite: bool = False,
     share_first_task: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     baseline: StrategyLike | None = None,
 ) -> Comparison:
     """Train every strategy with every seed on the same stream.
@@ -176,8 +178,7 @@ def compare(
         overwrite: train all of them anew and replace those that are there, finished or not. The old runs are removed
             once all new ones are prepared.
         share_first_task: runs whose first task is the same, to the last bit, train it once.
-        progress: told how the runs go on, e.g. `clsim.launch.progress.ConsoleProgress()`; None: silent. An error in it
-            ends it, not the runs.
+        progress: as in `clsim.run`.
         baseline: the strategy that tables and report compare the others with, seed by seed; by default `finetune`,
             else the first.
 
@@ -218,6 +219,31 @@ def compare(
     if pool.interruption.requested:
         raise ComparisonInterrupted(comparison)
     return comparison
+
+
+def preview(scenario: ScenarioLike, strategies: StrategyLike | Iterable[StrategyLike], **arguments: Any) -> Preview:
+    """Say what `compare` would do: check all input, and look at the runs that are there; nothing is run or written.
+
+    Args:
+        scenario, strategies, arguments: as of `compare`.
+
+    Raises:
+        ClsimError: what `compare` would raise before the first run.
+    """
+    asked = inspect.signature(compare).bind(scenario, strategies, **arguments)
+    asked.apply_defaults()
+    request = _check_input(**asked.arguments)
+    with listening(Speaking(request.progress)):
+        jobs = _jobs(request)
+        threads, workers = _divide_cores(request, jobs)
+        found: dict[Path, FolderState] = dict.fromkeys(jobs, "new")
+        if not request.overwrite:
+            found = {
+                folder: classify_folder(folder, identity_of(job.scenario, job.spec, threads))
+                for folder, job in jobs.items()
+            }
+    states = {folder: _state(folder, job, found[folder]) for folder, job in jobs.items()}
+    return Preview(request.home, found, states, workers)
 
 
 @dataclass(frozen=True)
@@ -272,11 +298,11 @@ def _check_input(
     workers: int | None,
     overwrite: bool,
     share_first_task: bool,
-    progress: Progress | None,
+    progress: Progress | bool | None,
     baseline: StrategyLike | None,
 ) -> _Request:
     seeds, order_seeds = as_seeds(seeds, "seeds"), as_seeds(order_seeds, "order_seeds")
-    out, progress = as_path(out, "out"), as_progress(progress)
+    out, told = as_path(out, "out"), as_progress(progress)
     overwrite, share_first_task = as_flag(overwrite, "overwrite"), as_flag(share_first_task, "share_first_task")
     specs = as_specs(strategies)
     if not specs or not seeds:
@@ -297,7 +323,7 @@ def _check_input(
         workers=workers,
         overwrite=overwrite,
         share_first_task=share_first_task,
-        progress=progress,
+        progress=told,
         baseline=None if baseline is None else _baseline_name(spec_of(baseline, "baseline"), compositions),
     )
 
@@ -403,18 +429,24 @@ def _prepare_states(
         RunError: a folder holds another run, is in use, or cannot be written.
     """
     found = {folder: classify_folder(folder, identity) for folder, identity in identities.items()}
-    states = {}
     for folder, job in jobs.items():
-        state = states[folder] = RunState.of(job.epochs, len(job.scenario.plan().tasks), "waiting")
-        if found[folder] == "finished":
-            state.status, state.done, state.recorded_pace = "reused", state.total, recorded_pace(folder, state.total)
-            continue
         begins_again = found[folder] == "unfinished" and RunFolder(folder).obstacle is not None
         if begins_again or found[folder] == "new":
             with set_aside([folder] if begins_again else ()):
                 prepare(folder, job.scenario, job.spec, threads)
+    return {folder: _state(folder, job, found[folder]) for folder, job in jobs.items()}
+
+
+def _state(folder: Path, job: _Job, found: FolderState) -> RunState:
+    """Return how far a run is that has not been started yet."""
+    state = RunState.of(job.epochs, len(job.scenario.plan().tasks), "waiting")
+    if found != "new":
+        state.recorded_pace = recorded_pace(folder, state.epochs)
+    if found == "finished":
+        state.status, state.done = "reused", state.total
+    elif found == "unfinished" and RunFolder(folder).obstacle is None:
         MetricsTail(folder, state).read()
-    return states
+    return state
 
 
 @contextmanager
