@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,42 @@ def clsim_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
 def sets(overrides: dict[str, object]) -> list[str]:
     return [argument for key, value in overrides.items() for argument in ("--set", f"{key}={value}")]
+
+
+def test_version_and_help_have_their_usual_names(clsim_command) -> None:
+    assert clsim_command("--version")[:2] == (0, f"clsim {version('clsim')}\n")
+    for arguments in (["-h"], ["plan", "-h"], ["data", "check", "-h"]):
+        code, out, _ = clsim_command(*arguments)
+        assert code == 0
+        assert " ".join(["Usage: clsim", *arguments[:-1]]) in out
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("clsim comp", {"compare"}),
+        ("clsim compare --dry", {"--dry-run"}),
+        ("clsim plan digits-lt-", {"digits-lt-joint", "digits-lt-single"}),
+        ("clsim plan ./mi", set()),
+        ("clsim plan mi", {"mine.yaml", "mist/"}),
+        ("clsim plan mist/", {"mist/other.yml"}),
+        ("clsim run x --strategy lwf+e", {"lwf+er", "lwf+ewc"}),
+        ("clsim compare x --strategies joint,er+o", {"joint,er+or"}),
+        ("clsim strategies jo", {"joint"}),
+        ("clsim parts s", {"strategy", "selection", "sampler", "schedule", "stream-rule"}),
+    ],
+)
+def test_a_shell_completes_commands_options_and_names(
+    clsim_command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, offered: set[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mist").mkdir()
+    for name in ("mine.yaml", "minus.txt", "mist/other.yml"):
+        (tmp_path / name).touch()
+    for name, value in {"_CLSIM_COMPLETE": "complete_bash", "COMP_WORDS": words}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert set(clsim_command()[1].split()) == offered
 
 
 def test_plan_as_json_has_the_fixed_names(clsim_command) -> None:

@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-ScenarioArgument = Annotated[str, typer.Argument(help="path of a scenario file, or a shipped name", metavar="SCENARIO")]
+from clsim.cli import completion
+
+ScenarioArgument = Annotated[
+    str,
+    typer.Argument(
+        help="path of a scenario file, or a shipped name", metavar="SCENARIO", autocompletion=completion.scenarios
+    ),
+]
 SetOption = Annotated[
     list[str],
     typer.Option("--set", help="override a key: training.epochs=2 or strategy.lwf.weight=0.5", metavar="KEY=VALUE"),

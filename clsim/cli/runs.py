@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clsim.cli import completion
 from clsim.cli.options import (
     BaselineOption,
     DeviceOption,
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 
 def run(
     scenario: ScenarioArgument,
-    strategy: Annotated[str, typer.Option("--strategy", help="a name, lwf+er, or path/to/file.py:Class")],
+    strategy: Annotated[
+        str,
+        typer.Option(
+            "--strategy", help="a name, lwf+er, or path/to/file.py:Class", autocompletion=completion.strategies
+        ),
+    ],
     seed: Annotated[int, typer.Option(help="training seed")] = 0,
     settings: SetOption = [],  # noqa: B006  typer reads the default
     out: OutOption = Path("runs"),
@@ -70,7 +76,10 @@ def resume(
 
 def compare(
     scenario: ScenarioArgument,
-    strategies: Annotated[str, typer.Option("--strategies", help="comma-separated: finetune,er,lwf+er")],
+    strategies: Annotated[
+        str,
+        typer.Option("--strategies", help="comma-separated: finetune,er,lwf+er", autocompletion=completion.strategies),
+    ],
     seeds: Annotated[str, typer.Option("--seeds", help="comma-separated training seeds")] = "0",
     order_seeds: Annotated[
         str, typer.Option("--order-seeds", help="comma-separated seeds of the class order; needs stream.order: seed")
