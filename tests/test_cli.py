@@ -103,6 +103,29 @@ def test_plan_can_be_written(clsim_command, tmp_path: Path) -> None:
     assert plan.sha256 == load_scenario("digits-b0c2").plan().sha256
 
 
+def test_init_writes_a_scenario_and_overwrites_only_on_request(
+    clsim_command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = ("--set", "dataset.train=40", "--set", "dataset.test=30")
+    assert clsim_command("make-dataset", "digits", "--format", "manifest", "--out", "mine", *few)[0] == 0
+    code, out, err = clsim_command("init", "mine")
+    assert (code, err) == (0, "")
+    assert out.startswith("found: a table of images; 10 classes, 40 training and 30 test images; ")
+    assert out.endswith("written: mine.yaml; see what it streams: clsim plan mine.yaml\n")
+    assert clsim_command("plan", "mine.yaml")[0] == 0
+    Path("mine.yaml").write_text("precious")
+    assert clsim_command("init", "mine")[::2] == (
+        2,
+        "mine.yaml: there already; use --overwrite to replace, or another --out\n",
+    )
+    assert Path("mine.yaml").read_text() == "precious"
+    assert clsim_command("init", "mine", "--out", "other.yml")[0] == 0
+    assert clsim_command("init", "mine", "--overwrite")[0] == 0
+    assert "precious" not in Path("mine.yaml").read_text()
+    assert clsim_command("init", "none")[::2] == (2, f"{tmp_path}/none: no such folder\n")
+
+
 def test_scenarios_and_strategies_are_listed(clsim_command) -> None:
     assert "digits-b0c2" in clsim_command("scenarios")[1]
     listed = clsim_command("strategies")[1]

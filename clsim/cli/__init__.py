@@ -39,7 +39,7 @@ app = typer.Typer(
 )
 for command in (
     *(runs.run, runs.resume, runs.compare),
-    *(scenarios.plan, scenarios.schema, scenarios.scenarios, parts.strategies, parts.parts),
+    *(scenarios.init, scenarios.plan, scenarios.schema, scenarios.scenarios, parts.strategies, parts.parts),
     *(results.report, results.tensorboard, data.make_dataset),
 ):
     app.command()(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from clsim.cli.options import ScenarioArgument, SetOption, scenario_settings
 from clsim.cli.tables import print_table
+from clsim.errors import ClsimError
 from clsim.vocabulary import GROUPS
 
 
@@ -33,6 +35,25 @@ def plan(
         typer.echo(json.dumps(content, indent=1))
     else:
         _print_plan(content)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="folder of your images and labels", metavar="FOLDER")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="file to write; default: the folder's name and .yaml, here")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file that is there")] = False,
+) -> None:
+    """Write a commented scenario for your own images: VOC, COCO, a table, or one folder per class."""
+    from clsim.scenario.new_scenario import draft, write
+
+    target = out or Path(f"{folder.resolve().name or 'mine'}.yaml")
+    if os.path.lexists(target) and not overwrite:
+        raise ClsimError(f"{target}: there already; use --overwrite to replace, or another --out")
+    scenario = draft(folder, target)
+    write(scenario, target)
+    typer.echo(f"found: {scenario.summary}")
+    typer.echo(f"written: {target}; see what it streams: clsim plan {target}")
 
 
 def schema() -> None:
