@@ -22,11 +22,15 @@ OUTSIDE_RUNS = (
     "cli",
     "data.check",
     "data.export",
+    "data.recognise",
+    "data.recognise_table",
     "evaluation.multi_label_metrics",
     "experiment",
     "inference",
     "launch",
     "report",
+    "scenario.json_schema",
+    "scenario.new_scenario",
 )
 """Modules and packages of clsim that no run imports; a package stands for all it contains.
 

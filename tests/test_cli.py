@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,42 @@ def sets(overrides: dict[str, object]) -> list[str]:
     return [argument for key, value in overrides.items() for argument in ("--set", f"{key}={value}")]
 
 
+def test_version_and_help_have_their_usual_names(clsim_command) -> None:
+    assert clsim_command("--version")[:2] == (0, f"clsim {version('clsim')}\n")
+    for arguments in (["-h"], ["plan", "-h"], ["data", "check", "-h"]):
+        code, out, _ = clsim_command(*arguments)
+        assert code == 0
+        assert " ".join(["Usage: clsim", *arguments[:-1]]) in out
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("clsim comp", {"compare"}),
+        ("clsim compare --dry", {"--dry-run"}),
+        ("clsim plan digits-lt-", {"digits-lt-joint", "digits-lt-single"}),
+        ("clsim plan ./mi", set()),
+        ("clsim plan mi", {"mine.yaml", "mist/"}),
+        ("clsim plan mist/", {"mist/other.yml"}),
+        ("clsim run x --strategy lwf+e", {"lwf+er", "lwf+ewc"}),
+        ("clsim compare x --strategies joint,er+o", {"joint,er+or"}),
+        ("clsim strategies jo", {"joint"}),
+        ("clsim parts s", {"strategy", "selection", "sampler", "schedule", "stream-rule"}),
+    ],
+)
+def test_a_shell_completes_commands_options_and_names(
+    clsim_command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, offered: set[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mist").mkdir()
+    for name in ("mine.yaml", "minus.txt", "mist/other.yml"):
+        (tmp_path / name).touch()
+    for name, value in {"_CLSIM_COMPLETE": "complete_bash", "COMP_WORDS": words}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert set(clsim_command()[1].split()) == offered
+
+
 def test_plan_as_json_has_the_fixed_names(clsim_command) -> None:
     code, out, _ = clsim_command("plan", "digits-b0c2", "--json")
     content = json.loads(out)
@@ -67,6 +104,29 @@ def test_plan_can_be_written(clsim_command, tmp_path: Path) -> None:
     clsim_command("plan", "digits-b0c2", "--out", tmp_path / "plan.json.gz")
     plan = StreamPlan.from_bytes((tmp_path / "plan.json.gz").read_bytes())
     assert plan.sha256 == load_scenario("digits-b0c2").plan().sha256
+
+
+def test_init_writes_a_scenario_and_overwrites_only_on_request(
+    clsim_command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = ("--set", "dataset.train=40", "--set", "dataset.test=30")
+    assert clsim_command("make-dataset", "digits", "--format", "manifest", "--out", "mine", *few)[0] == 0
+    code, out, err = clsim_command("init", "mine")
+    assert (code, err) == (0, "")
+    assert out.startswith("found: a table of images; 10 classes, 40 training and 30 test images; ")
+    assert out.endswith("written: mine.yaml; see what it streams: clsim plan mine.yaml\n")
+    assert clsim_command("plan", "mine.yaml")[0] == 0
+    Path("mine.yaml").write_text("precious")
+    assert clsim_command("init", "mine")[::2] == (
+        2,
+        "mine.yaml: there already; use --overwrite to replace, or another --out\n",
+    )
+    assert Path("mine.yaml").read_text() == "precious"
+    assert clsim_command("init", "mine", "--out", "other.yml")[0] == 0
+    assert clsim_command("init", "mine", "--overwrite")[0] == 0
+    assert "precious" not in Path("mine.yaml").read_text()
+    assert clsim_command("init", "none")[::2] == (2, f"{tmp_path}/none: no such folder\n")
 
 
 def test_scenarios_and_strategies_are_listed(clsim_command) -> None:
@@ -122,16 +182,37 @@ def test_run_and_report(clsim_command, tiny_overrides: dict, tmp_path: Path) -> 
     assert err == f"{folder}: there already; use --overwrite to replace, or another --out\n"
 
 
+def test_a_dry_run_says_what_would_be_done(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:
+    out = ("--out", tmp_path, "--dry-run", *sets(tiny_overrides))
+    code, shown, err = clsim_command("compare", "digits-b0c2", "--strategies", "lwf,finetune", "--seeds", "0,1", *out)
+    assert (code, err) == (0, "")
+    assert shown.count("trained: 3 tasks of 2 epochs") == 4
+    assert shown.endswith(f"no run in {tmp_path / 'digits-b0c2'} tells how long; nothing was done\n")
+    code, shown, _ = clsim_command("run", "digits-b0c2", "--strategy", "lwf", *out)
+    assert code == 0
+    assert f"{tmp_path / 'digits-b0c2' / 'lwf' / 'seed0'}" in shown
+    assert list(tmp_path.iterdir()) == []
+    folder = tmp_path / "digits-b0c2" / "lwf" / "seed0"
+    prepare(folder, load_scenario("digits-b0c2", tiny_overrides), RunSpec("lwf", "lwf", 0), 1)
+    code, shown, err = clsim_command("run", "digits-b0c2", "--strategy", "lwf", *out)
+    assert (code, shown) == (2, "")
+    assert err.startswith(f"{folder}: there already; ") or err.startswith(f"{folder}: another run is there")
+
+
 def test_an_interrupted_run_is_resumed(clsim_command, tiny_overrides: dict, tmp_path: Path) -> None:
     folder = tmp_path / "digits-b0c2" / "finetune" / "seed0"
     prepare(folder, load_scenario("digits-b0c2", tiny_overrides), RunSpec("finetune", "finetune", 0), 1)
     code, _, err = clsim_command("run", "digits-b0c2", "--strategy", "finetune", "--out", tmp_path)
     assert code == 2
     assert f"{folder}: there already; to go on with what was interrupted: clsim resume {folder}; use" in err
+    shutil.copytree(folder, tmp_path / "quiet")
     code, out, err = clsim_command("resume", folder)
     assert code == 0
     assert f"{folder}: last mAP " in out
     assert "finetune/seed0: 6/6 epochs, mAP " in err
+    code, out, err = clsim_command("resume", tmp_path / "quiet", "--quiet")
+    assert (code, err) == (0, "")
+    assert "quiet: last mAP " in out
     assert clsim_command("resume", folder)[:2] == (0, f"{folder}: is finished, nothing to resume\n")
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 import typer.core
 
+import clsim
 from clsim.children import SAFE_PATH
 from clsim.cli import data, evaluation, models, parts, results, runs, scenarios, tuning
 from clsim.errors import ClsimError, storage_errors
@@ -33,12 +34,12 @@ app = typer.Typer(
     cls=_Commands,
     help="Continual-learning simulator for multi-label streams with partial labels.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 for command in (
     *(runs.run, runs.resume, runs.compare, tuning.tune),
-    *(scenarios.plan, scenarios.schema, scenarios.scenarios, parts.strategies, parts.parts),
+    *(scenarios.init, scenarios.plan, scenarios.schema, scenarios.scenarios, parts.strategies, parts.parts),
     *(evaluation.evaluate, results.report, results.tensorboard, models.predict, models.export, data.make_dataset),
 ):
     app.command()(command)
@@ -46,6 +47,21 @@ for command in (
 data_app = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
 data_app.command("check")(data.check_data)
 app.add_typer(data_app, name="data")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"clsim {clsim.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_no_command(
+    version: Annotated[
+        bool, typer.Option("--version", help="show the version and end", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -60,7 +76,7 @@ def main() -> None:
     os.environ.update(SAFE_PATH)
     try:
         with ended_by_signals(), storage_errors(Path.cwd()):
-            app()
+            app(prog_name="clsim")
     except ClsimError as error:
         typer.echo(str(error), err=True)
         sys.exit(2)

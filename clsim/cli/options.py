@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-ScenarioArgument = Annotated[str, typer.Argument(help="path of a scenario file, or a shipped name", metavar="SCENARIO")]
+from clsim.cli import completion
+
+ScenarioArgument = Annotated[
+    str,
+    typer.Argument(
+        help="path of a scenario file, or a shipped name", metavar="SCENARIO", autocompletion=completion.scenarios
+    ),
+]
 SetOption = Annotated[
     list[str],
     typer.Option("--set", help="override a key: training.epochs=2 or strategy.lwf.weight=0.5", metavar="KEY=VALUE"),
@@ -19,6 +26,10 @@ BaselineOption = Annotated[
     typer.Option("--baseline", help="the others are compared with it, seed by seed; default: finetune, else the first"),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace run folders that are there")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="show results and errors, and no progress")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="say what would be trained, what is reused and how long it takes; do nothing")
+]
 
 
 def overrides(settings: list[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clsim.cli import completion
 from clsim.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
 
 def strategies(
     name: Annotated[
-        str | None, typer.Argument(help="show the options of one: a name, lwf+er, or path/to/file.py:Class")
+        str | None,
+        typer.Argument(
+            help="show the options of one: a name, lwf+er, or path/to/file.py:Class",
+            autocompletion=completion.strategies,
+        ),
     ] = None,
 ) -> None:
     """List the strategies, or the options of one."""
@@ -24,7 +29,10 @@ def strategies(
 
 
 def parts(
-    kind: Annotated[str | None, typer.Argument(help="show the names of one kind: backbone, loss, ...")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Argument(help="show the names of one kind: backbone, loss, ...", autocompletion=completion.kinds),
+    ] = None,
     name: Annotated[str | None, typer.Argument(help="show the options of one: a name, or path/to/file.py:Name")] = None,
 ) -> None:
     """List the kinds of parts that you can bring, the names of a kind, or the options of a part."""

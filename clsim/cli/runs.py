@@ -5,20 +5,24 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clsim.cli import completion
 from clsim.cli.options import (
     BaselineOption,
     DeviceOption,
+    DryRunOption,
     OutOption,
     OverwriteOption,
+    QuietOption,
     ScenarioArgument,
     SetOption,
     overrides,
     overrides_and_grid,
 )
+from clsim.cli.tables import print_table
 from clsim.running.interruption import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -27,53 +31,65 @@ if TYPE_CHECKING:
 
 def run(
     scenario: ScenarioArgument,
-    strategy: Annotated[str, typer.Option("--strategy", help="a name, lwf+er, or path/to/file.py:Class")],
+    strategy: Annotated[
+        str,
+        typer.Option(
+            "--strategy", help="a name, lwf+er, or path/to/file.py:Class", autocompletion=completion.strategies
+        ),
+    ],
     seed: Annotated[int, typer.Option(help="training seed")] = 0,
     settings: SetOption = [],  # noqa: B006  typer reads the default
     out: OutOption = Path("runs"),
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Train one strategy through a scenario."""
-    from clsim.launch.progress import ConsoleProgress
     from clsim.launch.single_run import run as run_one
 
-    result = run_one(
-        scenario,
-        strategy,
-        seed=seed,
-        overrides=overrides(settings),
-        out=out,
-        device=device,
-        overwrite=overwrite,
-        progress=ConsoleProgress(),
-    )
-    _print_result(result)
+    arguments: dict[str, Any] = {
+        **{"overrides": overrides(settings), "out": out, "device": device},
+        **{"overwrite": overwrite, "progress": not quiet},
+    }
+    if dry_run:
+        _preview(scenario, [strategy], seeds=[seed], workers=1, continues=False, **arguments)
+    else:
+        _print_result(run_one(scenario, strategy, seed=seed, **arguments))
 
 
 def resume(
     folder: Annotated[
         Path, typer.Argument(help="folder of a run, such as runs/digits-b0c2/er/seed0", metavar="RUN_DIR")
     ],
+    quiet: QuietOption = False,
 ) -> None:
     """Go on with an interrupted run from its last checkpoint."""
-    from clsim.launch.progress import ConsoleProgress
     from clsim.launch.single_run import resume as resume_one
     from clsim.running.run_folder import RunFolder
 
     if RunFolder(folder).finished:
         typer.echo(f"{folder}: is finished, nothing to resume")
         return
-    _print_result(resume_one(folder, progress=ConsoleProgress()))
+    _print_result(resume_one(folder, progress=not quiet))
 
 
 def compare(
     scenario: Annotated[
-        str, typer.Argument(help="path of a scenario or comparison file, or a shipped name", metavar="SCENARIO")
+        str,
+        typer.Argument(
+            help="path of a scenario or comparison file, or a shipped name",
+            metavar="SCENARIO",
+            autocompletion=completion.scenarios,
+        ),
     ],
     strategies: Annotated[
         str | None,
-        typer.Option("--strategies", help="comma-separated: 'finetune, er(selection=herding) as herding, lwf+er'"),
+        typer.Option(
+            "--strategies",
+            help="comma-separated: 'finetune, er(selection=herding) as herding, lwf+er'",
+            autocompletion=completion.strategies,
+        ),
     ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="training seeds: 0,1,2 or 0-4; default: 0")] = None,
     order_seeds: Annotated[
@@ -98,6 +114,8 @@ def compare(
         bool, typer.Option("--overwrite", help="train all runs anew and replace those that are there, finished or not")
     ] = False,
     baseline: BaselineOption = None,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Train several strategies on exactly the same stream and report on them.
 
@@ -108,27 +126,21 @@ def compare(
     from clsim.launch.arguments import parse_seeds
     from clsim.launch.comparison import ComparisonInterrupted
     from clsim.launch.comparison import compare as compare_all
-    from clsim.launch.progress import ConsoleProgress
 
-    interrupted = False
     single, grid = overrides_and_grid(settings)
+    arguments: dict[str, Any] = {
+        "name": name,
+        "seeds": None if seeds is None else parse_seeds(seeds, "--seeds"),
+        "order_seeds": parse_seeds(order_seeds, "--order-seeds") if order_seeds else None,
+        **{"overrides": single, "grid": grid, "out": out, "device": device, "workers": workers},
+        **{"overwrite": overwrite, "share_first_task": share_first_task, "progress": not quiet, "baseline": baseline},
+    }
+    if dry_run:
+        _preview(scenario, strategies, **arguments)
+        return
+    interrupted = False
     try:
-        comparison = compare_all(
-            scenario,
-            strategies,
-            name=name,
-            seeds=None if seeds is None else parse_seeds(seeds, "--seeds"),
-            order_seeds=parse_seeds(order_seeds, "--order-seeds") if order_seeds else None,
-            overrides=single,
-            grid=grid,
-            out=out,
-            device=device,
-            workers=workers,
-            overwrite=overwrite,
-            share_first_task=share_first_task,
-            progress=ConsoleProgress(),
-            baseline=baseline,
-        )
+        comparison = compare_all(scenario, strategies, **arguments)
     except ComparisonInterrupted as stop:
         comparison, interrupted = stop.comparison, True
     report_page = comparison.report() if comparison.any_finished else None  # before anything that is only shown
@@ -147,6 +159,18 @@ def compare(
         raise typer.Exit(INTERRUPTED)
     if comparison.failed:
         raise typer.Exit(1)
+
+
+def _preview(scenario: str, strategies: Any, continues: bool = True, **arguments: Any) -> None:
+    """Print what a comparison with these arguments would do, or a run, which does not continue what is there."""
+    from clsim.launch.comparison import preview
+    from clsim.launch.replacement import refuse_taken
+
+    shown = preview(scenario, strategies, **arguments)
+    for folder in () if continues or arguments["overwrite"] else shown.states:
+        refuse_taken(folder)
+    print_table(("run", "what becomes of it", "time"), shown.rows())
+    typer.echo(f"{shown.summary()}; nothing was done")
 
 
 def _print_result(run: RunResult) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from clsim.cli.options import ScenarioArgument, SetOption, scenario_settings
 from clsim.cli.tables import print_table
+from clsim.errors import ClsimError
 from clsim.vocabulary import GROUPS
 
 
@@ -38,11 +40,30 @@ def plan(
         _print_plan(content)
 
 
-def schema() -> None:
-    """Print the JSON Schema of scenario files, for editors."""
-    from clsim.scenario.schema import ScenarioConfig
+def init(
+    folder: Annotated[Path, typer.Argument(help="folder of your images and labels", metavar="FOLDER")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="file to write; default: the folder's name and .yaml, here")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file that is there")] = False,
+) -> None:
+    """Write a commented scenario for your own images: VOC, COCO, a table, or one folder per class."""
+    from clsim.scenario.new_scenario import draft, write
 
-    typer.echo(json.dumps(ScenarioConfig.model_json_schema(), indent=1))
+    target = out or Path(f"{folder.resolve().name or 'mine'}.yaml")
+    if os.path.lexists(target) and not overwrite:
+        raise ClsimError(f"{target}: there already; use --overwrite to replace, or another --out")
+    scenario = draft(folder, target)
+    write(scenario, target)
+    typer.echo(f"found: {scenario.summary}")
+    typer.echo(f"written: {target}; see what it streams: clsim plan {target}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors: with the options of all parts that come with clsim."""
+    from clsim.scenario.json_schema import scenario_schema
+
+    typer.echo(json.dumps(scenario_schema(), indent=1))
 
 
 def scenarios() -> None:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clsim.errors import RunError, ScenarioError, StrategyError
-from clsim.launch.progress import Progress, Unfailing
+from clsim.launch.progress import ConsoleProgress, Progress, Unfailing
 from clsim.scenario import Scenario, load_scenario
 from clsim.scenario.document import plain
 
@@ -125,14 +125,17 @@ def as_flag(value: bool, name: str) -> bool:
     return value
 
 
-def as_progress(value: Progress | None) -> Progress | None:
-    """Return a progress that never ends a run; None stays None."""
-    if value is None:
-        return None
+def as_progress(value: Progress | bool | None) -> Progress | None:
+    """Return a progress that never ends a run; None: silent.
+
+    True stands for one on the console, False for none, and None for one if a terminal or a notebook shows it.
+    """
+    if value is None or isinstance(value, bool):
+        shown = ConsoleProgress()
+        return Unfailing(shown) if value or (value is None and shown.is_seen) else None
     if isinstance(value, type) or not isinstance(value, Progress):
         raise RunError(
-            f"progress: given {_quoted(value)}, expected None, clsim.launch.progress.ConsoleProgress(), or an "
-            "object with update, say and close"
+            f"progress: given {_quoted(value)}, expected True, False, None, or an object with update, say and close"
         )
     return Unfailing(value)
 

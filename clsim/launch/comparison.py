@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from clsim.cores import usable_cores
 from clsim.errors import storage_errors
 from clsim.launch.jobs import Job, Request, check_request, jobs_of, order_folder, with_file
-from clsim.launch.prepared_jobs import alone, first_tasks, pool_of, prepare_states
+from clsim.launch.prepared_jobs import alone, first_tasks, pool_of, prepare_states, state_of
+from clsim.launch.preview import Preview
 from clsim.launch.progress import Progress, Speaking
 from clsim.launch.replacement import set_aside
-from clsim.launch.reuse import lacking_metrics, lacking_scores, recorded_threads
+from clsim.launch.reuse import FolderState, classify_folder, lacking_metrics, lacking_scores, recorded_threads
 from clsim.launch.run_state import RunState, Status
 from clsim.preparation import listening
 from clsim.running.hardware import resolve_threads
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clsim.launch.arguments import ScenarioLike, StrategyLike
+    from clsim.report.plot import Plot
     from clsim.report.results import Results
 
 
@@ -62,6 +65,16 @@ class Comparison:
     def frame(self) -> pd.DataFrame:
         """One row per run: strategy, seed, order_seed and its final numbers (percent, points, seconds, bytes)."""
         return self.results.frame
+
+    @property
+    def plot(self) -> Plot:
+        """Figures of all runs, such as `plot.curves()`; see `clsim.report.plot`."""
+        return self.results.plot
+
+    def _repr_html_(self) -> str:
+        from clsim.report.notebook import comparison_html
+
+        return comparison_html(self.folder, self.results if self.any_finished else None, self.failed, self.interrupted)
 
     def table(self) -> str:
         """Return the final table in Markdown: mean and standard deviation over all seeds and class orders."""
@@ -121,7 +134,7 @@ def compare(
     workers: int | None = None,
     overwrite: bool = False,
     share_first_task: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     baseline: StrategyLike | None = None,
 ) -> Comparison:
     """Train every strategy with every seed on the same stream.
@@ -147,8 +160,7 @@ def compare(
         overwrite: train all of them anew and replace those that are there, finished or not. The old runs are removed
             once all new ones are prepared.
         share_first_task: runs whose first task is the same, to the last bit, train it once.
-        progress: told how the runs go on, e.g. `clsim.launch.progress.ConsoleProgress()`; None: silent. An error in it
-            ends it, not the runs.
+        progress: as in `clsim.run`.
         baseline: the strategy that tables and report compare the others with, seed by seed; by default `finetune`,
             else the first.
 
@@ -156,17 +168,15 @@ def compare(
         ClsimError: bad input, a folder with another run or in use; then nothing has been run.
         ComparisonInterrupted: asked to stop; the runs at work have written checkpoints.
     """
-    request = check_request(
-        with_file(
-            scenario,
-            strategies=strategies,
-            name=name,
-            seeds=seeds,
-            order_seeds=order_seeds,
-            overrides=overrides,
-            grid=grid,
-            baseline=baseline,
-        ),
+    request = _request(
+        scenario=scenario,
+        strategies=strategies,
+        name=name,
+        seeds=seeds,
+        order_seeds=order_seeds,
+        overrides=overrides,
+        grid=grid,
+        baseline=baseline,
         out=out,
         device=device,
         workers=workers,
@@ -195,6 +205,55 @@ def compare(
     if pool.interruption.requested:
         raise ComparisonInterrupted(comparison)
     return comparison
+
+
+def preview(
+    scenario: ScenarioLike, strategies: StrategyLike | Iterable[StrategyLike] | None = None, **arguments: Any
+) -> Preview:
+    """Say what `compare` would do: check all input, and look at the runs that are there; nothing is run or written.
+
+    Args:
+        scenario, strategies, arguments: as of `compare`.
+
+    Raises:
+        ClsimError: what `compare` would raise before the first run.
+    """
+    asked = inspect.signature(compare).bind(scenario, strategies, **arguments)
+    asked.apply_defaults()
+    request = _request(**asked.arguments)
+    with listening(Speaking(request.progress)):
+        jobs = jobs_of(request)
+        threads, workers = _divide_cores(request, jobs)
+        found: dict[Path, FolderState] = dict.fromkeys(jobs, "new")
+        if not request.overwrite:
+            found = {
+                folder: classify_folder(folder, identity_of(job.scenario, job.spec, threads))
+                for folder, job in jobs.items()
+            }
+    states = {folder: state_of(folder, job, found[folder]) for folder, job in jobs.items()}
+    return Preview(request.home, found, states, workers)
+
+
+def _request(
+    *,
+    out: str | Path,
+    device: str,
+    workers: int | None,
+    overwrite: bool,
+    share_first_task: bool,
+    progress: Progress | bool | None,
+    **given: Any,
+) -> Request:
+    """Return the arguments of `compare`, over those of a comparison file, checked."""
+    return check_request(
+        with_file(**given),
+        out=out,
+        device=device,
+        workers=workers,
+        overwrite=overwrite,
+        share_first_task=share_first_task,
+        progress=progress,
+    )
 
 
 def _earlier(request: Request, jobs: Iterable[Path]) -> list[Path]:

@@ -24,12 +24,16 @@ class Forecast:
     all: float | None
 
 
-def forecast(states: Mapping[Path, RunState]) -> Forecast:
+def forecast(states: Mapping[Path, RunState], workers: int = 1) -> Forecast:
     """Forecast the seconds left of runs, by their folders `.../<strategy>/seed<k>`.
 
     The pace of a run that has done no epoch yet is the mean over runs of its strategy, else over all runs. Runs that
     wait are taken to start as soon as one of those that run has ended. What a run does once before it trains, such as
     decoding images, is in no pace and not forecast.
+
+    Args:
+        states: of the runs.
+        workers: runs at a time, where none runs yet.
     """
     every = _mean(state.pace for state in states.values())
     of_strategy = {name: _mean(_paces(states, name)) for name in {folder.parent.name for folder in states}}
@@ -40,7 +44,7 @@ def forecast(states: Mapping[Path, RunState]) -> Forecast:
             each[folder] = _seconds_left(state, own or of_strategy[folder.parent.name] or every)
     running = [each[folder] for folder in each if states[folder].status == "running"]
     waiting = [each[folder] for folder in each if states[folder].status == "waiting"]
-    return Forecast(each, _last_end(running, waiting))
+    return Forecast(each, _last_end(running, waiting, workers))
 
 
 def _seconds_left(state: RunState, pace: float | None) -> float | None:
@@ -52,12 +56,12 @@ def _seconds_left(state: RunState, pace: float | None) -> float | None:
     return max(0.0, left)
 
 
-def _last_end(running: list[float | None], waiting: list[float | None]) -> float | None:
+def _last_end(running: list[float | None], waiting: list[float | None], workers: int) -> float | None:
     ends = [left for left in running if left is not None]
     lengths = [left for left in waiting if left is not None]
     if len(ends) + len(lengths) < len(running) + len(waiting):
         return None
-    ends = ends or [0.0]
+    ends = ends or [0.0] * workers
     heapq.heapify(ends)
     for length in lengths:
         heapq.heapreplace(ends, ends[0] + length)

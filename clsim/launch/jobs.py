@@ -127,7 +127,7 @@ def check_request(
     workers: int | None,
     overwrite: bool,
     share_first_task: bool,
-    progress: Progress | None,
+    progress: Progress | bool | None,
 ) -> Request:
     """Return the arguments of `clsim.compare`, checked.
 
@@ -135,7 +135,7 @@ def check_request(
         ClsimError: one of them cannot be.
     """
     seeds, order_seeds = as_seeds(given.seeds, "seeds"), as_seeds(given.order_seeds, "order_seeds")
-    out, progress = as_path(out, "out"), as_progress(progress)
+    out, told = as_path(out, "out"), as_progress(progress)
     overwrite, share_first_task = as_flag(overwrite, "overwrite"), as_flag(share_first_task, "share_first_task")
     variants = as_variants(given.strategies)
     if not variants or not seeds:
@@ -158,7 +158,7 @@ def check_request(
         workers=workers,
         overwrite=overwrite,
         share_first_task=share_first_task,
-        progress=progress,
+        progress=told,
         baseline=None if given.baseline is None else _baseline_name(given.baseline, entries),
     )
 

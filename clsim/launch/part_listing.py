@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.errors import PydanticInvalidForJsonSchema
 
 from clsim.errors import ClsimError, did_you_mean
 from clsim.part_kinds import KINDS
 from clsim.parts import described, names, stated_summary
+from clsim.scenario.json_schema import options_schema
 from clsim.training.composition import parts_of
 
 _LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
@@ -85,12 +85,9 @@ def _strategies(spec: str) -> Listing:
 def _options(model: type[BaseModel] | None, prefix: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Headings and rows of a table of options."""
     rows: list[tuple[str, ...]] = []
+    schema = options_schema(model) if model is not None else {}
     for name, option in (model.model_fields if model is not None else {}).items():
-        try:
-            assert model is not None
-            shown = model.model_json_schema(by_alias=False)["properties"][name]
-        except PydanticInvalidForJsonSchema:  # of a type that JSON does not have
-            shown = {"type": str(option.annotation), "default": None if option.is_required() else repr(option.default)}
+        shown = schema["properties"][name]
         if "const" in shown:  # the name of a data set in its own options
             continue
         default = "required" if option.is_required() else json.dumps(shown.get("default"))

@@ -13,7 +13,7 @@ from clsim.launch.first_task_groups import first_task_key, shares
 from clsim.launch.jobs import Job, Request
 from clsim.launch.pool import Pool
 from clsim.launch.replacement import set_aside
-from clsim.launch.reuse import classify_folder
+from clsim.launch.reuse import FolderState, classify_folder
 from clsim.launch.run_state import MetricsTail, RunState, recorded_pace
 from clsim.launch.starter import SUITED as STARTER_SUITED
 from clsim.running.folder_lock import locked
@@ -38,18 +38,24 @@ def prepare_states(
         RunError: a folder holds another run, is in use, or cannot be written.
     """
     found = {folder: classify_folder(folder, identity) for folder, identity in identities.items()}
-    states = {}
     for folder, job in jobs.items():
-        state = states[folder] = RunState.of(job.epochs, len(job.scenario.plan().tasks), "waiting")
-        if found[folder] == "finished":
-            state.status, state.done, state.recorded_pace = "reused", state.total, recorded_pace(folder, state.total)
-            continue
         begins_again = found[folder] == "unfinished" and RunFolder(folder).obstacle is not None
         if begins_again or found[folder] == "new":
             with set_aside([folder] if begins_again else ()):
                 prepare(folder, job.scenario, job.spec, threads)
+    return {folder: state_of(folder, job, found[folder]) for folder, job in jobs.items()}
+
+
+def state_of(folder: Path, job: Job, found: FolderState) -> RunState:
+    """Return how far a run is that has not been started yet."""
+    state = RunState.of(job.epochs, len(job.scenario.plan().tasks), "waiting")
+    if found != "new":
+        state.recorded_pace = recorded_pace(folder, state.epochs)
+    if found == "finished":
+        state.status, state.done = "reused", state.total
+    elif found == "unfinished" and RunFolder(folder).obstacle is None:
         MetricsTail(folder, state).read()
-    return states
+    return state
 
 
 @contextmanager

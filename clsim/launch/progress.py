@@ -123,6 +123,11 @@ class ConsoleProgress:
         self.began = time.monotonic()
         self.live: Live | None = None
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether a terminal or a notebook shows it, and not a file or another program."""
+        return self.console.is_terminal or self.console.is_jupyter
+
     def update(self, folder: Path, state: RunState) -> None:
         self.states[folder] = state
         if self.console.is_terminal and self.live is None:
@@ -137,7 +142,7 @@ class ConsoleProgress:
                 self.say(f"{_label(folder)}: {state.work}")
         elif self.live is None and state.status == "running" and state.seen_map not in (None, seen_map):
             left = forecast(self.states).all
-            rest = f"; about {_clock(left)} left in all" if left and len(self.states) > 1 else ""
+            rest = f"; about {clock(left)} left in all" if left and len(self.states) > 1 else ""
             self.say(f"{_label(folder)}: {state.done}/{state.total} {state.unit}, mAP {state.seen_map:.1f}{rest}")
 
     def say(self, text: str) -> None:
@@ -173,13 +178,13 @@ class ConsoleProgress:
                 f"{state.done}/{state.total}" if state.has_epochs else "",
                 ProgressBar(state.total, state.done, width=10),
                 "" if state.seen_map is None else f"{state.seen_map:.1f}",
-                _clock(state.elapsed),
-                _clock(ahead.each.get(folder)),
+                clock(state.elapsed),
+                clock(ahead.each.get(folder)),
             )
         counts = Counter(state.status for state in states.values())
         said = [f"{counts[status]} {status}" for status in STYLES if counts[status]]
-        said += [f"{_clock(time.monotonic() - self.began)} elapsed"]
-        said += [f"about {_clock(ahead.all)} left"] if ahead.all else []
+        said += [f"{clock(time.monotonic() - self.began)} elapsed"]
+        said += [f"about {clock(ahead.all)} left"] if ahead.all else []
         said += [f"{len(states) - len(shown)} runs not shown"] if len(shown) < len(states) else []
         return Group(table, Text(", ".join(said), "dim"))
 
@@ -204,7 +209,8 @@ def _end_text(state: RunState) -> str:
     return f"{text}: {state.reason}" if state.reason else text
 
 
-def _clock(seconds: float | None) -> str:
+def clock(seconds: float | None) -> str:
+    """Return a time as 1:05 or 1:00:05; "" for None."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)

@@ -35,7 +35,7 @@ class RunState:
         work: its work before training; None: it trains, or has reported nothing.
         began, trains_since, marked, heard, ended: when it was started, began to train, did its last epoch (or began to
             train), wrote its last line, and ended; seconds of `time.monotonic`.
-        recorded_pace: seconds per epoch, of a run that an earlier comparison has finished.
+        recorded_pace: seconds per epoch, of tasks that an earlier comparison has finished.
         has_epochs: whether its tasks have epochs.
     """
 
@@ -155,9 +155,13 @@ class MetricsTail:
 
 
 def recorded_pace(folder: Path, epochs: int) -> float | None:
-    """Return the seconds per epoch of a finished run, evaluation included; None if its `timing.jsonl` does not say."""
+    """Return the seconds per epoch of a run's finished tasks, evaluation included; None if `timing.jsonl` has none.
+
+    Args:
+        epochs: per task; 1 for a run without.
+    """
     try:
         lines = read_lines(RunFolder(folder).timing)
-        return sum(line["train_seconds"] + line["eval_seconds"] for line in lines) / epochs or None
-    except (OSError, RunError, KeyError, TypeError):
+        return sum(line["train_seconds"] + line["eval_seconds"] for line in lines) / (epochs * len(lines)) or None
+    except (OSError, RunError, KeyError, TypeError, ZeroDivisionError):
         return None

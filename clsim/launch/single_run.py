@@ -35,7 +35,7 @@ def run(
     out: str | Path = "runs",
     device: str = "auto",
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> RunResult:
     """Train one strategy through a scenario and write its run folder `<out>/<scenario>/<strategy>/seed<k>`.
 
@@ -48,32 +48,34 @@ def run(
         out: where run folders go.
         device: auto, cpu or cuda.
         overwrite: replace the run folder if it is there; the old run is removed once the new one is prepared.
-        progress: told how the run goes on; None: silent. An error in it ends it, not the run.
+        progress: True: shown on the console; False: silent; None: shown if a terminal or a notebook shows it. Or an
+            object of yours that is told how the run goes on, see `clsim.launch.progress`; an error in it ends it, not
+            the run.
 
     Raises:
         ClsimError: bad input, a taken folder, a run that cannot go on.
     """
     from clsim.report.results import TAKEN_NAMES
 
-    seed, out, progress = as_seed(seed), as_path(out, "out"), as_progress(progress)
+    seed, out, told = as_seed(seed), as_path(out, "out"), as_progress(progress)
     overwrite = as_flag(overwrite, "overwrite")
     keys, options = split_overrides(overrides)
     variant = as_variant(strategy)
     loaded = as_scenario(scenario, {**keys, **variant.overrides})
     (entry,) = compose([variant], options)
     composition = entry.composition
-    with listening(Speaking(progress)):
+    with listening(Speaking(told)):
         spec = plan_run(loaded, composition, seed, device, composition.given, entry.name)
     check_observers(loaded, TAKEN_NAMES)
     folder = spec.folder(out / loaded.name)
     if not overwrite:
         refuse_taken(folder)
-    with listening(Speaking(progress)), set_aside([folder] if overwrite else ()):
+    with listening(Speaking(told)), set_aside([folder] if overwrite else ()):
         prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
-    return _carry_out(folder, loaded, composition.training(loaded.config.training).epochs, progress)
+    return _carry_out(folder, loaded, composition.training(loaded.config.training).epochs, told)
 
 
-def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult:
+def resume(folder: str | Path, *, progress: Progress | bool | None = None) -> RunResult:
     """Go on with an interrupted run from its last checkpoint, exactly as if it had not been interrupted.
 
     A run interrupted before its first checkpoint begins again from its `config.yaml`; a finished one is read.
@@ -88,13 +90,13 @@ def resume(folder: str | Path, *, progress: Progress | None = None) -> RunResult
     from clsim.report.results import TAKEN_NAMES
 
     folder = as_path(folder, "folder")
-    progress = as_progress(progress)
+    told = as_progress(progress)
     scenario, spec = open_run(folder)
     training = scenario.config.training
     if not RunFolder(folder).finished:
         check_observers(scenario, TAKEN_NAMES)
         training = Composition(spec.strategy, spec.options).training(training)
-    return _carry_out(folder, scenario, training.epochs, progress)
+    return _carry_out(folder, scenario, training.epochs, told)
 
 
 def _carry_out(folder: Path, scenario: Scenario, epochs: int, progress: Progress | None) -> RunResult:

@@ -1,4 +1,4 @@
-"""The figures of a report as SVG text: drawn without a display, equal results give equal bytes."""
+"""The figures of a report: drawn without a display; as SVG text equal results give equal bytes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.figure
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 from clsim.evaluation import metrics
 from clsim.report.results import Results
@@ -42,6 +43,23 @@ SETTINGS: dict[Any, Any] = {
     "xtick.color": "#444444",
     "ytick.color": "#444444",
 }
+
+
+class Figure(mpl.figure.Figure):
+    """A figure of matplotlib that a notebook shows as reports do, whether or not pyplot is loaded.
+
+    Its label says what it shows.
+    """
+
+    _shown = count()
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """Save it as matplotlib does, in the look of a report."""
+        with mpl.rc_context(SETTINGS):
+            super().savefig(*arguments, **options)
+
+    def _repr_svg_(self) -> str:
+        return str(as_svg(self, f"shown{next(self._shown)}", str(self.get_label())))
 
 
 @dataclass(frozen=True)
@@ -76,15 +94,21 @@ def task_forgetting(matrix: np.ndarray) -> np.ndarray:
 def draw(results: Results) -> dict[str, Markup | None]:
     """Figures by name: curves, matrix-<rank of the strategy>, scale, forgetting; None where undefined."""
     with mpl.rc_context(SETTINGS):
-        matrices = {f"matrix-{rank}": matrix(results, name) for rank, name in enumerate(results.strategies)}
-        return {"curves": curves(results), "scale": colour_scale(), **matrices, "forgetting": forgetting(results)}
+        drawn = {"curves": curves(results), "scale": colour_scale()}
+        drawn |= {f"matrix-{rank}": matrices(results, [name]) for rank, name in enumerate(results.strategies)}
+        figures = {**drawn, "forgetting": forgetting(results)}
+        return {
+            name: None if figure is None else as_svg(figure, name, str(figure.get_label()))
+            for name, figure in figures.items()
+        }
 
 
-def curves(results: Results) -> Markup:
+def curves(results: Results) -> Figure:
     """mAP over the seen classes after each task: mean over seeds, band from the lowest to the highest seed."""
     learnt = [task.columns[1] for task in results.stream_run.record.tasks]
     looks = styles(results.strategies, results.upper)
     figure = Figure(figsize=(6.4, max(3.6, 0.21 * len(results.strategies))))
+    figure.set_label("mAP over the seen classes against the number of classes learnt, per strategy")
     axes = figure.add_subplot()
     ends = []
     for name in results.strategies:
@@ -110,18 +134,25 @@ def curves(results: Results) -> Markup:
         axes.plot(path, [end, height, height], color=look.colour, lw=0.8, clip_on=False)
         axes.plot(path[-1:], [height], look.marker, color=look.colour, markersize=5, clip_on=False)
         axes.text(right + 0.10 * span, height, name if len(name) <= 24 else f"{name[:23]}…", va="center")
-    return as_svg(figure, "curves", "mAP over the seen classes against the number of classes learnt, per strategy")
+    return figure
 
 
-def matrix(results: Results, strategy: str) -> Markup:
-    """R[t, k] of one strategy, mean over seeds, on the colour scale 0..100 that all strategies share."""
-    mean = task_matrix(results, strategy).mean(axis=0)
+def matrices(results: Results, strategies: Sequence[str]) -> Figure:
+    """R[t, k] of each strategy, mean over seeds, side by side on the colour scale 0..100 that all strategies share."""
+    figure = Figure(figsize=(3.6 * len(strategies), 3.45))
+    figure.set_label(f"Matrix R of {', '.join(strategies)}")
+    for place, name in enumerate(strategies, start=1):
+        axes = figure.add_subplot(1, len(strategies), place)
+        _draw_matrix(axes, task_matrix(results, name).mean(axis=0), results.task_names)
+        if len(strategies) > 1:
+            axes.set_title(name)
+    return figure
+
+
+def _draw_matrix(axes: Axes, mean: np.ndarray, names: Sequence[str]) -> None:
     tasks = len(mean)
-    figure = Figure(figsize=(3.6, 3.45))
-    axes = figure.add_subplot()
     axes.pcolormesh(np.ma.masked_invalid(mean), cmap=MAP_COLOURS, vmin=0, vmax=100, edgecolors="white", lw=0.8)
     axes.set(xlabel="tested on classes of task k", ylabel="after training task t", aspect="equal", ylim=(tasks, 0))
-    names = results.task_names
     ticks = thinned(list(range(tasks)))
     axes.set_xticks([tick + 0.5 for tick in ticks], [names[tick] for tick in ticks])
     axes.set_yticks([tick + 0.5 for tick in ticks], [names[tick] for tick in ticks])
@@ -132,20 +163,20 @@ def matrix(results: Results, strategy: str) -> Markup:
             ink = "white" if mean[t, k] > 55 else INK
             size = min(10.0, 64 / tasks)
             axes.text(k + 0.5, t + 0.5, f"{mean[t, k]:.0f}", ha="center", va="center", color=ink, size=size)
-    return as_svg(figure, f"matrix-{results.strategies.index(strategy)}", f"Matrix R of {strategy}")
 
 
-def colour_scale() -> Markup:
+def colour_scale() -> Figure:
     """The scale of the matrices, 0..100 percent."""
     figure = Figure(figsize=(3.6, 0.55))
+    figure.set_label("Colour scale of the matrices from 0 to 100 percent")
     axes = figure.add_subplot()
     axes.pcolormesh(np.arange(0, 101, 2), [0, 1], np.arange(1, 100, 2)[None], cmap=MAP_COLOURS, edgecolors="face")
     axes.set(yticks=[], xlabel="mean AP (%)")
     axes.spines[:].set_visible(False)
-    return as_svg(figure, "scale", "Colour scale of the matrices from 0 to 100 percent")
+    return figure
 
 
-def forgetting(results: Results) -> Markup | None:
+def forgetting(results: Results) -> Figure | None:
     """Forgetting per task in percent points; None where no strategy has an earlier task to forget."""
     values = {name: task_forgetting(task_matrix(results, name)) for name in results.strategies}
     values = {name: drops for name, drops in values.items() if not np.isnan(drops).all()}
@@ -153,7 +184,8 @@ def forgetting(results: Results) -> Markup | None:
         return None
     names = results.task_names[:-1]
     figure = stems(results, values, names, "task k", "forgetting (points)")
-    return as_svg(figure, "forgetting", "Forgetting per task and strategy")
+    figure.set_label("Forgetting per task and strategy")
+    return figure
 
 
 def stems(results: Results, values: dict[str, np.ndarray], names: Sequence[str], xlabel: str, ylabel: str) -> Figure:
@@ -229,7 +261,7 @@ def _spread_apart(heights: Sequence[float], gap: float) -> list[float]:
     return [moved[i] + gap * order.index(i) for i in range(len(heights))]
 
 
-def as_svg(figure: Figure, name: str, label: str) -> Markup:
+def as_svg(figure: mpl.figure.Figure, name: str, label: str) -> Markup:
     """The figure as an <svg> element for an HTML page, its ids made unique by `name`."""
     text = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from ruamel.yaml import YAML
@@ -30,6 +30,9 @@ from clsim.vocabulary import (
     RANKING,
     SHOTS,
 )
+
+if TYPE_CHECKING:
+    from clsim.report.plot import Plot
 
 OVERALL = ("last_mAP", "avg_mAP", "forgetting", "backward_transfer")
 """Percent, and percent points."""
@@ -101,6 +104,16 @@ class RunResult:
     @property
     def name(self) -> str:
         return f"{self.strategy}/seed{self.seed}"
+
+    @property
+    def plot(self) -> Plot:
+        """Figures of this run."""
+        return Results(self.folder, (self,), ()).plot
+
+    def _repr_html_(self) -> str:
+        from clsim.report.notebook import run_html
+
+        return run_html(self)
 
     @property
     def stream(self) -> str:
@@ -205,6 +218,13 @@ class Results:
             if run.record.reference == "upper" or run.record.derived_from or run.record.control
         }
         return [name for name in self.strategies if name not in apart]
+
+    @property
+    def plot(self) -> Plot:
+        """Figures of the runs."""
+        from clsim.report.plot import Plot
+
+        return Plot(self)
 
     def of(self, strategy: str) -> list[RunResult]:
         """The runs of a strategy."""

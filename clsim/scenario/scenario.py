@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -21,6 +22,7 @@ from clsim.data.path_options import make_absolute
 from clsim.data.source import FeatureSource, ImageSource, NamedSource, SoftSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
+from clsim.html_table import html_table
 from clsim.model_names import NO_BACKBONE
 from clsim.scenario.document import Document, parse_assignment, plain, read_document
 from clsim.scenario.plan.planning import StreamData, build_plan, stream_data
@@ -57,6 +59,12 @@ class Scenario:
     @property
     def name(self) -> str:
         return self.config.name
+
+    def _repr_html_(self) -> str:
+        """Return what the file says, and the plan if it is made; reads no data."""
+        content = self.config.model_dump(mode="json", exclude_unset=True)
+        rows = [(key, _lines(value)) for key, value in content.items()]
+        return "\n".join([html_table(rows), *([self._plan._repr_html_()] if "_plan" in self.__dict__ else [])])
 
     @property
     def has_own_source(self) -> bool:
@@ -289,3 +297,12 @@ def _find(scenario: str | Path) -> Path:
         hint = did_you_mean(scenario, shipped)
         raise ScenarioError([f"{scenario}: no such file or shipped scenario{hint}; shipped: {', '.join(shipped)}"])
     return shipped[str(scenario)]
+
+
+def _lines(section: Any) -> str:
+    """Return a section as text, one key per line."""
+    if not isinstance(section, dict):
+        return str(section)
+    return "\n".join(
+        f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in section.items()
+    )

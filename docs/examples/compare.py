@@ -7,7 +7,6 @@ The same from the command line:
 import argparse
 
 import clsim
-from clsim.launch.progress import ConsoleProgress
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--out", default="runs/demo", help="where run folders go")
@@ -22,7 +21,7 @@ comparison = clsim.compare(
     overrides={"training.epochs": arguments.epochs} if arguments.epochs else {},
     out=arguments.out,
     overwrite=arguments.overwrite,
-    progress=ConsoleProgress(),
+    progress=True,
 )
 print(comparison.table())
 print(f"report:  {comparison.report()}")

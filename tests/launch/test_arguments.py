@@ -172,7 +172,7 @@ def test_what_is_no_whole_number_is_refused(given: Any) -> None:
         ({"overrides": {"stream": {1: 2}}}, "^override stream: key 1 is not text$"),
         ({"out": 3}, "^out: given 3, expected the path of a folder$"),
         ({"out": "a\0b"}, "^out: given 'a.*b', a path holds no null character$"),
-        ({"progress": True}, "^progress: given True, expected None, clsim.launch.progress.ConsoleProgress"),
+        ({"progress": "yes"}, "^progress: given 'yes', expected True, False, None, or an object with update, say and"),
         ({"overwrite": "no"}, "^overwrite: given 'no', expected True or False$"),
         ({"seed": True}, "^seeds?: given True, expected a whole number$"),
         ({"strategy": 3}, "^strategy: given 3, expected a name"),

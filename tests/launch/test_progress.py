@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from clsim.launch.arguments import as_progress
 from clsim.launch.progress import ConsoleProgress, Speaking, Unfailing
 from clsim.launch.run_state import RunState
 from clsim.preparation import Work, listening, tell, training_begins
@@ -42,6 +43,21 @@ def test_elsewhere_than_on_a_terminal_each_score_and_each_end_is_a_line() -> Non
     assert lines[0] == "lwf/seed0: reused"
     assert lines[1].startswith("er/seed0: 2/4 epochs, mAP 41.3")
     assert lines[2:] == ["er/seed0: failed: killed by signal 9 [SIGKILL]"]
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_by_default_it_is_shown_where_a_terminal_or_a_notebook_shows_it(
+    monkeypatch: pytest.MonkeyPatch, seen: bool
+) -> None:
+    monkeypatch.setattr("sys.stderr", console(False)[1])
+    monkeypatch.setattr("sys.stderr.isatty", lambda: seen, raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    assert (as_progress(None) is not None) is seen
+    assert as_progress(True) is not None
+    assert as_progress(False) is None
+    if not seen:
+        monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+        assert as_progress(None) is not None
 
 
 def test_runs_of_several_class_orders_are_told_apart() -> None:

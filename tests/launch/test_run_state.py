@@ -143,12 +143,12 @@ def test_epochs_of_a_shared_first_task_cost_nothing(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_pace_of_a_finished_run_is_read_from_its_times(tmp_path: Path) -> None:
-    assert recorded_pace(tmp_path, 4) is None
+    assert recorded_pace(tmp_path, 2) is None
     times = ({"train_seconds": 5.0, "eval_seconds": 1.0}, {"train_seconds": 6.0, "eval_seconds": 2.0})
     (tmp_path / "timing.jsonl").write_text(text(*times))
-    assert recorded_pace(tmp_path, 4) == 3.5
+    assert recorded_pace(tmp_path, 2) == 3.5
     (tmp_path / "timing.jsonl").write_text("{}\n")
-    assert recorded_pace(tmp_path, 4) is None
+    assert recorded_pace(tmp_path, 2) is None
 
 
 def test_a_run_without_epochs_counts_its_scored_tasks() -> None:

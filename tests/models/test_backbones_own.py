@@ -63,6 +63,17 @@ class Large(Net):
         return super().forward(x)
 
 
+class Says(Net):
+    def __init__(self, width: int = 8, feature_dim: object = 8):
+        super().__init__(width)
+        self.feature_dim = feature_dim
+        self.passes = 0
+
+    def forward(self, x):
+        self.passes += 1
+        return super().forward(x)
+
+
 made = Net()
 
 
@@ -101,6 +112,20 @@ def test_the_width_of_the_features_is_found(net: Path, name: str, width: int) ->
     assert model.head.weight.shape == (3, width)
     assert model(images()).shape == (2, 3)
     assert all(module.training for module in model.modules())
+
+
+def test_a_backbone_that_says_its_width_is_not_asked_but_held_to_it(net: Path) -> None:
+    model = grown(ModelSection(name=f"{net}:Says"))
+    assert model.head.weight.shape == (3, 8)
+    assert model.backbone.passes == 0
+    asked = grown(ModelSection(name=f"{net}:Net"))
+    assert torch.equal(model(images()), asked(images()))
+    wrong = grown(ModelSection(name=f"{net}:Says", options={"feature_dim": 9}))
+    with pytest.raises(ClsimError, match=r"^training\.model: .*:Says says feature_dim 9 and gives \[2, 8\], expected"):
+        wrong(images())
+    for value in (0, "wide", True):
+        with pytest.raises(ClsimError, match=r"^training\.model: .*:Says says feature_dim .*, expected a whole number"):
+            grown(ModelSection(name=f"{net}:Says", options={"feature_dim": value}))
 
 
 def test_the_seed_alone_fixes_what_it_draws_and_nothing_else_is_disturbed(net: Path) -> None:

@@ -14,6 +14,7 @@ LAYERS = [
         "clsim.file_lock",
         "clsim.global_generators",
         *(
+            "clsim.html_table",
             "clsim.lazy",
             "clsim.model_names",
             "clsim.option_marks",

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.html_table import html_table
 from clsim.vocabulary import GROUPS, UNKNOWN
 
 PLAN_FORMAT = 1
@@ -102,6 +103,14 @@ class StreamPlan:
         object.__setattr__(self, "row_offsets", np.cumsum(np.array(sizes, dtype=np.int64)))
         for _, array, _ in self._arrays():
             array.flags.writeable = False  # the hash must go on describing the plan
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (str(index), ", ".join(self.names(task)), str(len(task)), str(int(self.in_scope(task.classes[1]).sum())))
+            for index, task in enumerate(self.tasks)
+        ]
+        table = html_table(rows, ("task", "classes", "images", "test images"))
+        return f"{table}\n<p>sha256: {self.sha256}</p>"
 
     @property
     def n_classes(self) -> int:
