@@ -19,7 +19,7 @@ import pytest
 
 import clsim
 from clsim.errors import RunError
-from clsim.launch import comparison as comparison_module
+from clsim.launch import prepared_jobs as prepared_jobs_module
 from clsim.launch.pool import Pool
 from clsim.launch.run_state import RunState
 from clsim.running import run_identity as identity_module
@@ -94,7 +94,7 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Pool, states: dict[Path, RunState]) -> None:
         assert not [folder for folder, state in states.items() if state.status == "waiting"]
 
-    monkeypatch.setattr(comparison_module.Pool, "run", refuse)
+    monkeypatch.setattr(Pool, "run", refuse)
 
 
 @pytest.fixture
@@ -196,14 +196,14 @@ def test_overwrite_keeps_every_old_run_until_all_new_ones_are_prepared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     home = shutil.copytree(comparison.folder, tmp_path / "digits-b0c2")
-    really = comparison_module.prepare
+    really = prepared_jobs_module.prepare
 
     def once(folder: Path, *others: Any) -> None:
         if folder.parent.name == "finetune":
             raise RunError(f"{folder}: cannot be written: No space left on device")
         really(folder, *others)
 
-    monkeypatch.setattr(comparison_module, "prepare", once)
+    monkeypatch.setattr(prepared_jobs_module, "prepare", once)
     with pytest.raises(RunError, match="No space left"):
         clsim.compare("digits-b0c2", "joint,finetune", overrides=tiny_overrides, out=tmp_path, overwrite=True)
     assert sorted(path.parent.parent.name for path in home.glob("*/*/result.json")) == 2 * ["finetune"] + 2 * ["joint"]
