@@ -32,10 +32,11 @@ import pandas as pd
 import clsim
 from clsim.errors import ClsimError
 from clsim.files import write_atomically
+from clsim.launch.jobs import order_folder
 from clsim.launch.progress import ConsoleProgress
 from clsim.launch.variants import Variant, as_variants, compose
 from clsim.report.intervals import half_width, paired_differences
-from clsim.report.results import NO_VALUE, Results, load_results
+from clsim.report.results import NO_VALUE, Results, joined, load_results
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.strict_json import read_lines
 
@@ -59,12 +60,14 @@ class Compared:
         scenario: a shipped name, or a path.
         strategies: as in `clsim.compare`.
         overrides: keys of the scenario, and strategy.*; each run has one thread unless they say otherwise.
+        order_seeds: seeds of the class order, each with every seed; needs `stream.order: seed`.
     """
 
     name: str
     scenario: str
     strategies: Sequence[Variant | str]
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    order_seeds: Sequence[int] = ()
 
     def run(self, out: Path, seeds: Iterable[int], workers: int) -> clsim.Comparison:
         """Carry out what has no result yet.
@@ -77,6 +80,7 @@ class Compared:
             self.strategies,
             name=self.name,
             seeds=seeds,
+            order_seeds=self.order_seeds,
             overrides={"threads": 1, **self.overrides},
             out=out,
             device="cpu",
@@ -91,9 +95,9 @@ class Compared:
     def results(self, out: Path) -> Results | None:
         """Return the finished runs; None: there are none."""
         folder = out / self.name
-        if not any(folder.glob(f"{SEED_FOLDERS}/{RunFolder.result}")):
-            return None
-        return load_results(folder, self.names())
+        homes = [order_folder(folder, seed) for seed in self.order_seeds] or [folder]
+        begun = [home for home in homes if any(home.glob(f"{SEED_FOLDERS}/{RunFolder.result}"))]
+        return joined(folder, [load_results(home, self.names()) for home in begun]) if begun else None
 
 
 @dataclass(frozen=True)
@@ -233,14 +237,20 @@ def table(
     heads = ["variant", "seeds", *columns.values(), *(f"{columns[column]} {among}paired" for column in paired)]
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for name in names:
-        own = runs[runs.strategy == name].set_index("seed")
+        own = _by_pair(runs, name)
         cells = [_cell(*interval(own[column]), digits=DIGITS.get(column, 1)) for column in columns]
         base = baseline if isinstance(baseline, str) else baseline.get(name, name)
-        other = runs[runs.strategy == base].set_index("seed")
+        other = _by_pair(runs, base)
         differences = [pd.Series(paired_differences(dict(own[column]), dict(other[column]))) for column in paired]
         against = [NO_VALUE if name == base else _cell(*interval(one), sign=True) for one in differences]
         lines.append([f"`{name}`", str(len(own)), *cells, *against])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _by_pair(runs: pd.DataFrame, strategy: str) -> pd.DataFrame:
+    """Return the runs of a strategy by seed and class order, by which runs are paired."""
+    own = runs[runs.strategy == strategy]
+    return own.set_index([own["seed"], own["order_seed"].fillna(-1)])
 
 
 def when(results: Results) -> str:

@@ -17,7 +17,7 @@ from clsim.report.results import load_results
 
 RUNS = pd.DataFrame(
     [
-        {"strategy": name, "seed": seed, "last_mAP": value, "memory_KL": 0.0123}
+        {"strategy": name, "seed": seed, "order_seed": np.nan, "last_mAP": value, "memory_KL": 0.0123}
         for name, values in {"base": [50.0, 60.0, 70.0], "other": [52.0, 61.0, 75.0]}.items()
         for seed, value in enumerate(values)
     ]
@@ -46,6 +46,17 @@ def test_differences_are_paired_by_seed_whatever_the_order_of_the_runs() -> None
         mean, half = interval(pd.Series([2.0, 1.0, 5.0]))
         assert row.startswith("| `other`")
         assert row.endswith(f"| {mean:+.1f} ± {half:.1f} |")
+
+
+def test_runs_of_several_class_orders_are_paired_by_both() -> None:
+    orders = [
+        RUNS.assign(order_seed=order, last_mAP=RUNS["last_mAP"] + order * (RUNS.strategy == "other"))
+        for order in (0, 1)
+    ]
+    row = table(pd.concat(orders), NAMES, "base", {"last_mAP": "mAP"}).splitlines()[3]
+    mean, half = interval(pd.Series([2.0, 1.0, 5.0, 3.0, 2.0, 6.0]))
+    assert row.startswith("| `other` | 6 |")
+    assert row.endswith(f"| {mean:+.1f} ± {half:.1f} |")
 
 
 def test_the_baseline_has_no_difference_to_itself_and_small_numbers_have_more_digits() -> None:
