@@ -140,7 +140,12 @@ def config_differences(results: Results) -> list[dict[str, Any]]:
     """The keys in which the runs' resolved configurations differ, as `shared_and_differing` gives them."""
     tables = {run.name: flat(run.config) for run in results.runs}
     for table in tables.values():
-        for key in ("seed", "loggers", "evaluation.metrics"):  # on metrics `_own_metrics_differ` has its say
+        for key in (
+            "seed",
+            "stream.order_seed",
+            "loggers",
+            "evaluation.metrics",
+        ):  # on metrics `_own_metrics_differ` has its say
             table.pop(key, None)
     return [row for row in shared_and_differing(results, tables) if row["differs"]]
 
