@@ -15,9 +15,9 @@ from typing import Any
 from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
 
+from clsim.evaluation.machine_load import LoadMeter
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.files import GrowingFile, write_atomically
-from clsim.machine_load import LoadMeter
 from clsim.strict_json import finite_or_null, read_lines
 from clsim.training.template import MultiLabelTemplate
 

@@ -185,11 +185,14 @@ def beaten(results: Results, metric: str) -> dict[str, set[str]]:
 def leaders(results: Results) -> dict[str, tuple[str, bool]]:
     """Return per metric the method with the best mean, and whether it is significantly better than each other method.
 
-    Among fewer than two methods none leads. References and controls (not in `Results.methods`) are no rivals.
+    Among fewer than two methods none leads, and neither does one of several with the same mean. References and controls
+    (not in `Results.methods`) are no rivals.
     """
+    means = {row["strategy"]: row for row in results.summaries}
     found = {}
     for metric in compared_metrics(results):
         order = ranked(results, metric)
-        if len(results.methods) > 1 and order:
+        best = [means[name][f"{metric}_mean"] for name in order[:2]]
+        if len(results.methods) > 1 and best and best[0] not in best[1:]:
             found[metric] = (order[0], len(beaten(results, metric)[order[0]]) == len(results.methods) - 1)
     return found

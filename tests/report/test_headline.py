@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from clsim.report.headline import headline
-from clsim.report.results import load_results
+from clsim.report.results import joined, load_results
 
-VALUES = {"er": [60.0, 61.0, 62.5], "lwf": [50.0, 51.5, 52.0], "finetune": [49.9, 52.0, 51.0]}
+BEST = [60.0, 61.0, 62.5]
+VALUES = {"er": BEST, "same": BEST, "lwf": [50.0, 51.5, 52.0], "finetune": [49.9, 52.0, 51.0]}
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,11 @@ VALUES = {"er": [60.0, 61.0, 62.5], "lwf": [50.0, 51.5, 52.0], "finetune": [49.9
             3,
             "51.2 ± 1.0\u00a0%, 0.2 points above finetune, the next; the difference to finetune",
         ),
+        (
+            ["er", "same"],
+            3,
+            "er and same have the same mAP after the last task, 61.2 ± 1.3\u00a0%, and none a",
+        ),
         (["er", "lwf", "joint"], 1, "; joint, the upper reference, reaches 80.0\u00a0%."),
         (["joint"], 1, "No method has an mAP after the last task; joint, the upper reference, reaches 80.0\u00a0%."),
     ],
@@ -40,3 +46,11 @@ def test_the_sentence(
         for seed in range(seeds):
             make_run(tmp_path, name, seed=seed, last_mAP=VALUES[name][seed] if name in VALUES else 80.0)
     assert said in headline(load_results(tmp_path))
+
+
+def test_runs_of_several_class_orders_are_not_called_seeds(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    for order in range(2):
+        for name in ("er", "lwf"):
+            make_run(tmp_path / f"order{order}", name, order_seed=order, last_mAP=VALUES[name][order])
+    parts = [load_results(tmp_path / f"order{order}") for order in range(2)]
+    assert "with 2 runs in common this may be chance" in headline(joined(tmp_path, parts))

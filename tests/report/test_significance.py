@@ -111,7 +111,7 @@ def test_a_winner_beats_every_other_method_with_all_pairs_corrected(three: Path)
 
 
 def test_a_method_that_beats_all_but_one_wins_nothing(make_run: MakeRun, three: Path) -> None:
-    for seed, value in enumerate([49.0, 53.0, 57.0]):
+    for seed, value in enumerate([49.0, 52.0, 57.0]):
         make_run(three, "rebll", seed=seed, last_mAP=value)
     assert leaders(load_results(three))["last_mAP"] == ("er", False)
 

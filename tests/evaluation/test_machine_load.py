@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clsim import machine_load
-from clsim.machine_load import LoadMeter
+from clsim.evaluation import machine_load
+from clsim.evaluation.machine_load import LoadMeter
 
 
 def test_the_share_of_others_is_what_is_busy_less_what_this_process_used(
