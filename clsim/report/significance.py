@@ -154,7 +154,7 @@ def _p(differences: NDArray[np.float64]) -> float:
     return p_value(differences) if len(differences) >= LEAST_PAIRS else math.nan
 
 
-def pairs_of(results: Results, a: str, b: str) -> set[Hashable]:
+def pairs_of(results: Results, a: str, b: str) -> set[tuple[int, int]]:
     """Return the (seed, order_seed) that two strategies share."""
     return {run.pair for run in results.of(a)} & {run.pair for run in results.of(b)}
 

@@ -37,8 +37,6 @@ COST_HEADINGS = (
     *("Strategy", "Seeds", "Train time", "Evaluation time", "Samples / s", "Peak memory MB"),
     *("Memory rows", "Memory MB"),
 )
-SIDES = np.array([-1.0, 1.0])
-"""Times half an interval: its ends, from the middle."""
 LATEX_ESCAPES = {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{character: "\\" + character for character in "&%$#_{}"},
@@ -133,14 +131,20 @@ def difference_tables(contrasts: Mapping[str, Sequence[Contrast]], baseline: str
 def _difference_row(own: Contrast, baseline: str) -> tuple[str, ...]:
     mean = fixed(own.mean) + (f" ± {fixed(own.std)}" if not math.isnan(own.std) else "")
     lowest, highest = lowest_and_highest(own.metric)
-    cells = (own.strategy, str(own.seeds), mean, interval(*np.clip(own.mean + own.half * SIDES, lowest, highest)))
+    cells = (own.strategy, str(own.seeds), mean, interval(*_ends(own.mean, own.half, lowest, highest)))
     if own.strategy == baseline:
         return (*cells, *[NO_VALUE] * 5, "baseline")
     most = highest - lowest
-    within = interval(*np.clip(own.difference + own.difference_half * SIDES, -most, most), signed)
+    within = interval(*_ends(own.difference, own.difference_half, -most, most), signed)
     verdict = Best(own.verdict) if own.verdict else NO_VALUE
     resampled = interval(own.low, own.high, signed)
     return (*cells, str(own.pairs), signed(own.difference), within, resampled, probability(own.p), verdict)
+
+
+def _ends(middle: float, half: float, lowest: float, highest: float) -> tuple[float, float]:
+    """Return the ends of an interval, clipped to the values that there can be; NaN where undefined."""
+    low, high = np.clip([middle - half, middle + half], lowest, highest)
+    return float(low), float(high)
 
 
 def number(row: Mapping[str, Any], metric: str, decimals: int = 1, scale: float = 1.0, unit: str = "") -> str:

@@ -93,13 +93,15 @@ def _last_ap(record: RunRecord, name: str) -> float:
 
 def _group_and_positives(results: Results, name: str) -> tuple[str, str]:
     """Return what the runs agree on, a dash otherwise."""
-    groups, positives = set(), set()
+    groups: set[str] = set()
+    positives: set[str] = set()
     for record in (run.record for run in results.runs if not run.record.derived_from):
         counts = record.groups.positives
         groups.add(record.groups.by_class().get(name, NO_VALUE))
         found = counts is not None and name in record.class_names
         positives.add(str(counts[record.class_names.index(name)]) if counts and found else NO_VALUE)
-    return tuple(each.pop() if len(each) == 1 else NO_VALUE for each in (groups, positives))
+    group, count = (each.pop() if len(each) == 1 else NO_VALUE for each in (groups, positives))
+    return group, count
 
 
 @dataclass(frozen=True)
