@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from clsim.data.path_options import path_options
 from clsim.errors import ClsimError
 from clsim.report.results import Results, RunResult
 from clsim.running.dotted_keys import flat
 from clsim.scenario.document import read_document
 from clsim.scenario.scenario import shipped_scenarios
+from clsim.scenario.schema import ScenarioConfig
 from clsim.scenario.validate import validate
 
 ALWAYS_RESOLVED = ("threads", "stream.order_seed")
@@ -40,8 +43,19 @@ def changed_keys(run: RunResult) -> dict[str, Any] | None:
     if shipped is None:
         return None
     own = flat(run.config)
-    keys = [key for key in dict.fromkeys([*shipped, *own]) if key not in ALWAYS_RESOLVED]
-    return {key: own.get(key) for key in keys if own.get(key) != shipped.get(key)}
+    return {key: value for key, value in own.items() if key not in ALWAYS_RESOLVED and _differs(key, value, shipped)}
+
+
+def _differs(key: str, value: Any, shipped: Mapping[str, Any]) -> bool:
+    """Return whether a value is another one than the shipped; where a user keeps the data is no difference."""
+    if key in _path_keys() and key in shipped:
+        return shipped[key] is not None and Path(str(value)).name != Path(shipped[key]).name
+    return key not in shipped or value != shipped[key]
+
+
+@cache
+def _path_keys() -> set[str]:
+    return {".".join(keys) for keys in path_options(ScenarioConfig)}
 
 
 def changes(results: Results) -> str:
