@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from clsim.report.intervals import standard_deviation
-from clsim.report.loads import MARK, busier
+from clsim.report.loads import MARK, busier, other_load
 from clsim.report.results import METRICS, NO_VALUE, Results
 from clsim.report.significance import COMPARED, Contrast, leaders, lowest_and_highest
 from clsim.vocabulary import AT_THRESHOLD
@@ -35,7 +35,7 @@ THRESHOLD_HEADINGS = (
 )
 COST_HEADINGS = (
     *("Strategy", "Seeds", "Train time", "Evaluation time", "Samples / s", "Peak memory MB"),
-    *("Memory rows", "Memory MB"),
+    *("Memory rows", "Memory MB", "Load by others"),
 )
 LATEX_ESCAPES = {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
@@ -98,7 +98,9 @@ def cost_table(results: Results) -> Rows:
         times = [number(row, f"{what}_seconds", scale=1 / length, unit=unit) for what in ("train", "eval")]
         times[0] += MARK * (row["strategy"] in marked)
         peak = number(row, "peak_memory_bytes", decimals=0, scale=1e-6)
-        cells = (*times, number(row, "samples_per_second"), peak, *_memory_cells(row))
+        load = fixed(100 * other_load(results.of(row["strategy"])), 0)
+        load += "\u00a0%" * (load != NO_VALUE)
+        cells = (*times, number(row, "samples_per_second"), peak, *_memory_cells(row), load)
         rows.append((row["strategy"], str(row["seeds"]), *cells))
     return rows
 

@@ -31,7 +31,10 @@ DISTANCE = (
     "{0}'s mAP on task k minus the method's right after learning it (Chaudhry et al., ECCV 2018), mean over k."
 )
 OWN_METRICS = "After the last task, each in the unit of its function; mean ± sample std over the runs."
-COST = "Times exclude loading; samples count replayed ones; peak memory is the process's; MB are 10⁶ bytes."
+COST = (
+    "Times exclude loading; samples count replayed ones; peak memory is the process's; MB are 10⁶ bytes. Load by "
+    "others: share of the machine's cores that other processes kept busy during training."
+)
 
 
 def statistics(compared: Compared) -> pd.DataFrame:

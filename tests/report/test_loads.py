@@ -25,6 +25,7 @@ def test_times_under_different_loads_are_marked(make_run: Callable[..., Path], t
     marked = {row[0]: row[-1].endswith(MARK) for row in final_table(results)[1:]}
     assert marked == {"er": True, "lwf": False, "old": False}
     assert [row[2].endswith(MARK) for row in cost_table(results)[1:]] == [True, False, False]
+    assert [row[-1] for row in cost_table(results)] == ["Load by others", "40\u00a0%", "5\u00a0%", "–"]  # noqa: RUF001
     assert "(er 40 %; the least disturbed strategy 5 %)" in load_note(results)
 
 
