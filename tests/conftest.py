@@ -25,7 +25,12 @@ from clsim.scenario import Scenario, load_scenario
 torch.set_num_threads(1)
 settings.register_profile("clsim", derandomize=True)  # a test that passes here passes everywhere
 settings.load_profile("clsim")
-pytest_plugins = ["tests.fixtures.templates", "tests.fixtures.recorded_runs", "tests.fixtures.full_disk"]
+pytest_plugins = [
+    "tests.fixtures.templates",
+    "tests.fixtures.recorded_runs",
+    "tests.fixtures.full_disk",
+    "tests.fixtures.browser",
+]
 
 TINY = {
     "dataset.train": 60,

@@ -42,13 +42,15 @@ def tensorboard(
     """Show the curves of the runs in a folder in TensorBoard, until Ctrl-C."""
     from threading import Event
 
-    from clsim.report.tensorboard_server import FIRST_PORT, port_of, runs_below, start
+    from clsim.report.tensorboard_server import FIRST_PORT, links, port_of, runs_below, start
 
     runs = runs_below(folder)
     address = start(folder, host, port)
     if port is None and port_of(address) != FIRST_PORT:
         typer.echo(f"port {FIRST_PORT} is in use; the next free one is {port_of(address)}", err=True)
     typer.echo(f"TensorBoard on {len(runs)} runs in {folder}: {address} (Ctrl-C ends it)")
+    for name, link in links(address, folder, runs).items():
+        typer.echo(f"{name}: {link}")
     try:
         Event().wait()
     except KeyboardInterrupt:

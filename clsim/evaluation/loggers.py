@@ -17,6 +17,7 @@ from avalanche.logging import BaseLogger
 
 from clsim.evaluation.history import History
 from clsim.evaluation.kept_scores import DTYPE
+from clsim.evaluation.machine_load import LoadMeter
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.files import GrowingFile, write_atomically
 from clsim.strict_json import finite_or_null, read_lines
@@ -148,7 +149,7 @@ class ScoresFile(BaseLogger):
 
 
 class TimingFile(BaseLogger):
-    """Appends wall time, throughput and peak memory of each task to a JSON Lines file.
+    """Appends wall time, throughput, peak memory and the load of the machine of each task to a JSON Lines file.
 
     Of a task that was interrupted the time until its last checkpoint counts, and the time since it was resumed.
     """
@@ -160,6 +161,8 @@ class TimingFile(BaseLogger):
         self.began = time.perf_counter()
         self.samples = 0
         self.shared: dict[str, Any] = {}
+        self.meter = LoadMeter()
+        self.other_load: float | None = None
 
     def share(self, seconds: float, trained_by: str) -> None:
         """Count the time another run has spent on this task.
@@ -173,9 +176,11 @@ class TimingFile(BaseLogger):
     def before_training_exp(self, template: MultiLabelTemplate, metric_values: Any, **kwargs: Any) -> None:
         self.began = time.perf_counter()
         self.samples = template.samples_trained
+        self.meter = LoadMeter()
 
     def after_training_exp(self, template: MultiLabelTemplate, metric_values: Any, **kwargs: Any) -> None:
         self.trained = time.perf_counter() - self.began
+        self.other_load = None if self.shared else self.meter.share_of_others()
 
     def before_eval(self, template: MultiLabelTemplate, metric_values: Any, **kwargs: Any) -> None:
         self.eval_began = time.perf_counter()
@@ -190,6 +195,7 @@ class TimingFile(BaseLogger):
             "eval_seconds": round(time.perf_counter() - self.eval_began, 4),
             "samples_per_second": round((template.samples_trained - self.samples) / max(self.trained, 1e-9), 1),
             "peak_memory_bytes": peak_memory(),
+            "other_load": None if self.other_load is None else round(self.other_load, 3),
         }
         self.file.append(json.dumps(line | self.shared) + "\n")
         self.shared = {}

@@ -13,6 +13,7 @@ import torch
 from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
 from numpy.typing import NDArray
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import summary
 
 from clsim.evaluation.event_file import EventFile
@@ -24,6 +25,8 @@ from clsim.vocabulary import AVERAGE_MAP, MEAN_FORGETTING, SEEN_MAP, group_map_t
 
 FINAL_METRICS = (SEEN_MAP, AVERAGE_MAP, MEAN_FORGETTING, group_map_tag("tail"))
 """Curves whose last point is a column of the HParams page: last mAP, avg mAP, forgetting, tail mAP."""
+FIRST_COLUMNS = ("strategy", "seed")
+"""Hyperparameters that the HParams page shows first."""
 PR_THRESHOLDS = 51
 """Points of a precision-recall curve; 80 classes after 8 tasks take about half a megabyte."""
 
@@ -50,9 +53,7 @@ class TensorBoardCurves(BaseLogger):
         self.events = EventFile(path)
         self.history = history
         # Not `add_hparams`: that makes a run of its own in a subfolder, apart from the curves.
-        *self._hparams, self._end = summary.hparams(
-            {name: _plain(value) for name, value in (hparams or {}).items()}, dict.fromkeys(FINAL_METRICS)
-        )
+        *self._hparams, self._end = _hparams(hparams or {})
 
     def before_training(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
         if template.position.task == 0 and self.events.begin():
@@ -101,6 +102,18 @@ class TensorBoardCurves(BaseLogger):
                 name = f"PR/{plan.class_names[column]}"
                 curve = summary.pr_curve(name, truth[known], probabilities[known, column], PR_THRESHOLDS)
                 self.events.add(curve, step)
+
+
+def _hparams(values: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Return the summaries of the HParams page: its columns, the values of this run, and its end."""
+    columns, begin, end = summary.hparams(
+        {name: _plain(value) for name, value in values.items()}, dict.fromkeys(FINAL_METRICS)
+    )
+    content = HParamsPluginData.FromString(columns.value[0].metadata.plugin_data.content)
+    for column in content.experiment.hparam_infos:
+        column.differs = column.name in FIRST_COLUMNS  # the page puts these first, the others follow by name
+    columns.value[0].metadata.plugin_data.content = content.SerializeToString()
+    return columns, begin, end
 
 
 def _plain(value: Any) -> Any:

@@ -85,11 +85,11 @@ class Comparison:
     def report(self, path: str | Path | None = None) -> Path:
         """Write report.html, and tables as CSV, Markdown and LaTeX, into the folder `path`, by default beside the runs.
 
-        Each class order has a report of its own, in `order<k>`, because classes and tasks differ. The tables in the
-        folder itself are over all orders.
+        Each class order has a report of its own, in `order<k>`, because classes and tasks differ. The report in the
+        folder itself is over all orders.
 
         Returns:
-            The path of the page; of several the last one.
+            The path of the page; of several class orders of the one over all.
         """
         from clsim.report.writing import write_reports
 

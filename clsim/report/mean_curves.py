@@ -40,7 +40,10 @@ BANDS = {
     ACCURACY: "top-1 accuracy",
     TOTAL_LOSS: "loss",
 }
-"""Tag -> chart of the curves that also have `spread/<tag>/lowest` and `.../highest`; of all, they would be a flood."""
+"""Tag -> chart of the curves that also have `spread/<tag>/mean`, `lowest` and `highest`; for all it would be a flood.
+
+The mean is there twice, because a chart of tags that single runs have in part complains of missing tags."""
+SPREAD = ("mean", "lowest", "highest")
 
 Curves = dict[tuple[str, int], float]
 
@@ -82,7 +85,8 @@ def mean_curves(runs: Sequence[RunResult]) -> bytes:
         values = [curve[tag, step] for curve in curves]
         points.append((tag, step, math.fsum(values) / len(values)))
         if tag in BANDS:
-            points += [(f"spread/{tag}/lowest", step, min(values)), (f"spread/{tag}/highest", step, max(values))]
+            spread = zip(SPREAD, (points[-1][2], min(values), max(values)), strict=True)
+            points += [(_spread_tag(tag, name), step, value) for name, value in spread]
     # The clock has no part in the file: the axis of wall time shows when the last of the runs was written.
     when = max(run.files.metrics.stat().st_mtime for run in runs)
     charts = [tag for tag in BANDS if any(tag == known for known, _ in shared)]
@@ -124,13 +128,18 @@ def _records(points: Iterable[tuple[str, int, float]], charts: Sequence[str], wh
         yield record(step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
 
 
+def _spread_tag(tag: str, name: str) -> str:
+    """Return the tag of one of SPREAD, which only mean curves have."""
+    return f"spread/{tag}/{name}"
+
+
 def _layout(charts: Sequence[str]) -> Any:
     """A margin chart, the mean within its lowest and highest, of each of the tags."""
     from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MarginChartContent
 
     def margin(tag: str) -> MarginChartContent:
-        series = MarginChartContent.Series(value=tag, lower=f"spread/{tag}/lowest", upper=f"spread/{tag}/highest")
-        return MarginChartContent(series=[series])
+        value, lower, upper = (_spread_tag(tag, name) for name in SPREAD)
+        return MarginChartContent(series=[MarginChartContent.Series(value=value, lower=lower, upper=upper)])
 
     from_last = reversed(charts)  # TensorBoard shows the last margin chart first
     shown = [Chart(title=BANDS[tag], margin=margin(tag)) for tag in from_last]

@@ -103,7 +103,8 @@ class RunResult:
 
     @property
     def name(self) -> str:
-        return f"{self.strategy}/seed{self.seed}"
+        order = self.folder.parents[1].name if len(self.folder.parents) > 1 else ""
+        return f"{order}/" * bool(ORDER_FOLDER.fullmatch(order)) + f"{self.strategy}/seed{self.seed}"
 
     @property
     def plot(self) -> Plot:

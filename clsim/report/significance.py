@@ -2,6 +2,7 @@
 
 DECIDED: the test is the paired t test, corrected by Holm over the comparisons of one metric. The bootstrap interval
 stands beside as a second look that assumes no distribution; the few seeds of a comparison make it too narrow to decide.
+Fewer than LEAST_PAIRS pairs are not tested: with two, the test rests on one number for the spread.
 Intervals are not corrected, and neither is anything over metrics: each metric is a question of its own.
 DECIDED: references and controls have intervals but are not tested: that joint is better is no finding, and its test
 would cost the methods power. With one as the baseline the methods are tested against it.
@@ -15,6 +16,9 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clsim.errors import RunError, did_you_mean
 from clsim.report.intervals import (
@@ -43,6 +47,10 @@ COMPARED = {
 """Metrics whose differences are tested, and their names; those no run recorded are left out."""
 
 
+LEAST_PAIRS = 3
+"""Pairs without which there is no test and no verdict."""
+
+
 @dataclass(frozen=True)
 class Contrast:
     """One metric of one strategy, and how it differs from the baseline's, in the metric's unit.
@@ -51,7 +59,8 @@ class Contrast:
         seeds: number of runs; mean, std (sample's) and half (of the 95 % interval by Student's t) are over them.
         pairs: number of (seed, order_seed) that the baseline has, too; 0 for the baseline itself.
         difference: mean of own - baseline over the pairs; difference_half by Student's t, low and high by bootstrap.
-        p: of the paired t test, corrected by Holm over the methods compared with this baseline; NaN for references.
+        p: of the paired t test, corrected by Holm over the methods compared with this baseline; NaN for references
+            and for fewer than LEAST_PAIRS pairs.
 
     What is not defined is NaN: everything that needs a spread with one seed or pair, the difference of the baseline.
     """
@@ -80,6 +89,11 @@ class Contrast:
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller value of a metric of COMPARED is the better one."""
     return metric.endswith("forgetting")
+
+
+def lowest_and_highest(metric: str) -> tuple[float, float]:
+    """Return the values that a metric of COMPARED cannot go beyond, in its unit."""
+    return (-100.0 if "forgetting" in metric or "transfer" in metric else 0.0), 100.0
 
 
 def choose_baseline(results: Results, name: str | None = None) -> str:
@@ -120,7 +134,7 @@ def _contrasts(
     metric: str, values: dict[str, dict[Hashable, float]], baseline: str, tested: list[str]
 ) -> list[Contrast]:
     differences = {name: paired_differences(own, values[baseline]) for name, own in values.items() if name != baseline}
-    p_values = [p_value(each) if name in tested else math.nan for name, each in differences.items()]
+    p_values = [_p(each) if name in tested else math.nan for name, each in differences.items()]
     corrected = dict(zip(differences, holm(p_values), strict=True))
     rows = []
     for name, own in values.items():
@@ -135,23 +149,50 @@ def _contrasts(
     return rows
 
 
-def winners(results: Results) -> dict[str, str]:
-    """Metric -> the method that is significantly better than each other method; metrics without such a one left out.
+def _p(differences: NDArray[np.float64]) -> float:
+    """Return the p of the paired t test, NaN for fewer than LEAST_PAIRS pairs."""
+    return p_value(differences) if len(differences) >= LEAST_PAIRS else math.nan
 
-    DECIDED: Holm's correction is over all pairs of methods, because the winner is chosen after looking. Of fewer than
-    two methods none wins. References and controls (not in `Results.methods`) are no rivals.
+
+def pairs_of(results: Results, a: str, b: str) -> set[tuple[int, int]]:
+    """Return the (seed, order_seed) that two strategies share."""
+    return {run.pair for run in results.of(a)} & {run.pair for run in results.of(b)}
+
+
+def ranked(results: Results, metric: str) -> list[str]:
+    """Return the methods with a mean of the metric, the best first; references and controls are none."""
+    means = {row["strategy"]: row[f"{metric}_mean"] for row in results.summaries}
+    known = [name for name in results.methods if not math.isnan(means[name])]
+    return sorted(known, key=lambda name: means[name] if lower_is_better(metric) else -means[name])
+
+
+def beaten(results: Results, metric: str) -> dict[str, set[str]]:
+    """Return for each method the methods that it is significantly better than.
+
+    DECIDED: Holm's correction is over all pairs of methods, because the winner is chosen after looking.
     """
-    methods, found = results.methods, {}
+    values = {name: results.values_by_pair(name, metric) for name in results.methods}
+    pairs = list(combinations(results.methods, 2))
+    differences = [paired_differences(values[a], values[b]) for a, b in pairs]
+    found: dict[str, set[str]] = {name: set() for name in results.methods}
+    for (a, b), each, p in zip(pairs, differences, holm([_p(d) for d in differences]), strict=True):
+        if p < LEVEL:
+            better, worse = (a, b) if (each.mean() > 0) != lower_is_better(metric) else (b, a)
+            found[better].add(worse)
+    return found
+
+
+def leaders(results: Results) -> dict[str, tuple[str, bool]]:
+    """Return per metric the method with the best mean, and whether it is significantly better than each other method.
+
+    Among fewer than two methods none leads, and neither does one of several with the same mean. References and controls
+    (not in `Results.methods`) are no rivals.
+    """
+    means = {row["strategy"]: row for row in results.summaries}
+    found = {}
     for metric in compared_metrics(results):
-        values = {name: results.values_by_pair(name, metric) for name in methods}
-        pairs = list(combinations(methods, 2))
-        differences = [paired_differences(values[a], values[b]) for a, b in pairs]
-        beaten: dict[str, set[str]] = {name: set() for name in methods}
-        for (a, b), each, p in zip(pairs, differences, holm([p_value(d) for d in differences]), strict=True):
-            if p < LEVEL:
-                better, worse = (a, b) if (each.mean() > 0) != lower_is_better(metric) else (b, a)
-                beaten[better].add(worse)
-        above_all = [name for name in methods if len(beaten[name]) == len(methods) - 1]
-        if pairs and above_all:
-            found[metric] = above_all[0]
+        order = ranked(results, metric)
+        best = [means[name][f"{metric}_mean"] for name in order[:2]]
+        if len(results.methods) > 1 and best and best[0] not in best[1:]:
+            found[metric] = (order[0], len(beaten(results, metric)[order[0]]) == len(results.methods) - 1)
     return found

@@ -7,8 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from clsim.report.intervals import standard_deviation
+from clsim.report.loads import MARK, busier, other_load
 from clsim.report.results import METRICS, NO_VALUE, Results
-from clsim.report.significance import COMPARED, Contrast, winners
+from clsim.report.significance import COMPARED, Contrast, leaders, lowest_and_highest
 from clsim.vocabulary import AT_THRESHOLD
 
 Rows = list[tuple[str, ...]]
@@ -31,7 +35,7 @@ THRESHOLD_HEADINGS = (
 )
 COST_HEADINGS = (
     *("Strategy", "Seeds", "Train time", "Evaluation time", "Samples / s", "Peak memory MB"),
-    *("Memory rows", "Memory MB"),
+    *("Memory rows", "Memory MB", "Load by others"),
 )
 LATEX_ESCAPES = {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
@@ -43,17 +47,22 @@ LATEX_ESCAPES = {
 
 
 class Best(str):
-    """The cell of a winner, to be set in bold."""
+    """The cell of a method that is significantly better than every other one, to be set in bold."""
+
+
+class Leader(str):
+    """The cell of the best mean, which is not significantly better than each other one; to be underlined."""
 
 
 def final_table(results: Results) -> Rows:
-    """One row per strategy, `mean ± std` where there are several seeds, winners as `Best`."""
-    best = winners(results)
+    """One row per strategy, `mean ± std` where there are several seeds, the best of a column as `Best` or `Leader`."""
+    best = leaders(results)
+    marked = busier(results)
     length, unit = _time_unit(results, "train_seconds")
     rows: Rows = [FINAL_HEADINGS]
     for row in results.summaries:
         percent = [_cell(row, metric, best) for metric in METRICS[:7]]
-        time = number(row, "train_seconds", scale=1 / length, unit=unit)
+        time = number(row, "train_seconds", scale=1 / length, unit=unit) + MARK * (row["strategy"] in marked)
         rows.append((row["strategy"], str(row["seeds"]), *percent, *_memory_cells(row), time))
     return rows
 
@@ -62,7 +71,7 @@ def accuracy_table(results: Results) -> Rows:
     """Top-1 accuracy of single-label data, all classes and by shots; empty where no run recorded it."""
     if results.frame["last_accuracy"].isna().all():
         return []
-    best = winners(results)
+    best = leaders(results)
     rows: Rows = [("Strategy", "Seeds", *ACCURACIES.values())]
     for row in results.summaries:
         rows.append((row["strategy"], str(row["seeds"]), *(_cell(row, metric, best) for metric in ACCURACIES)))
@@ -84,10 +93,14 @@ def cost_table(results: Results) -> Rows:
     """Cost of each strategy: time, throughput, memory of the process, replay memory."""
     length, unit = _time_unit(results, "train_seconds", "eval_seconds")
     rows: Rows = [COST_HEADINGS]
+    marked = busier(results)
     for row in results.summaries:
         times = [number(row, f"{what}_seconds", scale=1 / length, unit=unit) for what in ("train", "eval")]
+        times[0] += MARK * (row["strategy"] in marked)
         peak = number(row, "peak_memory_bytes", decimals=0, scale=1e-6)
-        cells = (*times, number(row, "samples_per_second"), peak, *_memory_cells(row))
+        load = fixed(100 * other_load(results.of(row["strategy"])), 0)
+        load += "\u00a0%" * (load != NO_VALUE)
+        cells = (*times, number(row, "samples_per_second"), peak, *_memory_cells(row), load)
         rows.append((row["strategy"], str(row["seeds"]), *cells))
     return rows
 
@@ -119,19 +132,33 @@ def difference_tables(contrasts: Mapping[str, Sequence[Contrast]], baseline: str
 
 def _difference_row(own: Contrast, baseline: str) -> tuple[str, ...]:
     mean = fixed(own.mean) + (f" ± {fixed(own.std)}" if not math.isnan(own.std) else "")
-    cells = (own.strategy, str(own.seeds), mean, interval(own.mean - own.half, own.mean + own.half))
+    lowest, highest = lowest_and_highest(own.metric)
+    cells = (own.strategy, str(own.seeds), mean, interval(*_ends(own.mean, own.half, lowest, highest)))
     if own.strategy == baseline:
         return (*cells, *[NO_VALUE] * 5, "baseline")
-    within = interval(own.difference - own.difference_half, own.difference + own.difference_half, signed)
+    most = highest - lowest
+    within = interval(*_ends(own.difference, own.difference_half, -most, most), signed)
     verdict = Best(own.verdict) if own.verdict else NO_VALUE
     resampled = interval(own.low, own.high, signed)
     return (*cells, str(own.pairs), signed(own.difference), within, resampled, probability(own.p), verdict)
+
+
+def _ends(middle: float, half: float, lowest: float, highest: float) -> tuple[float, float]:
+    """Return the ends of an interval, clipped to the values that there can be; NaN where undefined."""
+    low, high = np.clip([middle - half, middle + half], lowest, highest)
+    return float(low), float(high)
 
 
 def number(row: Mapping[str, Any], metric: str, decimals: int = 1, scale: float = 1.0, unit: str = "") -> str:
     """Text `mean ± std` of one metric in a row of `Results.summary`; no std for one seed, a dash where undefined."""
     mean, std = (fixed(row[f"{metric}_{kind}"] * scale, decimals) for kind in ("mean", "std"))
     return mean if mean == NO_VALUE else mean + (f" ± {std}" if std != NO_VALUE else "") + unit
+
+
+def mean_and_std(values: Sequence[float], decimals: int = 1) -> str:
+    """Return `mean ± std` of values, the sample's; no std for one of them, a dash where one is NaN."""
+    text, std = fixed(float(np.mean(values)), decimals), standard_deviation(values)
+    return text if text == NO_VALUE or math.isnan(std) else f"{text} ± {fixed(std, decimals)}"
 
 
 def fixed(value: float, decimals: int = 1) -> str:
@@ -156,11 +183,12 @@ def probability(p: float) -> str:
 
 
 def markdown(rows: Rows) -> str:
-    """A Markdown table, all columns but the first aligned to the right, winners in bold."""
+    """A Markdown table, all columns but the first aligned to the right, `Best` in bold, `Leader` in italics."""
 
     def cell(text: str) -> str:
         escaped = text.replace("\\", "\\\\").replace("|", "\\|")
-        return f"**{escaped}**" if isinstance(text, Best) else escaped
+        mark = "**" if isinstance(text, Best) else "*" if isinstance(text, Leader) else ""
+        return f"{mark}{escaped}{mark}"
 
     lines = [[cell(text) for text in row] for row in rows]
     lines.insert(1, ["---"] + ["---:"] * (len(rows[0]) - 1))
@@ -171,7 +199,8 @@ def latex(rows: Rows, caption: str, label: str) -> str:
     """A LaTeX table; it needs the packages booktabs and graphicx, and is shrunk to the line where it is wider."""
 
     def cell(text: str) -> str:
-        return rf"\textbf{{{escaped(text)}}}" if isinstance(text, Best) else escaped(text)
+        mark = r"\textbf" if isinstance(text, Best) else r"\underline" if isinstance(text, Leader) else ""
+        return f"{mark}{{{escaped(text)}}}" if mark else escaped(text)
 
     heading, *body = ["{}" + " & ".join(map(cell, row)) + r" \\" for row in rows]  # {}: a [ is no option of \\
     lines = [r"\begin{table}[tbp]", r"\centering", rf"\caption{{{escaped(caption)}}}", rf"\label{{{label}}}"]
@@ -187,9 +216,12 @@ def escaped(text: str) -> str:
     return "".join(LATEX_ESCAPES.get(character, character) for character in minus)
 
 
-def _cell(row: Mapping[str, Any], metric: str, best: Mapping[str, str]) -> str:
+def _cell(row: Mapping[str, Any], metric: str, best: Mapping[str, tuple[str, bool]]) -> str:
     text = number(row, metric)
-    return Best(text) if best.get(metric) == row["strategy"] else text
+    leader, significant = best.get(metric, ("", False))
+    if leader != row["strategy"]:
+        return text
+    return Best(text) if significant else Leader(text)
 
 
 def _memory_cells(row: Mapping[str, Any]) -> list[str]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from clsim.errors import RunError
+from clsim.report.mean_curves import FOLDER as MEAN
+from clsim.report.tensorboard_pages import STRATEGY_OF_RUN, changed_pages
+from clsim.vocabulary import SEEN_MAP
 
 EVENT_FILES = "*tfevents*"
 FIRST_PORT = 6006
@@ -17,6 +22,8 @@ FIRST_PORT = 6006
 KEPT = {"scalars": 10_000, "images": 200, "pr_curves": 200}
 """Points of a curve that reach the browser. TensorBoard's own limit of ten pictures would thin out longer streams."""
 MOST_SHOWN = 5
+MOST_NAMED = 50
+"""Runs that a link can name beside the mean curves; an address has no room for more."""
 
 
 def runs_below(folder: Path) -> list[Path]:
@@ -51,9 +58,10 @@ def start(folder: Path, host: str = "localhost", port: int | None = None) -> str
     Raises:
         RunError: the port is in use, or there is no such address.
     """
-    from tensorboard import default, program
+    from tensorboard import assets, default, program
 
-    server: Any = program.TensorBoard(plugins=default.get_plugins())
+    pages = assets.get_default_assets_zip_provider()
+    server: Any = program.TensorBoard(default.get_plugins(), None if pages is None else changed_pages(pages))
     try:
         # Without this, TensorBoard advises an option of its own command, whichever reader it has chosen.
         with redirect_stderr(StringIO()):
@@ -67,6 +75,44 @@ def start(folder: Path, host: str = "localhost", port: int | None = None) -> str
         raise RunError(f"TensorBoard at {host}, port {port or FIRST_PORT}: no address to serve from") from None
     except OSError as error:
         raise RunError(f"TensorBoard at {host}, port {port or FIRST_PORT}: {error.strerror or error}") from None
+
+
+def links(address: str, folder: Path, runs: Sequence[Path]) -> dict[str, str]:
+    """Return the addresses of TensorBoard's pages on the runs, by what they show.
+
+    curves: one curve per strategy, the mean where there are several seeds, each in a colour of its own, without
+    smoothing and mAP first; spread: the same between the lowest and the highest seed, if there are means; hparams: the
+    settings of all runs.
+
+    Args:
+        address: that `start` returned.
+        folder: whose runs are served.
+        runs: from `runs_below`.
+    """
+    shown = _one_per_strategy(folder, runs)
+    filters = {"runFilter": shown} if shown else {}
+    query = urlencode(
+        {
+            "pinnedCards": json.dumps([{"plugin": "scalars", "tag": SEEN_MAP}], separators=(",", ":")),
+            "smoothing": 0,
+            "runColorGroup": f"regex:{STRATEGY_OF_RUN}",
+            **filters,
+        },
+        quote_via=quote,
+    )
+    found = {"curves": f"{address}?{query}#timeseries"}
+    if shown:
+        found["spread"] = f"{address}#custom_scalars&regexInput={quote(shown)}"
+    return found | {"hparams": f"{address}#hparams"}
+
+
+def _one_per_strategy(folder: Path, runs: Sequence[Path]) -> str:
+    """Return a pattern of the mean curves and of the runs of strategies without; "": all runs are to be shown."""
+    averaged = {run.parent for run in runs if run.name == MEAN}
+    others = [run.relative_to(folder).as_posix() for run in runs if run.parent not in averaged]
+    if not averaged or len(others) > MOST_NAMED:
+        return ""
+    return "|".join([f"/{MEAN}$", *(f"^{re.escape(name)}$" for name in others)])
 
 
 def port_of(address: str) -> int | None:

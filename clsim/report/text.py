@@ -9,6 +9,7 @@ import pandas as pd
 
 from clsim.report.compared import Compared
 from clsim.report.facts import source
+from clsim.report.loads import load_note
 from clsim.report.tables import Rows, difference_headings, latex, markdown
 
 UNITS = (
@@ -16,11 +17,13 @@ UNITS = (
 )
 BOLD = (
     "Bold: significantly better than every other method, by paired t tests over (seed, order_seed) at 5 %, corrected "
-    "by Holm over all pairs of methods; references and controls are no rivals."
+    "by Holm over all pairs of methods, from 3 pairs on. In italics, in LaTeX underlined: the best mean, which may be "
+    "chance. References and controls are no rivals."
 )
 PAIRED = (
     "Differences are paired by (seed, order_seed); their intervals are of 95 %, not corrected; p is of the paired t "
-    "test, corrected by Holm over the methods; references and controls are not tested. Fewer than two pairs: undefined."
+    "test, corrected by Holm over the methods; references and controls are not tested. Intervals are clipped to the "
+    "values that a metric can have (mAP: 0 to 100). Fewer than two pairs: undefined; fewer than three: not tested."
 )
 ORDERS = " Pairs of one class order are alike, which the test does not know."
 DISTANCE = (
@@ -33,7 +36,10 @@ SCORES = (
     "bins of equal width, of all entries and as a mean over classes. Classes without a positive are left out."
 )
 OWN_METRICS = "After the last task, each in the unit of its function; mean ± sample std over the runs."
-COST = "Times exclude loading; samples count replayed ones; peak memory is the process's; MB are 10⁶ bytes."
+COST = (
+    "Times exclude loading; samples count replayed ones; peak memory is the process's; MB are 10⁶ bytes. Load by "
+    "others: share of the machine's cores that other processes kept busy during training."
+)
 
 
 def statistics(compared: Compared) -> pd.DataFrame:
@@ -75,7 +81,7 @@ def render_latex(compared: Compared) -> str:
 def _tables(compared: Compared) -> Iterator[tuple[str, Rows, str]]:
     """Title, rows and caption of every table that has rows; the first has no title."""
     results, baseline = compared.results, compared.baseline
-    yield "", compared.final, f"{UNITS} {BOLD}"
+    yield "", compared.final, f"{UNITS} {BOLD} {load_note(results)}".rstrip()
     if compared.accuracy:
         yield "Top-1 accuracy", compared.accuracy, UNITS
     if compared.ranking:
@@ -89,7 +95,7 @@ def _tables(compared: Compared) -> Iterator[tuple[str, Rows, str]]:
         yield f"Distance to {results.upper}", compared.distance, DISTANCE.format(results.upper)
     for table in (table for section in compared.sections.shown for table in section.tables):
         yield table.title, table.rows, table.caption
-    yield "Cost", compared.cost, COST
+    yield "Cost", compared.cost, f"{COST} {load_note(results)}".rstrip()
     if compared.expected:
         headings = ("Strategy", "Metric", "Expected", "Tolerance", "Ours", "Kind", "Source")
         keys = ("strategy", "metric", "value", "tolerance", "ours", "kind", "source")

@@ -11,7 +11,7 @@ from clsim.files import write_atomically
 from clsim.report.class_results import class_results
 from clsim.report.compared import Compared, compared
 from clsim.report.mean_curves import write_mean_curves
-from clsim.report.page import render_html
+from clsim.report.page import OrderPage, render_html
 from clsim.report.results import ORDER_FOLDER, Results, joined, load_results, order_folders
 from clsim.report.section import Maker, load_makers
 from clsim.report.several import together
@@ -100,11 +100,12 @@ def write_reports(
     """Write the report of the runs of each folder into `out`: report.html, and tables as CSV, Markdown and LaTeX.
 
     Several folders are class orders. Each has a report of its own, in the folder of its name below `out`, because
-    classes and tasks differ; the tables in `out` itself are over all. Each file appears whole or not at all. Beside
-    the runs, if `out` is where they are, the mean curves of each strategy for TensorBoard are written too.
+    classes and tasks differ; the report in `out` itself is over all, and links to them. Each file appears whole or
+    not at all. Beside the runs, if `out` is where they are, the mean curves of each strategy for TensorBoard are
+    written too.
 
     Returns:
-        The path of the (last) page.
+        The path of the page; of several class orders of the one over all.
 
     Raises:
         RunError: also a full disk and its like, naming the file.
@@ -122,12 +123,12 @@ class _Report:
     Attributes:
         compared: what it shows.
         folder: to write to.
-        has_page: whether it has a page; tables it has.
+        orders: the class orders that it is over, if there are several.
     """
 
     compared: Compared
     folder: Path
-    has_page: bool = True
+    orders: tuple[OrderPage, ...] = ()
 
     @property
     def beside_its_runs(self) -> bool:
@@ -141,12 +142,11 @@ class _Report:
         yield self.folder / "classes.csv", class_results(results).to_csv(index=False, lineterminator="\n")
         yield self.folder / "results.md", render_markdown(self.compared)
         yield self.folder / "results.tex", render_latex(self.compared)
-        if self.has_page:
-            yield self.folder / PAGE, render_html(self.compared)
+        yield self.folder / PAGE, render_html(self.compared, self.orders)
 
 
 def _reports(parts: Sequence[Results], out: Path, baseline: str | None, makers: Mapping[str, Maker]) -> list[_Report]:
-    """The reports of one stream, or those of several class orders and, last, the tables over all of them."""
+    """The reports of one stream, or those of several class orders and, last, the one over all of them."""
     by_order = all(ORDER_FOLDER.fullmatch(part.directory.name) for part in parts)
     everything = joined(parts[0].directory.parent, parts) if by_order else parts[0]
     chosen = choose_baseline(everything, baseline)
@@ -156,7 +156,8 @@ def _reports(parts: Sequence[Results], out: Path, baseline: str | None, makers: 
     for part in parts:
         own = chosen if chosen in part.strategies else None  # none of its runs may have finished in this class order
         reports.append(_Report(compared(part, own, makers), out / part.directory.name))
-    return [*reports, _Report(compared(everything, chosen), out, has_page=False)]
+    orders = tuple(OrderPage(part, f"{part.directory.name}/{PAGE}") for part in parts)
+    return [*reports, _Report(compared(everything, chosen, makers), out, orders)]
 
 
 def _write(reports: Sequence[_Report]) -> Path:
@@ -168,4 +169,4 @@ def _write(reports: Sequence[_Report]) -> Path:
             write_atomically(path, text)
         if report.beside_its_runs:
             write_mean_curves(report.compared.results)
-    return [report.folder / PAGE for report in reports if report.has_page][-1]
+    return reports[-1].folder / PAGE

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from clsim.errors import RunError
 from clsim.files import write_atomically, write_json
+from clsim.running.command_line import command_line
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import identity_of
 from clsim.running.run_spec import RunSpec
@@ -24,7 +25,8 @@ from clsim.scenario.validate import validate
 def prepare(folder: Path, scenario: Scenario, spec: RunSpec, threads: int) -> None:
     """Make the folder of a new run with the files that define it; it appears with all of them, or not at all.
 
-    They are `config.yaml`, the resolved scenario; `run.json`; and `identity.json`, by which equal runs are known.
+    They are `config.yaml`, the resolved scenario; `run.json`; `identity.json`, by which equal runs are known; and
+    `command.txt`, which is for people only.
 
     Raises:
         RunError: it cannot be written.
@@ -39,6 +41,7 @@ def prepare(folder: Path, scenario: Scenario, spec: RunSpec, threads: int) -> No
         part.mkdir(parents=True)
         write_json(files.run, asdict(spec))
         write_json(files.identity, identity)
+        write_atomically(files.command, command_line() + "\n")
         write_atomically(files.config, text.getvalue())
         part.rename(folder)
     except OSError as error:

@@ -161,6 +161,7 @@ class TaskTiming:
         samples_per_second: in training, replayed ones counted.
         peak_memory_bytes: of the process so far.
         shared_seconds: part of train_seconds that another run has spent for this one.
+        other_load: share of all cores of the machine that other processes kept busy during training, 0..1.
     """
 
     task: int
@@ -169,6 +170,7 @@ class TaskTiming:
     samples_per_second: float | None = None
     peak_memory_bytes: int | None = None
     shared_seconds: float | None = None
+    other_load: float | None = None
 
 
 def measured(content: Mapping[str, Any]) -> dict[str, Any]:

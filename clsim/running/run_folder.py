@@ -36,6 +36,7 @@ class RunFolder:
         config: the resolved scenario.
         run: strategy, options and seed, a `RunSpec`.
         identity: what fixes the run's numbers.
+        command: the command line that made the folder; empty if Python did, interactively.
         environment: versions, device, time.
         plan: the stream that it trains on.
         metrics: every logged value, a line for each epoch and evaluation.
@@ -65,6 +66,7 @@ class RunFolder:
     config = _File("config.yaml")
     run = _File("run.json")
     identity = _File("identity.json")
+    command = _File("command.txt")
     environment = _File("environment.json")
     plan = _File("plan.json.gz")
     metrics = _File("metrics.jsonl")

@@ -15,7 +15,7 @@ from clsim.scenario import Scenario, StreamPlan
 def test_a_run_folder_holds_everything_that_defines_and_describes_the_run(finished_run: Path) -> None:
     assert finished_run.parts[-3:] == ("digits-b0c2", "lwf+er", "seed3")
     names = {path.name for path in finished_run.iterdir() if not path.name.startswith("events.")}
-    defining = {"config.yaml", "run.json", "identity.json", "plan.json.gz"}
+    defining = {"config.yaml", "run.json", "identity.json", "command.txt", "plan.json.gz"}
     described = {"environment.json", "result.json", "run.log", "metrics.jsonl", "timing.jsonl", "memory.csv"}
     assert names == defining | described | {"checkpoint", "model.pt"}
 

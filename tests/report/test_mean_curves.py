@@ -65,7 +65,7 @@ def test_the_curves_are_the_means_over_the_seeds_of_a_real_comparison(comparison
 
 def test_a_point_needs_a_value_of_every_seed(pair: Path) -> None:
     write_mean_curves(load_results(pair))
-    spread = {("spread/mAP/seen/lowest", 1): 50.0, ("spread/mAP/seen/highest", 1): 70.0}
+    spread = {(f"spread/mAP/seen/{name}", 1): value for name, value in (("mean", 60), ("lowest", 50), ("highest", 70))}
     assert scalars(pair / "er" / "mean") == {("mAP/seen", 1): 60.0, ("AP", 1): 1.5, **spread}
     assert scalars(pair / "joint" / "mean")["mAP/seen", 1] == 90.0, "a strategy with one run stands beside the means"
 
@@ -100,6 +100,7 @@ def test_the_margin_charts_name_curves_that_are_there(comparison: clsim.Comparis
     for chart in charts:
         (series,) = chart.margin.series
         assert {series.value, series.lower, series.upper} <= tags
+        assert all(tag.startswith("spread/") for tag in (series.value, series.lower, series.upper)), "of no single run"
 
 
 def test_writing_again_replaces_the_file_by_an_equal_one(pair: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from clsim.errors import RunError
 from clsim.report.results import METRICS, load_results
 from clsim.report.writing import write_report
+from tests.fixtures.recorded_runs import GROUPS
 
 PLAN, JOINT_PLAN = "a" * 64, "b" * 64
 MakeRun = Callable[..., Path]
@@ -206,7 +207,7 @@ def test_a_run_of_one_task_with_nulls_only_is_shown(make_run: MakeRun, tmp_path:
     for name in ("timing.jsonl", "environment.json", "config.yaml"):
         (folder / name).unlink()
     page = Page(write_report(tmp_path))
-    assert "er 1 60.0 – – – – – – – – – mAP in percent" in page.text  # noqa: RUF001
+    assert "er 1 60.0 – – – – – – – – –" in page.text  # noqa: RUF001
     assert "figure-forgetting" not in page.ids
     assert "figure-groups" not in page.ids
     assert "no run has an earlier task" in page.text
@@ -258,3 +259,58 @@ def test_a_shared_first_task_is_told(make_run: MakeRun, tmp_path: Path) -> None:
     first, *rest = timing.read_text().splitlines()
     timing.write_text("\n".join([json.dumps(json.loads(first) | {"shared_seconds": 2.0}), *rest]))
     assert "The first task of lwf/seed0 was trained once, by another run" in Page(write_report(tmp_path)).text
+
+
+def test_the_result_stands_first_and_one_seed_is_no_finding(make_run: MakeRun, tmp_path: Path) -> None:
+    for name, value in (("er", 62.0), ("lwf", 60.0)):
+        make_run(tmp_path, name, last_mAP=value)
+    page = Page(write_report(tmp_path))
+    said = "er has the highest mAP after the last task, 62.0\u00a0%, 2.0 points above lwf, the next; with 1 seed this"
+    assert page.ids.index("table-final") < page.ids.index("figure-curves") < page.ids.index("differences")
+    assert "one-seed" in page.ids
+    source = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert said in source
+    assert source.index(said) < source.index('id="table-final"')
+    assert source.count('class="leader-row"') == 1
+    assert 'class="best-row"' not in source
+    for seed in (1, 2):
+        for name, value in (("er", 62.0), ("lwf", 60.0)):
+            make_run(tmp_path, name, seed=seed, last_mAP=value + 0.1 * seed * (name == "er"))
+    source = write_report(tmp_path).read_text(encoding="utf-8")
+    assert source.count('class="best-row"') == 1
+    assert not re.search('id="one-seed"|class="leader-row"', source)
+
+
+def test_the_numbers_of_each_class_stand_in_a_table(make_run: MakeRun, tmp_path: Path) -> None:
+    changed = [[60.0, None, None], [80.0, 70.0, None], [54.0, None, 92.0]]
+    make_run(tmp_path, "er")
+    make_run(tmp_path, "er", seed=1, AP=changed)
+    text = Page(write_report(tmp_path)).text
+    assert "Class Group Positives ●er <b>&x head 510 52.0 ± 2.8 cat medium 40 – dog tail 7 91.0 ± 1.4" in text  # noqa: RUF001
+
+
+def test_several_class_orders_have_one_page_over_all_that_leads_to_each(make_run: MakeRun, tmp_path: Path) -> None:
+    names = ["<b>&x", "cat", "dog"]
+    for order, column in ((0, [0, 1, 2]), (1, [2, 0, 1])):
+        ordered = [names[c] for c in column]
+        own = {
+            "class_names": ordered,
+            "AP": [[[50.0, 40.0, 90.0][c] + order for c in column]] * 3,
+            "tasks": [
+                {"index": t, "classes": [ordered[t]], "columns": [t, t + 1], "train_images": 5} for t in range(3)
+            ],
+            "groups": GROUPS | {"positives": [GROUPS["positives"][c] for c in column]},
+            "plan_sha256": str(order) * 64,
+        }
+        for strategy in ("er", "lwf"):
+            make_run(tmp_path / f"order{order}", strategy, order_seed=order, last_mAP=60.0 + order, **own)
+    path = write_report(tmp_path)
+    assert path == tmp_path / "report.html"
+    page = Page(path)
+    assert {"orders", "table-orders", "table-final", "figure-curves", "table-classes"} <= set(page.ids)
+    assert not {"table-tasks", "table-groups", "figure-classes"} & set(page.ids)
+    assert {"order0/report.html", "order1/report.html"} <= set(page.loads)
+    assert "order1 61.0 61.0 dog | <b>&x | cat" in page.text
+    assert "cat medium 40 40.5 ± 0.7 40.5 ± 0.7" in page.text  # found by its name in each order
+    assert "differ in" not in page.text
+    assert "Differences to er" in Page(tmp_path / "order1" / "report.html").text

@@ -1,4 +1,4 @@
-"""Which differences count: pairs, baseline, correction, winners."""
+"""Which differences count: pairs, baseline, correction, the best."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import stats
 
 from clsim.errors import RunError
 from clsim.report.results import Results, load_results
-from clsim.report.significance import Contrast, against, choose_baseline, lower_is_better, winners
+from clsim.report.significance import Contrast, against, choose_baseline, leaders, lower_is_better
 
 MakeRun = Callable[..., Path]
 LAST = {"finetune": [40.0, 42.0, 47.0], "er": [50.0, 51.0, 58.0], "lwf": [41.0, 41.0, 49.0]}
@@ -107,17 +107,28 @@ def test_a_winner_beats_every_other_method_with_all_pairs_corrected(three: Path)
     p = [stats.ttest_rel(LAST["er"], LAST[name]).pvalue for name in ("finetune", "lwf")]
     assert 3 * min(p) < 0.05  # Holm over the three pairs: the two of er come first
     assert 2 * max(p) < 0.05
-    assert winners(load_results(three)) == {"last_mAP": "er"}
+    assert leaders(load_results(three))["last_mAP"] == ("er", True)
 
 
 def test_a_method_that_beats_all_but_one_wins_nothing(make_run: MakeRun, three: Path) -> None:
-    for seed, value in enumerate([49.0, 53.0, 57.0]):
+    for seed, value in enumerate([49.0, 52.0, 57.0]):
         make_run(three, "rebll", seed=seed, last_mAP=value)
-    assert winners(load_results(three)) == {}
+    assert leaders(load_results(three))["last_mAP"] == ("er", False)
 
 
 def test_one_method_alone_wins_nothing(make_run: MakeRun, tmp_path: Path) -> None:
     for seed in range(3):
         make_run(tmp_path, "er", seed=seed)
         make_run(tmp_path, "joint", seed=seed)
-    assert winners(load_results(tmp_path)) == {}
+    assert leaders(load_results(tmp_path)) == {}
+
+
+def test_fewer_than_three_pairs_have_no_verdict(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run(tmp_path, "er", seed=seed, last_mAP=60.0 + 0.001 * seed)
+        make_run(tmp_path, "finetune", seed=seed, last_mAP=10.0)
+    er = contrasts(tmp_path, "finetune")["er"]
+    assert (er.pairs, er.verdict) == (2, "")
+    assert math.isnan(er.p)
+    assert er.difference_half < 0.1  # an interval there is
+    assert leaders(load_results(tmp_path))["last_mAP"] == ("er", False)

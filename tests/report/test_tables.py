@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from clsim.report.results import load_results
-from clsim.report.significance import against
+from clsim.report.significance import Contrast, against
 from clsim.report.tables import (
     Best,
+    Leader,
     accuracy_table,
     cost_table,
     difference_headings,
@@ -102,8 +103,8 @@ def test_accuracy_has_a_table_where_it_was_recorded(make_run: MakeRun, tmp_path:
 
 def test_cost_is_over_all_tasks(runs: Path) -> None:
     _, er, joint = cost_table(load_results(runs))
-    assert er == ("er", "2", "7.5 ± 0.0 s", "27.0 ± 0.0 s", "200.0 ± 0.0", "0 ± 0", "40", "2.50")
-    assert joint[-2:] == ("–", "–")  # noqa: RUF001
+    assert er == ("er", "2", "7.5 ± 0.0 s", "27.0 ± 0.0 s", "200.0 ± 0.0", "0 ± 0", "40", "2.50", "–")  # noqa: RUF001
+    assert joint[-3:] == ("–", "–", "–")  # noqa: RUF001
 
 
 def test_long_runs_are_told_in_hours(make_run: MakeRun, tmp_path: Path) -> None:
@@ -131,3 +132,21 @@ def test_numbers_as_text() -> None:
     assert [signed(value) for value in (1.25, -0.04, 0.0, -3.0)] == ["+1.2", "0.0", "0.0", "-3.0"]
     assert [probability(p) for p in (0.0004, 0.05, 1.0, math.nan)] == ["< 0.001", "0.050", "1.000", "–"]  # noqa: RUF001
     assert interval(math.nan, 1.0) == "–"  # noqa: RUF001
+
+
+def test_intervals_stay_where_the_metric_can_be() -> None:
+    row = Contrast("er", "last_mAP", 2, 60.0, 10.0, 90.0, 2, 30.0, 200.0, 29.0, 31.0)
+    forgetting = Contrast("er", "forgetting", 2, 60.0, 10.0, 190.0, 2)
+    tables = difference_tables({"last_mAP": [row], "forgetting": [forgetting]}, "finetune")
+    assert tables[0][1][0][3] == "[0.0, 100.0]"
+    assert tables[0][1][0][6] == "[-100.0, +100.0]"
+    assert tables[1][1][0][3] == "[-100.0, 100.0]"
+
+
+def test_the_best_mean_is_marked_otherwise_than_a_significant_one(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run(tmp_path, "er", last_mAP=62.0)
+    make_run(tmp_path, "lwf", last_mAP=60.0)
+    rows = final_table(load_results(tmp_path))
+    assert [type(row[2]) for row in rows[1:]] == [Leader, str]
+    assert "| er | 1 | *62.0* |" in markdown(rows)
+    assert r"\underline{62.0}" in latex(rows, "", "")

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -58,6 +59,7 @@ def test_it_serves_the_runs_by_name_until_it_is_interrupted(finished_run: Path) 
         assert process.stdout is not None
         said = process.stdout.readline()
         assert f"TensorBoard on 1 runs in {finished_run.parents[2]}: http://localhost:{port}/ " in said
+        assert process.stdout.readline().startswith(f"curves: http://localhost:{port}/?")
         assert runs_at(f"http://127.0.0.1:{port}/", 1) == ["digits-b0c2/lwf+er/seed3"]
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
@@ -118,3 +120,17 @@ def test_the_command_ends_with_code_2_where_there_is_nothing(tmp_path: Path) -> 
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert errors.startswith(f"{tmp_path}: no event file below it; there is nothing\n")
+
+
+def test_links_open_the_means_and_the_runs_that_have_none(tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in ("er/mean", "er/seed0", "er/seed1", "lwf+er/seed0")]
+    found = tensorboard_server.links("http://localhost:6006/", tmp_path, runs)
+    query = parse_qs(urlsplit(found["curves"]).query)
+    assert query["runFilter"] == [r"/mean$|^lwf\+er/seed0$"]
+    assert query["smoothing"] == ["0"]
+    assert json.loads(query["pinnedCards"][0]) == [{"plugin": "scalars", "tag": "mAP/seen"}]
+    assert urlsplit(found["curves"]).fragment == "timeseries"
+    assert unquote(found["spread"]).endswith("#custom_scalars&regexInput=" + query["runFilter"][0])
+    single = tensorboard_server.links("http://localhost:6006/", tmp_path, runs[1:2])
+    assert set(single) == {"curves", "hparams"}
+    assert "runFilter" not in single["curves"]

@@ -77,8 +77,8 @@ def test_a_folder_of_class_orders_has_a_page_for_each_and_tables_over_all(make_r
         make_run(tmp_path / f"order{order}", "er", order_seed=order, plan_sha256=str(order) * 32)
     make_run(tmp_path / "order10", "lwf", order_seed=10, plan_sha256="10" * 32)
     page = write_report(tmp_path, baseline="lwf")
-    assert page == tmp_path / "order10" / "report.html"
-    assert "Differences to lwf" in page.read_text(encoding="utf-8")
+    assert page == tmp_path / "report.html"
+    assert "Differences to lwf" in (tmp_path / "order10" / "report.html").read_text(encoding="utf-8")
     assert "Differences to er" in (tmp_path / "order2" / "report.html").read_text(encoding="utf-8")
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "Last mAP against lwf" in text

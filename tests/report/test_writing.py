@@ -42,7 +42,7 @@ def test_a_frame_may_be_changed_without_changing_the_next_one(runs: Path) -> Non
 
 
 def test_what_cannot_be_rendered_leaves_no_file(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_: object) -> str:
+    def broken(*_: object) -> str:
         raise ValueError("no page")
 
     monkeypatch.setattr(writing, "render_html", broken)

@@ -1,7 +1,11 @@
-"""One small panel per class: its AP after each task, per strategy. SVG by hand: eighty figures must stay light."""
+"""AP of each class: a panel with its course over the tasks, and a table with its last value, which can be printed.
+
+The panels are SVG by hand: eighty figures must stay light.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +13,9 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from clsim.report.figures import Style, course_text, styles
-from clsim.report.results import Results
+from clsim.report.results import NO_VALUE, Results
+from clsim.report.tables import Rows, mean_and_std
+from clsim.running.record import RunRecord
 
 WIDTH, HEIGHT = 150, 90
 LEFT, RIGHT, TOP, BOTTOM = 21, 146, 7, 74
@@ -58,6 +64,44 @@ def class_panels(results: Results) -> list[Panel]:
         )
         for column, name in enumerate(record.class_names)
     ]
+
+
+def class_table(results: Results) -> Rows:
+    """Return headings and a row per class: its name, group, positives, and its last AP with each strategy.
+
+    Classes are in the order of the stream; AP is in percent, mean ± sample standard deviation over the runs. Positives
+    that differ between class orders are left out. Empty where no run recorded the AP of the classes.
+    """
+    recorded = {name: [run.record for run in results.of(name)] for name in results.strategies}
+    known = {name: records for name, records in recorded.items() if all(record.AP is not None for record in records)}
+    if not known:
+        return []
+    rows: Rows = [("Class", "Group", "Positives", *known)]
+    for name in results.stream_run.record.class_names:
+        values = ([_last_ap(record, name) for record in records] for records in known.values())
+        rows.append((name, *_group_and_positives(results, name), *map(mean_and_std, values)))
+    return rows
+
+
+def _last_ap(record: RunRecord, name: str) -> float:
+    """Return the AP of a class after the last task, percent, NaN where undefined."""
+    if record.AP is None or name not in record.class_names:
+        return math.nan
+    value = record.AP[-1][record.class_names.index(name)]
+    return math.nan if value is None else value
+
+
+def _group_and_positives(results: Results, name: str) -> tuple[str, str]:
+    """Return what the runs agree on, a dash otherwise."""
+    groups: set[str] = set()
+    positives: set[str] = set()
+    for record in (run.record for run in results.runs if not run.record.derived_from):
+        counts = record.groups.positives
+        groups.add(record.groups.by_class().get(name, NO_VALUE))
+        found = counts is not None and name in record.class_names
+        positives.add(str(counts[record.class_names.index(name)]) if counts and found else NO_VALUE)
+    group, count = (each.pop() if len(each) == 1 else NO_VALUE for each in (groups, positives))
+    return group, count
 
 
 @dataclass(frozen=True)
