@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ class Model:
     @torch.no_grad()
     def _logits(self, batches: Iterable[Tensor]) -> NDArray[np.float32]:
         network = self.module.eval()
-        device = next(network.parameters()).device
+        device = next(chain(network.parameters(), network.buffers())).device  # a head in closed form has buffers only
         parts = [run_network(network, x.to(device), self._training).cpu().numpy() for x in batches]
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), dtype=np.float32)
 

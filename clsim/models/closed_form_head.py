@@ -76,7 +76,7 @@ class ClosedFormHead(Head):
         if self.projection is not None:
             features = nn.functional.relu(features @ self.projection.to(features).T)
         if self.constant:
-            features = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+            features = torch.cat([features, features.new_ones(features.shape[0], 1)], dim=1)
         return features
 
     def logits(self, features: Tensor) -> Tensor:
@@ -101,6 +101,9 @@ class PairedHead(Head):
     In training mode it is the trained head alone. In evaluation mode, for classes that have been solved for, it is the
     mean of the two heads' logits, or the solved head's.
 
+    Attributes:
+        known: bool [S], the classes that have been solved for.
+
     Args:
         trained: head without classes that the optimiser trains, over `hidden`.
         solved: head without classes that is solved for.
@@ -110,7 +113,7 @@ class PairedHead(Head):
             second half.
     """
 
-    solved_classes: Tensor
+    known: Tensor
 
     def __init__(
         self,
@@ -126,9 +129,10 @@ class PairedHead(Head):
         self.hidden = hidden
         self.combination = combination
         self.anchored = anchored
-        self.register_buffer("solved_classes", torch.zeros((), dtype=torch.long))
+        self.register_buffer("known", torch.zeros(0, dtype=torch.bool))
 
     def add_classes(self, columns: range) -> None:
+        self.known = torch.cat([self.known, self.known.new_zeros(len(columns))])
         self.trained.grow(columns.stop)
         self.solved.grow(columns.stop)
 
@@ -139,14 +143,13 @@ class PairedHead(Head):
     def write(self, weight: Tensor, scale: Tensor, offset: Tensor) -> None:
         """Set what has been solved for, as `ClosedFormHead.write`."""
         self.solved.write(weight, scale, offset)
-        self.solved_classes.fill_(len(weight))
+        self.known.fill_(True)
 
     def logits(self, features: Tensor) -> Tensor:
-        trained = self.trained(self.hidden(features[:, : self.solved.n_features]))
-        known = 0 if self.training else int(self.solved_classes)
-        if not known:
+        trained = self.trained.logits(self.hidden(features[:, : self.solved.n_features]))
+        if self.training:
             return trained
-        solved = self.solved(features[:, -self.solved.n_features :])[:, :known]
+        solved = self.solved.logits(features[:, -self.solved.n_features :])
         if self.combination == "mean":
-            solved = (solved + trained[:, :known]) / 2
-        return torch.cat([solved, trained[:, known:]], dim=1)
+            solved = (solved + trained) / 2
+        return torch.where(self.known, solved, trained)

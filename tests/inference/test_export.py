@@ -57,7 +57,7 @@ def holds(model: Model, home: Path, x: np.ndarray, scores: np.ndarray, threshold
         assert told["thresholds"] == (model.thresholds.content() if thresholds else None)
 
 
-EVERY = ["finetune", "joint", "lwf+ewc+er+identity", "rebll+more"]
+EVERY = ["finetune", "joint", "lwf+ewc+er+identity", "rebll+more", "l3a", "lwf+feature-replay+moments"]
 """Compositions that hold every strategy that comes with clsim."""
 
 

@@ -77,7 +77,8 @@ def test_class_orders_are_joined_one_by_one(make_run: MakeRun, tmp_path: Path) -
         for order, plan in plans.items():
             make_run(tmp_path / name / f"order{order}", strategy, order_seed=order, plan_sha256=plan)
     out = tmp_path / "both"
-    assert write_report([tmp_path / "a", tmp_path / "b"], out) == out / "order1" / "report.html"
+    assert write_report([tmp_path / "a", tmp_path / "b"], out) == out / "report.html"
+    assert (out / "order1" / "report.html").is_file()
     assert "| lwf | 2 |" in (out / "results.md").read_text()
     make_run(tmp_path / "c", "er")
     with pytest.raises(RunError, match=r"c: no folders order<k> of class orders"):
