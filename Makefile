@@ -1,4 +1,4 @@
-# make demo: install, compare six strategies on the embedded data set, say where report and curves are
+# make demo: install, compare seven strategies on the embedded data set, say where report and curves are
 # make test: install, lint, type check, all tests
 # make bench: time steps, metrics and long streams against other ways; writes benchmarks/results.md (some of it: python -m benchmarks images)
 # make soak: kill runs 60 times and compare what they come to with undisturbed ones; writes benchmarks/soak.md

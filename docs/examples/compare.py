@@ -1,7 +1,8 @@
-"""Compare six strategies, the steps to RebLL and the upper reference, on the embedded digit scenes.
+r"""Compare seven strategies, the steps to RebLL and beyond and the upper reference, on the embedded digit scenes.
 
 The same from the command line:
-    clsim compare digits-b0c2 --strategies finetune,er,lwf+er,akd+er,rebll,joint --out runs/demo
+    clsim compare digits-b0c2 --out runs/demo \
+        --strategies "finetune,er,lwf+er,akd+er,rebll,rebll+moments(moments.features=transport) as rebll+moments,joint"
 """
 
 import argparse
@@ -16,7 +17,11 @@ arguments = parser.parse_args()
 
 comparison = clsim.compare(
     "digits-b0c2",
-    ["finetune", "er", "lwf+er", "akd+er", "rebll", "joint"],
+    [
+        *("finetune", "er", "lwf+er", "akd+er", "rebll"),
+        "rebll+moments(moments.features=transport) as rebll+moments",
+        "joint",
+    ],
     seeds=[0],
     overrides={"training.epochs": arguments.epochs} if arguments.epochs else {},
     out=arguments.out,
