@@ -30,7 +30,7 @@ class L3A(kit.Strategy):
         )
         expansion: PositiveInt = Field(4096, description="width of the random layer; keeps 8 expansion^2 bytes")
         ridge: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
-            "auto", description="strength of the ridge; auto: 0.01 of the mean of A's diagonal; the paper's code: 1000"
+            "auto", description="strength of the ridge; auto: 0.001 of A's trace; the paper's code: 1000"
         )
         threshold: float = Field(0.7, gt=0, lt=1, description="sigmoid(z) above which an old class counts as present")
         completion: bool = Field(True, description="complete unknown old classes of new rows; else they are absent")

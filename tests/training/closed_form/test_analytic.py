@@ -32,9 +32,9 @@ def test_three_rows_by_hand() -> None:
     torch.testing.assert_close(sums.weight, torch.tensor([[0.625, 0.125], [0.125, 0.625]]).double())
 
 
-def test_the_automatic_ridge_is_a_share_of_the_mean_diagonal() -> None:
+def test_the_automatic_ridge_is_a_share_of_the_trace() -> None:
     rows = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    automatic, given = RidgeSums(3, None), RidgeSums(3, AUTOMATIC * float((rows.T @ rows).diagonal().mean()))
+    automatic, given = RidgeSums(3, None), RidgeSums(3, AUTOMATIC * float((rows.T @ rows).trace()))
     for sums in (automatic, given):
         sums.grow(1)
         sums.add(rows, rows[:, :1])
