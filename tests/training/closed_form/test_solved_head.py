@@ -128,9 +128,9 @@ def test_statistics_follow_features_that_move_linearly(build, learn) -> None:
     assert off < 0.2  # the ridge towards the identity keeps what the task's rows do not show
 
 
-@pytest.mark.parametrize("features", ["transport", "memory"])
-def test_a_live_backbone_keeps_a_finite_head(build, learn, features: str) -> None:
-    template = learn(build("er+moments", options={"moments.features": features}))
+@pytest.mark.parametrize(("spec", "features"), [("er", "memory"), ("er+more", "transport"), ("rebll", "anchor")])
+def test_a_live_backbone_keeps_a_finite_head(build, learn, spec: str, features: str) -> None:
+    template = learn(build(f"{spec}+moments", options={"moments.features": features}))
     assert all(bool(value.isfinite().all()) for value in template.model.state_dict().values())
     assert _plugin(template).statistics.n_classes == 10
 
