@@ -82,6 +82,9 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
     print_table(("class", *headings), rows)
     for check in checks:
         typer.echo(f"{check.split}: {check.images} images, {check.without_positive} of them show no class")
+        if check.ignored:
+            elements = ", ".join(f"{count} <{tag}>" for tag, count in check.ignored.items())
+            typer.echo(f"{check.split}: elements of the annotations that are ignored: {elements}")
         if not check.files:
             typer.echo(f"{check.split}: no image files")
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from clsim.data.image_cache import BadImage, read_image
 from clsim.data.image_files import SPLITS, ImageFiles, none_decoded, without
 from clsim.data.own_items import OwnItems
 from clsim.data.source import ImageSource, Split
+from clsim.data.voc import Voc
 from clsim.errors import ClsimError, ScenarioError
 from clsim.vocabulary import UNKNOWN
 
@@ -40,6 +41,7 @@ class SplitCheck:
         skipped: those that cannot be decoded, and why, with `on_bad_image: skip`: their labels count as not annotated.
         sizes: int64 [R, 2], width and height of each image that was decoded.
         bytes: of all image files together.
+        ignored: tag -> number of elements of VOC annotations that say nothing to clsim.
     """
 
     split: Split
@@ -53,6 +55,7 @@ class SplitCheck:
     skipped: tuple[str, ...] = ()
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     bytes: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     def summary(self, class_names: Sequence[str]) -> dict[str, Any]:
         """JSON-ready; `width` and `height` are [smallest, largest] in pixels, null if nothing was decoded."""
@@ -70,6 +73,7 @@ class SplitCheck:
             "width": ranges[0],
             "height": ranges[1],
             "bytes": self.bytes,
+            "ignored": dict(self.ignored),
         }
 
 
@@ -110,6 +114,7 @@ def _check_split(source: ImageSource, split: Split, decode: bool) -> SplitCheck:
         skipped=tuple(skipped.values()),
         sizes=np.array([one for one in found.values() if isinstance(one, tuple)], dtype=np.int64).reshape(-1, 2),
         bytes=sum(files[row].stat().st_size for row in there),
+        ignored=source.ignored(split) if isinstance(source, Voc) else {},
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -29,7 +30,7 @@ from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import cached_labels
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
-from clsim.data.voc_annotations import read_annotations
+from clsim.data.voc_annotations import READER_VERSION, ignored_elements, read_annotations
 from clsim.errors import Unplannable, did_you_mean
 
 VOC_CLASSES = (
@@ -177,6 +178,17 @@ class Voc(ImageFiles):
         """VOC's ids, such as 2008_000023."""
         return [block.images[row] for block in self._blocks[split] for row in block.rows]
 
+    def ignored(self, split: Split) -> Counter[str]:
+        """Count the elements of the annotations that say nothing to clsim, by tag; reads every file again."""
+        if self.config.labels == "class-files":
+            return Counter()
+        files = [
+            f"{self._year_folder(block.listed)}/Annotations/{block.images[row]}.xml"
+            for block in self._blocks[split]
+            for row in block.rows
+        ]
+        return sum(map(ignored_elements, files), Counter())
+
     def images_folder(self) -> Path:
         """The VOCdevkit folder."""
         return self._root
@@ -298,7 +310,7 @@ class Voc(ImageFiles):
         else:
             folder = f"{self._year_folder(listed)}/Annotations"
             files = [f"{folder}/{image}.xml" for image in images]
-        identity = ("voc", str(main), listed.split, kind, self.class_names)
+        identity = ("voc", READER_VERSION, str(main), listed.split, kind, self.class_names)
         parse = parse_class_files if kind == "class-files" else parse_annotations
         inputs = [f"{main}/{listed.split}.txt", *files]
         try:
