@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,11 @@ def _check_split(source: ImageSource, split: Split, decode: bool) -> SplitCheck:
     missing = missing_files(files)
     gone = set(missing)
     there = [row for row, file in enumerate(files) if file not in gone]
-    found = dict(zip(there, _read_all([files[row] for row in there]), strict=True)) if decode else {}
+    found = (
+        dict(zip(there, _read_all([files[row] for row in there], disk.window if disk else None), strict=True))
+        if decode
+        else {}
+    )
     skips = disk is not None and disk.skips_bad_images
     skipped = {row: str(one) for row, one in found.items() if skips and isinstance(one, BadImage)}
     labels = without(labels, np.array(list(skipped), dtype=np.int64))
@@ -118,15 +123,15 @@ def _check_split(source: ImageSource, split: Split, decode: bool) -> SplitCheck:
     )
 
 
-def _read_all(files: Sequence[Path]) -> list[tuple[int, int] | ScenarioError]:
+def _read_all(files: Sequence[Path], window: list[float] | None) -> list[tuple[int, int] | ScenarioError]:
     """Width and height of each image, or what is wrong with it."""
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(_size_or_problem, files))
+        return list(pool.map(partial(_size_or_problem, window=window), files))
 
 
-def _size_or_problem(file: Path) -> tuple[int, int] | ScenarioError:
+def _size_or_problem(file: Path, window: list[float] | None) -> tuple[int, int] | ScenarioError:
     try:
-        return read_image(file).size
+        return read_image(file, window).size
     except ScenarioError as error:
         return error
 

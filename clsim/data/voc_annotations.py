@@ -110,8 +110,10 @@ def _looks_like_object(element: ET.Element) -> bool:
     if _tag(element) in ("object", "obj"):
         return True
     inside = {_tag(child) for child in element}
-    return not inside.isdisjoint(_SHAPES) or {"name", "difficult"} <= inside or (
-        _tag(element) == "objects" and not inside <= {"object"}
+    return (
+        not inside.isdisjoint(_SHAPES)
+        or {"name", "difficult"} <= inside
+        or (_tag(element) == "objects" and not inside <= {"object"})
     )
 
 
