@@ -29,7 +29,7 @@ from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
-PARSER_VERSION = 1  # of the cached labels
+PARSER_VERSION = 2  # of the cached labels
 
 _DOWNLOADS = "http://images.cocodataset.org"
 _OFFICIAL_SPLITS = ("train2014", "val2014", "train2017", "val2017")
@@ -222,9 +222,22 @@ class Coco(ImageFiles):
                 raise _problem(_no_annotations(self._root, listed.name))
             raise Unplannable(("dataset", listed.key), f"{listed.file}: no such file")
         try:
-            return read_annotations(listed.file)
+            labels = read_annotations(listed.file)
         except Unplannable as error:
             raise Unplannable(("dataset", listed.key), error.text) from None
+        if outside := [name for name in labels.files if _leaves(listed.folder, name)]:
+            text = f"{listed.file}: file_name {outside[0]!r} ({len(outside)} like it) leaves {listed.folder}"
+            advice = "dataset.image_folder names a folder that holds all images, / for absolute names"
+            raise Unplannable(("dataset", listed.key), f"{text}; {advice}")
+        return labels
+
+
+def _leaves(folder: Path, name: str) -> bool:
+    """Whether the file of a name does not lie below a folder."""
+    if ".." not in name and not os.path.isabs(name):
+        return False
+    home = os.path.abspath(folder)
+    return os.path.commonpath([home, os.path.normpath(os.path.join(home, name))]) != home
 
 
 def annotation_file(root: Path, split: str) -> Path:
@@ -258,7 +271,8 @@ def parse_annotations(file: Path) -> CocoLabels:
     if problems:
         raise _problem(*(f"{file}: {problem}" for problem in problems))
     for annotation in content["annotations"]:
-        annotation.setdefault("iscrowd", 0)  # many exporters leave it out; pycocotools insists on it
+        # many exporters leave it out or write it otherwise; pycocotools insists on a number
+        annotation["iscrowd"] = _CROWD[annotation.get("iscrowd")]
     coco = COCO()
     coco.dataset = content
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress, where `clsim plan --json` prints JSON
@@ -322,9 +336,20 @@ def _format_problems(content: Any) -> list[str]:
                     fits, allowed = _TEXT if field in ("file_name", "name") else _NUMBER
                     if not fits(given):
                         yield f"{section}[{position}].{field}: given {_quoted(given)}, allowed: {allowed}"
+                if section == "annotations" and isinstance(entry, dict) and not _is_flag(entry.get("iscrowd")):
+                    given = _quoted(entry["iscrowd"])
+                    yield f"annotations[{position}].iscrowd: given {given}, allowed: 0, 1"
 
     found = _first_problems(problems())
     return found or _first_problems(_reference_problems(content))
+
+
+def _is_flag(given: Any) -> bool:
+    return given is None or (isinstance(given, str | int | float) and given in _CROWD)
+
+
+_CROWD: dict[object, int] = {None: 0, 0: 0, "0": 0, "false": 0, "False": 0, 1: 1, "1": 1, "true": 1, "True": 1}
+"""What `iscrowd` says; True and 1.0 are the key 1."""
 
 
 def _is_text(given: Any) -> bool:
