@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -21,7 +22,7 @@ from clsim.data.tables import BadTable, Table, open_table
 from clsim.errors import Unplannable, did_you_mean
 from clsim.vocabulary import UNKNOWN
 
-PARSER_VERSION = 2  # of the cached labels
+PARSER_VERSION = 3  # of the cached labels
 
 _MOST_PROBLEMS = 10
 _SPLITS: tuple[Split, ...] = ("train", "test")
@@ -30,6 +31,11 @@ _MINUS_ONE = (-1, "-1", "-1.0")
 _CODES: dict[object, int] = {1: 1, 0: 0, None: _UNKNOWN_BYTE, "": _UNKNOWN_BYTE}  # True and 1.0 are the key 1
 _CODES.update(dict.fromkeys(["1", "1.0", "true", "True", "TRUE"], 1))
 _CODES.update(dict.fromkeys(["0", "0.0", "false", "False", "FALSE"], 0))
+
+_BRACKETS_AND_QUOTES = re.compile(
+    "[][(){}<>\"`\u201c\u201d\u201e\xab\xbb]|(?<!\\w)['\u2018\u2019]|['\u2018\u2019](?!\\w)"
+)
+"""An apostrophe within a word is none of them."""
 
 Labels = NDArray[np.int8]
 
@@ -431,7 +437,13 @@ class _Lists:
             if name in self.vocabulary:
                 return ""
             return f"given {name!r}, which is not in dataset.vocabulary{did_you_mean(name, sorted(self.vocabulary))}"
-        if others := [other for other in ",;|\t" if isinstance(cell, str) and cell[:1] != "[" and other in name]:
+        if not isinstance(cell, str) or cell.lstrip()[:1] == "[":  # a list by its form
+            return ""
+        if marks := _BRACKETS_AND_QUOTES.findall(name):
+            allowed = f'allowed: a JSON list such as ["cat", "dog"], or names joined with {self.separator!r}'
+            yes = f"if {marks[0]} belongs to a name, list the classes under dataset.vocabulary"
+            return f"given {cell!r}, in which {name!r} would be a class; {allowed}; {yes}"
+        if others := [other for other in ",;|\t" if other in name]:
             between = f"if {others[0]!r} stands between classes, set dataset.separator"
             return f"given {name!r} as one class; {between}; if not, list the classes under dataset.vocabulary"
         return ""
