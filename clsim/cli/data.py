@@ -59,17 +59,23 @@ def check_data(
     """Read the labels and images of a scenario's data set and say what was found; exit code 2 if a run would fail."""
     from clsim.data.check import check_source, first_problem
     from clsim.scenario import load_scenario
+    from clsim.scenario.plan.planning import plan_notes
 
     loaded = load_scenario(scenario, scenario_settings(settings))
     with loaded.located():
         checks = check_source(loaded.source, decode)
+        problem = first_problem(loaded.source, checks)
         names = loaded.source.class_names
         if as_json:
             content = {"scenario": loaded.name, "dataset": loaded.config.dataset.name}
-            typer.echo(json.dumps(content | {check.split: check.summary(names) for check in checks}, indent=1))
+            notes = [] if problem else plan_notes(loaded.plan())
+            splits = {check.split: check.summary(names) for check in checks}
+            typer.echo(json.dumps(content | splits | {"notes": notes}, indent=1))
         else:
             _print_checks(names, checks)
-        if (problem := first_problem(loaded.source, checks)) is not None:
+            for note in [] if problem else plan_notes(loaded.plan()):
+                typer.echo(f"note: {note}")
+        if problem is not None:
             raise problem
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from clsim.data.class_names import composed
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_texts
@@ -277,6 +278,8 @@ def parse_annotations(file: Path) -> CocoLabels:
     coco.dataset = content
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress, where `clsim plan --json` prints JSON
         coco.createIndex()
+    for category in coco.cats.values():
+        category["name"] = composed(category["name"])
     names = sorted(category["name"] for category in coco.cats.values())
     column = {category: names.index(coco.cats[category]["name"]) for category in coco.cats}
     ids = np.array(sorted(coco.imgs), dtype=np.int64)
@@ -377,9 +380,10 @@ def _reference_problems(content: Any) -> Iterator[str]:
     for section, field in [(section, field) for section, fields in unique.items() for field in fields]:
         seen = set()
         for position, entry in enumerate(content[section]):
-            if entry[field] in seen:
+            value = composed(entry[field]) if field == "name" else entry[field]
+            if value in seen:
                 yield f"{section}[{position}].{field}: {entry[field]!r} is there a second time"
-            seen.add(entry[field])
+            seen.add(value)
     images = {image["id"] for image in content["images"]}
     categories = {category["id"] for category in content["categories"]}
     for position, annotation in enumerate(content["annotations"]):

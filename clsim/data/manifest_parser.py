@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.data.class_names import alike, composed
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.label_cache import Arrays, pack_texts
 from clsim.data.label_values import SOFT, NoFinding, is_soft, without_finding
@@ -126,7 +127,8 @@ def parse_manifest(config: ManifestConfig) -> Arrays:
 
 
 def _rule(no_finding: str | NoFinding) -> NoFinding:
-    return NoFinding(name=no_finding) if isinstance(no_finding, str) else no_finding
+    rule = NoFinding(name=no_finding) if isinstance(no_finding, str) else no_finding
+    return NoFinding(name=composed(rule.name), beside=list(map(composed, rule.beside)))
 
 
 def _without_finding(
@@ -389,7 +391,7 @@ class _Lists:
         self.empty = UNKNOWN if config.empty_list == "unknown" else 0
         nothing = () if config.no_finding is None else (_rule(config.no_finding).name,)
         self.always = frozenset(nothing)
-        self.vocabulary = frozenset((*config.vocabulary, *nothing)) if config.vocabulary else frozenset()
+        self.vocabulary = frozenset(map(composed, (*config.vocabulary, *nothing))) if config.vocabulary else frozenset()
 
     def columns(self) -> list[str]:
         return [self.column]
@@ -454,12 +456,9 @@ class _Lists:
             yield f"{test[name]}: column {self.column!r}: given {name!r}, which no training image shows{hint}"
 
     def _spelling_problems(self, where: dict[str, str]) -> Iterable[str]:
-        spelling: dict[str, str] = {}
-        for name in sorted(where):
-            other = spelling.setdefault(name.casefold(), name)
-            if other != name:
-                advice = "if these are two classes, list them under dataset.vocabulary"
-                yield f"{where[name]}: column {self.column!r}: given {name!r}, elsewhere {other!r}; {advice}"
+        for other, name in alike(sorted(where)):
+            advice = "if these are two classes, list them under dataset.vocabulary"
+            yield f"{where[name]}: column {self.column!r}: given {name!r}, elsewhere {other!r}; {advice}"
 
 
 def _names_in(cell: Any, separator: str) -> tuple[tuple[str, ...], str]:
@@ -476,7 +475,7 @@ def _names_in(cell: Any, separator: str) -> tuple[tuple[str, ...], str]:
             return (), f'given {cell!r}, allowed: a JSON list such as ["cat", "dog"]'
     if not isinstance(names, list) or not all(type(name) in (str, int) for name in names):
         return (), f"given {cell!r}, allowed: a list of class names"
-    return tuple(str(name).strip() for name in names), ""
+    return tuple(composed(str(name).strip()) for name in names), ""
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, field_validator
 
 from clsim.data.cache import missing_files
+from clsim.data.class_names import composed
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import cached_labels
@@ -136,6 +137,7 @@ class VocConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     @field_validator("class_names")
     @classmethod
     def _distinct(cls, value: str | list[str]) -> str | list[str]:
+        value = list(map(composed, value)) if isinstance(value, list) else value
         if isinstance(value, list) and (not value or len(set(value)) < len(value)):
             raise ValueError("name at least one class, and none twice")
         if isinstance(value, list) and not all(re.fullmatch(r"[^/\\\s]([^/\\]*[^/\\\s])?", name) for name in value):

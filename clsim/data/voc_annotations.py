@@ -15,6 +15,7 @@ from xml.parsers import expat
 
 from clsim.children import module_command
 from clsim.cores import usable_cores
+from clsim.data.class_names import composed
 from clsim.errors import ClsimError, Unplannable
 
 FILES_A_WORKER = 10_000
@@ -50,7 +51,8 @@ def read_annotation(path: str) -> Objects:
         elif len(flags) != 1 or flags[0] not in ("0", "1"):
             fault = f"<difficult> is {', '.join(map(repr, flags))}, allowed: 0, 1"
         else:
-            objects[names[0]] = objects.get(names[0], False) or flags[0] == "0"
+            name = composed(names[0])
+            objects[name] = objects.get(name, False) or flags[0] == "0"
             continue
         raise _problem(f"{path}: object {number} {fault}")
     parts = {id(part) for element in read for part in element if _tag(part) == "part"}
