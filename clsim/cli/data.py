@@ -15,6 +15,7 @@ from clsim.errors import ClsimError, did_you_mean
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
+    from clsim.data.copies import Copies
 
 
 def make_dataset(
@@ -57,7 +58,7 @@ def check_data(
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Read the labels and images of a scenario's data set and say what was found; exit code 2 if a run would fail."""
-    from clsim.data.check import check_source, first_problem
+    from clsim.data.check import check_source, copies_of, first_problem
     from clsim.scenario import load_scenario
     from clsim.scenario.plan.planning import plan_notes
 
@@ -70,9 +71,10 @@ def check_data(
             content = {"scenario": loaded.name, "dataset": loaded.config.dataset.name}
             notes = [] if problem else plan_notes(loaded.plan())
             splits = {check.split: check.summary(names) for check in checks}
-            typer.echo(json.dumps(content | splits | {"notes": notes}, indent=1))
+            typer.echo(json.dumps(content | splits | {"copies": copies_of(checks).summary(), "notes": notes}, indent=1))
         else:
             _print_checks(names, checks)
+            _print_copies(copies_of(checks))
             for note in [] if problem else plan_notes(loaded.plan()):
                 typer.echo(f"note: {note}")
         if problem is not None:
@@ -103,3 +105,16 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
             typer.echo(f"{check.split}: {len(check.skipped)} cannot be decoded and are left out of the stream:")
             shown, rest = check.skipped[:MOST_SHOWN], len(check.skipped) - MOST_SHOWN
             typer.echo("\n".join([*(f"  {problem}" for problem in shown), *[f"  and {rest} more images"] * (rest > 0)]))
+
+
+def _print_copies(copies: Copies) -> None:
+    from clsim.data.check import MOST_SHOWN
+
+    if copies.count:
+        typer.echo(f"copies: {copies.count} images show the same pixels as an earlier one")
+    for what, pairs in (("in training and test", copies.in_both), ("with other labels", copies.contradicting)):
+        if pairs:
+            typer.echo(f"copies {what}: {len(pairs)}")
+            rest = len(pairs) - MOST_SHOWN
+            shown = [f"  {first} = {second}" for first, second in pairs[:MOST_SHOWN]]
+            typer.echo("\n".join([*shown, *[f"  and {rest} more pairs"] * (rest > 0)]))
