@@ -11,7 +11,7 @@ import typer
 
 from clsim.cli.options import ScenarioArgument, SetOption, scenario_settings
 from clsim.cli.tables import print_table
-from clsim.errors import ClsimError, did_you_mean
+from clsim.errors import ClsimError, did_you_mean, printable
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
@@ -116,5 +116,5 @@ def _print_copies(copies: Copies) -> None:
         if pairs:
             typer.echo(f"copies {what}: {len(pairs)}")
             rest = len(pairs) - MOST_SHOWN
-            shown = [f"  {first} = {second}" for first, second in pairs[:MOST_SHOWN]]
+            shown = [printable(f"  {first} = {second}") for first, second in pairs[:MOST_SHOWN]]
             typer.echo("\n".join([*shown, *[f"  and {rest} more pairs"] * (rest > 0)]))

@@ -585,3 +585,10 @@ def test_an_external_entity_is_not_read(devkit: Path, voc: Callable[..., Voc], t
     file.write_text(f"{doctype}<annotation><object><name>&e;</name></object></annotation>")
     with pytest.raises(Unplannable, match="undefined entity"):
         voc(devkit).labels("train")
+
+
+def test_a_pipe_among_the_annotations_is_missing_and_not_read(devkit: Path, voc: Make) -> None:
+    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
+    file.unlink()
+    os.mkfifo(file)
+    assert problem(voc(devkit)).text.startswith(f"{file}: no such file (1 of 24 are missing)")
