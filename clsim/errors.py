@@ -18,14 +18,14 @@ class ClsimError(Exception):
     """
 
     def __init__(self, text: str = "") -> None:
-        super().__init__(_printable(text))
+        super().__init__(printable(text))
 
 
 class ScenarioError(ClsimError):
     """One or more problems of a scenario file or of an override; `problems` holds one line each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = [_printable(problem) for problem in problems]
+        self.problems = [printable(problem) for problem in problems]
         super().__init__("\n".join(self.problems))
 
 
@@ -71,7 +71,8 @@ def did_you_mean(given: object, allowed: Iterable[object]) -> str:
     return f", did you mean {matches[0]!r}?" if matches else ""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text in which what a terminal would not print but obey is escaped, and long lines are cut."""
     return "\n".join(_line(line) for line in text.split("\n"))
 
 

@@ -39,9 +39,14 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             part.unlink(missing_ok=True)
 
 
+def json_text(content: Any) -> str:
+    """Return strict JSON, indented; NaN is an error."""
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write strict JSON, indented, atomically; NaN is an error."""
-    write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_atomically(path, json_text(content))
 
 
 def remove_parts(folder: Path) -> None:

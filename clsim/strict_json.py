@@ -37,7 +37,7 @@ def parse_object(text: bytes | str, where: str) -> Object:
     """
     try:
         value = json.loads(text, parse_constant=_refuse)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, nested too deeply
         raise RunError(f"{where}: not readable as JSON: {error}") from None
     if not isinstance(value, dict):
         raise RunError(f"{where}: expected a JSON object, found {type(value).__name__}")

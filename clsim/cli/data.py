@@ -11,10 +11,11 @@ import typer
 
 from clsim.cli.options import ScenarioArgument, SetOption, scenario_settings
 from clsim.cli.tables import print_table
-from clsim.errors import ClsimError, did_you_mean
+from clsim.errors import ClsimError, did_you_mean, printable
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
+    from clsim.data.copies import Copies
 
 
 def make_dataset(
@@ -57,19 +58,26 @@ def check_data(
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Read the labels and images of a scenario's data set and say what was found; exit code 2 if a run would fail."""
-    from clsim.data.check import check_source, first_problem
+    from clsim.data.check import check_source, copies_of, first_problem
     from clsim.scenario import load_scenario
+    from clsim.scenario.plan.planning import plan_notes
 
     loaded = load_scenario(scenario, scenario_settings(settings))
     with loaded.located():
         checks = check_source(loaded.source, decode)
+        problem = first_problem(loaded.source, checks)
         names = loaded.source.class_names
         if as_json:
             content = {"scenario": loaded.name, "dataset": loaded.config.dataset.name}
-            typer.echo(json.dumps(content | {check.split: check.summary(names) for check in checks}, indent=1))
+            notes = [] if problem else plan_notes(loaded.plan())
+            splits = {check.split: check.summary(names) for check in checks}
+            typer.echo(json.dumps(content | splits | {"copies": copies_of(checks).summary(), "notes": notes}, indent=1))
         else:
             _print_checks(names, checks)
-        if (problem := first_problem(loaded.source, checks)) is not None:
+            _print_copies(copies_of(checks))
+            for note in [] if problem else plan_notes(loaded.plan()):
+                typer.echo(f"note: {note}")
+        if problem is not None:
             raise problem
 
 
@@ -82,6 +90,9 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
     print_table(("class", *headings), rows)
     for check in checks:
         typer.echo(f"{check.split}: {check.images} images, {check.without_positive} of them show no class")
+        if check.ignored:
+            elements = ", ".join(f"{count} <{tag}>" for tag, count in check.ignored.items())
+            typer.echo(f"{check.split}: elements of the annotations that are ignored: {elements}")
         if not check.files:
             typer.echo(f"{check.split}: no image files")
             continue
@@ -94,3 +105,16 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
             typer.echo(f"{check.split}: {len(check.skipped)} cannot be decoded and are left out of the stream:")
             shown, rest = check.skipped[:MOST_SHOWN], len(check.skipped) - MOST_SHOWN
             typer.echo("\n".join([*(f"  {problem}" for problem in shown), *[f"  and {rest} more images"] * (rest > 0)]))
+
+
+def _print_copies(copies: Copies) -> None:
+    from clsim.data.check import MOST_SHOWN
+
+    if copies.count:
+        typer.echo(f"copies: {copies.count} images show the same pixels as an earlier one")
+    for what, pairs in (("in training and test", copies.in_both), ("with other labels", copies.contradicting)):
+        if pairs:
+            typer.echo(f"copies {what}: {len(pairs)}")
+            rest = len(pairs) - MOST_SHOWN
+            shown = [printable(f"  {first} = {second}") for first, second in pairs[:MOST_SHOWN]]
+            typer.echo("\n".join([*shown, *[f"  and {rest} more pairs"] * (rest > 0)]))

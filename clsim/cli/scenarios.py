@@ -96,6 +96,8 @@ def _print_plan(content: dict[str, Any]) -> None:
         typer.echo(f"{name}: {', '.join(groups[name])}")
     typer.echo(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
     typer.echo(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
+    for note in content["notes"]:
+        typer.echo(f"note: {note}")
     scores = content["kept_scores"]
     typer.echo(f"kept scores: {scores['keep']}, {scores['bytes'] / 1e6:.2f} MB per run")
     typer.echo(f"sha256: {content['sha256']}")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clsim.errors import printable
+
 
 def print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows of text below their headings; 200 characters wide where standard output is no terminal."""
+    """Print rows of text below their headings; 200 characters wide where standard output is no terminal.
+
+    Names from data and files may hold escape sequences, which are shown, not obeyed.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -15,7 +20,7 @@ def print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> N
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
+from stat import S_ISREG
 from typing import TypeVar
 
 import numpy as np
@@ -39,9 +41,13 @@ def file_states(files: Iterable[Path | str]) -> NDArray[np.int64]:
     Each file costs one system call: the time of a folder does not change when a file in it is edited.
 
     Raises:
-        OSError: a file is missing or cannot be examined; `filename` names it.
+        OSError: a file is missing, cannot be examined, or is a folder, pipe or device; `filename` names it.
     """
-    stats = [os.stat(file) for file in files]
+    stats = []
+    for file in files:
+        stats.append(os.stat(file))
+        if not S_ISREG(stats[-1].st_mode):  # reading a pipe or a device may never end
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(file))
     states = np.empty((len(stats), 4), dtype=np.int64)
     states[:, 0] = np.array(array("Q", map(_INODE, stats)), dtype=np.uint64).view(np.int64)
     states[:, 1:] = np.array(array("q", chain.from_iterable(map(_SIZE_AND_TIMES, stats)))).reshape(-1, 3)

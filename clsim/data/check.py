@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clsim.cores import usable_cores
 from clsim.data.cache import missing_files
+from clsim.data.copies import Copies, Pictures, find_copies
 from clsim.data.image_cache import BadImage, read_image
 from clsim.data.image_files import SPLITS, ImageFiles, none_decoded, without
 from clsim.data.own_items import OwnItems
 from clsim.data.source import ImageSource, Split
+from clsim.data.voc import Voc
 from clsim.errors import ClsimError, ScenarioError
 from clsim.vocabulary import UNKNOWN
 
@@ -40,6 +44,8 @@ class SplitCheck:
         skipped: those that cannot be decoded, and why, with `on_bad_image: skip`: their labels count as not annotated.
         sizes: int64 [R, 2], width and height of each image that was decoded.
         bytes: of all image files together.
+        pictures: the images that were decoded.
+        ignored: tag -> number of elements of VOC annotations that say nothing to clsim.
     """
 
     split: Split
@@ -53,6 +59,8 @@ class SplitCheck:
     skipped: tuple[str, ...] = ()
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     bytes: int = 0
+    pictures: Pictures = field(default_factory=lambda: Pictures((), (), np.empty((0, 0), dtype=np.int8)))
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     def summary(self, class_names: Sequence[str]) -> dict[str, Any]:
         """JSON-ready; `width` and `height` are [smallest, largest] in pixels, null if nothing was decoded."""
@@ -70,6 +78,7 @@ class SplitCheck:
             "width": ranges[0],
             "height": ranges[1],
             "bytes": self.bytes,
+            "ignored": dict(self.ignored),
         }
 
 
@@ -91,7 +100,9 @@ def _check_split(source: ImageSource, split: Split, decode: bool) -> SplitCheck:
     missing = missing_files(files)
     gone = set(missing)
     there = [row for row, file in enumerate(files) if file not in gone]
-    found = dict(zip(there, _read_all([files[row] for row in there]), strict=True)) if decode else {}
+    read = _read_all([files[row] for row in there], disk.window if disk else None) if decode else []
+    found = dict(zip(there, read, strict=decode))
+    decoded = {row: one for row, one in found.items() if isinstance(one, _Decoded)}
     skips = disk is not None and disk.skips_bad_images
     skipped = {row: str(one) for row, one in found.items() if skips and isinstance(one, BadImage)}
     labels = without(labels, np.array(list(skipped), dtype=np.int64))
@@ -108,22 +119,39 @@ def _check_split(source: ImageSource, split: Split, decode: bool) -> SplitCheck:
             *(source.unreadable(split) if decode and isinstance(source, OwnItems) else ()),
         ),
         skipped=tuple(skipped.values()),
-        sizes=np.array([one for one in found.values() if isinstance(one, tuple)], dtype=np.int64).reshape(-1, 2),
+        sizes=np.array([one.size for one in decoded.values()], dtype=np.int64).reshape(-1, 2),
+        pictures=Pictures(
+            [str(files[row]) for row in decoded], [one.digest for one in decoded.values()], labels[list(decoded)]
+        ),
         bytes=sum(files[row].stat().st_size for row in there),
+        ignored=source.ignored(split) if isinstance(source, Voc) else {},
     )
 
 
-def _read_all(files: Sequence[Path]) -> list[tuple[int, int] | ScenarioError]:
-    """Width and height of each image, or what is wrong with it."""
+class _Decoded(NamedTuple):
+    """Width and height of an image in pixels, and a hash of what it shows."""
+
+    size: tuple[int, int]
+    digest: bytes
+
+
+def _read_all(files: Sequence[Path], window: list[float] | None) -> list[_Decoded | ScenarioError]:
+    """Decode each image, or say what is wrong with it."""
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(_size_or_problem, files))
+        return list(pool.map(partial(_decoded_or_problem, window=window), files))
 
 
-def _size_or_problem(file: Path) -> tuple[int, int] | ScenarioError:
+def _decoded_or_problem(file: Path, window: list[float] | None) -> _Decoded | ScenarioError:
     try:
-        return read_image(file).size
+        image = read_image(file, window)
+        return _Decoded(image.size, hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest())
     except ScenarioError as error:
         return error
+
+
+def copies_of(checks: Sequence[SplitCheck]) -> Copies:
+    """Return the images that are there more than once; without decoding none is known."""
+    return find_copies({check.split: check.pictures for check in checks})
 
 
 def first_problem(source: ImageSource, checks: Sequence[SplitCheck]) -> ClsimError | None:

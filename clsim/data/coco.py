@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from clsim.data.class_names import composed
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_texts
@@ -29,7 +30,7 @@ from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
-PARSER_VERSION = 1  # of the cached labels
+PARSER_VERSION = 2  # of the cached labels
 
 _DOWNLOADS = "http://images.cocodataset.org"
 _OFFICIAL_SPLITS = ("train2014", "val2014", "train2017", "val2017")
@@ -222,9 +223,22 @@ class Coco(ImageFiles):
                 raise _problem(_no_annotations(self._root, listed.name))
             raise Unplannable(("dataset", listed.key), f"{listed.file}: no such file")
         try:
-            return read_annotations(listed.file)
+            labels = read_annotations(listed.file)
         except Unplannable as error:
             raise Unplannable(("dataset", listed.key), error.text) from None
+        if outside := [name for name in labels.files if _leaves(listed.folder, name)]:
+            text = f"{listed.file}: file_name {outside[0]!r} ({len(outside)} like it) leaves {listed.folder}"
+            advice = "dataset.image_folder names a folder that holds all images, / for absolute names"
+            raise Unplannable(("dataset", listed.key), f"{text}; {advice}")
+        return labels
+
+
+def _leaves(folder: Path, name: str) -> bool:
+    """Whether the file of a name does not lie below a folder."""
+    if ".." not in name and not os.path.isabs(name):
+        return False
+    home = os.path.abspath(folder)
+    return os.path.commonpath([home, os.path.normpath(os.path.join(home, name))]) != home
 
 
 def annotation_file(root: Path, split: str) -> Path:
@@ -258,11 +272,14 @@ def parse_annotations(file: Path) -> CocoLabels:
     if problems:
         raise _problem(*(f"{file}: {problem}" for problem in problems))
     for annotation in content["annotations"]:
-        annotation.setdefault("iscrowd", 0)  # many exporters leave it out; pycocotools insists on it
+        # many exporters leave it out or write it otherwise; pycocotools insists on a number
+        annotation["iscrowd"] = _CROWD[annotation.get("iscrowd")]
     coco = COCO()
     coco.dataset = content
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress, where `clsim plan --json` prints JSON
         coco.createIndex()
+    for category in coco.cats.values():
+        category["name"] = composed(category["name"])
     names = sorted(category["name"] for category in coco.cats.values())
     column = {category: names.index(coco.cats[category]["name"]) for category in coco.cats}
     ids = np.array(sorted(coco.imgs), dtype=np.int64)
@@ -322,9 +339,20 @@ def _format_problems(content: Any) -> list[str]:
                     fits, allowed = _TEXT if field in ("file_name", "name") else _NUMBER
                     if not fits(given):
                         yield f"{section}[{position}].{field}: given {_quoted(given)}, allowed: {allowed}"
+                if section == "annotations" and isinstance(entry, dict) and not _is_flag(entry.get("iscrowd")):
+                    given = _quoted(entry["iscrowd"])
+                    yield f"annotations[{position}].iscrowd: given {given}, allowed: 0, 1"
 
     found = _first_problems(problems())
     return found or _first_problems(_reference_problems(content))
+
+
+def _is_flag(given: Any) -> bool:
+    return given is None or (isinstance(given, str | int | float) and given in _CROWD)
+
+
+_CROWD: dict[object, int] = {None: 0, 0: 0, "0": 0, "false": 0, "False": 0, 1: 1, "1": 1, "true": 1, "True": 1}
+"""What `iscrowd` says; True and 1.0 are the key 1."""
 
 
 def _is_text(given: Any) -> bool:
@@ -352,9 +380,10 @@ def _reference_problems(content: Any) -> Iterator[str]:
     for section, field in [(section, field) for section, fields in unique.items() for field in fields]:
         seen = set()
         for position, entry in enumerate(content[section]):
-            if entry[field] in seen:
+            value = composed(entry[field]) if field == "name" else entry[field]
+            if value in seen:
                 yield f"{section}[{position}].{field}: {entry[field]!r} is there a second time"
-            seen.add(entry[field])
+            seen.add(value)
     images = {image["id"] for image in content["images"]}
     categories = {category["id"] for category in content["categories"]}
     for position, annotation in enumerate(content["annotations"]):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from clsim.data.class_names import composed
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import cached_labels
@@ -92,7 +93,7 @@ class Folder(ImageFiles):
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the class folders, alphabetical."""
-        return tuple(name for name in self._found["train"].class_names if name != self.config.no_finding)
+        return tuple(name for name in self._found["train"].class_names if name != self._nothing)
 
     def annotations(self, split: Split) -> NDArray[np.int8]:
         """True labels, int8 [N, C], 1 present, 0 absent; read-only.
@@ -115,6 +116,11 @@ class Folder(ImageFiles):
         """Name the first image that has gone since the folder was listed."""
         return _problem("root", f"{missing[0]}: no such file ({len(missing)} of {total} images of {split} are missing)")
 
+    @property
+    def _nothing(self) -> str | None:
+        """Name of the class folder whose images show no class."""
+        return None if self.config.no_finding is None else composed(self.config.no_finding)
+
     @cached_property
     def _root(self) -> Path:
         if self.config.root is None:
@@ -130,7 +136,7 @@ class Folder(ImageFiles):
         if isinstance(self.config.test, ShareOfTraining):
             return self._shared(train, self.config.test)
         test = self._listed("test", self.config.test)
-        if unknown := [name for name in test.class_names if name not in (*train.class_names, self.config.no_finding)]:
+        if unknown := [name for name in test.class_names if name not in (*train.class_names, self._nothing)]:
             hint = did_you_mean(unknown[0], train.class_names)
             raise _problem("test", f"{test.home / unknown[0]}: a class without training images{hint}")
         _refuse_common(train, test)
@@ -144,7 +150,7 @@ class Folder(ImageFiles):
     def _annotated(self) -> dict[Split, NDArray[np.int8]]:
         annotated: dict[Split, NDArray[np.int8]] = {}
         for split, found in self._found.items():
-            nothing = [name == self.config.no_finding for name in found.class_names]
+            nothing = [name == self._nothing for name in found.class_names]
             labels = np.ascontiguousarray(found.labels[:, ~np.array(nothing, dtype=bool)])
             empty = found.labels[:, nothing].any(axis=1)
             if (both := np.flatnonzero(empty & labels.any(axis=1))).size:
@@ -174,8 +180,8 @@ class Folder(ImageFiles):
         inside = {name: _images(home / name) for name in names}
         if empty := [name for name in names if not inside[name]]:
             raise _problem(key, f"{home / empty[0]}: no image in it; read are {', '.join(SUFFIXES)}")
-        nothing = self.config.no_finding
-        if key == "train" and nothing is not None and nothing not in names:
+        nothing = self._nothing
+        if key == "train" and nothing is not None and nothing not in map(composed, names):
             raise _problem("no_finding", f"{home}: no class folder {nothing!r}{did_you_mean(nothing, names)}")
         return _joined(home, names, inside)
 
@@ -212,11 +218,12 @@ def _joined(home: Path, names: list[str], inside: dict[str, list[str]]) -> Class
             known = first.setdefault(contents[str(home / file)], file) if len(files) > 1 else file
             classes_of.setdefault(known, []).append(file.removesuffix(f"/{image}"))
     files = sorted(classes_of)
-    column = {name: position for position, name in enumerate(names)}
-    labels = np.zeros((len(files), len(names)), dtype=np.int8)
+    class_names = sorted(set(map(composed, names)))
+    column = {name: class_names.index(composed(name)) for name in names}
+    labels = np.zeros((len(files), len(class_names)), dtype=np.int8)
     for row, file in enumerate(files):
         labels[row, [column[name] for name in classes_of[file]]] = 1
-    return ClassFolders(home, names, files, labels)
+    return ClassFolders(home, class_names, files, labels)
 
 
 def _refuse_common(train: ClassFolders, test: ClassFolders) -> None:

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
@@ -27,6 +28,7 @@ from clsim.cores import usable_cores
 from clsim.data.cache import cache_folder
 from clsim.data.checked_files import checksum, map_checked, packed_checksums
 from clsim.data.content import content_hashes
+from clsim.data.pixel_depth import to_rgb
 from clsim.errors import ScenarioError
 from clsim.file_lock import open_locked
 from clsim.files import write_atomically
@@ -38,12 +40,17 @@ if TYPE_CHECKING:
 Resize = Literal["squash", "crop"]
 Pixels = NDArray[np.uint8]
 
-FORMAT = 1  # a change of decode() that changes pixels bumps it
+FORMAT = 2  # a change of decode() that changes pixels bumps it
 CHUNK = 128  # images between two entries of the progress file
 DEFAULT_LIMIT_GB = 50.0
 MOST_PIXELS, LONGEST_SIDE = 2**26, 65_535
 """DECIDED: 67 megapixels, more than photographs have; a small file can pretend to many more, which would take seconds
 and gigabytes to decode. The longest side is JPEG's."""
+FORMATS = (
+    *("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM"),
+    *("JPEG2000", "AVIF", "TGA", "ICO", "PCX"),
+)
+"""What a file is tried as, whatever its name. DECIDED: no format that Pillow hands to another program (EPS)."""
 log = logging.getLogger("clsim")
 
 
@@ -51,8 +58,8 @@ class BadImage(ScenarioError):
     """A file whose bytes were read and are no image, or not a whole one."""
 
 
-def read_image(path: Path) -> Image.Image:
-    """One image file, decoded, RGB.
+def read_image(path: Path, window: list[float] | None = None) -> Image.Image:
+    """Decode one image file, RGB of 8 bits per channel; see `to_rgb` for deeper ones and `window`.
 
     DECIDED: stored pixels as they are, without EXIF rotation, as torchvision's loaders do.
 
@@ -63,12 +70,12 @@ def read_image(path: Path) -> Image.Image:
     from PIL import Image  # here, because plans need labels only and must stay cheap
 
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=_formats()) as file:
             width, height = file.size
             if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
                 text = f"{width} x {height} pixels; allowed: {MOST_PIXELS} in all and {LONGEST_SIDE} a side"
                 raise BadImage([f"{path}: cannot be decoded as an image: {text}"])
-            image = file.convert("RGB")
+            image = to_rgb(file, window)
     except (MemoryError, BadImage):
         raise
     except Exception as error:  # Pillow's decoders answer damaged bytes with almost any kind
@@ -80,13 +87,22 @@ def read_image(path: Path) -> Image.Image:
     return image
 
 
-def decode(path: Path, size: int, resize: Resize) -> Pixels:
-    """One image file as uint8 [3, size, size], RGB; see `to_square`.
+@cache
+def _formats() -> list[str]:
+    """Return those of FORMATS that this version of Pillow knows."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def decode(path: Path, size: int, resize: Resize, window: list[float] | None = None) -> Pixels:
+    """Decode one image file as uint8 [3, size, size], RGB; see `to_rgb` and `to_square`.
 
     Raises:
         BadImage, ScenarioError: as `read_image`.
     """
-    return to_square(read_image(path), size, resize)
+    return to_square(read_image(path, window), size, resize)
 
 
 def to_square(image: Image.Image, size: int, resize: Resize) -> Pixels:
@@ -104,7 +120,14 @@ def to_square(image: Image.Image, size: int, resize: Resize) -> Pixels:
     return np.ascontiguousarray(np.asarray(scaled, dtype=np.uint8).transpose(2, 0, 1))
 
 
-def decode_row(files: Sequence[Path], row: int, size: int, resize: Resize, blank: Collection[int]) -> Pixels:
+def decode_row(
+    files: Sequence[Path],
+    row: int,
+    size: int,
+    resize: Resize,
+    blank: Collection[int],
+    window: list[float] | None = None,
+) -> Pixels:
     """The image of a row, uint8 [3, size, size]: zeros for a row of `blank`, whose file is not looked at.
 
     Raises:
@@ -113,7 +136,7 @@ def decode_row(files: Sequence[Path], row: int, size: int, resize: Resize, blank
     if row in blank:
         return np.zeros((3, size, size), dtype=np.uint8)
     try:
-        return decode(files[row], size, resize)
+        return decode(files[row], size, resize, window)
     except BadImage as error:
         raise ScenarioError([f"{error}; dataset.on_bad_image: skip leaves such images out"]) from None
 
@@ -124,6 +147,7 @@ def cached_images(
     resize: Resize = "squash",
     blank: Collection[int] = frozenset(),
     workers: int | None = None,
+    window: list[float] | None = None,
 ) -> Pixels:
     """All images, uint8 [N, 3, size, size], RGB; a read-only memory map of a file in the cache folder.
 
@@ -136,13 +160,14 @@ def cached_images(
         resize: how images become squares.
         blank: rows of images that are known to be bad; zeros take their place.
         workers: threads that decode; None: one a core.
+        window: as in `to_rgb`.
 
     Raises:
         ScenarioError: a file is missing or cannot be decoded, or changes meanwhile; the cache folder cannot be written,
             or the images do not fit under $CLSIM_CACHE_GB (default 50) or on the disk.
     """
     contents = image_contents(files)
-    made_by = ("images", FORMAT, size, resize, version("pillow"), sorted(blank))
+    made_by = ("images", FORMAT, size, resize, version("pillow"), sorted(blank), window)
     key = hashlib.sha256(repr(made_by).encode() + contents).hexdigest()
     shape = (len(files), 3, size, size)
     path = cache_folder() / "images" / f"{key}.npy"
@@ -155,7 +180,7 @@ def cached_images(
             pixels = _open(path, shape)  # another process has built it while this one waited
             if pixels is None:
                 path.unlink(missing_ok=True)  # a damaged one
-                _build(part, path, shape, lambda row: decode_row(files, row, size, resize, blank), workers)
+                _build(part, path, shape, lambda row: decode_row(files, row, size, resize, blank, window), workers)
                 _finish(path, image_contents(files) == contents)
                 pixels = _open(path, shape)
     except OSError as error:

@@ -27,13 +27,14 @@ from clsim.data.image_cache import (
 )
 from clsim.data.image_stream import StreamedImages
 from clsim.data.label_cache import cached_labels
+from clsim.data.pixel_depth import Window
 from clsim.data.source import ImageArray, ImageSource, Split
 from clsim.errors import ClsimError, ScenarioError
 from clsim.preparation import counted
 from clsim.vocabulary import UNKNOWN
 
 SPLITS: tuple[Split, ...] = ("train", "test")
-READING = 1
+READING = 2
 """Part of the identity of a cached reading; a change of `bad_rows` that changes its answer bumps it."""
 
 log = logging.getLogger("clsim")
@@ -44,6 +45,11 @@ class ImageFilesConfig(BaseModel, frozen=True, extra="forbid", strict=True):
 
     name: str
     resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
+    window: Window | None = Field(
+        None,
+        description="[low, high]: grey values of more than 8 bits that become black and white, such as [0, 4095]; "
+        "default: the range of the format, such as [0, 65535]",
+    )
     on_bad_image: Literal["error", "skip"] = Field(
         "error",
         description="an image that cannot be decoded ends the run, or counts as not annotated in any class; skip reads "
@@ -132,14 +138,15 @@ class ImageFiles(ABC):
             kind = StreamedImages if self._options.images == "stream" else cached_images
             bad = frozenset(self.bad_images(split).tolist())
             self._images[split, size] = kind(
-                self._existing_files(split), size, self._options.resize, bad, self._workers
+                self._existing_files(split), size, self._options.resize, bad, self._workers, self._options.window
             )
         return self._images[split, size]
 
     def few_images(self, split: Split, rows: NDArray[np.int64], size: int) -> Pixels:
         """As `images` of some rows, uint8 [n, 3, size, size], read from their files: no other one is decoded."""
         files, bad = self.files(split), frozenset(self.bad_images(split).tolist())
-        decoded = [decode_row(files, row, size, self._options.resize, bad) for row in rows.tolist()]
+        options = self._options
+        decoded = [decode_row(files, row, size, options.resize, bad, options.window) for row in rows.tolist()]
         return np.stack(decoded) if decoded else np.empty((0, 3, size, size), dtype=np.uint8)
 
     def check_size(self, size: int) -> None:
@@ -148,7 +155,7 @@ class ImageFiles(ABC):
             self._existing_files(split)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the content of every image file, of the resizing, and of which images are left out.
+        """Return the SHA-256 of the content of every image file, of resizing and window, and of what is left out.
 
         DECIDED: without names and times, which may differ between two copies of the same images.
 
@@ -156,6 +163,8 @@ class ImageFiles(ABC):
             ScenarioError: an image is missing or cannot be read.
         """
         digest = hashlib.sha256(self._options.resize.encode())
+        if self.window is not None:
+            digest.update(f" window {self.window}".encode())
         for split in SPLITS:
             files = self._existing_files(split)
             digest.update(f"\n{split} {len(files)} ".encode() + image_contents(files))
@@ -163,6 +172,11 @@ class ImageFiles(ABC):
             if len(bad := self.bad_images(split)):
                 digest.update(f"\n{split} without {bad.tolist()}".encode())
         return digest.hexdigest()
+
+    @property
+    def window(self) -> list[float] | None:
+        """The option `window`."""
+        return self._options.window
 
     @property
     def _workers(self) -> int:
@@ -179,15 +193,15 @@ class ImageFiles(ABC):
 
         files = self._existing_files(split)
         which = hashlib.sha256("\n".join(map(str, files)).encode(errors="surrogateescape")).hexdigest()
-        identity = ("bad images", READING, PIL.__version__, which)
-        arrays = cached_labels(identity, files, lambda: {"rows": bad_rows(files, self._workers)})
+        identity = ("bad images", READING, PIL.__version__, which, self.window)
+        arrays = cached_labels(identity, files, lambda: {"rows": bad_rows(files, self._workers, self.window)})
         rows: NDArray[np.int64] = arrays["rows"]
         if len(rows) == len(files):
             raise none_decoded(split, files)
         return rows
 
 
-def bad_rows(files: Sequence[Path], workers: int) -> NDArray[np.int64]:
+def bad_rows(files: Sequence[Path], workers: int, window: list[float] | None = None) -> NDArray[np.int64]:
     """Rows of the images that cannot be decoded, int64, ascending; reads all of them as the image cache does.
 
     Raises:
@@ -196,7 +210,7 @@ def bad_rows(files: Sequence[Path], workers: int) -> NDArray[np.int64]:
 
     def is_bad(file: Path) -> bool:
         try:
-            read_image(file)
+            read_image(file, window)
         except BadImage:
             return True
         return False

@@ -27,6 +27,7 @@ class StreamedImages:
         resize: how images become squares.
         blank: rows of images that are known to be bad; zeros take their place.
         workers: threads that decode; None: one a core.
+        window: as in `to_rgb`.
     """
 
     dtype = np.dtype(np.uint8)
@@ -39,11 +40,13 @@ class StreamedImages:
         resize: Resize = "squash",
         blank: Collection[int] = frozenset(),
         workers: int | None = None,
+        window: list[float] | None = None,
     ) -> None:
         self.shape = (len(files), 3, size, size)
         self._files = files
         self._resize = resize
         self._blank = blank
+        self._window = window
         self._workers = workers or usable_cores()
         self._pool: ThreadPoolExecutor | None = None
         self._process = -1
@@ -84,7 +87,7 @@ class StreamedImages:
         }
 
     def _decode(self, row: int) -> Pixels:
-        return decode_row(self._files, row, self.shape[-1], self._resize, self._blank)
+        return decode_row(self._files, row, self.shape[-1], self._resize, self._blank, self._window)
 
     def _threads(self) -> ThreadPoolExecutor:
         """The threads of this process: a forked one, such as a data loader's worker, inherits none that run."""

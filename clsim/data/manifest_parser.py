@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.data.class_names import alike, composed
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.label_cache import Arrays, pack_texts
 from clsim.data.label_values import SOFT, NoFinding, is_soft, without_finding
@@ -21,7 +23,7 @@ from clsim.data.tables import BadTable, Table, open_table
 from clsim.errors import Unplannable, did_you_mean
 from clsim.vocabulary import UNKNOWN
 
-PARSER_VERSION = 2  # of the cached labels
+PARSER_VERSION = 3  # of the cached labels
 
 _MOST_PROBLEMS = 10
 _SPLITS: tuple[Split, ...] = ("train", "test")
@@ -30,6 +32,11 @@ _MINUS_ONE = (-1, "-1", "-1.0")
 _CODES: dict[object, int] = {1: 1, 0: 0, None: _UNKNOWN_BYTE, "": _UNKNOWN_BYTE}  # True and 1.0 are the key 1
 _CODES.update(dict.fromkeys(["1", "1.0", "true", "True", "TRUE"], 1))
 _CODES.update(dict.fromkeys(["0", "0.0", "false", "False", "FALSE"], 0))
+
+_BRACKETS_AND_QUOTES = re.compile(
+    "[][(){}<>\"`\u201c\u201d\u201e\xab\xbb]|(?<!\\w)['\u2018\u2019]|['\u2018\u2019](?!\\w)"
+)
+"""An apostrophe within a word is none of them."""
 
 Labels = NDArray[np.int8]
 
@@ -120,7 +127,8 @@ def parse_manifest(config: ManifestConfig) -> Arrays:
 
 
 def _rule(no_finding: str | NoFinding) -> NoFinding:
-    return NoFinding(name=no_finding) if isinstance(no_finding, str) else no_finding
+    rule = NoFinding(name=no_finding) if isinstance(no_finding, str) else no_finding
+    return NoFinding(name=composed(rule.name), beside=list(map(composed, rule.beside)))
 
 
 def _without_finding(
@@ -383,7 +391,7 @@ class _Lists:
         self.empty = UNKNOWN if config.empty_list == "unknown" else 0
         nothing = () if config.no_finding is None else (_rule(config.no_finding).name,)
         self.always = frozenset(nothing)
-        self.vocabulary = frozenset((*config.vocabulary, *nothing)) if config.vocabulary else frozenset()
+        self.vocabulary = frozenset(map(composed, (*config.vocabulary, *nothing))) if config.vocabulary else frozenset()
 
     def columns(self) -> list[str]:
         return [self.column]
@@ -431,7 +439,13 @@ class _Lists:
             if name in self.vocabulary:
                 return ""
             return f"given {name!r}, which is not in dataset.vocabulary{did_you_mean(name, sorted(self.vocabulary))}"
-        if others := [other for other in ",;|\t" if isinstance(cell, str) and cell[:1] != "[" and other in name]:
+        if not isinstance(cell, str) or cell.lstrip()[:1] == "[":  # a list by its form
+            return ""
+        if marks := _BRACKETS_AND_QUOTES.findall(name):
+            allowed = f'allowed: a JSON list such as ["cat", "dog"], or names joined with {self.separator!r}'
+            yes = f"if {marks[0]} belongs to a name, list the classes under dataset.vocabulary"
+            return f"given {cell!r}, in which {name!r} would be a class; {allowed}; {yes}"
+        if others := [other for other in ",;|\t" if other in name]:
             between = f"if {others[0]!r} stands between classes, set dataset.separator"
             return f"given {name!r} as one class; {between}; if not, list the classes under dataset.vocabulary"
         return ""
@@ -442,12 +456,9 @@ class _Lists:
             yield f"{test[name]}: column {self.column!r}: given {name!r}, which no training image shows{hint}"
 
     def _spelling_problems(self, where: dict[str, str]) -> Iterable[str]:
-        spelling: dict[str, str] = {}
-        for name in sorted(where):
-            other = spelling.setdefault(name.casefold(), name)
-            if other != name:
-                advice = "if these are two classes, list them under dataset.vocabulary"
-                yield f"{where[name]}: column {self.column!r}: given {name!r}, elsewhere {other!r}; {advice}"
+        for other, name in alike(sorted(where)):
+            advice = "if these are two classes, list them under dataset.vocabulary"
+            yield f"{where[name]}: column {self.column!r}: given {name!r}, elsewhere {other!r}; {advice}"
 
 
 def _names_in(cell: Any, separator: str) -> tuple[tuple[str, ...], str]:
@@ -464,7 +475,7 @@ def _names_in(cell: Any, separator: str) -> tuple[tuple[str, ...], str]:
             return (), f'given {cell!r}, allowed: a JSON list such as ["cat", "dog"]'
     if not isinstance(names, list) or not all(type(name) in (str, int) for name in names):
         return (), f"given {cell!r}, allowed: a list of class names"
-    return tuple(str(name).strip() for name in names), ""
+    return tuple(composed(str(name).strip()) for name in names), ""
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from clsim.data.image_cache import Pixels, to_square
 from clsim.data.image_files import SPLITS
 from clsim.data.label_values import hard_reading, is_soft
 from clsim.data.own_class import Own, checked_names, kind_of, parameters_of, problem, told
+from clsim.data.pixel_depth import to_rgb
 from clsim.data.source import Split
 from clsim.errors import ScenarioError, did_you_mean
 
@@ -183,7 +184,10 @@ class OwnItems(Own):
 
         given = self._item(dataset, row, split)[0]
         if isinstance(given, Image.Image):
-            return given.convert("RGB")
+            try:
+                return to_rgb(given)
+            except ValueError as error:
+                raise ScenarioError([f"{self.config.name}: item {row} of {split}: {error}"]) from None
         array = np.asarray(given) if hasattr(given, "__array__") else None
         if array is not None and array.dtype == np.uint8:
             array = array[0] if array.ndim == 3 and len(array) == 1 else array

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -24,12 +25,13 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, field_validator
 
 from clsim.data.cache import missing_files
+from clsim.data.class_names import composed
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import cached_labels
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
-from clsim.data.voc_annotations import read_annotations
+from clsim.data.voc_annotations import READER_VERSION, ignored_elements, read_annotations
 from clsim.errors import Unplannable, did_you_mean
 
 VOC_CLASSES = (
@@ -135,6 +137,7 @@ class VocConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     @field_validator("class_names")
     @classmethod
     def _distinct(cls, value: str | list[str]) -> str | list[str]:
+        value = list(map(composed, value)) if isinstance(value, list) else value
         if isinstance(value, list) and (not value or len(set(value)) < len(value)):
             raise ValueError("name at least one class, and none twice")
         if isinstance(value, list) and not all(re.fullmatch(r"[^/\\\s]([^/\\]*[^/\\\s])?", name) for name in value):
@@ -176,6 +179,17 @@ class Voc(ImageFiles):
     def image_names(self, split: Split) -> list[str]:
         """VOC's ids, such as 2008_000023."""
         return [block.images[row] for block in self._blocks[split] for row in block.rows]
+
+    def ignored(self, split: Split) -> Counter[str]:
+        """Count the elements of the annotations that say nothing to clsim, by tag; reads every file again."""
+        if self.config.labels == "class-files":
+            return Counter()
+        files = [
+            f"{self._year_folder(block.listed)}/Annotations/{block.images[row]}.xml"
+            for block in self._blocks[split]
+            for row in block.rows
+        ]
+        return sum(map(ignored_elements, files), Counter())
 
     def images_folder(self) -> Path:
         """The VOCdevkit folder."""
@@ -298,7 +312,7 @@ class Voc(ImageFiles):
         else:
             folder = f"{self._year_folder(listed)}/Annotations"
             files = [f"{folder}/{image}.xml" for image in images]
-        identity = ("voc", str(main), listed.split, kind, self.class_names)
+        identity = ("voc", READER_VERSION, str(main), listed.split, kind, self.class_names)
         parse = parse_class_files if kind == "class-files" else parse_annotations
         inputs = [f"{main}/{listed.split}.txt", *files]
         try:

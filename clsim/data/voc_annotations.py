@@ -9,10 +9,13 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Sequence
+from xml.parsers import expat
 
 from clsim.children import module_command
 from clsim.cores import usable_cores
+from clsim.data.class_names import composed
 from clsim.errors import ClsimError, Unplannable
 
 FILES_A_WORKER = 10_000
@@ -21,36 +24,113 @@ FILES_A_WORKER = 10_000
 Objects = dict[str, bool]
 """Class name -> is one of its objects not difficult."""
 
+READER_VERSION = 2
+"""Part of the identity of cached labels; raised by a change that reads other objects in a file."""
+
+_SHAPES = ("bndbox", "bbox", "robndbox", "polygon")
+
 
 def read_annotation(path: str) -> Objects:
-    """The top-level objects of one annotation file.
+    """Read the objects of one annotation file.
 
+    They lie in the root, or in an element `objects` there. Upper and lower case and namespaces of tags do not matter.
     Parts inside an object are no objects; an object without a `difficult` element is not difficult.
 
     Raises:
-        Unplannable: the file is missing, is not XML, or is not an annotation; with path and line.
+        Unplannable: the file is missing, is not XML, is not an annotation, or holds an object in another place; with
+            path and line.
     """
+    root = _root(path)
+    objects: Objects = {}
+    read = _objects(root)
+    for number, element in enumerate(read, start=1):
+        names = [(child.text or "").strip() for child in element if _tag(child) == "name"]
+        flags = [(child.text or "").strip() for child in element if _tag(child) == "difficult"] or ["0"]
+        if len(names) != 1 or not names[0]:
+            fault = f"has {len(names)} <name>, allowed: 1" if len(names) > 1 else "has no <name>"
+        elif len(flags) != 1 or flags[0] not in ("0", "1"):
+            fault = f"<difficult> is {', '.join(map(repr, flags))}, allowed: 0, 1"
+        else:
+            name = composed(names[0])
+            objects[name] = objects.get(name, False) or flags[0] == "0"
+            continue
+        raise _problem(f"{path}: object {number} {fault}")
+    parts = {id(part) for element in read for part in element if _tag(part) == "part"}
+    known = {id(element) for element in read} | parts
+    for position, element in enumerate(root.iter()):
+        if position and id(element) not in known and _looks_like_object(element):
+            text = f"<{element.tag}> looks like an object and would not be read; allowed: <object> in <annotation>"
+            raise _problem(f"{path}:{_line_of(path, position)}: {text} or in its <objects>")
+    return objects
+
+
+def ignored_elements(path: str) -> Counter[str]:
+    """Count the elements of one annotation file that say nothing to clsim, by tag.
+
+    They are parts of objects, and elements of the root that PASCAL VOC does not have.
+
+    Raises:
+        Unplannable: as `read_annotation`.
+    """
+    root = _root(path)
+    inside = [_tag(child) for element in _objects(root) for child in element]
+    beside = [_tag(child) for child in root if _tag(child) not in _OF_ROOT]
+    return Counter([*beside, *(tag for tag in inside if tag not in _OF_OBJECT)])
+
+
+_OF_ROOT = ("folder", "filename", "path", "source", "owner", "size", "segmented", "object", "objects")
+_OF_OBJECT = ("name", "pose", "truncated", "difficult", "occluded", "bndbox", "point", "actions")
+
+
+def _root(path: str) -> ET.Element:
     try:
         root = ET.parse(path).getroot()
     except OSError as error:
-        raise Unplannable(("dataset", "root"), f"{path}: cannot be read: {error.strerror}") from None
+        raise _problem(f"{path}: cannot be read: {error.strerror}") from None
     except ET.ParseError as error:
         reason, line = str(error).partition(":")[0], error.position[0]
-        raise Unplannable(("dataset", "root"), f"{path}:{line}: not valid XML: {reason}") from None
+        raise _problem(f"{path}:{line}: not valid XML: {reason}") from None
     except (ValueError, LookupError) as error:  # an encoding that Python does not know
-        raise Unplannable(("dataset", "root"), f"{path}: not valid XML: {error}") from None
-    if root.tag != "annotation":
-        text = f"{path}: is no VOC annotation: its first element is <{root.tag}>, not <annotation>"
-        raise Unplannable(("dataset", "root"), text)
-    objects: Objects = {}
-    for number, element in enumerate(root.iterfind("object"), start=1):
-        name = (element.findtext("name") or "").strip()
-        difficult = element.findtext("difficult", "0").strip()
-        if not name or difficult not in ("0", "1"):
-            fault = f"<difficult> is {difficult!r}, allowed: 0, 1" if name else "has no <name>"
-            raise Unplannable(("dataset", "root"), f"{path}: object {number} {fault}")
-        objects[name] = objects.get(name, False) or difficult == "0"
-    return objects
+        raise _problem(f"{path}: not valid XML: {error}") from None
+    if _tag(root) != "annotation":
+        raise _problem(f"{path}: is no VOC annotation: its first element is <{root.tag}>, not <annotation>")
+    return root
+
+
+def _tag(element: ET.Element) -> str:
+    """Return the tag without namespace, in lower case."""
+    return element.tag.rpartition("}")[2].lower()
+
+
+def _objects(root: ET.Element) -> list[ET.Element]:
+    homes = [root, *(child for child in root if _tag(child) == "objects")]
+    return [child for home in homes for child in home if _tag(child) == "object"]
+
+
+def _looks_like_object(element: ET.Element) -> bool:
+    """Whether an element is called so, or has a name beside a shape or a flag, as objects do."""
+    if _tag(element) in ("object", "obj"):
+        return True
+    inside = {_tag(child) for child in element}
+    return (
+        not inside.isdisjoint(_SHAPES)
+        or {"name", "difficult"} <= inside
+        or (_tag(element) == "objects" and not inside <= {"object"})
+    )
+
+
+def _line_of(path: str, position: int) -> int:
+    """Return the line of the element at a position in document order, counted from 0."""
+    lines: list[int] = []
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = lambda tag, attributes: lines.append(parser.CurrentLineNumber)
+    with open(path, "rb") as file:
+        parser.ParseFile(file)
+    return lines[position]
+
+
+def _problem(text: str) -> Unplannable:
+    return Unplannable(("dataset", "root"), text)
 
 
 def read_annotations(paths: Sequence[str], workers: int | None = None) -> list[Objects]:
@@ -89,7 +169,7 @@ def _collect(processes: list[tuple[subprocess.Popen[str], str]]) -> list[Objects
         with process.stdout:
             answer = json.loads(process.stdout.read() or '{"problem": "a worker died"}')
         if isinstance(answer, dict):
-            raise Unplannable(("dataset", "root"), answer["problem"])
+            raise _problem(answer["problem"])
         found += answer
     return found
 

@@ -102,7 +102,9 @@ def _file(files: RunFolder, last: int, task: int | None) -> Path:
 
 
 def _preprocess(section: ModelSection, config: dict[str, Any]) -> Preprocess:
-    return Preprocess.of(section.image_size, config["dataset"].get("resize", "squash"), section.mean, section.std)
+    dataset = config["dataset"]
+    resize, window = dataset.get("resize", "squash"), dataset.get("window")
+    return Preprocess.of(section.image_size, resize, section.mean, section.std, window)
 
 
 def _architecture(content: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from clsim.data.image_cache import Pixels, Resize, read_image, to_square
+from clsim.data.pixel_depth import to_rgb
 from clsim.errors import ClsimError
 from clsim.scenario.stream.normalisation import Normalisation
 
@@ -24,6 +25,7 @@ class Preprocess:
     Attributes:
         size: side of the square input in pixels.
         resize: squash scales the whole picture to a square, crop the square at its centre; bilinear, antialiased.
+        window: grey values of more than 8 bits that become black and white; None: the range of the picture's format.
         mean, std: the input is (RGB in 0..1 - mean) / std, three numbers each.
     """
 
@@ -31,6 +33,7 @@ class Preprocess:
     resize: Resize
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    window: list[float] | None = None
 
     def __call__(self, *pictures: Any) -> Tensor:
         """Return the network's input, float32 [B, 3, size, size], of B pictures; see `pixels`."""
@@ -46,9 +49,12 @@ class Preprocess:
             ClsimError: something else, or a file that cannot be decoded.
         """
         if isinstance(picture, str | Path):
-            return to_square(read_image(Path(picture)), self.size, self.resize)
+            return to_square(read_image(Path(picture), self.window), self.size, self.resize)
         if isinstance(picture, Image.Image):
-            return to_square(picture.convert("RGB"), self.size, self.resize)
+            try:
+                return to_square(to_rgb(picture, self.window), self.size, self.resize)
+            except ValueError as error:
+                raise ClsimError(f"image: {error}") from None
         array = _channels_first(np.asarray(picture))
         if array.shape[1:] == (self.size, self.size):
             return array
@@ -60,12 +66,20 @@ class Preprocess:
 
     def content(self) -> dict[str, Any]:
         """Return the attributes as plain values, as exported models hold them."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        window = {} if self.window is None else {"window": self.window}
+        return {"size": self.size, "resize": self.resize, "mean": list(self.mean), "std": list(self.std), **window}
 
     @classmethod
-    def of(cls, size: int, resize: Resize, mean: Sequence[float], std: Sequence[float]) -> Preprocess:
+    def of(
+        cls,
+        size: int,
+        resize: Resize,
+        mean: Sequence[float],
+        std: Sequence[float],
+        window: list[float] | None = None,
+    ) -> Preprocess:
         """Return the preprocessing of plain values, such as those of `content`."""
-        return cls(size, resize, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+        return cls(size, resize, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), window)
 
 
 def _channels_first(array: Any) -> Pixels:

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from clsim.data.image_files import few_images
 from clsim.data.source import FeatureSource
-from clsim.errors import RunError, storage_errors
+from clsim.errors import RunError, ScenarioError, storage_errors
 from clsim.evaluation.history import History
 from clsim.evaluation.kept_scores import read_scores
 from clsim.evaluation.own_metrics import check_names
@@ -27,6 +25,7 @@ from clsim.running.record import RunRecord, read_record
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.running.run_spec import safe_name
 from clsim.scenario import StreamPlan, load_scenario
+from clsim.scenario.document import read_document
 from clsim.scenario.schema import ScenarioConfig
 from clsim.strict_json import finite_or_null
 
@@ -210,8 +209,7 @@ def _write_error_sheets(folder: Path, n: int) -> None:
 def _config(files: RunFolder, changes: Mapping[str, Any]) -> ScenarioConfig:
     """Return a configuration whose section `evaluation` is the run's with the changes."""
     try:
-        content = YAML(typ="safe", pure=True).load(files.config.read_text(encoding="utf-8"))
-        section = content["evaluation"]
-    except (OSError, YAMLError, ValueError, TypeError, KeyError) as error:
+        section = read_document(files.config).data["evaluation"]
+    except (ScenarioError, TypeError, KeyError) as error:
         raise RunError(f"{files.config}: cannot be read: {type(error).__name__}: {error}") from None
     return load_scenario(UNUSED | {"evaluation": section}, changes).config

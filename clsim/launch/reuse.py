@@ -11,6 +11,7 @@ from typing import Any, Literal
 from clsim.errors import RunError
 from clsim.evaluation.own_metrics import OwnMetric
 from clsim.launch.replacement import refuse_other_folders
+from clsim.running.checksums import refuse_changed
 from clsim.running.evaluation_record import read_evaluation
 from clsim.running.folder_lock import locked
 from clsim.running.prepared_run import open_run
@@ -40,7 +41,13 @@ def classify_folder(folder: Path, identity: Mapping[str, Any]) -> FolderState:
         more = [f"and {len(changed) - MOST_SHOWN} more"] if len(changed) > MOST_SHOWN else []
         texts = "; ".join([*changed[:MOST_SHOWN], *more])
         raise RunError(f"{folder}: another run is there ({texts}); use --overwrite to replace it, or another --out")
-    if RunFolder(folder).finished:
+    files = RunFolder(folder)
+    if files.finished:
+        try:
+            refuse_changed(files)
+            read_record(files.result)
+        except RunError as error:
+            raise RunError(f"{error}; use --overwrite to replace it, or another --out") from None
         return "finished"
     with locked(folder):
         return "unfinished"

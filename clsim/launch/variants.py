@@ -107,10 +107,10 @@ class Variant:
         """Return the label, or the name that stands for it."""
         if self.label is not None:
             return self.label
-        if not self.settings:
-            return safe_name(composition.name)
         name = re.sub(r"[/\\]", "_", f"{composition.name}({settings_text(self.settings)})")
         try:
+            if not self.settings:
+                return check_label(safe_name(composition.name), f"name of the strategy {composition.spec}")
             return check_label("".join(one if one.isprintable() else "_" for one in name))
         except StrategyError as error:
             raise StrategyError(f"{error}; give it one: ... as NAME") from None

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from clsim.errors import RunError
+from clsim.errors import RunError, ScenarioError
+from clsim.running.checksums import changed_since, refuse_changed
 from clsim.running.evaluation_record import extended, read_evaluation
 from clsim.running.record import RunRecord, TaskTiming, read_record, read_timing
 from clsim.running.record_parts import LabelsRecord
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
+from clsim.scenario.document import read_document
 from clsim.strict_json import parse_object
 from clsim.vocabulary import (
     AT_THRESHOLD,
@@ -180,7 +180,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run folder without a result, and why."""
+    """A run folder without a result, or with one that is no longer what the run wrote, and why."""
 
     folder: Path
     strategy: str
@@ -310,7 +310,9 @@ def load_results(directory: str | Path, order: Sequence[str] | None = None) -> R
     for files in map(RunFolder, sorted(directory.glob(SEED_FOLDERS))):
         if files.seed is None or not files.path.is_dir():
             continue
-        if files.result.exists():
+        if files.result.exists() and (reason := changed_since(files)) is not None:
+            unfinished.append(Unfinished(files.path, files.strategy, files.seed, f"left out: {reason}"))
+        elif files.result.exists():
             runs.append(read_run(files.path))
         else:
             unfinished.append(Unfinished(files.path, files.strategy, files.seed, _unfinished_reason(files)))
@@ -346,22 +348,31 @@ def read_run(folder: Path) -> RunResult:
     """One finished run.
 
     Raises:
-        RunError: a file is damaged or of another format; with its name.
+        RunError: a file is damaged, of another format, or no longer as the run wrote it; with its name.
     """
     files = RunFolder(folder)
+    refuse_changed(files)
     record = read_record(files.result)
     environment = parse_object(_read(files.environment) or b"{}", str(files.environment))
     config_text = _read(files.config).decode("utf-8", errors="replace")
     try:
-        config = YAML(typ="safe", pure=True).load(config_text) or {}
-    except YAMLError as error:
-        raise RunError(f"{files.config}: not readable as YAML: {error}") from error
-    empty_classes = (config.get("evaluation") or {}).get("empty_classes", "skip")
+        config = read_document(files.config).data if config_text.strip() else {}
+        empty_classes = (config.get("evaluation") or {}).get("empty_classes", "skip")
+    except ScenarioError as error:
+        raise RunError(str(error)) from None
+    except AttributeError:
+        raise RunError(f"{files.config}: evaluation is no mapping") from None
     try:
         record = extended(record, read_evaluation(files), empty_classes)
     except ValueError as error:
         raise RunError(f"{files.evaluation}: {error}") from None
-    return RunResult(folder, record, read_timing(files.timing), environment, config, config_text)
+    run = RunResult(folder, record, read_timing(files.timing), environment, config, config_text)
+    try:
+        run.row()
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        text = f"{files.result} or {files.timing.name}: damaged: {type(error).__name__}: {error}"
+        raise RunError(text) from None
+    return run
 
 
 def _last(course: Sequence[float | None] | None) -> float | None:

@@ -22,6 +22,7 @@ import torch
 from clsim.errors import RunError
 from clsim.files import write_json, written_whole
 from clsim.running.run_folder import RunFolder
+from clsim.strict_json import read_object
 
 FORMAT = 4
 """Raised by a change of the header, or of what any part of the state means."""
@@ -94,14 +95,17 @@ def newest_checkpoint(run: Path) -> Checkpoint | None:
         path = folder / f"{number:06d}.pt"
         try:
             return Checkpoint(path, _read_header(run, path))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, LookupError) as error:
             log.warning("checkpoint %s is damaged and passed over: %s", path, error)
     return None
 
 
 def _read_header(run: Path, path: Path) -> dict[str, Any]:
-    """Return the header of a whole checkpoint; raise OSError, ValueError or KeyError for a damaged one."""
-    header: dict[str, Any] = json.loads(path.with_suffix(".json").read_bytes())
+    """Return the header of a whole checkpoint; raise OSError, ValueError or LookupError for a damaged one."""
+    try:
+        header = read_object(path.with_suffix(".json"))
+    except RunError as error:
+        raise ValueError(str(error)) from None
     if header["format"] != FORMAT:
         raise RunError(
             f"{path}: checkpoint format is {header['format']!r}, this version of clsim reads {FORMAT}; resume the run "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import platform
 import subprocess
@@ -11,7 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from clsim.errors import RunError
 from clsim.files import write_json
+from clsim.strict_json import read_object
 
 PACKAGES = ("clsim", "torch", "torchvision", "avalanche-lib", "numpy", "scikit-learn", "pycocotools", "tensorboard")
 
@@ -39,16 +40,22 @@ def record_environment(path: Path, now: dict[str, Any]) -> None:
 
     The first environment stays. `resumed` gets an entry with the time and the values that have changed. The log warns
     of changed values, because bit-identity is promised for equal ones only.
+
+    Raises:
+        RunError: the file that is there is damaged.
     """
     if not path.exists():
         write_json(path, now)
         return
-    began: dict[str, Any] = json.loads(path.read_bytes())
+    began = read_object(path)
     changed = {key: value for key, value in now.items() if key != "started" and value != began.get(key)}
     if changed:
         changes = ", ".join(f"{key} was {began.get(key)}, is {value}" for key, value in changed.items())
         log.warning("resumed in another environment, so the result may differ in its last bits: %s", changes)
-    write_json(path, began | {"resumed": [*began.get("resumed", []), {"at": now["started"], **changed}]})
+    earlier = began.get("resumed", [])
+    if not isinstance(earlier, list):
+        raise RunError(f"{path}: resumed: expected a list, found {type(earlier).__name__}")
+    write_json(path, began | {"resumed": [*earlier, {"at": now["started"], **changed}]})
 
 
 def _version(package: str) -> str | None:

@@ -29,11 +29,12 @@ from clsim.evaluation.outside_loggers import Delivery, LoggedRun, observed
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
 from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.evaluation.tensorboard import TensorBoardCurves
-from clsim.files import GrowingFile, remove_parts, write_atomically, write_json
+from clsim.files import GrowingFile, json_text, remove_parts, write_atomically
 from clsim.plugin_files import PluginFileError, blamed
 from clsim.preparation import training_begins
 from clsim.running.checkpoint_files import Checkpoint, keep_newest, newest_checkpoint
 from clsim.running.checkpointer import Checkpointer, check_identity, place, resume_command
+from clsim.running.checksums import write_checksums
 from clsim.running.dotted_keys import hyperparameters
 from clsim.running.environment import environment, record_environment
 from clsim.running.features import benchmark_and_model
@@ -341,7 +342,9 @@ def _write_result(run: _Run, template: MultiLabelTemplate, history: History, tim
         first_task={"trained_by": trained_by} if (trained_by := timing.trained_by()) else None,
     )
     result = record.content()
-    write_json(run.files.result, result)
+    text = json_text(result)
+    write_checksums(run.files, text)
+    write_atomically(run.files.result, text)
     log.info("finished: last mAP %s", result["last_mAP"])
     return result
 

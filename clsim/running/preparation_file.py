@@ -52,7 +52,7 @@ def read_preparation(folder: Path) -> Work | None:
     try:
         content = json.loads(RunFolder(folder).preparation.read_bytes())
         return None if content is None else Work(str(content["what"]), int(content["done"]), int(content["total"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         raise LookupError(folder) from None
 
 

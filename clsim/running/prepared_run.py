@@ -58,6 +58,6 @@ def open_run(folder: Path) -> tuple[Scenario, RunSpec]:
     files = RunFolder(folder)
     try:
         spec = RunSpec(**json.loads(files.run.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{files.run}: not a run folder: {error}") from None
     return Scenario(validate(read_document(files.config))), spec

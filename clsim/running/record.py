@@ -203,6 +203,8 @@ def read_record(path: Path) -> RunRecord:
         return RunRecord.of(content)
     except (ValueError, TypeError) as error:
         raise RunError(f"{path}: {error}") from None
+    except (LookupError, AttributeError) as error:
+        raise RunError(f"{path}: damaged: {type(error).__name__}: {error}") from None
 
 
 def read_timing(path: Path) -> list[TaskTiming]:

@@ -49,6 +49,7 @@ class RunFolder:
         about_scores: which image, class and task they are of.
         evaluation: what `clsim evaluate` has computed from them since.
         error_sheets: the folder of the pictures of the worst errors, which it makes on request.
+        checksums: SHA-256 of the files of a finished run, see `clsim.running.checksums`.
         result: the final numbers; a run that has it is finished.
         trained_model: the network after the last task, see `clsim.running.trained_model`.
         task_models: the folder of the networks after earlier tasks, with `checkpoint.keep: all`; see `task_model`.
@@ -79,6 +80,7 @@ class RunFolder:
     about_scores = _File("scores.json")
     evaluation = _File("evaluation.json")
     error_sheets = _File("error_sheets")
+    checksums = _File("checksums.json")
     result = _File("result.json")
     trained_model = _File("model.pt")
     task_models = _File("task_models")

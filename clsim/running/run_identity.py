@@ -121,7 +121,7 @@ def read_identity(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{folder}: does not say what made it (no {path.name})") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: not readable: {error}") from None
     if not isinstance(content, dict):
         raise RunError(f"{path}: expected a JSON object, found {type(content).__name__}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -13,5 +16,34 @@ def run_network(network: nn.Module, x: Tensor, config: TrainingSection) -> Tenso
     if config.model.channels_last is True and x.ndim == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        output: Tensor = network(x)
+        with _batch_norm_of_one_row(network, len(x)):
+            output: Tensor = network(x)
         return output.float()
+
+
+@contextmanager
+def _batch_norm_of_one_row(network: nn.Module, rows: int) -> Iterator[None]:
+    """Let batch norm take its stored statistics where a batch of one row has one value per channel.
+
+    A variance of one value does not exist, and torch raises an error. Larger maps train on one row as always.
+    """
+    if rows != 1 or not network.training:
+        yield
+        return
+    hooks = []
+
+    def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].numel() == inputs[0].shape[1]:
+            module.training = False
+
+    def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        module.training = True
+
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+            hooks += [module.register_forward_pre_hook(before), module.register_forward_hook(after, always_call=True)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -40,6 +40,7 @@ FILES = (
     "scores.f32",
     "000001.pt",
     "000002.json",
+    "checksums.json",
     "result.json",
 )
 """What a run writes, in this order."""

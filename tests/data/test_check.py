@@ -103,6 +103,15 @@ def test_images_that_are_left_out_are_told_and_are_no_error(devkit: Path, voc: M
         assert check.summary(source.class_names)["skipped"] == [told]
 
 
+def test_elements_of_annotations_that_are_ignored_are_counted(devkit: Path, voc: Make) -> None:
+    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
+    part = "<object><name>3</name><part><name>head</name></part></object>"
+    file.write_text(file.read_text().replace("</annotation>", f"<verified/>{part}</annotation>"))
+    train, test = check_source(voc(devkit), decode=False)
+    assert (train.ignored, test.ignored) == ({"verified": 1, "part": 1}, {})
+    assert train.summary(list("0123456789"))["ignored"] == {"verified": 1, "part": 1}
+
+
 def test_what_skipping_does_not_mend_stays_an_error(devkit: Path, voc: Make) -> None:
     image(devkit, 2).write_bytes(b"")
     image(devkit, 7).unlink()

@@ -134,6 +134,41 @@ def test_other_splits_are_options(root: Path) -> None:
     assert data.files("test")[0].parent == root / "minival"
 
 
+@pytest.mark.parametrize(("given", "crowd"), [("0", 0), (None, 0), (False, 0), (0.0, 0), ("1", 1), (True, 1)])
+def test_a_crowd_is_one_however_it_is_written(root: Path, given: Any, crowd: int) -> None:
+    changed = content(TRAIN, "train2014")
+    for annotation in changed["annotations"]:
+        if annotation["image_id"] == 4:
+            annotation["iscrowd"] = given
+    write(root, "train2014", changed)
+    assert source(root).image_ids("train").tolist() == ([9, 11] if crowd else [4, 9, 11])
+
+
+@pytest.mark.parametrize("given", ["no", 2, [0], ""])
+def test_a_crowd_that_is_neither_is_an_error(root: Path, given: Any) -> None:
+    changed = content(TRAIN, "train2014")
+    changed["annotations"][1]["iscrowd"] = given
+    file = write(root, "train2014", changed)
+    assert problems(lambda: parse_annotations(file)) == [
+        f"{file}: annotations[1].iscrowd: given {given!r}, allowed: 0, 1"
+    ]
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "a/../../x.jpg", "/data/x.jpg"])
+def test_an_image_outside_the_folder_is_refused(root: Path, name: str) -> None:
+    changed = content(TRAIN, "train2014")
+    changed["images"][0]["file_name"] = name
+    file = write(root, "train2014", changed)
+    (problem,) = problems(lambda: source(root).labels("train"))
+    assert problem.startswith(
+        f"{file}: file_name {name!r} (1 like it) leaves {root / 'train2014'}; dataset.image_folder"
+    )
+    if name.startswith("/"):
+        test = annotation_file(root, "val2014")
+        config = CocoConfig(name="coco", train_file=str(file), test_file=str(test), image_folder="/")
+        assert Path("/data/x.jpg") in Coco(config).files("train")
+
+
 def test_annotations_without_iscrowd_are_labels(root: Path) -> None:
     value = content(TRAIN, "train2014")
     for annotation in value["annotations"]:

@@ -200,8 +200,15 @@ def test_states_are_whole_numbers_of_any_inode(files: list[Path], monkeypatch: p
     real = os.stat(files[0])
 
     class Stat:
-        st_ino, st_size = 2**64 - 1, 7
+        st_ino, st_size, st_mode = 2**64 - 1, 7, real.st_mode
         st_mtime_ns, st_ctime_ns = -5, real.st_ctime_ns - 10**12
 
     monkeypatch.setattr("clsim.data.cache.os", SimpleNamespace(stat=lambda file: Stat))
     np.testing.assert_array_equal(file_states(["x"]), [[-1, 7, -5, Stat.st_ctime_ns]])
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(OSError, match="not a regular file") as caught:
+        content_hashes([tmp_path / "a.jpg"])
+    assert caught.value.filename == str(tmp_path / "a.jpg")

@@ -83,6 +83,55 @@ def test_any_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
         assert (image[0] == image[1]).all()
 
 
+RAMP = np.linspace(0, 4095, 64).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "window"),
+    [
+        ("a.png", (RAMP * 65535 / 4095).astype(np.uint16), None),
+        ("a.tif", (RAMP * 65535 / 4095).astype(np.uint16), None),
+        ("a.jp2", (RAMP * 65535 / 4095).astype(np.uint16), None),
+        ("a.pgm", (RAMP * 65535 / 4095).astype(np.uint16), None),
+        ("a.png", RAMP.astype(np.uint16), [0, 4095]),
+        ("a.tif", RAMP.astype(np.int32), [0, 4095]),
+        ("a.tif", (RAMP / 4095).astype(np.float32), [0, 1.0]),
+    ],
+)
+def test_grey_values_of_more_than_8_bits_are_scaled(tmp_path: Path, name: str, stored: Any, window: Any) -> None:
+    Image.fromarray(stored).save(tmp_path / name)
+    image = decode(tmp_path / name, 8, "squash", window)
+    np.testing.assert_allclose(image, np.broadcast_to(RAMP * 255 / 4095, (3, 8, 8)), atol=1.01)
+    assert (cached_images([tmp_path / name], 8, window=window)[0] == image).all()
+
+
+def test_a_window_cuts_off_what_lies_outside(tmp_path: Path) -> None:
+    Image.fromarray(RAMP.astype(np.uint16)).save(tmp_path / "a.png")
+    narrow = decode(tmp_path / "a.png", 8, "squash", [1000, 2000])
+    expected = np.rint((np.clip(RAMP.astype(int), 1000, 2000) - 1000) * 255 / 1000)
+    np.testing.assert_array_equal(narrow, np.broadcast_to(expected, (3, 8, 8)))
+    assert (
+        decode(picture(tmp_path / "b.png", 8, 8), 8, "squash", [0, 9]) == decode(tmp_path / "b.png", 8, "squash")
+    ).all()
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [(RAMP.astype(np.int32), "32 bits or signed"), (RAMP.astype(np.float32), "floating point")],
+)
+def test_pixels_without_a_defined_range_are_refused(tmp_path: Path, stored: Any, told: str) -> None:
+    Image.fromarray(stored).save(tmp_path / "a.tif")
+    with pytest.raises(BadImage, match=rf"a.tif: .*{told}.* no defined range; dataset.window: \[low, high\] gives one"):
+        decode(tmp_path / "a.tif", 8, "squash")
+
+
+def test_a_file_of_another_name_is_not_handed_to_another_program(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.jpg")
+    with pytest.raises(BadImage, match="cannot identify image file"):
+        decode(tmp_path / "a.jpg", 8, "squash")
+
+
 @pytest.mark.parametrize("kind", ["truncated", "text", "empty", "chunk", "no pixels"])
 def test_a_file_that_is_no_image_is_named(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "bad.jpg"

@@ -46,7 +46,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
     read = image_files.bad_rows
 
-    def counted(files: Any, workers: int) -> Any:
+    def counted(files: Any, workers: int, window: Any = None) -> Any:
         made.append(len(files))
         return read(files, workers)
 

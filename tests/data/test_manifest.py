@@ -249,6 +249,26 @@ def test_lists_that_are_refused(lists: Any, cell: str, text: str) -> None:
     assert problems(lists(LISTS.replace("cat|dog", cell))) == [f"m.csv:3: column 'tags': {text}"]
 
 
+@pytest.mark.parametrize(
+    "cell",
+    ['{"choices":["cat","dog"]}', "{cat,dog}", "('cat','dog')", "'cat','dog'", '"cat","dog"', "<cat>", "cat (b)"],
+)
+@pytest.mark.parametrize("separator", ["|", ","])
+def test_brackets_and_quotes_in_a_class_name_need_a_vocabulary(lists: Any, cell: str, separator: str) -> None:
+    table = LISTS.replace("cat|dog", '"' + cell.replace('"', '""') + '"')
+    (text,) = problems(lists(table, separator=separator))
+    assert text.startswith(f"m.csv:3: column 'tags': given {cell!r}, in which ")
+    assert text.endswith("belongs to a name, list the classes under dataset.vocabulary")
+
+
+def test_a_bracket_in_a_list_or_a_vocabulary_and_an_apostrophe_are_meant(lists: Any) -> None:
+    listed = LISTS.replace("cat|dog", '"[""cat (a)""]"').replace("train,dog", 'train,"[""cat (a)""]"')
+    assert lists(listed).class_names == ("cat", "cat (a)")
+    plain = LISTS.replace("dog", "cat (a)")
+    assert lists(plain, vocabulary=["cat", "cat (a)"]).labels("test").tolist() == [[1, 1]]
+    assert lists(LISTS.replace("dog", "bird's nest")).class_names == ("bird's nest", "cat")
+
+
 def test_a_class_of_test_images_only_is_a_slip(lists: Any) -> None:
     assert problems(lists(LISTS.replace("cat|dog", "cat|dogg")), "label_list") == [
         "m.csv:3: column 'tags': given 'dogg', which no training image shows, did you mean 'dog'?; "

@@ -86,6 +86,45 @@ def test_an_annotation_is_its_top_level_objects(tmp_path: Path) -> None:
     assert read_annotation(str(path)) == {"dog": True, "cat": False, "person": True, "sofa": True}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<Object><Name>cat</Name><Difficult>1</Difficult></Object><object><name>dog</name></object>",
+        "<objects><object><name>dog</name></object><object><name>cat</name><difficult>1</difficult></object></objects>",
+    ],
+)
+@pytest.mark.parametrize("root", ["annotation", "Annotation xmlns='http://example.org'"])
+def test_objects_in_other_letters_or_in_a_list_are_read(tmp_path: Path, body: str, root: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(f"<{root}>{body}</{root.partition(' ')[0]}>")
+    assert read_annotation(str(path)) == {"dog": True, "cat": False}
+
+
+@pytest.mark.parametrize(
+    ("element", "tag"),
+    [
+        ("<item><name>dog</name><bndbox/></item>", "item"),
+        ("<item><name>dog</name><difficult>0</difficult></item>", "item"),
+        ("<layer><object><name>dog</name></object></layer>", "object"),
+        ("<objects>\n<item><name>dog</name></item></objects>", "objects"),
+        ("<object><name>cat</name>\n<object><name>dog</name></object></object>", "object"),
+    ],
+)
+def test_what_looks_like_an_object_and_is_not_read_is_an_error(tmp_path: Path, element: str, tag: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(f"<annotation>\n<owner><name>me</name></owner>\n{element}</annotation>")
+    with pytest.raises(Unplannable) as caught:
+        read_annotation(str(path))
+    line = 4 if element.startswith("<object>") else 3
+    assert caught.value.text.startswith(f"{path}:{line}: <{tag}> looks like an object and would not be read")
+
+
+def test_a_second_name_is_an_error(tmp_path: Path) -> None:
+    path = write_annotation(tmp_path / "a.xml", ("dog", "<name>cat</name>"))
+    with pytest.raises(Unplannable, match="object 1 has 2 <name>, allowed: 1"):
+        read_annotation(str(path))
+
+
 def test_many_annotations_are_parsed_by_several_processes_as_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -546,3 +585,10 @@ def test_an_external_entity_is_not_read(devkit: Path, voc: Callable[..., Voc], t
     file.write_text(f"{doctype}<annotation><object><name>&e;</name></object></annotation>")
     with pytest.raises(Unplannable, match="undefined entity"):
         voc(devkit).labels("train")
+
+
+def test_a_pipe_among_the_annotations_is_missing_and_not_read(devkit: Path, voc: Make) -> None:
+    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
+    file.unlink()
+    os.mkfifo(file)
+    assert problem(voc(devkit)).text.startswith(f"{file}: no such file (1 of 24 are missing)")

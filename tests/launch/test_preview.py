@@ -56,6 +56,7 @@ def test_the_time_follows_the_recorded_paces_of_any_run_of_the_scenario(home: Pa
     for run in home.glob("finetune/seed*"):
         lines = '{"task": 0, "train_seconds": 110.0, "eval_seconds": 10.0}\n'
         (run / "timing.jsonl").write_text(lines)  # 60 seconds per epoch
+        (run / "checksums.json").unlink()
     shown = preview("digits-b0c2", ["finetune"], seeds=[7, 8], overrides=tiny_overrides, out=home.parent, workers=1)
     assert [time for *_, time in shown.rows()] == ["6:00", "6:00"]
     assert shown.summary() == "2 of 2 runs to train, 1 at a time: about 12:00"

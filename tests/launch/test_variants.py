@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +106,15 @@ def test_a_grid_is_lists_of_values(grid: Any) -> None:
 def test_a_grid_leaves_the_stream_alone() -> None:
     with pytest.raises(ScenarioError, match=r"grid stream\.increment: is one for all runs that are compared"):
         clsim.compare("digits-b0c2", "er", grid={"stream.increment": [2, 5]})
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "-x", "a..b", "order3"])
+def test_a_strategy_whose_name_cannot_name_a_folder_needs_another(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        f"import clsim\n\nclass Own(clsim.Strategy):\n    name = {name!r}\n    def plugins(self, context):\n"
+        "        return []\n"
+    )
+    with pytest.raises(StrategyError, match=r"name of the strategy .*; give it one: ... as NAME"):
+        named(f"{file}:Own")
+    assert list(named(f"{file}:Own as mine")) == ["mine"]

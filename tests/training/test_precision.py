@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import torch
 from avalanche.core import SupervisedPlugin
+from torch import nn
 
+from clsim.scenario.training_schema import TrainingSection
 from clsim.training.distillation import Distillation
+from clsim.training.precision import run_network
 
 BFLOAT16 = {"training.precision": "bfloat16"}
 CHANNELS_LAST = {"training.model.channels_last": True}
@@ -168,3 +171,14 @@ def test_gradients_of_what_has_since_been_frozen_do_not_count(build: Any, learn:
     head = sum(p.numel() for p in template.model.head.parameters())
     assert len(norms.before[-1]) == head
     assert float(norms.after[-1].norm()) == pytest.approx(0.05, rel=1e-3)
+
+
+def test_a_batch_of_one_row_takes_the_stored_statistics_where_a_variance_does_not_exist() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4))
+    first, last = network[1], network[3]
+    config = TrainingSection.model_validate({"epochs": 1, "optimizer": {"lr": 0.1}})
+    output = run_network(network.train(), torch.rand(1, 3, 8, 8), config)
+    assert output.isfinite().all()
+    assert (first.num_batches_tracked, last.num_batches_tracked) == (1, 0)
+    assert all(module.training for module in network.modules())
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in network.modules())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.data.class_names import alike, composed, shown, unfit_names
 from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation
 from clsim.scenario.plan import long_tail
@@ -78,6 +79,8 @@ def stream_data(
         Unplannable: unknown or repeated classes, an impossible order, nothing left to train or to validate on, a long
             tail that cannot be.
     """
+    _check_names(config, class_names)
+    class_names = list(map(composed, class_names))
     chosen = _chosen_columns(config, class_names)
     names, train, test = [class_names[column] for column in chosen], train[:, chosen], test[:, chosen]
     usable = np.flatnonzero((train == 1).any(axis=1)).astype(np.int64)
@@ -101,10 +104,32 @@ def stream_data(
     )
 
 
+def _check_names(config: ScenarioConfig, class_names: Sequence[str]) -> None:
+    """Refuse names with a line break, and two spellings of one name unless the configuration lists both.
+
+    DECIDED: which of the two is meant, or whether both are, only the user can say; a list of classes says it.
+    """
+    if unfit := unfit_names(class_names):
+        text = f"class {unfit[0]!r} ({len(unfit)} like it) holds a line break or another control character"
+        raise Unplannable(("dataset",), text)
+    same = [pair for pair in alike(class_names) if composed(pair[0]) == composed(pair[1])]
+    options = [config.dataset.classes, *(getattr(config.dataset, key, None) for key in _LISTS_OF_CLASSES)]
+    listed = any(isinstance(given, list) for given in options)
+    if pairs := same if listed else alike(class_names):
+        text = (
+            f"classes {shown(pairs[0][0])} and {shown(pairs[0][1])} ({len(pairs)} like them) differ in spelling alone"
+        )
+        advice = "if they are one, mend the data; if they are two, list all classes under dataset.classes"
+        raise Unplannable(("dataset",), f"{text}; {advice}")
+
+
+_LISTS_OF_CLASSES = ("vocabulary", "label_columns", "class_names")
+
+
 def _chosen_columns(config: ScenarioConfig, class_names: Sequence[str]) -> list[int]:
-    wanted = config.dataset.classes
-    if wanted == "all":
+    if config.dataset.classes == "all":
         return list(range(len(class_names)))
+    wanted = list(map(composed, config.dataset.classes))
     for name in wanted:
         if name not in class_names:
             raise Unplannable(("dataset", "classes"), f"unknown class {name!r}{did_you_mean(name, class_names)}")
@@ -197,6 +222,28 @@ def oracle_memory_plan(plan: StreamPlan, truth: Labels) -> StreamPlan:
     return replace(plan, tasks=tasks, derived_from=plan.family)
 
 
+def plan_notes(plan: StreamPlan) -> list[str]:
+    """Return what a plan can be run with but somebody should know, a line each: classes and tasks too small."""
+    shown = np.zeros(plan.n_classes, dtype=bool)
+    for task in plan.tasks:
+        shown[task.columns] |= (task.values == 1).any(axis=0)
+        if task.soft is not None:
+            shown[task.columns] |= (task.soft > 0).any(axis=0)
+    tested = (plan.test_truth == 1).any(axis=0)
+    nowhere = {
+        "classes that no training image shows, and no method can learn": ~shown,
+        f"classes that no {plan.test_split} image shows, and no metric counts": ~tested,
+    }
+    notes = []
+    for what, absent in nowhere.items():
+        if names := [plan.class_names[column] for column in np.flatnonzero(absent)]:
+            notes.append(f"{what}: {', '.join(names)}")
+    if single := [str(index) for index, task in enumerate(plan.tasks) if len(task) == 1]:
+        text = "batch norm over maps of 1 x 1 pixels takes its stored statistics there"
+        notes.append(f"tasks of one training image: {', '.join(single)}; {text}")
+    return notes
+
+
 def describe(plan: StreamPlan, truth: Labels) -> dict[str, Any]:
     """What `clsim plan` shows: JSON-ready, per task its classes, images, positives and missing labels.
 
@@ -237,6 +284,7 @@ def describe(plan: StreamPlan, truth: Labels) -> dict[str, Any]:
             **{name: [plan.class_names[c] for c in plan.groups.columns(name)] for name in GROUPS},
         },
         "tasks": tasks,
+        "notes": plan_notes(plan),
     }
 
 

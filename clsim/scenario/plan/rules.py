@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.data.class_names import composed
 from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation, raw_integers, uniforms
 from clsim.scenario.plan.own_rule import own_assignment
@@ -45,6 +46,7 @@ def class_order(stream: StreamSection, class_names: Sequence[str], positives: ND
 
 
 def _explicit_order(order: list[str], class_names: Sequence[str]) -> Ids:
+    order = list(map(composed, order))
     count, known = Counter(order), set(class_names)
     unknown = [name for name in count if name not in known]
     repeated = [name for name in count if count[name] > 1]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from clsim.errors import ScenarioError
-from clsim.scenario.plan.planning import build_plan, describe, joint_plan, stream_data
+from clsim.scenario.plan.planning import build_plan, describe, joint_plan, plan_notes, stream_data
 from clsim.scenario.plan.rules import class_groups, class_order, task_ranges
 from clsim.scenario.schema import EvaluationSection
 
@@ -240,3 +240,18 @@ def test_an_explicit_order_of_thousands_of_wrong_classes_is_cut_short(configure:
         order_of(stream, ["dog", "cat"])
     assert str(caught.value).startswith("stream.order: unknown class 'x0'; unknown class 'x1'; ")
     assert str(caught.value).endswith("class 'dog' is missing; class 'cat' is missing; and 19990 more")
+
+
+def test_classes_without_a_positive_and_tasks_of_one_row_are_said(configure: Any) -> None:
+    train = np.array([[1, 0, 0], [1, 0, 0], [0, 0, 1]], dtype=np.int8)
+    test = np.array([[1, 1, 0]], dtype=np.int8)
+    plan = plan_of(configure(2, 1), ["a", "b", "c"], train, test)
+    assert plan_notes(plan) == [
+        "classes that no training image shows, and no method can learn: b",
+        "classes that no test image shows, and no metric counts: c",
+        "tasks of one training image: 1; batch norm over maps of 1 x 1 pixels takes its stored statistics there",
+    ]
+    assert describe(plan, train)["notes"] == plan_notes(plan)
+    assert (
+        plan_notes(plan_of(configure(2, 1), ["a", "b", "c"], np.ones((2, 3), np.int8), np.ones((1, 3), np.int8))) == []
+    )
