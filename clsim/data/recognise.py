@@ -69,7 +69,7 @@ def _voc(folder: Path) -> Recognised | None:
     root = folder.parent if own else folder / "VOCdevkit" if (folder / "VOCdevkit").is_dir() else folder
     homes = [home for home in ([folder] if own else _folders(root)) if (home / "ImageSets" / "Main").is_dir()]
     splits = {home: _voc_splits(home) for home in homes}
-    pairs = [(home, *pair) for home in homes if (pair := _train_and_test(splits[home]))]
+    pairs = [(home, *pair) for home in homes if (pair := train_and_test(splits[home]))]
     if not pairs:
         return None
     home, train, test = next((found for found in pairs if found[2] is not None), pairs[0])
@@ -103,7 +103,7 @@ def _ids(home: Path, split: str) -> list[str]:
 def _coco(folder: Path) -> Recognised | None:
     of_splits = {path.stem.removeprefix("instances_"): path for path in folder.glob("annotations/instances_*.json")}
     official = [name for name in sorted(of_splits) if (folder / name).is_dir()]
-    if pair := _train_and_test(official):
+    if pair := train_and_test(official):
         dataset = {"name": "coco", "root": str(folder), "train": pair[0], "test": pair[1] or SHARE}
         rest = [name for name in official if name not in pair]
         return Recognised("COCO", dataset, (f"also there: {', '.join(rest)}",) if rest else ())
@@ -113,7 +113,7 @@ def _coco(folder: Path) -> Recognised | None:
         if (images := _coco_images(path))
     }
     names = {_words(path.relative_to(folder)): path for path in found}
-    pair = _train_and_test(list(names)) or ((next(iter(names)), None) if len(names) == 1 else None)
+    pair = train_and_test(list(names)) or ((next(iter(names)), None) if len(names) == 1 else None)
     if pair is None:
         return None
     train, test = names[pair[0]], names[pair[1]] if pair[1] else None
@@ -148,14 +148,14 @@ def _words(path: Path) -> str:
 
 
 def _table(folder: Path) -> Recognised | None:
-    found = recognise_table(folder, lambda names: _train_and_test(list(names)), SHARE)
+    found = recognise_table(folder, lambda names: train_and_test(list(names)), SHARE)
     return None if found is None else Recognised("a table of images", *found)
 
 
 def _class_folders(folder: Path) -> Recognised | None:
     dataset: dict[str, Any] = {"name": "folder", "root": str(folder)}
     homes = {home.name: home for home in _folders(folder)}
-    pair = _train_and_test([name for name in homes if _classes(homes[name])], exactly=True)
+    pair = train_and_test([name for name in homes if _classes(homes[name])], exactly=True)
     if pair is None:
         classes = _classes(folder)
         if len(classes) < 2:
@@ -189,7 +189,7 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _train_and_test(names: Sequence[str], exactly: bool = False) -> tuple[str, str | None] | None:
+def train_and_test(names: Sequence[str], exactly: bool = False) -> tuple[str, str | None] | None:
     """Return the names of the images to train and to test on; None in place of the latter: a share of the former.
 
     Args:
