@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from clsim.data.importers.contract import ABSENT, PRESENT, UNKNOWN, Export, LabelledImage, Options, Problems
+from clsim.data.importers.contract import PRESENT, UNKNOWN, Export, LabelledImage, ObjectOptions, Options, Problems
 from clsim.data.importers.image_finder import ImageFinder
 from clsim.data.recognise import SHARE, train_and_test
 
@@ -45,13 +45,13 @@ def make_table(export: Export, options: Options, folder: Path, problems: Problem
 
     Args:
         export: what its reader returned.
-        options: of its format; `empty`, where there is one, is applied here.
+        options: of its format.
         folder: of the images.
         problems: is added to, and raised before anything is returned.
     """
     notes = list(export.notes)
     spelling = _spelling(export, problems)
-    images = _without_empty(export, getattr(options, "empty", ABSENT), notes)
+    images = _without_empty(export, options, notes)
     rows = _joined(_rows(images, export, options, folder, spelling, notes, problems), notes, problems)
     problems.refuse()
     if not rows:
@@ -98,11 +98,12 @@ def _spelling(export: Export, problems: Problems) -> dict[str, str]:
     return spelling
 
 
-def _without_empty(export: Export, empty: str, notes: list[str]) -> list[LabelledImage]:
-    """Apply the option `empty` to images that show nothing."""
+def _without_empty(export: Export, options: Options, notes: list[str]) -> list[LabelledImage]:
+    """Apply the option `empty` to images without an object."""
     without = [image for image in export.images if not image.labels]
-    if not without or export.otherwise == UNKNOWN:
+    if not without or not isinstance(options, ObjectOptions):
         return export.images
+    empty = options.empty
     meaning = {"absent": "show no class", "unknown": "have unknown labels", "left-out": "are left out"}[empty]
     notes.append(f"{len(without)} annotated images without an object {meaning} (--set empty=absent|unknown|left-out)")
     if empty == "unknown":
