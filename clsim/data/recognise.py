@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from clsim.data.folder import SUFFIXES as IMAGES
+from clsim.data.importers.registry import recognised_format
 from clsim.data.recognise_table import recognise_table
 from clsim.data.tables import BadTable
 from clsim.data.voc import VOC_CLASSES
@@ -45,22 +47,28 @@ def recognise(folder: Path) -> Recognised:
     """Return the layout of a folder.
 
     Raises:
-        ClsimError: no folder, or none of the layouts; or a file in it that cannot be read.
+        ClsimError: no folder, or none of the layouts; or a file in it that cannot be read. An export that needs an
+            import is named, with the command.
     """
     folder = Path(os.path.abspath(folder))
     if not folder.is_dir():
         raise ClsimError(f"{folder}: no such folder")
     unreadable: BadTable | None = None
-    for look in (_voc, _coco, _table, _class_folders):
+    export = recognised_format(folder)
+    advice = f"clsim import {export.name} {quote(str(folder))} DIR" if export is not None else ""
+    for look in (_voc, _coco, _table, *((_class_folders,) if export is None else ())):
         try:
             if (found := look(folder)) is not None:
-                return found
+                notes = (f"looks like {export.description}, which an import reads best: {advice}",) if export else ()
+                return Recognised(found.layout, found.dataset, (*found.notes, *notes))
         except BadTable as error:  # perhaps of something else
             unreadable = error
+    if export is not None:
+        raise ClsimError(f"{folder}: looks like {export.description}; write a table and a scenario from it: {advice}")
     raise unreadable or ClsimError(
         f"{folder}: holds none of the layouts that are known: VOC (VOC2007/ImageSets/Main/*.txt), COCO (*.json with "
         "images, annotations and categories), a table (.csv, .tsv, .jsonl, .parquet) with a column of image files, or "
-        "one folder per class with images in it"
+        "one folder per class with images in it; clsim import --list names exports that can be imported"
     )
 
 

@@ -13,8 +13,8 @@ COCO, CLASSES = "_annotations.coco.json", "_classes.csv"
 
 
 def recognise(folder: Path) -> bool:
-    """Return whether a folder, or one below, has a file of Roboflow's."""
-    return bool(_files(folder, COCO) or _files(folder, CLASSES))
+    """Return whether a folder, or one below, has a table of classes; `clsim init` reads COCO files itself."""
+    return bool(_files(folder, CLASSES))
 
 
 def read(folder: Path, options: ObjectOptions, problems: Problems) -> Export:
