@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from os.path import isdir, isfile  # unlike Path's they answer for a path that no disk can hold
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,20 @@ _EXACT = 2.0**53
 def annotation_file(root: Path, split: str) -> Path:
     """Return the object annotations of a split: COCO's place, or Roboflow's if only that is there."""
     official, exported = root / "annotations" / f"instances_{split}.json", root / split / EXPORTED
-    return exported if exported.is_file() and not official.is_file() else official
+    return exported if isfile(exported) and not isfile(official) else official
 
 
 def folder_of_split(root: Path, split: str) -> Path:
     """Return the folder of a split's images: COCO's, or CVAT's (`images/SPLIT`, `images`) if only that is there."""
     official = root / split
     places = (official, root / "images" / split, root / "images")
-    return next((place for place in places if place.is_dir()), official)
+    return next((place for place in places if isdir(place)), official)
 
 
 def folder_of_files(folder: Path, files: Sequence[str]) -> Path:
     """Return where file names start: above the folder if all of them name it and it has no folder of its own name."""
     above = bool(files) and all(file.startswith(f"{folder.name}/") for file in files)
-    return folder.parent if above and not (folder / folder.name).is_dir() else folder
+    return folder.parent if above and not isdir(folder / folder.name) else folder
 
 
 def tidied(content: Any) -> Any:
