@@ -34,8 +34,8 @@ def read(folder: Path, options: NihOptions, problems: Problems) -> Export:
     """Read the table; without the published lists patients are divided, because a patient has several images."""
     tables = _tables(folder)
     if len(tables) != 1:
-        names = ", ".join(path.name for path in tables) or "none"
-        problems.stop(folder, f"expected one CSV file with the columns {', '.join(COLUMNS)}; there: {names}")
+        found = ", ".join(path.name for path in tables) or "none"
+        problems.stop(folder, f"expected one CSV file with the columns {', '.join(COLUMNS)}; there: {found}")
     listed = _listed(folder, problems)
     export = Export([], [])
     names: dict[str, None] = {}
