@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from clsim.launch.tuning import tune
     from clsim.launch.variants import Variant
     from clsim.scenario import Scenario, StreamPlan, load_scenario
+    from clsim.scenario.import_dataset import import_dataset
     from clsim.training.strategy import Context, Options, Strategy
 
 __version__ = version("clsim")
@@ -48,6 +49,7 @@ _HOME = {
     "Variant": "clsim.launch.variants",
     "compare": "clsim.launch.comparison",
     "evaluate": "clsim.launch.evaluation",
+    "import_dataset": "clsim.scenario.import_dataset",
     "load_model": "clsim.inference.loading",
     "load_scenario": "clsim.scenario",
     "resume": "clsim.launch.single_run",
@@ -69,6 +71,7 @@ __all__ = [
     "Variant",
     "compare",
     "evaluate",
+    "import_dataset",
     "load_model",
     "load_scenario",
     "resume",

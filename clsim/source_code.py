@@ -22,6 +22,7 @@ OUTSIDE_RUNS = (
     "cli",
     "data.check",
     "data.export",
+    "data.importers",
     "data.recognise",
     "data.recognise_table",
     "evaluation.multi_label_metrics",
@@ -29,6 +30,7 @@ OUTSIDE_RUNS = (
     "inference",
     "launch",
     "report",
+    "scenario.import_dataset",
     "scenario.json_schema",
     "scenario.new_scenario",
 )

@@ -106,6 +106,20 @@ def test_plan_can_be_written(clsim_command, tmp_path: Path) -> None:
     assert plan.sha256 == load_scenario("digits-b0c2").plan().sha256
 
 
+def test_import_writes_a_folder_that_plans_and_lists_its_formats(clsim_command, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    images = [f'<image name="{n}.jpg"><tag label="{"ab"[n % 2]}"/></image>' for n in range(8)]
+    (tmp_path / "in" / "x.xml").write_text(f"<annotations>{''.join(images)}</annotations>")
+    code, out, err = clsim_command("import", "cvat", tmp_path / "in", tmp_path / "out", "--set", "missing=keep")
+    assert (code, err) == (0, "")
+    assert out.startswith("Imported as cvat: ")
+    assert out.endswith(f"see what it streams: clsim plan {tmp_path}/out/scenario.yaml\n")
+    assert clsim_command("plan", tmp_path / "out" / "scenario.yaml")[0] == 0
+    code, out, _ = clsim_command("import", "--list")
+    assert code == 0
+    assert "cvat: CVAT for images 1.1 (XML)\n  images=: " in out
+
+
 def test_init_writes_a_scenario_and_overwrites_only_on_request(
     clsim_command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ for command in (
     *(evaluation.evaluate, results.report, results.tensorboard, models.predict, models.export, data.make_dataset),
 ):
     app.command()(command)
+app.command("import")(data.import_export)
 
 data_app = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
 data_app.command("check")(data.check_data)

@@ -9,13 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clsim.cli.options import ScenarioArgument, SetOption, scenario_settings
+from clsim.cli.options import ScenarioArgument, SetOption, overrides, scenario_settings
 from clsim.cli.tables import print_table
 from clsim.errors import ClsimError, did_you_mean, printable
 
 if TYPE_CHECKING:
     from clsim.data.check import SplitCheck
     from clsim.data.copies import Copies
+
+
+def _list_formats(asked: bool) -> None:
+    if not asked:
+        return
+    from clsim.data.importers.registry import all_formats
+
+    for one in all_formats().values():
+        typer.echo(f"{one.name}: {one.description}")
+        for key, field in one.options.model_fields.items():
+            typer.echo(f"  {key}={'' if field.default is None else field.default}: {field.description}")
+    raise typer.Exit
 
 
 def make_dataset(
@@ -49,6 +61,27 @@ def _as_dataset(format: str, written: Path, class_names: Sequence[str]) -> dict[
         return {"name": format, "file": str(written.absolute()), "label_columns": "rest"}
     own = {"class_names": list(class_names)} if format == "voc" else {}
     return {"name": format, "root": str(written.absolute()), **own}
+
+
+def import_export(
+    format: Annotated[str, typer.Argument(help="format of the export; --list shows all", metavar="FORMAT")],
+    source: Annotated[Path, typer.Argument(help="folder of the export", metavar="SRC")],
+    folder: Annotated[Path, typer.Argument(help="folder to write; it must be empty or new", metavar="DIR")],
+    settings: Annotated[
+        list[str], typer.Option("--set", help="option of the format: images=FOLDER", metavar="KEY=VALUE")
+    ] = [],  # noqa: B006
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder that an import wrote")] = False,
+    formats: Annotated[
+        bool,
+        typer.Option("--list", help="list the formats and their options", is_eager=True, callback=_list_formats),
+    ] = False,
+) -> None:
+    """Write a table, a scenario and a report from an export of CVAT, Label Studio, YOLO and others."""
+    from clsim.scenario.import_dataset import import_dataset
+
+    written = import_dataset(format, source, folder, overrides(settings), overwrite)
+    typer.echo(written.report)
+    typer.echo(f"written: {written.folder}; see what it streams: clsim plan {written.scenario}")
 
 
 def check_data(

@@ -23,6 +23,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from clsim.data.class_names import composed
+from clsim.data.coco_forms import annotation_file, folder_of_files, folder_of_split, tidied
+from clsim.data.coco_labels import CocoLabels
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_texts
@@ -93,21 +95,6 @@ def _misplaced(key: str, text: str) -> PydanticCustomError:
     return PydanticCustomError("misplaced", "{text}", {"text": text, "below": (key,)})
 
 
-class CocoLabels(NamedTuple):
-    """The labelled images of one annotation file, by ascending image id."""
-
-    class_names: tuple[str, ...]  # the C classes, alphabetical: the order of the published protocols
-    ids: NDArray[np.int64]  # [N] image ids
-    files: list[str]  # file name of each image, relative to the folder of its split
-    labels: NDArray[np.int8]  # [N, C], 1 present, 0 absent
-
-    def of(self, rows: NDArray[np.int64]) -> CocoLabels:
-        """Those of some rows, int64 [n], ascending."""
-        labels = np.ascontiguousarray(self.labels[rows])
-        labels.flags.writeable = False
-        return CocoLabels(self.class_names, self.ids[rows], [self.files[row] for row in rows.tolist()], labels)
-
-
 class Listed(NamedTuple):
     """A split: the option that names it, what it is called, its annotation file and the folder of its images."""
 
@@ -149,8 +136,9 @@ class Coco(ImageFiles):
 
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
-        folder = self._listed(split).folder
-        return [folder / file for file in self._labels_of(split).files]
+        names = self._labels_of(split).files
+        folder = folder_of_files(self._listed(split).folder, names)
+        return [folder / file for file in names]
 
     def images_folder(self) -> Path:
         """COCO's folder, or that of the training images of `train_file`."""
@@ -178,7 +166,7 @@ class Coco(ImageFiles):
         shares = isinstance(config.test, ShareOfTraining)
         if config.train_file is None:
             name = config.train if split == "train" or isinstance(config.test, ShareOfTraining) else config.test
-            return Listed("root", name, annotation_file(self._root, name), self._root / name)
+            return Listed("root", name, annotation_file(self._root, name), folder_of_split(self._root, name))
         key = "train_file" if split == "train" or shares else "test_file"
         file = Path(os.path.abspath(getattr(config, key)))
         folder = file.parent if config.image_folder is None else Path(os.path.abspath(config.image_folder))
@@ -200,7 +188,9 @@ class Coco(ImageFiles):
     @cached_property
     def _test(self) -> CocoLabels:
         listed = self._listed("test")
-        test, expected = self._read(listed), self.class_names
+        whole, expected = self._read(listed), self.class_names
+        unused = {name for labels in (self._train, whole) for name in labels.unused()}
+        test = whole.with_columns(expected, unused)
         if test.class_names != expected:
             lacking = [name for name in expected if name not in test.class_names]
             extra = [f"{name!r}{did_you_mean(name, lacking)}" for name in test.class_names if name not in expected]
@@ -241,11 +231,6 @@ def _leaves(folder: Path, name: str) -> bool:
     return os.path.commonpath([home, os.path.normpath(os.path.join(home, name))]) != home
 
 
-def annotation_file(root: Path, split: str) -> Path:
-    """Where COCO keeps the object annotations of a split."""
-    return root / "annotations" / f"instances_{split}.json"
-
-
 def read_annotations(file: Path) -> CocoLabels:
     """Labels of an annotation file that is there, through the label cache.
 
@@ -267,7 +252,7 @@ def parse_annotations(file: Path) -> CocoLabels:
     """
     from pycocotools.coco import COCO  # here, so that a cached plan does not load it
 
-    content = _read_json(file)
+    content = tidied(_read_json(file))
     problems = _format_problems(content)
     if problems:
         raise _problem(*(f"{file}: {problem}" for problem in problems))
@@ -305,7 +290,7 @@ def _as_arrays(labels: CocoLabels) -> Arrays:
 
 def _read_json(file: Path) -> Any:
     try:
-        with file.open(encoding="utf-8") as opened:
+        with file.open(encoding="utf-8-sig") as opened:
             return json.load(opened)
     except OSError as error:
         raise _problem(f"{file}: cannot be read: {error.strerror or error}") from None
@@ -376,7 +361,7 @@ def _quoted(given: Any) -> str:
 
 
 def _reference_problems(content: Any) -> Iterator[str]:
-    unique = {"images": ("id", "file_name"), "categories": ("id", "name"), "annotations": ("id",)}
+    unique = {"images": ("id", "file_name"), "categories": ("id", "name")}
     for section, field in [(section, field) for section, fields in unique.items() for field in fields]:
         seen = set()
         for position, entry in enumerate(content[section]):

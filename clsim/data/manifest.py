@@ -80,6 +80,7 @@ class Manifest(ImageFiles):
         few = f"{len(missing)} of {total} images of {split} are missing"
         start = folder_of(self.config, given)
         text = f"{missing[0]}: no such file ({few}); {given.file} lists it, and relative paths start at {start}"
+        text += _nearest_file(missing[0])
         return Unplannable(("dataset", given.key), text)
 
     @cached_property
@@ -94,6 +95,7 @@ class Manifest(ImageFiles):
 
 
 def _nearest_file(file: Path) -> str:
-    """The file in the same folder that was perhaps meant."""
-    folder = file.parent
-    return did_you_mean(file.name, sorted(path.name for path in folder.iterdir()) if os.path.isdir(folder) else ())
+    """Return a hint at the file in the same folder that was perhaps meant: first one with other capitals."""
+    names = sorted(os.listdir(file.parent)) if os.path.isdir(file.parent) else []
+    same = [name for name in names if name.casefold() == file.name.casefold()]
+    return f", did you mean {same[0]!r}?" if same else did_you_mean(file.name, names)

@@ -66,6 +66,13 @@ class ManifestConfig(LabelValuesConfig, ImageFilesConfig, frozen=True, extra="fo
         None, min_length=1, max_length=1, description="between the cells of a CSV file; default: a comma, in .tsv a tab"
     )
 
+    encoding: str | None = Field(
+        None, min_length=1, description="of the text of a table, such as latin-1, cp1252, gbk; default: UTF-8"
+    )
+    suffix: str | None = Field(
+        None, pattern=r"^\.[^./\\]+$", description="added to image names that a table gives without it, such as .jpg"
+    )
+
     @model_validator(mode="after")
     def _check_form(self) -> ManifestConfig:
         if self.file is None and (self.train_file is None or self.test_file is None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -30,8 +31,9 @@ _SPLITS: tuple[Split, ...] = ("train", "test")
 _UNKNOWN_BYTE = UNKNOWN & 0xFF  # a row's labels are kept as bytes, which are read as int8
 _MINUS_ONE = (-1, "-1", "-1.0")
 _CODES: dict[object, int] = {1: 1, 0: 0, None: _UNKNOWN_BYTE, "": _UNKNOWN_BYTE}  # True and 1.0 are the key 1
-_CODES.update(dict.fromkeys(["1", "1.0", "true", "True", "TRUE"], 1))
-_CODES.update(dict.fromkeys(["0", "0.0", "false", "False", "FALSE"], 0))
+_CODES.update(dict.fromkeys(["1", "1.0", "true", "True", "TRUE", "yes", "Yes", "YES"], 1))
+_CODES.update(dict.fromkeys(["0", "0.0", "false", "False", "FALSE", "no", "No", "NO"], 0))
+_CODES.update(dict.fromkeys(["nan", "NaN", "NAN", "?", "null"], _UNKNOWN_BYTE))
 
 _BRACKETS_AND_QUOTES = re.compile(
     "[][(){}<>\"`\u201c\u201d\u201e\xab\xbb]|(?<!\\w)['\u2018\u2019]|['\u2018\u2019](?!\\w)"
@@ -39,6 +41,10 @@ _BRACKETS_AND_QUOTES = re.compile(
 """An apostrophe within a word is none of them."""
 
 Labels = NDArray[np.int8]
+Places = dict[str, tuple[str, Split, Any]]
+"""Image file -> where it is listed first, over all tables, with its split and its labels."""
+
+log = logging.getLogger("clsim")
 
 
 class TableOf(NamedTuple):
@@ -102,7 +108,7 @@ def parse_manifest(config: ManifestConfig) -> Arrays:
     """
     kind: _LabelForm = _Lists(config) if config.label_list is not None else _Columns(config)
     images: dict[Split, Images] = {split: Images([], [], []) for split in _SPLITS}
-    places: dict[str, str] = {}
+    places: Places = {}
     for given in tables_of(config):
         try:
             _read(config, kind, given, images, places)
@@ -151,13 +157,13 @@ def _without_finding(
 
 
 def _read(
-    config: ManifestConfig, kind: _LabelForm, given: TableOf, images: dict[Split, Images], places: dict[str, str]
+    config: ManifestConfig, kind: _LabelForm, given: TableOf, images: dict[Split, Images], places: Places
 ) -> None:
-    """Add the images of one table. `places`: image file -> where it is listed, over all tables."""
-    folder, problems = folder_of(config, given), []
+    """Add the images of one table; rows that repeat another one are joined, and counted in the log."""
+    folder, problems, repeated = folder_of(config, given), [], 0
     others = [column for column in (config.path_column, None if given.split else config.column_of_split) if column]
     wanted = kind.columns()
-    with open_table(given.file, wanted and [*others, *wanted], config.delimiter) as table:
+    with open_table(given.file, wanted and [*others, *wanted], config.delimiter, config.encoding) as table:
         path_at, *split_at = (_position(given.file, table, column) for column in others)
         labels_of = kind.reader(given.file, table)
         split_of = _split_reader(config)
@@ -166,11 +172,15 @@ def _read(
                 split = split_of(row.cells[split_at[0]]) if split_at else given.split or "train"
                 if split is None:
                     continue
-                file = _image_file(config.path_column, folder, row.cells[path_at])
-                if (first := places.setdefault(file, row.where)) is not row.where:
-                    text = f"given {row.cells[path_at]!r} a second time, first in {first}"
-                    raise _Wrong([f"column {config.path_column!r}: {text}"])
+                file = _image_file(config, folder, row.cells[path_at])
                 labels = labels_of(row.cells)
+                first, *meaning = places.setdefault(file, (row.where, split, labels))
+                if first is not row.where and meaning == [split, labels]:
+                    repeated += 1
+                    continue
+                if first is not row.where:
+                    text = f"given {row.cells[path_at]!r} a second time, with other labels or split; first in {first}"
+                    raise _Wrong([f"column {config.path_column!r}: {text}"])
             except _Wrong as wrong:
                 problems += [f"{row.where}: {problem}" for problem in wrong.problems]
                 if len(problems) > _MOST_PROBLEMS:
@@ -179,6 +189,8 @@ def _read(
             for part, value in zip(images[split], (file, row.where, labels), strict=True):
                 part.append(value)
     _refuse(given.key, problems)
+    if repeated:
+        log.warning("%s: %d rows repeat another one exactly, and are joined", given.file, repeated)
     for split in _SPLITS[:1] if config.shares else _SPLITS:
         if given.split in (split, None) and not images[split].files:
             names, column = ", ".join(_split_names(config)), config.column_of_split
@@ -224,10 +236,17 @@ def _split_reader(config: ManifestConfig) -> Callable[[Any], Split | None]:
     return split_of
 
 
-def _image_file(column: str, folder: str, cell: Any) -> str:
+def _image_file(config: ManifestConfig, folder: str, cell: Any) -> str:
+    if config.suffix is not None and type(cell) is int:
+        cell = str(cell)
     if problem := _path_problem(cell):
-        raise _Wrong([f"column {column!r}: given {cell!r}, {problem}"])
-    return os.path.normpath(os.path.join(folder, cell.strip()))
+        raise _Wrong([f"column {config.path_column!r}: given {cell!r}, {problem}"])
+    name = cell.strip()
+    if "/" not in name and os.sep == "/":
+        name = name.replace("\\", "/")  # written by Windows; between folders nothing else can be meant
+    if config.suffix is not None and not name.lower().endswith(config.suffix.lower()):
+        name += config.suffix
+    return os.path.normpath(os.path.join(folder, name))
 
 
 def _path_problem(cell: Any) -> str:
@@ -235,8 +254,6 @@ def _path_problem(cell: Any) -> str:
         return "allowed: the path of an image"
     if "://" in cell:
         return "allowed: a file that is here; clsim downloads nothing"
-    if "\\" in cell and "/" not in cell and os.sep == "/":
-        return "allowed: folders joined with /"
     if "\0" in cell or not _encodable(cell):
         return "which no file can be called"
     return ""

@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from clsim.data.folder import SUFFIXES as IMAGES
+from clsim.data.importers.registry import recognised_format
 from clsim.data.recognise_table import recognise_table
 from clsim.data.tables import BadTable
 from clsim.data.voc import VOC_CLASSES
@@ -45,22 +47,28 @@ def recognise(folder: Path) -> Recognised:
     """Return the layout of a folder.
 
     Raises:
-        ClsimError: no folder, or none of the layouts; or a file in it that cannot be read.
+        ClsimError: no folder, or none of the layouts; or a file in it that cannot be read. An export that needs an
+            import is named, with the command.
     """
     folder = Path(os.path.abspath(folder))
     if not folder.is_dir():
         raise ClsimError(f"{folder}: no such folder")
     unreadable: BadTable | None = None
-    for look in (_voc, _coco, _table, _class_folders):
+    export = recognised_format(folder)
+    advice = f"clsim import {export.name} {quote(str(folder))} DIR" if export is not None else ""
+    for look in (_voc, _coco, _table, *((_class_folders,) if export is None else ())):
         try:
             if (found := look(folder)) is not None:
-                return found
+                notes = (f"looks like {export.description}, which an import reads best: {advice}",) if export else ()
+                return Recognised(found.layout, found.dataset, (*found.notes, *notes))
         except BadTable as error:  # perhaps of something else
             unreadable = error
+    if export is not None:
+        raise ClsimError(f"{folder}: looks like {export.description}; write a table and a scenario from it: {advice}")
     raise unreadable or ClsimError(
         f"{folder}: holds none of the layouts that are known: VOC (VOC2007/ImageSets/Main/*.txt), COCO (*.json with "
         "images, annotations and categories), a table (.csv, .tsv, .jsonl, .parquet) with a column of image files, or "
-        "one folder per class with images in it"
+        "one folder per class with images in it; clsim import --list names exports that can be imported"
     )
 
 
@@ -69,7 +77,7 @@ def _voc(folder: Path) -> Recognised | None:
     root = folder.parent if own else folder / "VOCdevkit" if (folder / "VOCdevkit").is_dir() else folder
     homes = [home for home in ([folder] if own else _folders(root)) if (home / "ImageSets" / "Main").is_dir()]
     splits = {home: _voc_splits(home) for home in homes}
-    pairs = [(home, *pair) for home in homes if (pair := _train_and_test(splits[home]))]
+    pairs = [(home, *pair) for home in homes if (pair := train_and_test(splits[home]))]
     if not pairs:
         return None
     home, train, test = next((found for found in pairs if found[2] is not None), pairs[0])
@@ -103,7 +111,7 @@ def _ids(home: Path, split: str) -> list[str]:
 def _coco(folder: Path) -> Recognised | None:
     of_splits = {path.stem.removeprefix("instances_"): path for path in folder.glob("annotations/instances_*.json")}
     official = [name for name in sorted(of_splits) if (folder / name).is_dir()]
-    if pair := _train_and_test(official):
+    if pair := train_and_test(official):
         dataset = {"name": "coco", "root": str(folder), "train": pair[0], "test": pair[1] or SHARE}
         rest = [name for name in official if name not in pair]
         return Recognised("COCO", dataset, (f"also there: {', '.join(rest)}",) if rest else ())
@@ -113,7 +121,7 @@ def _coco(folder: Path) -> Recognised | None:
         if (images := _coco_images(path))
     }
     names = {_words(path.relative_to(folder)): path for path in found}
-    pair = _train_and_test(list(names)) or ((next(iter(names)), None) if len(names) == 1 else None)
+    pair = train_and_test(list(names)) or ((next(iter(names)), None) if len(names) == 1 else None)
     if pair is None:
         return None
     train, test = names[pair[0]], names[pair[1]] if pair[1] else None
@@ -148,14 +156,14 @@ def _words(path: Path) -> str:
 
 
 def _table(folder: Path) -> Recognised | None:
-    found = recognise_table(folder, lambda names: _train_and_test(list(names)), SHARE)
+    found = recognise_table(folder, lambda names: train_and_test(list(names)), SHARE)
     return None if found is None else Recognised("a table of images", *found)
 
 
 def _class_folders(folder: Path) -> Recognised | None:
     dataset: dict[str, Any] = {"name": "folder", "root": str(folder)}
     homes = {home.name: home for home in _folders(folder)}
-    pair = _train_and_test([name for name in homes if _classes(homes[name])], exactly=True)
+    pair = train_and_test([name for name in homes if _classes(homes[name])], exactly=True)
     if pair is None:
         classes = _classes(folder)
         if len(classes) < 2:
@@ -189,7 +197,7 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _train_and_test(names: Sequence[str], exactly: bool = False) -> tuple[str, str | None] | None:
+def train_and_test(names: Sequence[str], exactly: bool = False) -> tuple[str, str | None] | None:
     """Return the names of the images to train and to test on; None in place of the latter: a share of the former.
 
     Args:

@@ -19,7 +19,7 @@ LIST_COLUMNS = (
     *("labels", "label", "tags", "tag", "classes", "class", "categories", "category", "finding labels", "findings"),
 )
 SEPARATORS = ("|", ";", ",", " ")
-BITS = {"", "0", "1", "0.0", "1.0", "-1", "-1.0", "true", "false"}
+BITS = {"", "0", "1", "0.0", "1.0", "-1", "-1.0", "true", "false", "yes", "no"}
 MOST_HEADER = 1_000_000
 """Characters of the first line of a CSV file in which the delimiter is looked for."""
 MOST_LISTED = 20
@@ -44,7 +44,7 @@ class _Column:
     @property
     def are_bits(self) -> bool:
         values = {value.lower() for value in self.values}
-        return values <= BITS and bool(values & {"1", "1.0", "true"})
+        return values <= BITS and bool(values & {"1", "1.0", "true", "yes"})
 
 
 def recognise_table(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -22,6 +23,7 @@ SUFFIXES = {".csv": ",", ".tsv": "\t", ".jsonl": None, ".ndjson": None, ".parque
 _ROWS_AT_ONCE = 4096  # of a Parquet file
 _PANDAS_INDEX = "__index_level_"
 _DELIMITERS = ",;\t|"
+_SEP_LINE = re.compile(r"\ufeff?sep=([^\s\w]|\t)", re.IGNORECASE)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -47,15 +49,20 @@ class Table(NamedTuple):
 
 
 @contextmanager
-def open_table(file: Path, only: Sequence[str] | None = None, delimiter: str | None = None) -> Iterator[Table]:
+def open_table(
+    file: Path, only: Sequence[str] | None = None, delimiter: str | None = None, encoding: str | None = None
+) -> Iterator[Table]:
     """Open a table; the suffix says which kind it is.
 
-    In JSON Lines the first line names the columns; later ones may lack some.
+    In JSON Lines the first line names the columns; later ones may lack some. In CSV and TSV these are passed over: a
+    first line `sep=;`, which names the delimiter, columns without name and content at the end, rows of nothing but
+    delimiters, and the header where it is repeated.
 
     Args:
         file: .csv, .tsv, .jsonl, .ndjson or .parquet.
         only: read these columns, in this order; None: all.
-        delimiter: between the cells of a CSV file; default: a comma, a tab in .tsv.
+        delimiter: between the cells of a CSV file; default: what a first line `sep=;` says, a comma, a tab in .tsv.
+        encoding: of the text, a name that Python knows; default: UTF-8, or UTF-16 where its byte order mark says so.
 
     Raises:
         BadTable: when opened, or while rows are read.
@@ -68,23 +75,38 @@ def open_table(file: Path, only: Sequence[str] | None = None, delimiter: str | N
             with file.open("rb") as raw:
                 yield _parquet(file, raw, only)
             return
-        _refuse_utf16(file)
-        with file.open(encoding="utf-8-sig", newline="") as text:
+        with file.open(encoding=encoding or _encoding(file), newline="") as text:
             if suffix in (".jsonl", ".ndjson"):
                 yield _json_lines(file, text, only)
             else:
-                yield _separated(file, text, only, delimiter or SUFFIXES[suffix] or ",")
+                yield _separated(file, text, only, delimiter, SUFFIXES[suffix] or ",")
     except OSError as error:
         raise BadTable(f"{file}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise BadTable(_not_utf8(file)) from None
+    except UnicodeError as error:
+        raise BadTable(_not_utf8(file) if encoding is None else f"{file}: not {encoding}: {error}") from None
+    except LookupError:
+        raise BadTable(
+            f"{file}: encoding {encoding!r} is not known; allowed: utf-8, utf-16, latin-1, cp1252, gbk"
+        ) from None
 
 
-def _separated(file: Path, text: Iterable[str], only: Sequence[str] | None, delimiter: str) -> Table:
-    reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
+def _separated(file: Path, text: Iterable[str], only: Sequence[str] | None, delimiter: str | None, usual: str) -> Table:
+    lines_of_text = iter(text)
+    first = next(lines_of_text, "")
+    named = _SEP_LINE.fullmatch(first.strip("\r\n"))
+    if named is not None and delimiter not in (None, named[1]):
+        raise BadTable(f"{file}:1: the delimiter is {named[1]!r} by this line, and {delimiter!r} as given")
+    delimiter = delimiter or (named[1] if named else usual)
+    # the line stays as an empty one, so that the numbers of the others are those of the file
+    reader = csv.reader(
+        chain(["\n" if named else first], lines_of_text), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
     lines = _csv_lines(file, reader)
     line, header = next(lines, (1, []))
+    width = len(header)
     columns = tuple(name.strip() for name in header)
+    while len(columns) > 1 and columns[-1] == "":
+        columns = columns[:-1]
     if not columns:
         raise BadTable(f"{file}: empty; the first line names the columns")
     where = f"{file}:{line}"
@@ -97,12 +119,15 @@ def _separated(file: Path, text: Iterable[str], only: Sequence[str] | None, deli
 
     def rows() -> Iterator[Row]:
         for line, cells in lines:
-            if len(cells) != len(columns):
+            if len(cells) != width or (width > len(columns) and any(cell.strip() for cell in cells[len(columns) :])):
                 raise BadTable(
                     f"{file}:{line}: {len(cells)} cells under {len(columns)} columns; cells with {delimiter!r} in them "
                     "need quotes"
                 )
-            yield Row(f"{file}:{line}", cells if only is None else [cells[column] for column in picked])
+            if not any(cells) or cells == header:
+                continue
+            kept = cells if width == len(columns) else cells[: len(columns)]
+            yield Row(f"{file}:{line}", kept if only is None else [cells[column] for column in picked])
 
     return Table(columns if only is None else tuple(only), rows())
 
@@ -202,10 +227,9 @@ def _pick(where: str, columns: Sequence[str], only: Sequence[str] | None, hint: 
     return [columns.index(name) for name in only or ()]
 
 
-def _refuse_utf16(file: Path) -> None:
+def _encoding(file: Path) -> str:
     with file.open("rb") as raw:
-        if raw.read(2) in _UTF16:
-            raise BadTable(f"{file}: the text is UTF-16 (a spreadsheet's 'Unicode text'?), allowed: UTF-8")
+        return "utf-16" if raw.read(2) in _UTF16 else "utf-8-sig"
 
 
 def _not_utf8(file: Path) -> str:
@@ -216,8 +240,9 @@ def _not_utf8(file: Path) -> str:
                 content.decode("utf-8")
             except UnicodeDecodeError as error:
                 given = content[error.start : error.start + 1]
-                return f"{file}:{line}: byte {error.start + 1} of the line ({given!r}) is not UTF-8, allowed: UTF-8"
-    return f"{file}: the text is not UTF-8, allowed: UTF-8"
+                where = f"{file}:{line}: byte {error.start + 1} of the line ({given!r})"
+                return f"{where} is not UTF-8; another encoding must be named, such as cp1252 (Latin letters) or gbk"
+    return f"{file}: the text is damaged, or not in the encoding that its first bytes say"
 
 
 def _kind(value: Any) -> str:

@@ -50,8 +50,19 @@ def draft(folder: Path, target: Path) -> NewScenario:
     Raises:
         ClsimError: a layout that is not known, data that cannot be read, or that make no stream.
     """
-    found = recognise(folder)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", target.stem).lstrip(".-_") or "mine"
+    return draft_of(recognise(folder), folder, target, target.stem)
+
+
+def draft_of(found: Recognised, folder: Path, target: Path, name: str) -> NewScenario:
+    """Return a scenario for data whose layout is known, see `draft`.
+
+    Args:
+        found: the layout.
+        folder: in which it was found, for a comment.
+        target: where the file will stand.
+        name: of the scenario; characters that it may not have become dashes.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-_") or "mine"
     training = {"epochs": 1, "optimizer": {"lr": 1.0}}
     content = {"name": name, "dataset": found.dataset, "stream": {"increment": 1}, "training": training}
     scenario = load_scenario(content)

@@ -298,7 +298,7 @@ def change(section: str, position: int, **fields: Any) -> Callable[[dict[str, An
     [
         (lambda value: value.pop("categories"), "no list 'categories'; is this COCO's instances_*.json?"),
         (lambda value: value.update(images={}), "no list 'images'; is this COCO's instances_*.json?"),
-        (change("images", 0, id="9"), "images[0].id: given '9', allowed: a whole number of 64 bits"),
+        (change("images", 0, id="nine"), "images[0].id: given 'nine', allowed: a whole number of 64 bits"),
         (change("images", 1, id=True), "images[1].id: given True, allowed: a whole number of 64 bits"),
         (change("images", 3, id=9), "images[3].id: 9 is there a second time"),
         (
@@ -313,7 +313,7 @@ def change(section: str, position: int, **fields: Any) -> Callable[[dict[str, An
         (change("categories", 0, name="a\0b"), r"categories[0].name: given 'a\x00b', allowed: a text"),
         (change("categories", 0, name="\udfff"), r"categories[0].name: given '\udfff', allowed: a text"),
         (change("categories", 1, name="dog"), "categories[1].name: 'dog' is there a second time"),
-        (change("annotations", 3, id=900), "annotations[3].id: 900 is there a second time"),
+        (change("images", 0, id=9.5), "images[0].id: given 9.5, allowed: a whole number of 64 bits"),
         (change("annotations", 0, image_id=10), "annotations[0].image_id: 10 is no id of an image"),
         (change("annotations", 0, category_id=2), "annotations[0].category_id: 2 is no id of a category"),
         (lambda value: value.update(annotations=[]), "no image has a label; crowd annotations do not count as one"),

@@ -139,6 +139,34 @@ def test_a_table_that_cannot_be_read_is_said_where_nothing_else_is_there(tmp_pat
     assert recognise(fill(tmp_path, pictures("cat", "dog"))).layout == "one folder per class"
 
 
+@pytest.mark.parametrize(
+    ("format", "files"),
+    [
+        ("cvat", {"annotations.xml": "<?xml version='1.0'?>\n<annotations><image name='a.jpg'/></annotations>"}),
+        ("label-studio", {"p.json": '[{"id": 1, "annotations": [], "data": {}}]'}),
+        ("labelme", {"a/1.json": '{"version": "5", "flags": {}, "shapes": []}'}),
+        ("yolo", {"data.yaml": "names: [a, b]\ntrain: train/images\n", "train/labels/1.txt": "0 1 1 1 1"}),
+        ("yolo", {"classes.txt": "a\nb\n", "labels/1.txt": "0 0.5 0.5 1 1"}),
+        (
+            "open-images",
+            {"train-annotations-human-imagelabels.csv": "ImageID,Source,LabelName,Confidence\na,v,/m/1,1\n"},
+        ),
+    ],
+)
+def test_an_export_is_named_with_the_command_that_imports_it(
+    tmp_path: Path, format: str, files: dict[str, str]
+) -> None:
+    with pytest.raises(ClsimError, match=rf": looks like [^\n]*: clsim import {format} {tmp_path} DIR$"):
+        recognise(fill(tmp_path, {**files, **pictures("images", "other")}))
+
+
+def test_a_table_that_an_import_reads_better_is_read_with_a_note(tmp_path: Path) -> None:
+    rows = "".join(f"{number}.png,{'Mass' if number % 2 else 'Edema|Mass'},{number}\n" for number in range(6))
+    found = recognise(fill(tmp_path, {"Data.csv": f"Image Index,Finding Labels,Patient ID\n{rows}"}))
+    assert found.layout == "a table of images"
+    assert found.notes[-1].endswith(f"which an import reads best: clsim import nih {tmp_path} DIR")
+
+
 def test_a_folder_must_be_one(tmp_path: Path) -> None:
     with pytest.raises(ClsimError, match=r"/none: no such folder$"):
         recognise(tmp_path / "none")

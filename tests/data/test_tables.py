@@ -99,8 +99,39 @@ def test_a_missing_column_is_named_with_the_nearest(tmp_path: Path) -> None:
 
 def test_other_encodings_are_named_with_the_line(tmp_path: Path) -> None:
     file = write(tmp_path, "path,cat\na.jpg,1\nhäuser.jpg,1\n".encode("latin-1"))
-    assert problem(file) == ":3: byte 2 of the line (b'\\xe4') is not UTF-8, allowed: UTF-8"
-    assert "UTF-16" in problem(write(tmp_path, "path,cat\n".encode("utf-16")))
+    assert (
+        problem(file) == ":3: byte 2 of the line (b'\\xe4') is not UTF-8; another encoding must be named, such "
+        "as cp1252 (Latin letters) or gbk"
+    )
+    with open_table(file, encoding="latin-1") as table:
+        assert [row.cells[0] for row in table.rows] == ["a.jpg", "häuser.jpg"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, encoding: str) -> None:
+    assert read(write(tmp_path, "path,cat\nä.jpg,1\n".encode(encoding))) == (("path", "cat"), [(":2", ["ä.jpg", "1"])])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sep=;\npath;cat\na.jpg;1\n",
+        "path,cat,,\na.jpg,1,,\n",
+        "path,cat\na.jpg,1\npath,cat\n",
+        "path,cat\n,\na.jpg,1\n,\n",
+    ],
+)
+def test_what_spreadsheets_add_is_passed_over(tmp_path: Path, content: str) -> None:
+    columns, rows = read(write(tmp_path, content))
+    assert (columns, [cells for _, cells in rows]) == (("path", "cat"), [["a.jpg", "1"]])
+    line = content.split("\n").index(next(one for one in content.split("\n") if one.startswith("a.jpg"))) + 1
+    assert rows[0][0] == f":{line}"
+
+
+def test_what_only_looks_so_is_an_error(tmp_path: Path) -> None:
+    assert problem(write(tmp_path, "path,cat,\na.jpg,1,x\n")).startswith(":2: 3 cells under 2 columns")
+    assert problem(write(tmp_path, "path,cat\na.jpg,1,\n")).startswith(":2: 3 cells under 2 columns")
+    assert problem(write(tmp_path, "sep=;\npath;cat\n"), None, ",").startswith(":1: the delimiter is ';' by this line")
 
 
 def test_names_that_are_not_ascii(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""One module per format, found by `clsim.data.importers.registry`: each defines `FORMAT`."""
