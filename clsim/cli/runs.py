@@ -14,8 +14,10 @@ from clsim.cli.options import (
     BaselineOption,
     DeviceOption,
     DryRunOption,
+    GpusOption,
     OutOption,
     OverwriteOption,
+    PerGpuOption,
     QuietOption,
     ScenarioArgument,
     SetOption,
@@ -62,6 +64,9 @@ def resume(
     folder: Annotated[
         Path, typer.Argument(help="folder of a run, such as runs/digits-b0c2/er/seed0", metavar="RUN_DIR")
     ],
+    device: Annotated[
+        str | None, typer.Option("--device", help="of the kind that the run began on, such as cuda:1")
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Go on with an interrupted run from its last checkpoint."""
@@ -71,7 +76,7 @@ def resume(
     if RunFolder(folder).finished:
         typer.echo(f"{folder}: is finished, nothing to resume")
         return
-    _print_result(resume_one(folder, progress=not quiet))
+    _print_result(resume_one(folder, device=device, progress=not quiet))
 
 
 def compare(
@@ -110,6 +115,11 @@ def compare(
     ] = [],  # noqa: B006
     out: OutOption = Path("runs"),
     device: DeviceOption = "auto",
+    gpus: GpusOption = None,
+    per_gpu: PerGpuOption = None,
+    retry_out_of_memory: Annotated[
+        bool, typer.Option("--retry-out-of-memory", help="try a run that is out of memory once more, alone")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="train all runs anew and replace those that are there, finished or not")
     ] = False,
@@ -133,6 +143,7 @@ def compare(
         "seeds": None if seeds is None else parse_seeds(seeds, "--seeds"),
         "order_seeds": parse_seeds(order_seeds, "--order-seeds") if order_seeds else None,
         **{"overrides": single, "grid": grid, "out": out, "device": device, "workers": workers},
+        **{"gpus": gpus, "per_gpu": per_gpu, "retry_out_of_memory": retry_out_of_memory},
         **{"overwrite": overwrite, "share_first_task": share_first_task, "progress": not quiet, "baseline": baseline},
     }
     if dry_run:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import few_images, skipped_images
 from clsim.data.source import FeatureSource
-from clsim.errors import ClsimError, RunError, storage_errors
+from clsim.errors import OUT_OF_MEMORY, ClsimError, OutOfMemoryError, RunError, storage_errors
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import CsvFile, MemoryFile, MetricsFile, TimingFile
 from clsim.evaluation.memory_labels import MemoryLabels
@@ -38,8 +38,9 @@ from clsim.running.dotted_keys import hyperparameters
 from clsim.running.environment import environment, record_environment
 from clsim.running.features import benchmark_and_model
 from clsim.running.folder_lock import locked
-from clsim.running.hardware import resolve_device
+from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
+from clsim.running.memory_shortage import shortage_named
 from clsim.running.observers import has_logger, outside_loggers, own_metrics, scores_loggers
 from clsim.running.preparation_file import preparation_file
 from clsim.running.prepared_run import open_run
@@ -76,6 +77,7 @@ def execute(
     first_task: Path | None = None,
     say: Callable[[str], None] | None = None,
     parent: int | None = None,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
@@ -88,6 +90,7 @@ def execute(
         first_task: folder where the trained first task is shared with runs that train it alike; None: with none.
         say: called with a text that a user should see when the run starts.
         parent: as in `Interruption`.
+        device: which of several GPUs to use, as cuda:1; None: as the folder says.
 
     Returns:
         The content of `result.json`.
@@ -107,7 +110,7 @@ def execute(
         with run_log(files.run_log), preparation_file(folder):
             try:
                 with blamed():
-                    return _run(files, scenario, spec, listener, first_task, say, parent)
+                    return _run(files, scenario, spec, listener, first_task, say, parent, device)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and not error.args:  # not by the checkpointer
                     error.args = (_interruption_text(files),)
@@ -125,10 +128,25 @@ def _run(
     first_task: Path | None,
     say: Callable[[str], None] | None,
     parent: int | None,
+    device: str | None,
 ) -> dict[str, Any]:
     checkpoint = newest_checkpoint(files.path)  # first: one of another format is refused before anything is written
-    run = _open(files, scenario, spec)
+    run = _open(files, scenario, spec, device)
     _record_start(run, checkpoint)
+    with shortage_named(scenario.config, run.device):
+        return _train(run, checkpoint, listener, first_task, say, parent)
+
+
+def _train(
+    run: _Run,
+    checkpoint: Checkpoint | None,
+    listener: Listener | None,
+    first_task: Path | None,
+    say: Callable[[str], None] | None,
+    parent: int | None,
+) -> dict[str, Any]:
+    """Carry out the run from its checkpoint to its result."""
+    files, scenario = run.files, run.scenario
     growing = _cut_growing_files(files, checkpoint)
     evaluation = scenario.config.evaluation
     history = History(run.plan, evaluation.empty_classes, evaluation.thresholds, own_metrics(scenario.config))
@@ -188,12 +206,19 @@ class _Run:
         return self.identity | {"training_plan_sha256": self.plan.sha256}
 
 
-def _open(files: RunFolder, scenario: Scenario, spec: RunSpec) -> _Run:
-    """Resolve a run and write the plan that it trains on."""
+def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | None) -> _Run:
+    """Resolve a run and write the plan that it trains on.
+
+    Raises:
+        RunError: the device is not here, or of another kind than the run's.
+    """
     threads = scenario.config.threads
     assert isinstance(threads, int)
     torch.set_num_threads(threads)
-    device = resolve_device(spec.device)
+    kind = device_kind(resolve_device(spec.device))
+    device = kind if device is None else resolve_device(device)
+    if device_kind(device) != kind:
+        raise RunError(f"{files.path}: a run on {kind}; given the device {device}")
     composition = Composition(spec.strategy, spec.options)
     identity = identity_of(scenario, spec, threads)  # at once, so that it is of the code that is loaded here
     plan = training_plan(scenario, composition)
@@ -298,7 +323,11 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
             at_task_end=partial(_keep_model, run) if config.checkpoint.keep == "all" else None,
         )
         training_begins()
-        with plugin_failures(template), blamed(lambda: place(asdict(template.position))):
+
+        def where() -> str:
+            return place(asdict(template.position))
+
+        with shortage_named(config, run.device, where), plugin_failures(template), blamed(where):
             template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     _write_model(run, template)
 
@@ -330,7 +359,7 @@ def _write_result(run: _Run, template: MultiLabelTemplate, history: History, tim
         data_fingerprint=run.identity["data_fingerprint"],
         skipped_images=run.skipped,
         threads=run.threads,
-        device=run.device,
+        device=device_kind(run.device),
         class_names=list(plan.class_names),
         tasks=[TaskRecord(t, plan.names(task), task.classes, len(task)) for t, task in enumerate(plan.tasks)],
         **measured(history.summary()),
@@ -452,7 +481,7 @@ def main(arguments: Sequence[str]) -> int:
             execute(options.folder, first_task=options.first_task, parent=options.parent)
     except ClsimError as error:
         print(error, file=sys.stderr)
-        return 2
+        return OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else 2
     except KeyboardInterrupt as stop:
         print(str(stop) or "interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -22,7 +22,7 @@ from clsim.option_marks import marked_options
 from clsim.part_kinds import KINDS
 from clsim.parts import PartOption, code_of, is_file, library_of, option_paths
 from clsim.running.dotted_keys import flat
-from clsim.running.hardware import resolve_device
+from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
@@ -43,7 +43,7 @@ value is. A metric has an identity of its own, in `RunRecord.metrics`."""
 
 def identity_of(scenario: Scenario, spec: RunSpec, threads: int) -> dict[str, Any]:
     """Return everything that fixes the numbers of a run; see `identity`."""
-    device = resolve_device(spec.device)
+    device = device_kind(resolve_device(spec.device))
     return identity(scenario, spec.strategy, spec.options, seed=spec.seed, device=device, threads=threads)
 
 
@@ -53,7 +53,7 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
     Args:
         strategy: as in `RunSpec.strategy`.
         options: as in `RunSpec.options`.
-        launch: seed, device (cpu or cuda) and threads.
+        launch: seed, device (cpu, cuda or mps) and threads.
     """
     composition = Composition(strategy, options)
     resolved = composition.options()
