@@ -120,6 +120,9 @@ def compare(
     retry_out_of_memory: Annotated[
         bool, typer.Option("--retry-out-of-memory", help="try a run that is out of memory once more, alone")
     ] = False,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="make the run folders, for other machines to carry out, and end")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="train all runs anew and replace those that are there, finished or not")
     ] = False,
@@ -143,6 +146,7 @@ def compare(
         "seeds": None if seeds is None else parse_seeds(seeds, "--seeds"),
         "order_seeds": parse_seeds(order_seeds, "--order-seeds") if order_seeds else None,
         **{"overrides": single, "grid": grid, "out": out, "device": device, "workers": workers},
+        "prepare_only": prepare,
         **{"gpus": gpus, "per_gpu": per_gpu, "retry_out_of_memory": retry_out_of_memory},
         **{"overwrite": overwrite, "share_first_task": share_first_task, "progress": not quiet, "baseline": baseline},
     }
@@ -154,6 +158,9 @@ def compare(
         comparison = compare_all(scenario, strategies, **arguments)
     except ComparisonInterrupted as stop:
         comparison, interrupted = stop.comparison, True
+    if prepare and not interrupted:
+        typer.echo(f"prepared: {len(comparison.interrupted)} runs in {comparison.folder}")
+        return
     report_page = comparison.report() if comparison.any_finished else None  # before anything that is only shown
     for folder, reason in comparison.failed.items():
         typer.echo(f"failed: {folder}: {reason}", err=True)

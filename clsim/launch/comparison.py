@@ -134,6 +134,7 @@ def compare(
     gpus: str | int | Sequence[str | int] | None = None,
     per_gpu: int | None = None,
     retry_out_of_memory: bool = False,
+    prepare_only: bool = False,
     overwrite: bool = False,
     share_first_task: bool = True,
     progress: Progress | bool | None = None,
@@ -163,6 +164,8 @@ def compare(
         gpus: "all", or names of GPUs as in CUDA_VISIBLE_DEVICES: [0, 2] or "GPU-8932f937". Each run sees one of them.
         per_gpu: runs at a time on each GPU; by default one.
         retry_out_of_memory: a run that is out of memory is tried once more, alone, after the others.
+        prepare_only: make the folders of the runs and carry none out. `device` and `scenario.threads` must be said,
+            because the machine that runs them may be another one.
         overwrite: train all of them anew and replace those that are there, finished or not. The old runs are removed
             once all new ones are prepared.
         share_first_task: runs whose first task is the same, to the last bit, train it once.
@@ -189,6 +192,7 @@ def compare(
         gpus=gpus,
         per_gpu=per_gpu,
         retry_out_of_memory=retry_out_of_memory,
+        prepare_only=prepare_only,
         overwrite=overwrite,
         share_first_task=share_first_task,
         progress=progress,
@@ -207,6 +211,8 @@ def compare(
             for folder in earlier:
                 for text in [*lacking_metrics(folder, jobs[folder].metrics), *lacking_scores(folder, keep)]:
                     request.progress.say(text)
+        if request.prepare_only:
+            return _comparison(request, jobs, states)
         with first_tasks(request.home):
             pool = pool_of(request, jobs, identities, states, division)
             pool.run(states)
@@ -251,6 +257,7 @@ def _request(
     gpus: str | int | Sequence[str | int] | None,
     per_gpu: int | None,
     retry_out_of_memory: bool,
+    prepare_only: bool,
     overwrite: bool,
     share_first_task: bool,
     progress: Progress | bool | None,
@@ -265,6 +272,7 @@ def _request(
         gpus=gpus,
         per_gpu=per_gpu,
         retry_out_of_memory=retry_out_of_memory,
+        prepare_only=prepare_only,
         overwrite=overwrite,
         share_first_task=share_first_task,
         progress=progress,

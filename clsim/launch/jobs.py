@@ -20,7 +20,7 @@ from clsim.launch.arguments import (
 from clsim.launch.comparison_file import comparison_of
 from clsim.launch.progress import Progress
 from clsim.launch.single_run import plan_run
-from clsim.launch.slots import Hardware, check_hardware
+from clsim.launch.slots import Hardware, check_elsewhere, check_hardware
 from clsim.launch.variant_text import check_label
 from clsim.launch.variants import (
     Entry,
@@ -56,6 +56,7 @@ class Request:
     order_seeds: tuple[int, ...]
     home: Path
     hardware: Hardware
+    prepare_only: bool
     retry_out_of_memory: bool
     overwrite: bool
     share_first_task: bool
@@ -129,6 +130,7 @@ def check_request(
     gpus: str | int | Sequence[str | int] | None = None,
     per_gpu: int | None = None,
     retry_out_of_memory: bool = False,
+    prepare_only: bool = False,
     overwrite: bool,
     share_first_task: bool,
     progress: Progress | bool | None,
@@ -145,10 +147,13 @@ def check_request(
     variants = as_variants(given.strategies)
     if not variants or not seeds:
         raise RunError("nothing to compare: give at least one strategy and one seed")
-    hardware = check_hardware(device, gpus, per_gpu, workers)
     keys, options = split_overrides(given.overrides)
     loaded = as_scenario(given.scenario, keys, given.origins)
     _refuse_objects(loaded)
+    if as_flag(prepare_only, "prepare_only"):
+        hardware = check_elsewhere(device, loaded.config.threads, gpus=gpus, per_gpu=per_gpu, workers=workers)
+    else:
+        hardware = check_hardware(device, gpus, per_gpu, workers)
     grid = as_grid(given.grid)
     refuse_other_sections(grid, "grid")
     entries = compose(expand(variants, grid), options)
@@ -159,6 +164,7 @@ def check_request(
         order_seeds,
         home=out / (loaded.name if given.name is None else check_label(given.name, "name")),
         hardware=hardware,
+        prepare_only=prepare_only,
         retry_out_of_memory=retry_out_of_memory,
         overwrite=overwrite,
         share_first_task=share_first_task,

@@ -65,7 +65,8 @@ def run(
     (entry,) = compose([variant], options)
     composition = entry.composition
     with listening(Speaking(told)):
-        spec = plan_run(loaded, composition, seed, device, composition.given, entry.name)
+        kind = device_kind(resolve_device(device))
+        spec = plan_run(loaded, composition, seed, kind, composition.given, entry.name)
     check_observers(loaded, TAKEN_NAMES)
     folder = spec.folder(out / loaded.name)
     if not overwrite:
@@ -134,14 +135,15 @@ def plan_run(
     """Return the spec of a run, checked against the scenario before anything is written.
 
     Args:
+        device: cpu, cuda or mps, which need not be in this machine.
         name: of the strategy's folder.
 
     Raises:
-        ClsimError: an impossible stream, a strategy the scenario does not suit, an unknown device, a negative seed.
+        ClsimError: an impossible stream, a strategy the scenario does not suit, a negative seed.
     """
     if seed < 0:
         raise RunError(f"seed: given {seed}, must be 0 or more")
     scenario.check_images()
     composition.check(scenario.config, scenario.plan().n_classes)
     composition.check_targets(scenario.plan(), scenario.config.training.loss)
-    return RunSpec(composition.located, name, seed, device_kind(resolve_device(device)), dict(options))
+    return RunSpec(composition.located, name, seed, device, dict(options))

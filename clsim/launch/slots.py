@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError, did_you_mean
@@ -13,6 +14,7 @@ from clsim.launch.reuse import recorded_threads
 from clsim.running.hardware import device_kind, resolve_device, resolve_threads, visible_gpus
 
 ALL = "all"
+ELSEWHERE = ("cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,29 @@ def check_hardware(
         places = f"{len(chosen)} GPUs with {per_gpu} runs on each"
         raise RunError(f"workers: given {workers}, but there are {places}; at most {per_gpu * len(chosen)}")
     return Hardware("cuda", chosen, per_gpu, workers)
+
+
+def check_elsewhere(device: str, threads: str | int, **here: Any) -> Hardware:
+    """Return what runs may use that are only prepared here, and carried out on other machines.
+
+    Args:
+        device: cpu, cuda or mps; this machine need not have it.
+        threads: of each run.
+        here: arguments that concern this machine, which must be None.
+
+    Raises:
+        RunError: device or threads would be those of this machine.
+    """
+    if device not in ELSEWHERE:
+        raise RunError(
+            f"device: given {device!r}, but the runs are prepared for other machines; allowed: {', '.join(ELSEWHERE)}"
+        )
+    if threads == "auto":
+        raise RunError("threads: auto, but the runs are prepared for other machines; give a number: --set threads=4")
+    for name, value in here.items():
+        if value is not None:
+            raise RunError(f"{name}: given {value}, but the runs are only prepared here; it is said where they are run")
+    return Hardware(device)
 
 
 def divide(hardware: Hardware, requested: str | int, runs: int, earlier: Iterable[Path]) -> Division:

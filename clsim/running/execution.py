@@ -47,7 +47,7 @@ from clsim.running.prepared_run import open_run
 from clsim.running.record import RunRecord, measured
 from clsim.running.record_parts import LabelsRecord, MemoryRecord, TaskRecord
 from clsim.running.run_folder import RunFolder
-from clsim.running.run_identity import identity_of, record_identity
+from clsim.running.run_identity import identity_of, record_identity, refuse_other_run
 from clsim.running.run_log import run_log
 from clsim.running.run_spec import RunSpec
 from clsim.running.shared_first_task import SharedFirstTask
@@ -78,6 +78,7 @@ def execute(
     say: Callable[[str], None] | None = None,
     parent: int | None = None,
     device: str | None = None,
+    as_prepared: bool = False,
 ) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
@@ -91,6 +92,8 @@ def execute(
         say: called with a text that a user should see when the run starts.
         parent: as in `Interruption`.
         device: which of several GPUs to use, as cuda:1; None: as the folder says.
+        as_prepared: refuse the run if anything that fixes its numbers, code and versions too, is not as it was when the
+            folder was prepared, so that runs of one comparison cannot differ in it.
 
     Returns:
         The content of `result.json`.
@@ -110,7 +113,7 @@ def execute(
         with run_log(files.run_log), preparation_file(folder):
             try:
                 with blamed():
-                    return _run(files, scenario, spec, listener, first_task, say, parent, device)
+                    return _run(files, scenario, spec, listener, first_task, say, parent, device, as_prepared)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and not error.args:  # not by the checkpointer
                     error.args = (_interruption_text(files),)
@@ -129,10 +132,11 @@ def _run(
     say: Callable[[str], None] | None,
     parent: int | None,
     device: str | None,
+    as_prepared: bool,
 ) -> dict[str, Any]:
     checkpoint = newest_checkpoint(files.path)  # first: one of another format is refused before anything is written
     run = _open(files, scenario, spec, device)
-    _record_start(run, checkpoint)
+    _record_start(run, checkpoint, as_prepared)
     with shortage_named(scenario.config, run.device):
         return _train(run, checkpoint, listener, first_task, say, parent)
 
@@ -239,12 +243,14 @@ def _log_skipped(scenario: Scenario) -> dict[str, int]:
     return {split: len(paths) for split, paths in skipped.items()}
 
 
-def _record_start(run: _Run, checkpoint: Checkpoint | None) -> None:
+def _record_start(run: _Run, checkpoint: Checkpoint | None, as_prepared: bool) -> None:
     """Write identity and environment of a run that begins or goes on.
 
     Raises:
-        RunError: it goes on, and is no longer the run that was interrupted.
+        RunError: here it is another run than the one that was prepared, or interrupted.
     """
+    if checkpoint is None or as_prepared:
+        refuse_other_run(run.files.path, run.identity, as_prepared)
     if checkpoint is not None:
         check_identity(checkpoint, run.resume_identity)
     record_identity(run.files.path, run.identity, goes_on=checkpoint is not None)
@@ -478,7 +484,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with ended_by_signals():
             keep_freed_memory()
-            execute(options.folder, first_task=options.first_task, parent=options.parent)
+            execute(options.folder, first_task=options.first_task, parent=options.parent, as_prepared=True)
     except ClsimError as error:
         print(error, file=sys.stderr)
         return OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else 2

@@ -7,6 +7,7 @@ and into the header of each checkpoint, for the run that goes on from it.
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import re
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ from clsim.scenario.schema import ScenarioConfig
 from clsim.source_code import class_code, code_version
 from clsim.training.composition import Composition
 
+log = logging.getLogger("clsim")
+
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 """DECIDED: their versions count, and Python's, because numbers and pixels come from them; those of plots do not."""
 
@@ -42,8 +45,11 @@ value is. A metric has an identity of its own, in `RunRecord.metrics`."""
 
 
 def identity_of(scenario: Scenario, spec: RunSpec, threads: int) -> dict[str, Any]:
-    """Return everything that fixes the numbers of a run; see `identity`."""
-    device = device_kind(resolve_device(spec.device))
+    """Return everything that fixes the numbers of a run; see `identity`.
+
+    A device that the spec names need not be in this machine, so that runs can be prepared for another one.
+    """
+    device = device_kind(resolve_device(spec.device) if spec.device == "auto" else spec.device)
     return identity(scenario, spec.strategy, spec.options, seed=spec.seed, device=device, threads=threads)
 
 
@@ -140,6 +146,33 @@ def record_identity(folder: Path, now: Mapping[str, Any], goes_on: bool) -> None
     both = {key: _both_values(before[key], value) if key in before else value for key, value in now.items()}
     if both != before:
         write_json(RunFolder(folder).identity, both)
+
+
+def refuse_other_run(folder: Path, now: Mapping[str, Any], as_prepared: bool) -> None:
+    """Compare the run that this process would carry out with the one that was prepared in the folder.
+
+    Args:
+        now: the identity in this process.
+        as_prepared: code and versions count too; otherwise their change is only a warning in the log.
+
+    Raises:
+        RunError: naming each key that differs; with `as_prepared` also if the folder has no identity.
+    """
+    try:
+        prepared = read_identity(folder)
+    except RunError:
+        if as_prepared:
+            raise
+        return  # of an older version
+    if as_prepared:
+        differing = differences(prepared, now)
+    else:
+        differing = differences(without_versions(prepared), without_versions(now))
+    if differing:
+        text = f"{folder}: not begun, because here it would be another run than the one that was prepared:"
+        raise RunError("\n".join([text, *(f"  {line}" for line in differing)]))
+    if changed := differences(prepared, now):
+        log.warning("begun with other code or versions than it was prepared with: %s", "; ".join(changed))
 
 
 def _both_values(before: Any, now: Any) -> Any:
