@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clsim.errors import storage_errors
 from clsim.launch.jobs import Job, Request, check_request, jobs_of, order_folder, with_file
+from clsim.launch.prepared_comparison import write_prepared
 from clsim.launch.prepared_jobs import alone, first_tasks, pool_of, prepare_states, state_of
 from clsim.launch.preview import Preview
 from clsim.launch.progress import Progress, Speaking
@@ -212,6 +213,7 @@ def compare(
                 for text in [*lacking_metrics(folder, jobs[folder].metrics), *lacking_scores(folder, keep)]:
                     request.progress.say(text)
         if request.prepare_only:
+            write_prepared(request, jobs, identities, division.threads, _sections(request))
             return _comparison(request, jobs, states)
         with first_tasks(request.home):
             pool = pool_of(request, jobs, identities, states, division)
@@ -303,10 +305,13 @@ def _comparison(request: Request, jobs: Mapping[Path, Job], states: Mapping[Path
         baseline=request.baseline,
         reused=folders("reused"),
         interrupted=folders("interrupted", "waiting"),
-        sections=tuple(
-            dict.fromkeys(name for each in request.entries.values() for name in each.composition.report_sections)
-        ),
+        sections=_sections(request),
     )
+
+
+def _sections(request: Request) -> tuple[str, ...]:
+    """Return references of the report sections that the strategies bring, each once."""
+    return tuple(dict.fromkeys(name for each in request.entries.values() for name in each.composition.report_sections))
 
 
 def _has_results(folder: Path) -> bool:

@@ -19,15 +19,18 @@ from clsim.launch.first_task_groups import is_there, launch_order
 from clsim.launch.progress import Progress
 from clsim.launch.run_state import MetricsTail, RunState
 from clsim.launch.starter import Forked, Starter, kill_session
+from clsim.running.folder_lock import IN_USE
 from clsim.running.hardware import VISIBLE
 from clsim.running.interruption import INTERRUPTED, SIGNALS, Interruption, handled
 from clsim.running.preparation_file import forget_preparation
 from clsim.running.run_folder import RunFolder
+from clsim.running.run_identity import OTHER_RUN
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MODULE = "clsim.running.execution"
 """Its `main` carries out a prepared folder; see there for its arguments."""
 
+IS_IN_USE = "in use by another process"
 STOPPED = (INTERRUPTED, *(-number for number in SIGNALS))
 """Exit codes of a run that was asked to stop; by a signal as long as it had nothing to save."""
 
@@ -51,6 +54,8 @@ class Pool:
             to write a checkpoint and end.
         gpus: name of the GPU of each run at a time, as in CUDA_VISIBLE_DEVICES, one per worker or more; a run sees no
             other. Empty: every run sees what this process sees.
+        elsewhere: tells, before a run is started, whether another process has it or has ended it; then it is left as
+            it is.
         retry_out_of_memory: start a run that is out of memory once more, alone, when all others have ended.
 
     Attributes:
@@ -67,6 +72,7 @@ class Pool:
         given_up: Callable[[Path], bool] | None = None,
         gpus: Sequence[str] = (),
         retry_out_of_memory: bool = False,
+        elsewhere: Callable[[Path], bool] | None = None,
     ) -> None:
         self.workers = workers
         self.progress = progress
@@ -74,6 +80,7 @@ class Pool:
         self.environment = os.environ | SAFE_PATH | dict.fromkeys(THREAD_VARIABLES, str(threads))
         self.fork = fork
         self.given_up = given_up or (lambda _: False)
+        self.elsewhere = elsewhere or (lambda _: False)
         self.gpus = tuple(gpus)
         self.may_retry = retry_out_of_memory
         self.retried: set[Path] = set()
@@ -111,7 +118,9 @@ class Pool:
             if ready is None:
                 return
             waiting.remove(ready)
-            if self.given_up(ready):
+            if self.elsewhere(ready):
+                self._show(ready, states[ready])
+            elif self.given_up(ready):
                 states[ready].end("pruned")
                 self._show(ready, states[ready])
             else:
@@ -272,10 +281,19 @@ class _Process:
             self.state.end("finished")
         elif interrupted or code in STOPPED:
             self.state.end("interrupted")
+        elif code in (IN_USE, OTHER_RUN):  # the run itself has not failed, so nothing about it is written
+            self.state.end("failed", IS_IN_USE if code == IN_USE else _last_words(self.folder))
         else:
             self.state.end("failed", _failure_reason(self.folder, code))
             self.out_of_memory = code == OUT_OF_MEMORY
         return True
+
+
+def _last_words(folder: Path) -> str:
+    """Return in one line what the process of a run printed last about its folder."""
+    text = RunFolder(folder).output.read_text(encoding="utf-8", errors="replace")
+    lines = text.rpartition(f"{folder}: ")[2].splitlines()
+    return f"{' '.join(line.strip() for line in lines)}; see {RunFolder(folder).output}"
 
 
 def _failure_reason(folder: Path, code: int) -> str:

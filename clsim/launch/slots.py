@@ -74,7 +74,8 @@ def check_hardware(
         return Hardware(found, workers=1 if found == "mps" and workers is None else workers)
     visible = visible_gpus()
     if ":" in found:
-        visible = [visible[int(found.partition(":")[2])]]
+        number = int(found.partition(":")[2])
+        visible = visible[number : number + 1]
     chosen = tuple(visible) if gpus is None else _chosen(gpus, visible)
     if not chosen:
         raise RunError("gpus: CUDA_VISIBLE_DEVICES names no GPU")

@@ -37,7 +37,7 @@ from clsim.running.checkpointer import Checkpointer, check_identity, place, resu
 from clsim.running.dotted_keys import hyperparameters
 from clsim.running.environment import environment, record_environment
 from clsim.running.features import benchmark_and_model
-from clsim.running.folder_lock import locked
+from clsim.running.folder_lock import IN_USE, FolderInUse, Hold, LockLost, locked
 from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
 from clsim.running.memory_shortage import shortage_named
@@ -47,7 +47,7 @@ from clsim.running.prepared_run import open_run
 from clsim.running.record import RunRecord, measured
 from clsim.running.record_parts import LabelsRecord, MemoryRecord, TaskRecord
 from clsim.running.run_folder import RunFolder
-from clsim.running.run_identity import identity_of, record_identity, refuse_other_run
+from clsim.running.run_identity import OTHER_RUN, OtherRun, identity_of, record_identity, refuse_other_run
 from clsim.running.run_log import run_log
 from clsim.running.run_spec import RunSpec
 from clsim.running.shared_first_task import SharedFirstTask
@@ -104,7 +104,7 @@ def execute(
     """
     scenario, spec = open_run(folder)
     files = RunFolder(folder)
-    with storage_errors(folder), locked(folder):
+    with storage_errors(folder), locked(folder) as hold:
         if files.finished:
             return read_object(files.result)
         for place in (folder, files.checkpoint):
@@ -113,7 +113,9 @@ def execute(
         with run_log(files.run_log), preparation_file(folder):
             try:
                 with blamed():
-                    return _run(files, scenario, spec, listener, first_task, say, parent, device, as_prepared)
+                    return _run(files, scenario, spec, listener, first_task, say, parent, device, as_prepared, hold)
+            except (LockLost, OtherRun):
+                raise  # what the folder says stays as another process, or one elsewhere, finds it
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and not error.args:  # not by the checkpointer
                     error.args = (_interruption_text(files),)
@@ -133,9 +135,10 @@ def _run(
     parent: int | None,
     device: str | None,
     as_prepared: bool,
+    hold: Hold,
 ) -> dict[str, Any]:
     checkpoint = newest_checkpoint(files.path)  # first: one of another format is refused before anything is written
-    run = _open(files, scenario, spec, device)
+    run = _open(files, scenario, spec, device, hold)
     _record_start(run, checkpoint, as_prepared)
     with shortage_named(scenario.config, run.device):
         return _train(run, checkpoint, listener, first_task, say, parent)
@@ -181,6 +184,7 @@ class _Run:
         identity: see `clsim.running.run_identity`.
         plan: that it trains on.
         skipped: split -> number of images that are left out, because they cannot be decoded.
+        hold: of the folder.
     """
 
     files: RunFolder
@@ -192,6 +196,7 @@ class _Run:
     identity: dict[str, Any]
     plan: StreamPlan
     skipped: dict[str, int]
+    hold: Hold
 
     @property
     def name(self) -> str:
@@ -210,7 +215,7 @@ class _Run:
         return self.identity | {"training_plan_sha256": self.plan.sha256}
 
 
-def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | None) -> _Run:
+def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | None, hold: Hold) -> _Run:
     """Resolve a run and write the plan that it trains on.
 
     Raises:
@@ -230,7 +235,7 @@ def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | Non
     log.info(
         "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
     )
-    return _Run(files, scenario, spec, composition, device, threads, identity, plan, _log_skipped(scenario))
+    return _Run(files, scenario, spec, composition, device, threads, identity, plan, _log_skipped(scenario), hold)
 
 
 def _log_skipped(scenario: Scenario) -> dict[str, int]:
@@ -247,8 +252,10 @@ def _record_start(run: _Run, checkpoint: Checkpoint | None, as_prepared: bool) -
     """Write identity and environment of a run that begins or goes on.
 
     Raises:
+        LockLost: another machine has the folder.
         RunError: here it is another run than the one that was prepared, or interrupted.
     """
+    run.hold.check()  # of two that began in the same instant one only goes on
     if checkpoint is None or as_prepared:
         refuse_other_run(run.files.path, run.identity, as_prepared)
     if checkpoint is not None:
@@ -326,6 +333,7 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
             growing,
             config.checkpoint,
             interruption,
+            hold=run.hold,
             at_task_end=partial(_keep_model, run) if config.checkpoint.keep == "all" else None,
         )
         training_begins()
@@ -335,6 +343,7 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
 
         with shortage_named(config, run.device, where), plugin_failures(template), blamed(where):
             template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
+    run.hold.check()
     _write_model(run, template)
 
 
@@ -487,7 +496,8 @@ def main(arguments: Sequence[str]) -> int:
             execute(options.folder, first_task=options.first_task, parent=options.parent, as_prepared=True)
     except ClsimError as error:
         print(error, file=sys.stderr)
-        return OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else 2
+        codes = {OutOfMemoryError: OUT_OF_MEMORY, FolderInUse: IN_USE, OtherRun: OTHER_RUN}
+        return next((code for kind, code in codes.items() if isinstance(error, kind)), 2)
     except KeyboardInterrupt as stop:
         print(str(stop) or "interrupted", file=sys.stderr)
         return INTERRUPTED

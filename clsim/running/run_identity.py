@@ -44,6 +44,14 @@ NO_NUMBERS: dict[str, Any] = {
 value is. A metric has an identity of its own, in `RunRecord.metrics`."""
 
 
+OTHER_RUN = 10
+"""Exit code of a process that would carry out another run than the prepared one."""
+
+
+class OtherRun(RunError):
+    """A run that was prepared where data, device, code or versions are others than in this process."""
+
+
 def identity_of(scenario: Scenario, spec: RunSpec, threads: int) -> dict[str, Any]:
     """Return everything that fixes the numbers of a run; see `identity`.
 
@@ -156,7 +164,8 @@ def refuse_other_run(folder: Path, now: Mapping[str, Any], as_prepared: bool) ->
         as_prepared: code and versions count too; otherwise their change is only a warning in the log.
 
     Raises:
-        RunError: naming each key that differs; with `as_prepared` also if the folder has no identity.
+        OtherRun: naming each key that differs.
+        RunError: the folder has no identity, with `as_prepared`.
     """
     try:
         prepared = read_identity(folder)
@@ -170,9 +179,16 @@ def refuse_other_run(folder: Path, now: Mapping[str, Any], as_prepared: bool) ->
         differing = differences(without_versions(prepared), without_versions(now))
     if differing:
         text = f"{folder}: not begun, because here it would be another run than the one that was prepared:"
-        raise RunError("\n".join([text, *(f"  {line}" for line in differing)]))
+        raise OtherRun("\n".join([text, *(f"  {line}" for line in differing)]))
     if changed := differences(prepared, now):
         log.warning("begun with other code or versions than it was prepared with: %s", "; ".join(changed))
+
+
+def other_versions(prepared: Mapping[str, Any]) -> list[str]:
+    """Return a text for each version, of clsim's code too, that this process has not as a run was prepared with."""
+    now = {"code.clsim": code_version(), "python": platform.python_version()}
+    now |= {package: version(package) for package in PACKAGES}
+    return differences({key: value for key, value in prepared.items() if key in now}, now)
 
 
 def _both_values(before: Any, now: Any) -> Any:

@@ -14,7 +14,7 @@ from clsim.files import write_json
 from clsim.running import execution
 from clsim.running.prepared_run import prepare
 from clsim.running.run_folder import RunFolder
-from clsim.running.run_identity import read_identity
+from clsim.running.run_identity import OTHER_RUN, read_identity
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
 
@@ -36,7 +36,7 @@ def change(folder: Path, **values: Any) -> dict[str, Any]:
 
 def test_a_worker_refuses_what_would_be_another_run_key_by_key(folder: Path, capsys) -> None:
     prepared = change(folder, **OTHER)
-    assert execution.main([str(folder)]) == 2
+    assert execution.main([str(folder)]) == OTHER_RUN
     said = capsys.readouterr().err
     assert f"{folder}: not begun, because here it would be another run than the one that was prepared:" in said
     assert [line.split(":")[0].strip() for line in said.splitlines()[1:]] == [key for key in prepared if key in OTHER]
@@ -44,6 +44,7 @@ def test_a_worker_refuses_what_would_be_another_run_key_by_key(folder: Path, cap
     assert '  data_fingerprint: was "000000000000", now "' in said
     assert read_identity(folder) == prepared
     assert not RunFolder(folder).metrics.exists()
+    assert not RunFolder(folder).error.exists(), "elsewhere it may be carried out"
 
 
 def test_a_run_on_another_kind_of_device_is_refused(tiny: Scenario, tmp_path: Path, capsys) -> None:
