@@ -129,6 +129,7 @@ def test_a_machine_that_cannot_make_the_same_numbers_refuses_at_once(home, monke
         clsim.work(place)
 
 
+@pytest.mark.slow
 def test_two_workers_share_the_runs_and_make_the_numbers_of_single_ones(
     tiny_overrides: dict[str, Any], tmp_path: Path
 ) -> None:
