@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from clsim.launch.single_run import resume, run
     from clsim.launch.tuning import tune
     from clsim.launch.variants import Variant
+    from clsim.launch.work import work
     from clsim.scenario import Scenario, StreamPlan, load_scenario
     from clsim.scenario.import_dataset import import_dataset
     from clsim.training.strategy import Context, Options, Strategy
@@ -55,6 +56,7 @@ _HOME = {
     "resume": "clsim.launch.single_run",
     "run": "clsim.launch.single_run",
     "tune": "clsim.launch.tuning",
+    "work": "clsim.launch.work",
 }
 
 __all__ = [
@@ -77,6 +79,7 @@ __all__ = [
     "resume",
     "run",
     "tune",
+    "work",
 ]
 
 if not TYPE_CHECKING:  # so that mypy knows a name that is not there

@@ -51,6 +51,14 @@ class RunError(ClsimError):
     """A run folder that is taken, incomplete or unreadable, or a run that cannot go on."""
 
 
+OUT_OF_MEMORY = 12
+"""Exit code of a run's process that an OutOfMemoryError has ended; the number of ENOMEM."""
+
+
+class OutOfMemoryError(RunError):
+    """A run that needs more memory than the machine or the GPU has left."""
+
+
 @contextmanager
 def storage_errors(place: Path) -> Iterator[None]:
     """A full disk, a folder that may not be written and their like leave this block as a RunError.

@@ -38,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(runs.run, runs.resume, runs.compare, tuning.tune),
+    *(runs.run, runs.resume, runs.compare, runs.work, tuning.tune),
     *(scenarios.init, scenarios.plan, scenarios.schema, scenarios.scenarios, parts.strategies, parts.parts),
     *(evaluation.evaluate, results.report, results.tensorboard, models.predict, models.export, data.make_dataset),
 ):

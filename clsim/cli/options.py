@@ -20,7 +20,17 @@ SetOption = Annotated[
     typer.Option("--set", help="override a key: training.epochs=2 or strategy.lwf.weight=0.5", metavar="KEY=VALUE"),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="where run folders go")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps")]
+GpusOption = Annotated[
+    str | None, typer.Option("--gpus", help="all, or names as in CUDA_VISIBLE_DEVICES: 0,2; one per run; default: all")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="runs at a time; default: as many as cores or GPUs allow")
+]
+RetryOption = Annotated[
+    bool, typer.Option("--retry-out-of-memory", help="try a run that is out of memory once more, alone")
+]
+PerGpuOption = Annotated[int | None, typer.Option("--per-gpu", help="runs at a time on each GPU; default: 1")]
 BaselineOption = Annotated[
     str | None,
     typer.Option("--baseline", help="the others are compared with it, seed by seed; default: finetune, else the first"),

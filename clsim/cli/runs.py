@@ -14,11 +14,15 @@ from clsim.cli.options import (
     BaselineOption,
     DeviceOption,
     DryRunOption,
+    GpusOption,
     OutOption,
     OverwriteOption,
+    PerGpuOption,
     QuietOption,
+    RetryOption,
     ScenarioArgument,
     SetOption,
+    WorkersOption,
     overrides,
     overrides_and_grid,
 )
@@ -26,6 +30,7 @@ from clsim.cli.tables import print_table
 from clsim.running.interruption import INTERRUPTED
 
 if TYPE_CHECKING:
+    from clsim.launch.comparison import Comparison
     from clsim.report.results import RunResult
 
 
@@ -62,6 +67,9 @@ def resume(
     folder: Annotated[
         Path, typer.Argument(help="folder of a run, such as runs/digits-b0c2/er/seed0", metavar="RUN_DIR")
     ],
+    device: Annotated[
+        str | None, typer.Option("--device", help="of the kind that the run began on, such as cuda:1")
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Go on with an interrupted run from its last checkpoint."""
@@ -71,7 +79,7 @@ def resume(
     if RunFolder(folder).finished:
         typer.echo(f"{folder}: is finished, nothing to resume")
         return
-    _print_result(resume_one(folder, progress=not quiet))
+    _print_result(resume_one(folder, device=device, progress=not quiet))
 
 
 def compare(
@@ -98,9 +106,7 @@ def compare(
     name: Annotated[
         str | None, typer.Option("--name", help="of the folder of the runs; default: the scenario's")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="runs at a time; default: as many as the cores allow")
-    ] = None,
+    workers: WorkersOption = None,
     share_first_task: Annotated[
         bool, typer.Option(help="train a first task that several runs share only once; no number depends on it")
     ] = True,
@@ -110,6 +116,12 @@ def compare(
     ] = [],  # noqa: B006
     out: OutOption = Path("runs"),
     device: DeviceOption = "auto",
+    gpus: GpusOption = None,
+    per_gpu: PerGpuOption = None,
+    retry_out_of_memory: RetryOption = False,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="make the run folders, for other machines to carry out, and end")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="train all runs anew and replace those that are there, finished or not")
     ] = False,
@@ -133,6 +145,8 @@ def compare(
         "seeds": None if seeds is None else parse_seeds(seeds, "--seeds"),
         "order_seeds": parse_seeds(order_seeds, "--order-seeds") if order_seeds else None,
         **{"overrides": single, "grid": grid, "out": out, "device": device, "workers": workers},
+        "prepare_only": prepare,
+        **{"gpus": gpus, "per_gpu": per_gpu, "retry_out_of_memory": retry_out_of_memory},
         **{"overwrite": overwrite, "share_first_task": share_first_task, "progress": not quiet, "baseline": baseline},
     }
     if dry_run:
@@ -143,13 +157,59 @@ def compare(
         comparison = compare_all(scenario, strategies, **arguments)
     except ComparisonInterrupted as stop:
         comparison, interrupted = stop.comparison, True
+    if prepare and not interrupted:
+        command = shlex.join(["clsim", "work", str(comparison.folder)])
+        typer.echo(f"prepared: {len(comparison.interrupted)} runs; on each machine that carries them out: {command}")
+        return
+    again = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
+    _print_comparison(comparison, interrupted, again)
+
+
+def work(
+    home: Annotated[Path, typer.Argument(help="folder of a comparison that compare --prepare has made")],
+    until_empty: Annotated[
+        bool, typer.Option("--until-empty", help="wait for runs of other workers, and take over what they lose")
+    ] = False,
+    workers: WorkersOption = None,
+    gpus: GpusOption = None,
+    per_gpu: PerGpuOption = None,
+    retry_out_of_memory: RetryOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Carry out prepared runs that no other worker has taken; any number of workers, on machines that share the folder.
+
+    The one that sees the last run end writes the report.
+    """
+    from clsim.launch.comparison import ComparisonInterrupted
+    from clsim.launch.work import work as work_on
+
+    arguments: dict[str, Any] = {
+        **{"until_empty": until_empty, "workers": workers, "gpus": gpus, "per_gpu": per_gpu},
+        **{"retry_out_of_memory": retry_out_of_memory, "progress": not quiet},
+    }
+    interrupted = False
+    try:
+        comparison = work_on(home, **arguments)
+    except ComparisonInterrupted as stop:
+        comparison, interrupted = stop.comparison, True
+    if comparison.interrupted and not interrupted:
+        typer.echo(f"nothing left to take; {len(comparison.interrupted)} runs of others are not finished", err=True)
+        return
+    _print_comparison(comparison, interrupted, sys.argv[1:])
+
+
+def _print_comparison(comparison: Comparison, interrupted: bool, again: list[str]) -> None:
+    """Write the report and print what has become of the runs, then end with the exit code that says so.
+
+    Args:
+        again: arguments of the command that goes on.
+    """
     report_page = comparison.report() if comparison.any_finished else None  # before anything that is only shown
     for folder, reason in comparison.failed.items():
         typer.echo(f"failed: {folder}: {reason}", err=True)
     if comparison.interrupted:
         typer.echo(f"interrupted: {len(comparison.interrupted)} runs are not finished", err=True)
     if comparison.failed or comparison.interrupted:
-        again = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
         typer.echo(f"to go on: {shlex.join(['clsim', *again])}", err=True)
     if report_page is not None:
         typer.echo(comparison.table())

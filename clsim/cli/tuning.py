@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clsim.cli.options import DeviceOption, OutOption, SetOption, overrides
+from clsim.cli.options import DeviceOption, GpusOption, OutOption, PerGpuOption, SetOption, overrides
 from clsim.running.interruption import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def tune(
     workers: Annotated[int | None, typer.Option("--workers", help="runs at a time")] = None,
     out: OutOption = Path("runs"),
     device: DeviceOption = "auto",
+    gpus: GpusOption = None,
+    per_gpu: PerGpuOption = None,
 ) -> None:
     """Search for good values of a strategy's options on validation images, then show the best on test images.
 
@@ -73,6 +75,8 @@ def tune(
             out=out,
             device=device,
             workers=workers,
+            gpus=gpus,
+            per_gpu=per_gpu,
             progress=ConsoleProgress(),
         )
     except TuningInterrupted as stop:

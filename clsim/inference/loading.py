@@ -30,7 +30,7 @@ def load_model(source: str | Path, *, task: int | None = None, device: str = "au
             safetensors` has written.
         task: the model after this task, counted from 0, which a run with `checkpoint.keep: all` has; None: after the
             last one.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
         ClsimError: no finished run, no such task or model, or a network that cannot be built again: its backbone's

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clsim.cores import usable_cores
 from clsim.errors import storage_errors
 from clsim.launch.jobs import Job, Request, check_request, jobs_of, order_folder, with_file
+from clsim.launch.prepared_comparison import write_prepared
 from clsim.launch.prepared_jobs import alone, first_tasks, pool_of, prepare_states, state_of
 from clsim.launch.preview import Preview
 from clsim.launch.progress import Progress, Speaking
 from clsim.launch.replacement import set_aside
-from clsim.launch.reuse import FolderState, classify_folder, lacking_metrics, lacking_scores, recorded_threads
+from clsim.launch.reuse import FolderState, classify_folder, lacking_metrics, lacking_scores
 from clsim.launch.run_state import RunState, Status
+from clsim.launch.slots import Division, divide
 from clsim.preparation import listening
-from clsim.running.hardware import resolve_threads
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.running.run_identity import identity_of
 
@@ -132,6 +132,10 @@ def compare(
     out: str | Path = "runs",
     device: str = "auto",
     workers: int | None = None,
+    gpus: str | int | Sequence[str | int] | None = None,
+    per_gpu: int | None = None,
+    retry_out_of_memory: bool = False,
+    prepare_only: bool = False,
     overwrite: bool = False,
     share_first_task: bool = True,
     progress: Progress | bool | None = None,
@@ -155,8 +159,14 @@ def compare(
             strategy meets all of them.
         overrides: as in `clsim.run`; a strategy option must fit at least one of the strategies.
         out: where run folders go.
-        device: auto, cpu or cuda.
-        workers: runs at a time; the cores are shared among them, and by default none has less than one.
+        device: auto, cpu, cuda (all GPUs that are visible), cuda:N (one of them) or mps.
+        workers: runs at a time; the cores are shared among them. By default, no run has less than one core, and on GPUs
+            there are as many as `gpus` and `per_gpu` allow.
+        gpus: "all", or names of GPUs as in CUDA_VISIBLE_DEVICES: [0, 2] or "GPU-8932f937". Each run sees one of them.
+        per_gpu: runs at a time on each GPU; by default one.
+        retry_out_of_memory: a run that is out of memory is tried once more, alone, after the others.
+        prepare_only: make the folders of the runs and carry none out. `device` and `scenario.threads` must be said,
+            because the machine that runs them may be another one.
         overwrite: train all of them anew and replace those that are there, finished or not. The old runs are removed
             once all new ones are prepared.
         share_first_task: runs whose first task is the same, to the last bit, train it once.
@@ -180,6 +190,10 @@ def compare(
         out=out,
         device=device,
         workers=workers,
+        gpus=gpus,
+        per_gpu=per_gpu,
+        retry_out_of_memory=retry_out_of_memory,
+        prepare_only=prepare_only,
         overwrite=overwrite,
         share_first_task=share_first_task,
         progress=progress,
@@ -188,18 +202,21 @@ def compare(
     with listening(speaking):
         jobs = jobs_of(request)
     with storage_errors(request.home), alone(request.home), listening(speaking):
-        threads, workers = _divide_cores(request, jobs)
-        identities = {folder: identity_of(job.scenario, job.spec, threads) for folder, job in jobs.items()}
+        division = _division(request, jobs)
+        identities = {folder: identity_of(job.scenario, job.spec, division.threads) for folder, job in jobs.items()}
         earlier = _earlier(request, jobs)
         with set_aside(jobs if request.overwrite else ()):
-            states = prepare_states(jobs, identities, threads)
+            states = prepare_states(jobs, identities, division.threads)
         if request.progress is not None:
             keep = request.scenario.config.evaluation.keep_scores
             for folder in earlier:
                 for text in [*lacking_metrics(folder, jobs[folder].metrics), *lacking_scores(folder, keep)]:
                     request.progress.say(text)
+        if request.prepare_only:
+            write_prepared(request, jobs, identities, division.threads, _sections(request))
+            return _comparison(request, jobs, states)
         with first_tasks(request.home):
-            pool = pool_of(request, jobs, identities, states, threads, workers)
+            pool = pool_of(request, jobs, identities, states, division)
             pool.run(states)
     comparison = _comparison(request, jobs, states)
     if pool.interruption.requested:
@@ -223,15 +240,15 @@ def preview(
     request = _request(**asked.arguments)
     with listening(Speaking(request.progress)):
         jobs = jobs_of(request)
-        threads, workers = _divide_cores(request, jobs)
+        division = _division(request, jobs)
         found: dict[Path, FolderState] = dict.fromkeys(jobs, "new")
         if not request.overwrite:
             found = {
-                folder: classify_folder(folder, identity_of(job.scenario, job.spec, threads))
+                folder: classify_folder(folder, identity_of(job.scenario, job.spec, division.threads))
                 for folder, job in jobs.items()
             }
     states = {folder: state_of(folder, job, found[folder]) for folder, job in jobs.items()}
-    return Preview(request.home, found, states, workers)
+    return Preview(request.home, found, states, division.workers)
 
 
 def _request(
@@ -239,6 +256,10 @@ def _request(
     out: str | Path,
     device: str,
     workers: int | None,
+    gpus: str | int | Sequence[str | int] | None,
+    per_gpu: int | None,
+    retry_out_of_memory: bool,
+    prepare_only: bool,
     overwrite: bool,
     share_first_task: bool,
     progress: Progress | bool | None,
@@ -250,6 +271,10 @@ def _request(
         out=out,
         device=device,
         workers=workers,
+        gpus=gpus,
+        per_gpu=per_gpu,
+        retry_out_of_memory=retry_out_of_memory,
+        prepare_only=prepare_only,
         overwrite=overwrite,
         share_first_task=share_first_task,
         progress=progress,
@@ -261,15 +286,9 @@ def _earlier(request: Request, jobs: Iterable[Path]) -> list[Path]:
     return [] if request.overwrite else [folder for folder in jobs if folder.exists()]
 
 
-def _divide_cores(request: Request, jobs: Mapping[Path, Job]) -> tuple[int, int]:
-    """Return the threads of each run, which are part of its identity, and the number of runs at a time.
-
-    With `threads: auto`, runs that are reused or continued give their number of threads to the new ones.
-    """
-    requested = request.scenario.config.threads
-    recorded = recorded_threads(_earlier(request, jobs)) if requested == "auto" else None
-    threads = recorded or resolve_threads(requested, min(request.workers or usable_cores(), len(jobs)))
-    return threads, request.workers or max(1, usable_cores() // threads)
+def _division(request: Request, jobs: Mapping[Path, Job]) -> Division:
+    """Return how the machine is divided among the runs."""
+    return divide(request.hardware, request.scenario.config.threads, len(jobs), _earlier(request, jobs))
 
 
 def _comparison(request: Request, jobs: Mapping[Path, Job], states: Mapping[Path, RunState]) -> Comparison:
@@ -286,10 +305,13 @@ def _comparison(request: Request, jobs: Mapping[Path, Job], states: Mapping[Path
         baseline=request.baseline,
         reused=folders("reused"),
         interrupted=folders("interrupted", "waiting"),
-        sections=tuple(
-            dict.fromkeys(name for each in request.entries.values() for name in each.composition.report_sections)
-        ),
+        sections=_sections(request),
     )
+
+
+def _sections(request: Request) -> tuple[str, ...]:
+    """Return references of the report sections that the strategies bring, each once."""
+    return tuple(dict.fromkeys(name for each in request.entries.values() for name in each.composition.report_sections))
 
 
 def _has_results(folder: Path) -> bool:

@@ -14,13 +14,13 @@ from clsim.launch.arguments import (
     as_path,
     as_progress,
     as_scenario,
-    as_seed,
     as_seeds,
     split_overrides,
 )
 from clsim.launch.comparison_file import comparison_of
 from clsim.launch.progress import Progress
 from clsim.launch.single_run import plan_run
+from clsim.launch.slots import Hardware, check_elsewhere, check_hardware
 from clsim.launch.variant_text import check_label
 from clsim.launch.variants import (
     Entry,
@@ -47,6 +47,7 @@ class Request:
     Attributes:
         entries: the strategies, by their names.
         home: `<out>/<name>`.
+        hardware: what the runs may use.
     """
 
     scenario: Scenario
@@ -54,8 +55,9 @@ class Request:
     seeds: tuple[int, ...]
     order_seeds: tuple[int, ...]
     home: Path
-    device: str
-    workers: int | None
+    hardware: Hardware
+    prepare_only: bool
+    retry_out_of_memory: bool
     overwrite: bool
     share_first_task: bool
     progress: Progress | None
@@ -125,6 +127,10 @@ def check_request(
     out: str | Path,
     device: str,
     workers: int | None,
+    gpus: str | int | Sequence[str | int] | None = None,
+    per_gpu: int | None = None,
+    retry_out_of_memory: bool = False,
+    prepare_only: bool = False,
     overwrite: bool,
     share_first_task: bool,
     progress: Progress | bool | None,
@@ -137,14 +143,17 @@ def check_request(
     seeds, order_seeds = as_seeds(given.seeds, "seeds"), as_seeds(given.order_seeds, "order_seeds")
     out, told = as_path(out, "out"), as_progress(progress)
     overwrite, share_first_task = as_flag(overwrite, "overwrite"), as_flag(share_first_task, "share_first_task")
+    retry_out_of_memory = as_flag(retry_out_of_memory, "retry_out_of_memory")
     variants = as_variants(given.strategies)
     if not variants or not seeds:
         raise RunError("nothing to compare: give at least one strategy and one seed")
-    if workers is not None and (workers := as_seed(workers, "workers")) < 1:
-        raise RunError(f"workers: given {workers}, must be at least 1")
     keys, options = split_overrides(given.overrides)
     loaded = as_scenario(given.scenario, keys, given.origins)
     _refuse_objects(loaded)
+    if as_flag(prepare_only, "prepare_only"):
+        hardware = check_elsewhere(device, loaded.config.threads, gpus=gpus, per_gpu=per_gpu, workers=workers)
+    else:
+        hardware = check_hardware(device, gpus, per_gpu, workers)
     grid = as_grid(given.grid)
     refuse_other_sections(grid, "grid")
     entries = compose(expand(variants, grid), options)
@@ -154,8 +163,9 @@ def check_request(
         seeds,
         order_seeds,
         home=out / (loaded.name if given.name is None else check_label(given.name, "name")),
-        device=device,
-        workers=workers,
+        hardware=hardware,
+        prepare_only=prepare_only,
+        retry_out_of_memory=retry_out_of_memory,
         overwrite=overwrite,
         share_first_task=share_first_task,
         progress=told,
@@ -208,7 +218,7 @@ def jobs_of(request: Request) -> dict[Path, Job]:
                 if seed not in (entry.seeds or request.seeds):
                     continue
                 scenario, composition = scenarios[name], entry.composition
-                spec = plan_run(scenario, composition, seed, request.device, composition.given, name)
+                spec = plan_run(scenario, composition, seed, request.hardware.device, composition.given, name)
                 epochs = composition.training(scenario.config.training).epochs
                 jobs[spec.folder(home)] = Job(scenario, spec, epochs, composition.first_task_key(), metrics)
     return jobs

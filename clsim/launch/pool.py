@@ -6,25 +6,31 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from clsim.children import SAFE_PATH, module_command
+from clsim.errors import OUT_OF_MEMORY
 from clsim.evaluation.sent_file import failures
 from clsim.files import write_atomically
 from clsim.launch.first_task_groups import is_there, launch_order
 from clsim.launch.progress import Progress
 from clsim.launch.run_state import MetricsTail, RunState
 from clsim.launch.starter import Forked, Starter, kill_session
+from clsim.running.folder_lock import IN_USE
+from clsim.running.hardware import VISIBLE
 from clsim.running.interruption import INTERRUPTED, SIGNALS, Interruption, handled
 from clsim.running.preparation_file import forget_preparation
 from clsim.running.run_folder import RunFolder
+from clsim.running.run_identity import OTHER_RUN
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MODULE = "clsim.running.execution"
 """Its `main` carries out a prepared folder; see there for its arguments."""
 
+IS_IN_USE = "in use by another process"
 STOPPED = (INTERRUPTED, *(-number for number in SIGNALS))
 """Exit codes of a run that was asked to stop; by a signal as long as it had nothing to save."""
 
@@ -46,6 +52,11 @@ class Pool:
         fork: start them by a process that has the imports behind it; see `clsim.launch.starter`.
         given_up: tells, while a run waits or is at work, whether it need not go on: then it is not started, or is asked
             to write a checkpoint and end.
+        gpus: name of the GPU of each run at a time, as in CUDA_VISIBLE_DEVICES, one per worker or more; a run sees no
+            other. Empty: every run sees what this process sees.
+        elsewhere: tells, before a run is started, whether another process has it or has ended it; then it is left as
+            it is.
+        retry_out_of_memory: start a run that is out of memory once more, alone, when all others have ended.
 
     Attributes:
         interruption: whether it was asked to stop.
@@ -59,6 +70,9 @@ class Pool:
         share: Mapping[Path, Path] = MappingProxyType({}),
         fork: bool = False,
         given_up: Callable[[Path], bool] | None = None,
+        gpus: Sequence[str] = (),
+        retry_out_of_memory: bool = False,
+        elsewhere: Callable[[Path], bool] | None = None,
     ) -> None:
         self.workers = workers
         self.progress = progress
@@ -66,6 +80,10 @@ class Pool:
         self.environment = os.environ | SAFE_PATH | dict.fromkeys(THREAD_VARIABLES, str(threads))
         self.fork = fork
         self.given_up = given_up or (lambda _: False)
+        self.elsewhere = elsewhere or (lambda _: False)
+        self.gpus = tuple(gpus)
+        self.may_retry = retry_out_of_memory
+        self.retried: set[Path] = set()
         self.starter: Starter | None = None
         self.running: dict[Path, _Process] = {}
         self.interruption = Interruption()
@@ -85,7 +103,7 @@ class Pool:
                 while self.running or (waiting and not self._stopping()):
                     self._start_ready(waiting, states, parent)
                     time.sleep(0.2)
-                    self._look()
+                    waiting += self._look()
         finally:
             self._end_processes()
             os.close(parent)
@@ -96,11 +114,13 @@ class Pool:
     def _start_ready(self, waiting: list[Path], states: Mapping[Path, RunState], parent: int) -> None:
         """Start runs, which leave `waiting`, until all workers have one or all others must wait."""
         while self._can_start():
-            ready = next((folder for folder in waiting if not self._must_wait(folder)), None)
+            ready = next((folder for folder in waiting if not self._must_wait(folder, waiting)), None)
             if ready is None:
                 return
             waiting.remove(ready)
-            if self.given_up(ready):
+            if self.elsewhere(ready):
+                self._show(ready, states[ready])
+            elif self.given_up(ready):
                 states[ready].end("pruned")
                 self._show(ready, states[ready])
             else:
@@ -114,8 +134,12 @@ class Pool:
         if self.starter is not None:
             self.starter.close()
 
-    def _must_wait(self, folder: Path) -> bool:
-        """Tell whether a run at work trains the first task that this one shares."""
+    def _must_wait(self, folder: Path, waiting: Collection[Path]) -> bool:
+        """Tell whether a run at work trains the first task that this one shares, or one of them must be alone."""
+        if self.retried & self.running.keys():
+            return True
+        if folder in self.retried:
+            return bool(self.running) or not self.retried >= set(waiting)
         share = self.share.get(folder)
         return (
             share is not None
@@ -140,12 +164,20 @@ class Pool:
         share = self.share.get(folder)
         arguments = [str(folder)] if share is None else [str(folder), str(share)]
         shared = state.epochs if share is not None and is_there(share) else 0
-        process = _Process(folder, state, shared)
+        process = _Process(folder, state, shared, self._free_gpu())
         process.launch(arguments, parent, self.environment, self.starter)
         self.running[folder] = process
         self._show(folder, state)
 
-    def _look(self) -> None:
+    def _free_gpu(self) -> str | None:
+        """Return the GPU of the next run: of those with a free share one with the fewest runs; None: of no concern."""
+        busy = Counter(process.gpu for process in self.running.values() if process.gpu is not None)
+        free = Counter(self.gpus) - busy
+        return min(free, key=lambda gpu: busy[gpu], default=None)
+
+    def _look(self) -> list[Path]:
+        """Look at the runs at work, and return those that are to be started once more."""
+        again = []
         stopping = self._stopping()  # one value for all of them: a signal may come at any moment
         if stopping and not self.announced and self.progress is not None:
             self.progress.say(f"stopping: {len(self.running)} runs write checkpoints; a second Ctrl-C kills them")
@@ -164,7 +196,14 @@ class Pool:
                     self.progress.say(warning)
             if ended:
                 del self.running[folder]
+            if ended and process.out_of_memory and self.may_retry and not stopping and folder not in self.retried:
+                self.retried.add(folder)
+                again.append(folder)
+                process.state.status = "waiting"
+                if self.progress is not None:
+                    self.progress.say(f"{folder}: out of memory; is tried once more, alone, after the others")
             self._show(folder, process.state)
+        return again
 
     def _show(self, folder: Path, state: RunState) -> None:
         if self.progress is not None:
@@ -176,12 +215,14 @@ class _Process:
 
     Args:
         shared: epochs that it takes from the run that trained its first task.
+        gpu: the only one that it sees; None: all that this process sees.
     """
 
     popen: subprocess.Popen[bytes] | Forked
 
-    def __init__(self, folder: Path, state: RunState, shared: int) -> None:
-        self.folder, self.state = folder, state
+    def __init__(self, folder: Path, state: RunState, shared: int, gpu: str | None = None) -> None:
+        self.folder, self.state, self.gpu = folder, state, gpu
+        self.out_of_memory = False
         self.tail = MetricsTail(folder, state)
         self.tail.read()
         state.start(shared)
@@ -206,7 +247,7 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=environment,
+                env={**environment, **({} if self.gpu is None else {VISIBLE: self.gpu})},
                 pass_fds=[parent],
                 start_new_session=True,
             )
@@ -240,9 +281,19 @@ class _Process:
             self.state.end("finished")
         elif interrupted or code in STOPPED:
             self.state.end("interrupted")
+        elif code in (IN_USE, OTHER_RUN):  # the run itself has not failed, so nothing about it is written
+            self.state.end("failed", IS_IN_USE if code == IN_USE else _last_words(self.folder))
         else:
             self.state.end("failed", _failure_reason(self.folder, code))
+            self.out_of_memory = code == OUT_OF_MEMORY
         return True
+
+
+def _last_words(folder: Path) -> str:
+    """Return in one line what the process of a run printed last about its folder."""
+    text = RunFolder(folder).output.read_text(encoding="utf-8", errors="replace")
+    lines = text.rpartition(f"{folder}: ")[2].splitlines()
+    return f"{' '.join(line.strip() for line in lines)}; see {RunFolder(folder).output}"
 
 
 def _failure_reason(folder: Path, code: int) -> str:

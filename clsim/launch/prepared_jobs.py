@@ -15,6 +15,7 @@ from clsim.launch.pool import Pool
 from clsim.launch.replacement import set_aside
 from clsim.launch.reuse import FolderState, classify_folder
 from clsim.launch.run_state import MetricsTail, RunState, recorded_pace
+from clsim.launch.slots import Division
 from clsim.launch.starter import SUITED as STARTER_SUITED
 from clsim.running.folder_lock import locked
 from clsim.running.prepared_run import prepare
@@ -73,14 +74,21 @@ def pool_of(
     jobs: Mapping[Path, Job],
     identities: Mapping[Path, Mapping[str, Any]],
     states: Mapping[Path, RunState],
-    threads: int,
-    workers: int,
+    division: Division,
 ) -> Pool:
     """Return the pool that carries out the waiting runs."""
     several = sum(state.status == "waiting" for state in states.values()) > 1
     fork = STARTER_SUITED and several and all(job.spec.device == "cpu" for job in jobs.values())
     share = shared_first_tasks(request, jobs, identities, states)
-    return Pool(workers, threads, request.progress, share, fork=fork)
+    return Pool(
+        division.workers,
+        division.threads,
+        request.progress,
+        share,
+        fork=fork,
+        gpus=division.slots,
+        retry_out_of_memory=request.retry_out_of_memory,
+    )
 
 
 def shared_first_tasks(

@@ -13,7 +13,7 @@ from clsim.launch.replacement import refuse_taken, set_aside
 from clsim.launch.run_state import RunState
 from clsim.launch.variants import as_variant, compose
 from clsim.preparation import Work, listening
-from clsim.running.hardware import resolve_device, resolve_threads
+from clsim.running.hardware import device_kind, resolve_device, resolve_threads
 from clsim.running.observers import check_observers
 from clsim.running.prepared_run import open_run, prepare
 from clsim.running.run_folder import RunFolder
@@ -46,7 +46,7 @@ def run(
         seed: fixes everything random in training.
         overrides: {"training.epochs": 2, "strategy.lwf.weight": 0.5}; keys that start with "strategy." are options.
         out: where run folders go.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, cuda:N (one of several GPUs) or mps.
         overwrite: replace the run folder if it is there; the old run is removed once the new one is prepared.
         progress: True: shown on the console; False: silent; None: shown if a terminal or a notebook shows it. Or an
             object of yours that is told how the run goes on, see `clsim.launch.progress`; an error in it ends it, not
@@ -65,23 +65,26 @@ def run(
     (entry,) = compose([variant], options)
     composition = entry.composition
     with listening(Speaking(told)):
-        spec = plan_run(loaded, composition, seed, device, composition.given, entry.name)
+        kind = device_kind(resolve_device(device))
+        spec = plan_run(loaded, composition, seed, kind, composition.given, entry.name)
     check_observers(loaded, TAKEN_NAMES)
     folder = spec.folder(out / loaded.name)
     if not overwrite:
         refuse_taken(folder)
     with listening(Speaking(told)), set_aside([folder] if overwrite else ()):
         prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
-    return _carry_out(folder, loaded, composition.training(loaded.config.training).epochs, told)
+    epochs = composition.training(loaded.config.training).epochs
+    return _carry_out(folder, loaded, epochs, told, resolve_device(device))
 
 
-def resume(folder: str | Path, *, progress: Progress | bool | None = None) -> RunResult:
+def resume(folder: str | Path, *, device: str | None = None, progress: Progress | bool | None = None) -> RunResult:
     """Go on with an interrupted run from its last checkpoint, exactly as if it had not been interrupted.
 
     A run interrupted before its first checkpoint begins again from its `config.yaml`; a finished one is read.
 
     Args:
         folder: of the run, `<out>/<scenario>/<strategy>/seed<k>`.
+        device: of the kind that the run began on, such as cuda:1; None: the first one.
         progress: as in `run`.
 
     Raises:
@@ -96,10 +99,12 @@ def resume(folder: str | Path, *, progress: Progress | bool | None = None) -> Ru
     if not RunFolder(folder).finished:
         check_observers(scenario, TAKEN_NAMES)
         training = Composition(spec.strategy, spec.options).training(training)
-    return _carry_out(folder, scenario, training.epochs, told)
+    return _carry_out(folder, scenario, training.epochs, told, device)
 
 
-def _carry_out(folder: Path, scenario: Scenario, epochs: int, progress: Progress | None) -> RunResult:
+def _carry_out(
+    folder: Path, scenario: Scenario, epochs: int, progress: Progress | None, device: str | None
+) -> RunResult:
     from clsim.report.results import read_run
     from clsim.running.execution import execute
 
@@ -117,7 +122,7 @@ def _carry_out(folder: Path, scenario: Scenario, epochs: int, progress: Progress
 
     try:
         with listening(listen_to_work):
-            execute(folder, listen_to_line, say=None if progress is None else progress.say)
+            execute(folder, listen_to_line, say=None if progress is None else progress.say, device=device)
     finally:
         if progress is not None:
             progress.close()
@@ -130,14 +135,15 @@ def plan_run(
     """Return the spec of a run, checked against the scenario before anything is written.
 
     Args:
+        device: cpu, cuda or mps, which need not be in this machine.
         name: of the strategy's folder.
 
     Raises:
-        ClsimError: an impossible stream, a strategy the scenario does not suit, an unknown device, a negative seed.
+        ClsimError: an impossible stream, a strategy the scenario does not suit, a negative seed.
     """
     if seed < 0:
         raise RunError(f"seed: given {seed}, must be 0 or more")
     scenario.check_images()
     composition.check(scenario.config, scenario.plan().n_classes)
     composition.check_targets(scenario.plan(), scenario.config.training.loss)
-    return RunSpec(composition.located, name, seed, resolve_device(device), dict(options))
+    return RunSpec(composition.located, name, seed, device, dict(options))

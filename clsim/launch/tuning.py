@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clsim.cores import usable_cores
 from clsim.errors import ClsimError, RunError, storage_errors
 from clsim.launch.arguments import split_overrides
 from clsim.launch.comparison import Comparison, compare
 from clsim.launch.jobs import Given, Request, check_request, jobs_of
 from clsim.launch.prepared_jobs import alone, first_tasks, pool_of, prepare_states
 from clsim.launch.progress import Progress, Speaking
-from clsim.launch.reuse import recorded_threads
 from clsim.launch.search import Search, search_of
+from clsim.launch.slots import divide
 from clsim.launch.trial_course import Course
 from clsim.launch.trials import Trial, Trials
 from clsim.launch.tuning_file import tuning_of
 from clsim.launch.variants import Entry, Variant, compose
 from clsim.preparation import listening
-from clsim.running.hardware import resolve_device, resolve_threads
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.running.run_identity import identity_of
 from clsim.scenario import Scenario
@@ -81,6 +79,8 @@ def tune(
     out: str | Path = "runs",
     device: str = "auto",
     workers: int | None = None,
+    gpus: str | int | Sequence[str | int] | None = None,
+    per_gpu: int | None = None,
     progress: Progress | None = None,
 ) -> Tuning:
     """Search for good values of a strategy's options on validation images, and show the best on test images.
@@ -104,8 +104,7 @@ def tune(
         seed: of the choices, by default 0.
         name: of the folder below `out`; None: `<scenario>-tuning`. The comparison goes to `<name>-test`.
         out: where run folders go.
-        device: auto, cpu or cuda.
-        workers: runs at a time.
+        device, workers, gpus, per_gpu: as in `clsim.compare`.
         progress: as in `clsim.compare`.
 
     Raises:
@@ -126,7 +125,8 @@ def tune(
         seed=seed,
         name=name,
     )
-    request = _request(search, out, device, workers, progress)
+    machine: dict[str, Any] = {"device": device, "workers": workers, "gpus": gpus, "per_gpu": per_gpu}
+    request = _request(search, out, machine, progress)
     with storage_errors(request.home), listening(Speaking(request.progress)):
         _check_ends(search, request)
         with alone(request.home), first_tasks(request.home):
@@ -147,9 +147,8 @@ def tune(
             overrides=overrides,
             baseline=search.variant,
             out=out,
-            device=device,
-            workers=workers,
             progress=progress,
+            **machine,
         )
     return Tuning(request.home, tuple(found.all), best, variant, comparison)
 
@@ -162,7 +161,7 @@ def _given(scenario: Any, overrides: Mapping[str, Any]) -> tuple[Any, Mapping[st
     return scenario.with_overrides(keys), {f"strategy.{key}": value for key, value in options.items()}
 
 
-def _request(search: Search, out: str | Path, device: str, workers: int | None, progress: Progress | None) -> Request:
+def _request(search: Search, out: str | Path, machine: Mapping[str, Any], progress: Progress | None) -> Request:
     """Return the search's runs on validation images as a comparison whose strategies are still to come.
 
     Raises:
@@ -172,11 +171,10 @@ def _request(search: Search, out: str | Path, device: str, workers: int | None, 
     request = check_request(
         Given(scenario, [search.variant], search.name, search.seeds, overrides=overrides, origins=search.origins),
         out=out,
-        device=device,
-        workers=workers,
         overwrite=False,
         share_first_task=True,
         progress=progress,
+        **machine,
     )
     if not request.scenario.config.dataset.validation:
         raise RunError(
@@ -210,11 +208,9 @@ def _carry_out(search: Search, request: Request) -> Trials:
     Raises:
         TuningInterrupted: asked to stop.
     """
-    runs_at_a_time = min(request.workers or usable_cores(), search.batch * len(search.seeds))
-    requested = request.scenario.config.threads
-    recorded = recorded_threads(request.home.glob(SEED_FOLDERS)) if requested == "auto" else None
-    threads = recorded or resolve_threads(requested, runs_at_a_time)
-    workers = request.workers or max(1, usable_cores() // threads)
+    runs_at_a_time, earlier = search.batch * len(search.seeds), request.home.glob(SEED_FOLDERS)
+    division = divide(request.hardware, request.scenario.config.threads, runs_at_a_time, earlier)
+    threads = division.threads
     (job, *_) = jobs_of(request).values()
     whole = identity_of(job.scenario, replace(job.spec, seed=0), threads)
     fixed = {key: value for key, value in whole.items() if key not in search.ranges and key != "seed"}
@@ -225,7 +221,7 @@ def _carry_out(search: Search, request: Request) -> Trials:
         "search.seeds": list(search.seeds),
         "search.batch": search.batch,
         "search.seed": search.seed,
-        "search.device": resolve_device(request.device),
+        "search.device": request.hardware.device,
     }
     trials = Trials(request.home, what, search.ranges, search.seed, search.batch)
     while batch := trials.next_batch(search.trials):
@@ -237,7 +233,7 @@ def _carry_out(search: Search, request: Request) -> Trials:
         courses = {one.name: Course(runs[one.name], tasks, partial(trials.prunes, one.number)) for one in batch}
         identities = {folder: identity_of(job.scenario, job.spec, threads) for folder, job in jobs.items()}
         states = prepare_states(jobs, identities, threads)
-        pool = pool_of(own, jobs, identities, states, threads, workers)
+        pool = pool_of(own, jobs, identities, states, division)
         pool.given_up = partial(_given_up, courses)
         pool.run(states)
         if pool.interruption.requested:

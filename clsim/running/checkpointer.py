@@ -13,6 +13,7 @@ from typing import Any
 from clsim.errors import RunError
 from clsim.files import GrowingFile
 from clsim.running.checkpoint_files import Checkpoint, write_checkpoint
+from clsim.running.folder_lock import Hold
 from clsim.running.interruption import Interruption
 from clsim.running.run_identity import differences, without_versions
 from clsim.scenario.schema import CheckpointSection
@@ -33,6 +34,7 @@ class Checkpointer:
         growing: files of the folder that are only added to.
         frequency: how often inside a task.
         interruption: whether to stop.
+        hold: of the folder, looked at before anything is written; None: nobody else can have it.
         at_task_end: called with the template before the checkpoint at a task end, so that what it writes is there when
             the run goes on behind that task; None: nothing to do.
     """
@@ -44,6 +46,7 @@ class Checkpointer:
         growing: Sequence[GrowingFile],
         frequency: CheckpointSection,
         interruption: Interruption,
+        hold: Hold | None = None,
         at_task_end: Callable[[MultiLabelTemplate], None] | None = None,
     ) -> None:
         self.folder = folder
@@ -51,6 +54,7 @@ class Checkpointer:
         self.growing = list(growing)
         self.frequency = frequency
         self.interruption = interruption
+        self.hold = hold
         self.at_task_end = at_task_end
         self.obstacle: str | None = None
         self._restart_count()
@@ -61,6 +65,8 @@ class Checkpointer:
 
     def __call__(self, template: MultiLabelTemplate) -> None:
         self.steps += template.position.started
+        if self.hold is not None:
+            self.hold.look()
         if self.at_task_end is not None and not template.position.started:
             self.at_task_end(template)
         if self.interruption.requested or self._is_due(template):
@@ -83,10 +89,13 @@ class Checkpointer:
         """Write a checkpoint; without a complete state none is written, and the log says why.
 
         Raises:
+            LockLost: another machine has taken the folder over.
             RunError: a weight is not finite.
             OSError: it cannot be written.
         """
         self._restart_count()
+        if self.hold is not None:
+            self.hold.check()
         template.refuse_not_finite()
         try:
             state = template.state_dict()

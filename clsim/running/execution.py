@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import few_images, skipped_images
 from clsim.data.source import FeatureSource
-from clsim.errors import ClsimError, RunError, storage_errors
+from clsim.errors import OUT_OF_MEMORY, ClsimError, OutOfMemoryError, RunError, storage_errors
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import CsvFile, MemoryFile, MetricsFile, TimingFile
 from clsim.evaluation.memory_labels import MemoryLabels
@@ -38,16 +38,17 @@ from clsim.running.checksums import write_checksums
 from clsim.running.dotted_keys import hyperparameters
 from clsim.running.environment import environment, record_environment
 from clsim.running.features import benchmark_and_model
-from clsim.running.folder_lock import locked
-from clsim.running.hardware import resolve_device
+from clsim.running.folder_lock import IN_USE, FolderInUse, Hold, LockLost, locked
+from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
+from clsim.running.memory_shortage import shortage_named
 from clsim.running.observers import has_logger, outside_loggers, own_metrics, scores_loggers
 from clsim.running.preparation_file import preparation_file
 from clsim.running.prepared_run import open_run
 from clsim.running.record import RunRecord, measured
 from clsim.running.record_parts import LabelsRecord, MemoryRecord, TaskRecord
 from clsim.running.run_folder import RunFolder
-from clsim.running.run_identity import identity_of, record_identity
+from clsim.running.run_identity import OTHER_RUN, OtherRun, identity_of, record_identity, refuse_other_run
 from clsim.running.run_log import run_log
 from clsim.running.run_spec import RunSpec
 from clsim.running.shared_first_task import SharedFirstTask
@@ -77,6 +78,8 @@ def execute(
     first_task: Path | None = None,
     say: Callable[[str], None] | None = None,
     parent: int | None = None,
+    device: str | None = None,
+    as_prepared: bool = False,
 ) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
@@ -89,6 +92,9 @@ def execute(
         first_task: folder where the trained first task is shared with runs that train it alike; None: with none.
         say: called with a text that a user should see when the run starts.
         parent: as in `Interruption`.
+        device: which of several GPUs to use, as cuda:1; None: as the folder says.
+        as_prepared: refuse the run if anything that fixes its numbers, code and versions too, is not as it was when the
+            folder was prepared, so that runs of one comparison cannot differ in it.
 
     Returns:
         The content of `result.json`.
@@ -99,7 +105,7 @@ def execute(
     """
     scenario, spec = open_run(folder)
     files = RunFolder(folder)
-    with storage_errors(folder), locked(folder):
+    with storage_errors(folder), locked(folder) as hold:
         if files.finished:
             return read_object(files.result)
         for place in (folder, files.checkpoint):
@@ -108,7 +114,9 @@ def execute(
         with run_log(files.run_log), preparation_file(folder):
             try:
                 with blamed():
-                    return _run(files, scenario, spec, listener, first_task, say, parent)
+                    return _run(files, scenario, spec, listener, first_task, say, parent, device, as_prepared, hold)
+            except (LockLost, OtherRun):
+                raise  # what the folder says stays as another process, or one elsewhere, finds it
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and not error.args:  # not by the checkpointer
                     error.args = (_interruption_text(files),)
@@ -126,10 +134,27 @@ def _run(
     first_task: Path | None,
     say: Callable[[str], None] | None,
     parent: int | None,
+    device: str | None,
+    as_prepared: bool,
+    hold: Hold,
 ) -> dict[str, Any]:
     checkpoint = newest_checkpoint(files.path)  # first: one of another format is refused before anything is written
-    run = _open(files, scenario, spec)
-    _record_start(run, checkpoint)
+    run = _open(files, scenario, spec, device, hold)
+    _record_start(run, checkpoint, as_prepared)
+    with shortage_named(scenario.config, run.device):
+        return _train(run, checkpoint, listener, first_task, say, parent)
+
+
+def _train(
+    run: _Run,
+    checkpoint: Checkpoint | None,
+    listener: Listener | None,
+    first_task: Path | None,
+    say: Callable[[str], None] | None,
+    parent: int | None,
+) -> dict[str, Any]:
+    """Carry out the run from its checkpoint to its result."""
+    files, scenario = run.files, run.scenario
     growing = _cut_growing_files(files, checkpoint)
     evaluation = scenario.config.evaluation
     history = History(run.plan, evaluation.empty_classes, evaluation.thresholds, own_metrics(scenario.config))
@@ -160,6 +185,7 @@ class _Run:
         identity: see `clsim.running.run_identity`.
         plan: that it trains on.
         skipped: split -> number of images that are left out, because they cannot be decoded.
+        hold: of the folder.
     """
 
     files: RunFolder
@@ -171,6 +197,7 @@ class _Run:
     identity: dict[str, Any]
     plan: StreamPlan
     skipped: dict[str, int]
+    hold: Hold
 
     @property
     def name(self) -> str:
@@ -189,12 +216,19 @@ class _Run:
         return self.identity | {"training_plan_sha256": self.plan.sha256}
 
 
-def _open(files: RunFolder, scenario: Scenario, spec: RunSpec) -> _Run:
-    """Resolve a run and write the plan that it trains on."""
+def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | None, hold: Hold) -> _Run:
+    """Resolve a run and write the plan that it trains on.
+
+    Raises:
+        RunError: the device is not here, or of another kind than the run's.
+    """
     threads = scenario.config.threads
     assert isinstance(threads, int)
     torch.set_num_threads(threads)
-    device = resolve_device(spec.device)
+    kind = device_kind(resolve_device(spec.device))
+    device = kind if device is None else resolve_device(device)
+    if device_kind(device) != kind:
+        raise RunError(f"{files.path}: a run on {kind}; given the device {device}")
     composition = Composition(spec.strategy, spec.options)
     identity = identity_of(scenario, spec, threads)  # at once, so that it is of the code that is loaded here
     plan = training_plan(scenario, composition)
@@ -202,7 +236,7 @@ def _open(files: RunFolder, scenario: Scenario, spec: RunSpec) -> _Run:
     log.info(
         "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
     )
-    return _Run(files, scenario, spec, composition, device, threads, identity, plan, _log_skipped(scenario))
+    return _Run(files, scenario, spec, composition, device, threads, identity, plan, _log_skipped(scenario), hold)
 
 
 def _log_skipped(scenario: Scenario) -> dict[str, int]:
@@ -215,12 +249,16 @@ def _log_skipped(scenario: Scenario) -> dict[str, int]:
     return {split: len(paths) for split, paths in skipped.items()}
 
 
-def _record_start(run: _Run, checkpoint: Checkpoint | None) -> None:
+def _record_start(run: _Run, checkpoint: Checkpoint | None, as_prepared: bool) -> None:
     """Write identity and environment of a run that begins or goes on.
 
     Raises:
-        RunError: it goes on, and is no longer the run that was interrupted.
+        LockLost: another machine has the folder.
+        RunError: here it is another run than the one that was prepared, or interrupted.
     """
+    run.hold.check()  # of two that began in the same instant one only goes on
+    if checkpoint is None or as_prepared:
+        refuse_other_run(run.files.path, run.identity, as_prepared)
     if checkpoint is not None:
         check_identity(checkpoint, run.resume_identity)
     record_identity(run.files.path, run.identity, goes_on=checkpoint is not None)
@@ -296,11 +334,17 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
             growing,
             config.checkpoint,
             interruption,
+            hold=run.hold,
             at_task_end=partial(_keep_model, run) if config.checkpoint.keep == "all" else None,
         )
         training_begins()
-        with plugin_failures(template), blamed(lambda: place(asdict(template.position))):
+
+        def where() -> str:
+            return place(asdict(template.position))
+
+        with shortage_named(config, run.device, where), plugin_failures(template), blamed(where):
             template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
+    run.hold.check()
     _write_model(run, template)
 
 
@@ -331,7 +375,7 @@ def _write_result(run: _Run, template: MultiLabelTemplate, history: History, tim
         data_fingerprint=run.identity["data_fingerprint"],
         skipped_images=run.skipped,
         threads=run.threads,
-        device=run.device,
+        device=device_kind(run.device),
         class_names=list(plan.class_names),
         tasks=[TaskRecord(t, plan.names(task), task.classes, len(task)) for t, task in enumerate(plan.tasks)],
         **measured(history.summary()),
@@ -452,10 +496,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with ended_by_signals():
             keep_freed_memory()
-            execute(options.folder, first_task=options.first_task, parent=options.parent)
+            execute(options.folder, first_task=options.first_task, parent=options.parent, as_prepared=True)
     except ClsimError as error:
         print(error, file=sys.stderr)
-        return 2
+        codes = {OutOfMemoryError: OUT_OF_MEMORY, FolderInUse: IN_USE, OtherRun: OTHER_RUN}
+        return next((code for kind, code in codes.items() if isinstance(error, kind)), 2)
     except KeyboardInterrupt as stop:
         print(str(stop) or "interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -55,6 +55,7 @@ from clsim.models.network import MultiLabelNet
 from clsim.models.stand_in import GivenFeatures, StandIn, weights_sha256
 from clsim.parts import code_of, is_file, library_of
 from clsim.preparation import tell
+from clsim.running.hardware import device_kind
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import RowStore
@@ -167,7 +168,7 @@ def _address(backbone: nn.Module, source: ImageSource, split: Split, config: Tra
         "images": [source.fingerprint(), split, model.image_size, model.mean, model.std],
         "backbone": [*_code(model), weights_sha256(backbone)],
         "arithmetic": [config.precision, model.channels_last, torch.get_num_threads()],
-        "machine": [device, _processor(device), torch.__version__, version("torchvision")],
+        "machine": [device_kind(device), _processor(device), torch.__version__, version("torchvision")],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -187,6 +188,6 @@ def _short(model: ModelSection) -> str:
 
 def _processor(device: str) -> str:
     """Return what selects the kernels: the name of the GPU, or the vector instructions of the CPU."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
     return str(torch.backends.cpu.get_cpu_capability())

@@ -7,6 +7,7 @@ and into the header of each checkpoint, for the run that goes on from it.
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import re
 from collections.abc import Mapping
@@ -22,13 +23,15 @@ from clsim.option_marks import marked_options
 from clsim.part_kinds import KINDS
 from clsim.parts import PartOption, code_of, is_file, library_of, option_paths
 from clsim.running.dotted_keys import flat
-from clsim.running.hardware import resolve_device
+from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
 from clsim.scenario.schema import ScenarioConfig
 from clsim.source_code import class_code, code_version
 from clsim.training.composition import Composition
+
+log = logging.getLogger("clsim")
 
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 """DECIDED: their versions count, and Python's, because numbers and pixels come from them; those of plots do not."""
@@ -41,9 +44,20 @@ NO_NUMBERS: dict[str, Any] = {
 value is. A metric has an identity of its own, in `RunRecord.metrics`."""
 
 
+OTHER_RUN = 10
+"""Exit code of a process that would carry out another run than the prepared one."""
+
+
+class OtherRun(RunError):
+    """A run that was prepared where data, device, code or versions are others than in this process."""
+
+
 def identity_of(scenario: Scenario, spec: RunSpec, threads: int) -> dict[str, Any]:
-    """Return everything that fixes the numbers of a run; see `identity`."""
-    device = resolve_device(spec.device)
+    """Return everything that fixes the numbers of a run; see `identity`.
+
+    A device that the spec names need not be in this machine, so that runs can be prepared for another one.
+    """
+    device = device_kind(resolve_device(spec.device) if spec.device == "auto" else spec.device)
     return identity(scenario, spec.strategy, spec.options, seed=spec.seed, device=device, threads=threads)
 
 
@@ -53,7 +67,7 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
     Args:
         strategy: as in `RunSpec.strategy`.
         options: as in `RunSpec.options`.
-        launch: seed, device (cpu or cuda) and threads.
+        launch: seed, device (cpu, cuda or mps) and threads.
     """
     composition = Composition(strategy, options)
     resolved = composition.options()
@@ -140,6 +154,41 @@ def record_identity(folder: Path, now: Mapping[str, Any], goes_on: bool) -> None
     both = {key: _both_values(before[key], value) if key in before else value for key, value in now.items()}
     if both != before:
         write_json(RunFolder(folder).identity, both)
+
+
+def refuse_other_run(folder: Path, now: Mapping[str, Any], as_prepared: bool) -> None:
+    """Compare the run that this process would carry out with the one that was prepared in the folder.
+
+    Args:
+        now: the identity in this process.
+        as_prepared: code and versions count too; otherwise their change is only a warning in the log.
+
+    Raises:
+        OtherRun: naming each key that differs.
+        RunError: the folder has no identity, with `as_prepared`.
+    """
+    try:
+        prepared = read_identity(folder)
+    except RunError:
+        if as_prepared:
+            raise
+        return  # of an older version
+    if as_prepared:
+        differing = differences(prepared, now)
+    else:
+        differing = differences(without_versions(prepared), without_versions(now))
+    if differing:
+        text = f"{folder}: not begun, because here it would be another run than the one that was prepared:"
+        raise OtherRun("\n".join([text, *(f"  {line}" for line in differing)]))
+    if changed := differences(prepared, now):
+        log.warning("begun with other code or versions than it was prepared with: %s", "; ".join(changed))
+
+
+def other_versions(prepared: Mapping[str, Any]) -> list[str]:
+    """Return a text for each version, of clsim's code too, that this process has not as a run was prepared with."""
+    now = {"code.clsim": code_version(), "python": platform.python_version()}
+    now |= {package: version(package) for package in PACKAGES}
+    return differences({key: value for key, value in prepared.items() if key in now}, now)
 
 
 def _both_values(before: Any, now: Any) -> Any:

@@ -16,7 +16,7 @@ class RunSpec:
         strategy: "lwf+er", or parts as file.py:Class.
         name: name of the strategy's folder.
         seed: seed of everything random in training.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps; never one GPU of several, which is no matter of the run.
         options: strategy options, {"lwf.weight": 2.0}.
     """
 

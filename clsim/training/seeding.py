@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clsim.global_generators import seed_all
+from clsim.global_generators import device_state, seed_all, set_device_state, torch_restored
 from clsim.randomness import derive_seed
 
 
@@ -20,16 +20,14 @@ def seed_generators(seed: int, *purpose: Any, device: torch.device) -> None:
 
 def torch_generators(device: torch.device) -> list[Tensor]:
     """Where torch's global generators stand, of the CPU and of a GPU if that is the device."""
-    states = [torch.random.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+    state = device_state(device)
+    return [torch.random.get_rng_state(), *([] if state is None else [state])]
 
 
 @contextmanager
 def drawing_again(states: list[Tensor], device: torch.device) -> Iterator[None]:
     """Inside it torch's global generators draw once more what they have drawn since `states` were taken."""
-    gpu = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpu):
+    with torch_restored(device):
         torch.random.set_rng_state(states[0])
-        if gpu:
-            torch.cuda.set_rng_state(states[1], device)
+        set_device_state(states[1] if len(states) > 1 else None, device)
         yield

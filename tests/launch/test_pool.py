@@ -500,3 +500,46 @@ def test_a_run_that_is_given_up_saves_itself_or_is_not_started(jobs: Callable[..
     assert recorder.seen["waiting"][-1] == "pruned"
     assert recorder.said == []
     assert not pool.interruption.requested
+
+
+SEEN = """
+gpu = os.environ["CUDA_VISIBLE_DEVICES"]
+others = [path.read_text() for path in folder.parent.glob("*/here")]
+(folder / "here").write_text(gpu)
+while len(list(folder.parent.glob("*/saw"))) + len(list(folder.parent.glob("*/here"))) < 3:
+    time.sleep(0.05)  # the first three are there at once
+(folder / "saw").write_text(json.dumps([gpu, others.count(gpu)]))
+(folder / "here").unlink()
+finish()
+"""
+
+
+def test_each_run_sees_one_gpu_and_no_gpu_has_more_runs_than_its_shares(jobs) -> None:
+    states = jobs(a=SEEN, b=SEEN, c=SEEN, d=SEEN, e=SEEN)
+    Pool(3, 1, gpus=["7", "MIG-x", "7"]).run(states)
+    saw = [json.loads((folder / "saw").read_text()) for folder in states]
+    assert [gpu for gpu, _ in saw[:3]] == ["7", "MIG-x", "7"]
+    assert all(beside <= {"7": 1, "MIG-x": 0}[gpu] for gpu, beside in saw)
+
+
+def test_a_run_out_of_memory_is_tried_once_more_alone_on_request(jobs) -> None:
+    once = (
+        'again = (folder / "first").exists(); (folder / "first").touch(); '
+        '(folder / "error.txt").write_text("OutOfMemoryError: of cuda\\n"); '
+        'finish() if again and not list(folder.parent.glob("*/here")) else sys.exit(12)'
+    )
+    here = '(folder / "here").touch(); time.sleep(1); (folder / "here").unlink(); finish()'
+    states = jobs(once=once, always="sys.exit(12)", beside=here, later=here)
+    recorder = Recorder()
+    Pool(2, 1, recorder, retry_out_of_memory=True).run(states)
+    ends = {folder.name: state.status for folder, state in states.items()}
+    assert ends == {"once": "finished", "always": "failed", "beside": "finished", "later": "finished"}
+    assert recorder.seen["once"] == ["waiting", "running", "waiting", "running", "finished"]
+    assert recorder.seen["always"] == ["waiting", "running", "waiting", "running", "failed"]
+    assert sum("is tried once more, alone" in text for text in recorder.said) == 2
+
+
+def test_without_the_request_a_run_out_of_memory_has_failed(jobs) -> None:
+    states = jobs(once="sys.exit(12)")
+    Pool(1, 1).run(states)
+    assert [state.status for state in states.values()] == ["failed"]

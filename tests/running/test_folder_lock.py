@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from clsim.errors import RunError
-from clsim.running.folder_lock import locked
+from clsim.running import folder_lock
+from clsim.running.folder_lock import STALE, FolderInUse, LockLost, in_use, locked
 
 HOLD = """
     import sys, time
@@ -88,13 +90,74 @@ def test_a_lock_nobody_holds_is_taken_over_whatever_it_says(content: str, tmp_pa
         pass
 
 
-def test_a_lock_of_another_machine_is_not_taken_over_and_the_error_says_what_to_do(tmp_path: Path) -> None:
+def test_a_lock_of_another_machine_and_an_older_version_is_not_taken_over_and_the_error_says_what_to_do(
+    tmp_path: Path,
+) -> None:
     text = '{"pid": 7, "host": "elsewhere", "boot": "another"}'
     (tmp_path / "lock").write_text(text)
     message = f"in use by process 7 on elsewhere, or left by it; if it runs no more, remove {tmp_path / 'lock'}"
     with pytest.raises(RunError, match=message), locked(tmp_path):
         pass
     assert (tmp_path / "lock").read_text() == text
+
+
+def forge(folder: Path, silent: float = 0.0, **content: object) -> str:
+    """Leave the lock of a process on another machine, whose last sign of life is so many seconds old."""
+    text = json.dumps({"pid": 7, "host": "elsewhere", "boot": "another", "token": "its own", **content})
+    (folder / "lock").write_text(text)
+    os.utime(folder / "lock", (time.time() - silent,) * 2)
+    return text
+
+
+def test_another_machine_that_gives_signs_of_life_keeps_its_folder(tmp_path: Path) -> None:
+    text = forge(tmp_path, silent=STALE - 60)
+    message = (
+        r"in use by process 7 on elsewhere, or left by it; its last sign of life is 5\d\d s old, after 600 s it is"
+    )
+    with pytest.raises(FolderInUse, match=message), locked(tmp_path):
+        pass
+    assert in_use(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+    assert (tmp_path / "lock").read_text() == text
+
+
+def test_a_machine_that_gives_none_for_ten_minutes_is_lost(tmp_path: Path) -> None:
+    text = forge(tmp_path, silent=STALE + 1)
+    assert not in_use(tmp_path)
+    assert (tmp_path / "lock").read_text() == text
+    with locked(tmp_path) as hold:
+        hold.check()
+        assert in_use(tmp_path)
+        assert json.loads((tmp_path / "lock").read_text())["token"] == hold.token
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_holder_that_was_taken_for_lost_finds_the_other_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_lock, "BEAT", 0.05)
+    with locked(tmp_path) as hold:
+        os.utime(tmp_path / "lock", (0, 0))
+        wait_for(lambda: (tmp_path / "lock").stat().st_mtime > 0)
+        assert not hold.lost
+        text = forge(tmp_path)
+        wait_for(lambda: hold.lost)
+        with pytest.raises(LockLost, match="taken over by process 7 on elsewhere while this process was at work on it"):
+            hold.check()
+    assert (tmp_path / "lock").read_text() == text
+    (tmp_path / "lock").unlink()
+    with locked(tmp_path) as hold:
+        (tmp_path / "lock").unlink()
+        with pytest.raises(LockLost, match="unlocked while this process was at work on it"):
+            hold.check()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError
 
 
 def test_a_container_of_another_name_that_shares_the_kernel_is_this_machine(tmp_path: Path) -> None:

@@ -17,5 +17,5 @@ def test_threads_are_shared_among_workers() -> None:
 def test_a_device_is_resolved_or_refused_with_what_is_allowed() -> None:
     assert resolve_device("cpu") == "cpu"
     assert resolve_device("auto") in ("cpu", "cuda")
-    with pytest.raises(RunError, match="device: given 'gpu', allowed: auto, cpu, cuda"):
+    with pytest.raises(RunError, match="device: given 'gpu', allowed: auto, cpu, cuda, cuda:0, mps"):
         resolve_device("gpu")
