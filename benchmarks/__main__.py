@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import checkpoint, convolutions, image_pipeline, index, ranking, stream_length, training_step
+from benchmarks import checkpoint, convolutions, image_pipeline, index, ranking, stream_length, training_step, watching
 from clsim.allocator import keep_freed_memory
 from clsim.files import write_atomically
 from clsim.running.environment import environment
@@ -155,6 +155,12 @@ SECTIONS = {
         f"lwf+er, MLP, {stream_length.PER_TASK} rows a task and as many in the memory; early and late: medians of the "
         "first and last fifth.",
         streams,
+    ),
+    "watching": Section(
+        "What watching costs",
+        f"{watching.STRATEGY}, tiny-resnet at 16 px, 256 rows a task, 1,000 test images, all loggers that a run has by "
+        "default: the share of its CPU time, without imports, that curves, pictures and tables take. Aim: 5 %.",
+        lambda: table(watching.HEADINGS, watching.measure()),
     ),
 }
 

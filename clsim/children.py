@@ -1,8 +1,11 @@
-"""How clsim starts Python processes: none of them imports from the working directory."""
+"""How clsim starts Python processes, none of which imports from the working directory, and how it ends them."""
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
+from typing import NoReturn
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 """Environment variables that pass the rule on to what a child starts itself."""
@@ -15,3 +18,11 @@ def module_command(module: str, *arguments: str) -> list[str]:
     `queue.py` or a folder named `clsim` there would be taken for the module of that name.
     """
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End this process without taking its modules apart, which takes longer than a second; all files are closed."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -139,6 +139,34 @@ def test_annotations_are_parsed_by_processes_that_import_nothing_from_it(planted
     assert python(planted, "-P", "-c", code) == f"{[{'cat': True}] * 2}\n"
 
 
+ENDS = """
+import atexit
+import os
+import sys
+from clsim.cli import main
+
+class Last:
+    def __del__(self, write=os.write):
+        write(1, b"taken apart")
+
+last = Last()
+sys.argv = ["clsim", *sys.argv[1:]]
+atexit.register(print, "hook before")
+try:
+    main()
+finally:
+    atexit.register(print, "hook after")
+"""
+
+
+@pytest.mark.parametrize(("command", "code"), [("--version", 0), ("--unknown", 2)])
+def test_a_command_ends_at_once_with_its_code_after_the_hooks_of_others(command: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", ENDS, command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert "hook after" in done.stdout
+    assert "taken apart" not in done.stdout
+
+
 def test_pythonpath_is_searched(tmp_path: Path, tiny_overrides: dict[str, Any], monkeypatch) -> None:
     from clsim.children import module_command
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 import typer.core
 
 import clsim
-from clsim.children import SAFE_PATH
+from clsim.children import SAFE_PATH, end_at_once
 from clsim.cli import data, evaluation, models, parts, results, runs, scenarios, tuning
 from clsim.errors import ClsimError, storage_errors
 from clsim.running.interruption import INTERRUPTED, ended_by_signals
@@ -75,6 +76,27 @@ def main() -> None:
     """
     make_lossy()
     os.environ.update(SAFE_PATH)
+    ends = _QuickEnd()
+    if getattr(sys.modules["__main__"], "main", None) is main:  # not called by a program that goes on
+        atexit.register(ends)  # before anybody else, so that it is called after all others
+    try:
+        _invoke()
+    except SystemExit as end:
+        ends.code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+
+
+class _QuickEnd:
+    """Ends this process with the code that its command has ended with; 1: by an exception that nobody has caught."""
+
+    def __init__(self) -> None:
+        self.code = 1
+
+    def __call__(self) -> None:
+        end_at_once(self.code)
+
+
+def _invoke() -> None:
     try:
         with ended_by_signals(), storage_errors(Path.cwd()):
             app(prog_name="clsim")

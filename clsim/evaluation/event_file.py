@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from clsim.files import GrowingFile
@@ -26,6 +31,11 @@ def event_record(wall_time: float, **content: Any) -> bytes:
     record = io.BytesIO()
     RecordWriter(record).write(Event(wall_time=wall_time, **content).SerializeToString())
     return record.getvalue()
+
+
+def scalars(values: Iterable[tuple[str, float]]) -> Summary:
+    """Return one summary of many scalars, pairs (tag, value)."""
+    return Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values])
 
 
 class EventFile:
@@ -54,6 +64,18 @@ class EventFile:
     def add(self, summary: Any, step: int | None = None) -> None:
         """Write a summary, a protocol buffer of `torch.utils.tensorboard.summary`, at a step."""
         self._write(summary=summary, step=step)
+
+    def picture(self, tag: str, pixels: NDArray[np.uint8], step: int) -> None:
+        """Write a picture, uint8 [H, W, 3], as a PNG.
+
+        DECIDED: with the fastest compression, which takes a third of the time of the usual one; sheets of photographs
+        grow by a tenth.
+        """
+        png = io.BytesIO()
+        Image.fromarray(pixels).save(png, "PNG", compress_level=1)
+        height, width, colours = pixels.shape
+        image = Summary.Image(height=height, width=width, colorspace=colours, encoded_image_string=png.getvalue())
+        self.add(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
     def _write(self, **content: Any) -> None:
         self.file.append(event_record(time.time(), **content))

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from clsim.evaluation import thresholds
@@ -344,27 +345,27 @@ class History:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "ap": self.ap.tolist(),
-            "seen_map": self.seen_map.tolist(),
-            "at_threshold": self.at_threshold.tolist(),
-            "at_prevalence": self.at_prevalence.tolist(),
-            "ranking": self.ranking.tolist(),
-            "calibration": self.calibration.tolist(),
+            "ap": torch.tensor(self.ap),
+            "seen_map": torch.tensor(self.seen_map),
+            "at_threshold": torch.tensor(self.at_threshold),
+            "at_prevalence": torch.tensor(self.at_prevalence),
+            "ranking": torch.tensor(self.ranking),
+            "calibration": torch.tensor(self.calibration),
             "reliability": None if self.reliability is None else self.reliability.bins(),
-            "accuracy": self.accuracy.tolist(),
+            "accuracy": torch.tensor(self.accuracy),
             "last": self.last,
-            "own": {name: course.tolist() for name, course in self.own.items()},
+            "own": {name: torch.tensor(course) for name, course in self.own.items()},
             "own_code": {metric.name: metric.code for metric in self.metrics},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.ap, self.seen_map = np.array(state["ap"]), np.array(state["seen_map"])
-        self.accuracy = np.array(state["accuracy"])
-        self.at_threshold, self.last = np.array(state["at_threshold"]), state["last"]
+        self.ap, self.seen_map = _loaded(state["ap"]), _loaded(state["seen_map"])
+        self.accuracy = _loaded(state["accuracy"])
+        self.at_threshold, self.last = _loaded(state["at_threshold"]), state["last"]
         if self.at_threshold.shape[-1] < len(REPORTED):  # begun before the Hamming loss was one of them
             self.at_threshold = np.insert(self.at_threshold, AT_THRESHOLD.index("Hamming"), np.nan, axis=-1)
         for name in ("at_prevalence", "ranking", "calibration"):
-            setattr(self, name, np.array(state.get(name, getattr(self, name))))
+            setattr(self, name, _loaded(state[name]) if name in state else getattr(self, name))
         self.reliability = Reliability.of(state["reliability"]) if state.get("reliability") else None
         before = state.get("own_code", {})
         for metric in self.metrics:
@@ -372,7 +373,12 @@ class History:
                 log.warning("metric %s has changed: its values up to task %d are dropped", metric.reference, self.last)
         unchanged = {metric.name for metric in self.metrics if before.get(metric.name) == metric.code}
         courses = state.get("own", {}).items()
-        self.own = {name: np.array(course) for name, course in courses if name.partition("/")[0] in unchanged}
+        self.own = {name: _loaded(course) for name, course in courses if name.partition("/")[0] in unchanged}
+
+
+def _loaded(state: Any) -> Floats:
+    """Return an array of a state, a tensor, or nested lists as clsim 0.1.0 has written them."""
+    return torch.as_tensor(state, dtype=torch.float64).numpy().copy()
 
 
 def _rates(counts: thresholds.Confusion, empty_classes: str) -> list[float]:

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
+from numpy.typing import NDArray
 
 from clsim.evaluation.history import History
 from clsim.evaluation.kept_scores import DTYPE
@@ -100,30 +102,34 @@ class CsvFile(LineLogger):
 
 
 class MemoryFile(BaseLogger):
-    """Keeps `memory.csv`: every row of a replay memory after the last task, and where each of its labels is from.
+    """Writes `memory.csv` after the last task: every row of a replay memory, and where each of its labels is from.
 
     Columns: row (id), stored_by (task), then one a class: `1` and `0` are given by the stream, `1@3` and `0.83@3` were
     written after task 3, an empty cell is unknown.
+
+    Args:
+        path: of the file.
+        class_names: of the C classes.
+        tasks: of the stream.
     """
 
-    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+    def __init__(self, path: Path, class_names: Sequence[str], tasks: int) -> None:
         super().__init__()
         self.path = path
         self.class_names = class_names
+        self.tasks = tasks
 
     def after_eval_exp(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
-        found = MemoryLabels.of(template)
-        if not metric_values or template.position.started or found is None:
+        position, found = template.position, MemoryLabels.of(template)
+        if not metric_values or position.started or position.task < self.tasks or found is None:
             return
         memory = found.replay.memory
         text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["row", "stored_by", *self.class_names])
+        csv.writer(text, lineterminator="\n").writerow(["row", "stored_by", *self.class_names])
         for row, task, labels, sources in zip(
-            memory.rows, memory.stored_by, memory.labels, memory.provenance, strict=True
+            memory.rows.tolist(), memory.stored_by.tolist(), memory.labels, memory.provenance, strict=True
         ):
-            cells = [_cell(float(label), int(source)) for label, source in zip(labels, sources, strict=True)]
-            table.writerow([row, task, *cells])
+            text.write(f"{row},{task},{_cells(labels, sources)}\n")
         write_atomically(self.path, text.getvalue())
 
 
@@ -216,7 +222,15 @@ class TimingFile(BaseLogger):
         self.samples = state["samples"]
 
 
-def _cell(label: float, source: int) -> str:
-    if label < 0:
-        return ""
-    return f"{label:g}" if source == 0 else f"{label:.4g}@{source - 1}"
+def _cells(labels: NDArray[np.floating], sources: NDArray[np.integer]) -> str:
+    """Return the cells of a row of `memory.csv`; only the relabelled ones are written one by one."""
+    cells = _GIVEN[np.where(labels < 0, 0, np.where(labels == 1, 2, 1))]
+    written = np.flatnonzero((labels >= 0) & ((sources != 0) | ((labels != 0) & (labels != 1))))
+    for column in written.tolist():
+        label, source = float(labels[column]), int(sources[column])
+        cells[column] = f"{label:g}" if source == 0 else f"{label:.4g}@{source - 1}"
+    return ",".join(cells)
+
+
+_GIVEN = np.array(["", "0", "1"], dtype=object)
+"""Cells of labels that are unknown, absent and present, and given by the stream."""

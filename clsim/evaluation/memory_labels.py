@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from avalanche.evaluation.metric_results import MetricValue
 from numpy.typing import NDArray
 
@@ -19,6 +20,9 @@ from clsim.training.template import MultiLabelTemplate
 from clsim.vocabulary import MEMORY_QUALITY, STATES
 
 GIVEN, RIGHT, WRONG, STILL_UNKNOWN = range(len(STATES))
+
+ROWS_AT_ONCE = 4096
+"""Rows whose entries are counted together; it bounds the memory that counting takes."""
 
 States = NDArray[np.int8]
 Tasks = Sequence[tuple[int, int]]
@@ -89,19 +93,21 @@ def ones_beside(
 
 
 def label_blocks(states: States, stored_by: NDArray[np.integer], tasks: Tasks) -> NDArray[np.int64]:
-    """The label block matrix: entries by storing task, task of the class and state, int64 [T, T, 4].
+    """Return the label block matrix: entries by storing task, task of the class and state, int64 [T, T, 4].
 
     Args:
         states: int8 [M, S], entries of the classes of `tasks`.
         stored_by: int [M], task that stored each row.
         tasks: column range [start, stop) of each of the T tasks so far.
     """
-    blocks = np.zeros((len(tasks), len(tasks), len(STATES)), dtype=np.int64)
-    for row in range(len(tasks)):
-        for column, classes in enumerate(tasks):
-            here = states[stored_by == row, slice(*classes)]
-            blocks[row, column] = np.bincount(here.ravel(), minlength=len(STATES))
-    return blocks
+    shape = (len(tasks), len(tasks), len(STATES))
+    of_class = np.repeat(np.arange(len(tasks)), [stop - start for start, stop in tasks])
+    blocks = np.zeros(np.prod(shape), dtype=np.int64)
+    for first in range(0, len(states), ROWS_AT_ONCE):
+        part = slice(first, first + ROWS_AT_ONCE)
+        place = (stored_by[part, None] * len(tasks) + of_class) * len(STATES) + states[part]
+        blocks += np.bincount(place.ravel(), minlength=len(blocks))
+    return blocks.reshape(shape)
 
 
 class MemoryLabels(Observer):
@@ -161,14 +167,13 @@ class MemoryLabels(Observer):
     def state_dict(self) -> dict[str, Any]:
         return {
             "courses": {name: list(values) for name, values in self.courses.items()},
-            "blocks": self.blocks.tolist(),
+            "blocks": torch.tensor(self.blocks),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.courses = {name: list(values) for name, values in state["courses"].items()}
-        self.blocks = np.array(state["blocks"], dtype=np.int64).reshape(
-            len(state["blocks"]), len(state["blocks"]), len(STATES)
-        )
+        blocks = torch.as_tensor(state["blocks"], dtype=torch.int64).numpy()  # nested lists in a state of clsim 0.1.0
+        self.blocks = blocks.reshape(len(blocks), len(blocks), len(STATES))
 
 
 def _percent(part: Any, whole: Any) -> float:

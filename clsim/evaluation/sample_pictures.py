@@ -1,4 +1,4 @@
-"""Sample predictions in TensorBoard: after each task the same evaluation images, and some of what was just trained."""
+"""Sample predictions in TensorBoard: the same evaluation images each time, and some of what was just trained."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
 from numpy.typing import NDArray
-from torch.utils.tensorboard import summary
 
 from clsim.data.source import Split
 from clsim.errors import ClsimError
 from clsim.evaluation.event_file import EventFile
 from clsim.evaluation.history import History
+from clsim.evaluation.pictures import is_pictured
 from clsim.evaluation.sample_sheet import Tile, sheet
 from clsim.evaluation.samples import Mark, Verdict, evaluation_places, training_places, verdicts
 from clsim.scenario.plan.stream_plan import StreamPlan
@@ -42,7 +42,7 @@ log = logging.getLogger("clsim")
 
 
 class SamplePictures(BaseLogger):
-    """Two pictures after each task: `samples/evaluation` with the truth, `samples/training` with what rows show.
+    """Two pictures after a task: `samples/evaluation` with the truth, `samples/training` with what rows show.
 
     Evaluation images and their scores are those of the one evaluation pass. The training images are of the task just
     learnt and are scored here, in eval mode and without a draw from any generator, so that no result depends on them.
@@ -53,19 +53,23 @@ class SamplePictures(BaseLogger):
         history: the plan and the last scores.
         pixels: (split, images int64 [n] of the split) -> uint8 [n, 3, h, w].
         n: images of a picture; 0: no pictures.
+        pictures: after which tasks, see `is_pictured`.
     """
 
-    def __init__(self, events: EventFile, history: History, pixels: Pixels, n: int) -> None:
+    def __init__(self, events: EventFile, history: History, pixels: Pixels, n: int, pictures: str = "sparse") -> None:
         super().__init__()
         self.events = events
         self.history = history
         self.pixels = pixels
         self.n = n
+        self.pictures = pictures
         self.places = evaluation_places(history.plan, n)
 
     def after_eval_exp(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
         step = next((metric.x_plot for metric in metric_values if metric.name == SEEN_MAP), None)
         if step is None or not self.n:  # inside a task, or another stream
+            return
+        if not is_pictured(self.pictures, step, len(self.history.plan.tasks)):
             return
         try:
             self._show("evaluation", self._of_evaluation(), OF_EVALUATION, step)
@@ -76,7 +80,7 @@ class SamplePictures(BaseLogger):
     def _show(self, kind: str, tiles: list[Tile], meanings: Mapping[Mark, str], step: int) -> None:
         if tiles:
             title = f"{kind} images after task {step - 1}, p > {self._threshold:g}"
-            self.events.add(summary.image(f"samples/{kind}", sheet(title, meanings, tiles), dataformats="HWC"), step)
+            self.events.picture(f"samples/{kind}", sheet(title, meanings, tiles), step)
 
     @property
     def _threshold(self) -> float:

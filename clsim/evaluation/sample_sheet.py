@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from matplotlib import font_manager
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from clsim.evaluation.canvas import INK, cut, font
 from clsim.evaluation.samples import Mark
 
 SIDE = 128
@@ -25,7 +24,7 @@ SIGNS: Mapping[Mark, tuple[str, str]] = {  # a sign tells them apart, a colour h
     "untold": ("?", "#6b6b6b"),
     "to come": ("\u2026", "#6b6b6b"),
 }
-INK, FAINT = "#222222", "#6b6b6b"
+FAINT = "#6b6b6b"
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,13 @@ def sheet(
     height = SIDE + 4 + (LINES + 1) * LINE + GAP
     picture = Image.new("RGB", (GAP + columns * (WIDTH + GAP), top + rows * height), "white")
     draw = ImageDraw.Draw(picture)
-    draw.text((GAP, GAP), title, INK, _font(13))
+    draw.text((GAP, GAP), title, INK, font(13))
     left = float(GAP)
     for mark, meaning in meanings.items():
         sign, colour = SIGNS[mark]
         text = f"{sign} {meaning}"
-        draw.text((left, GAP + LINE + 4), text, colour, _font(11))
-        left += draw.textlength(text, _font(11)) + 14
+        draw.text((left, GAP + LINE + 4), text, colour, font(11))
+        left += draw.textlength(text, font(11)) + 14
     for place, tile in enumerate(tiles):
         row, column = divmod(place, columns)
         _draw(picture, draw, tile, GAP + column * (WIDTH + GAP), top + row * height)
@@ -79,12 +78,12 @@ def _draw(picture: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: int
     y = top + SIDE + 4
     for mark, text in shown:
         sign, colour = SIGNS[mark]
-        draw.text((left, y), sign, colour, _font(11))
-        draw.text((left + 14, y), _cut(text, WIDTH - 14), colour, _font(11))
+        draw.text((left, y), sign, colour, font(11))
+        draw.text((left + 14, y), cut(text, WIDTH - 14, 11), colour, font(11))
         y += LINE
     if len(shown) < len(tile.lines):
-        draw.text((left + 14, y), f"and {len(tile.lines) - len(shown)} more", FAINT, _font(11))
-    draw.text((left, top + SIDE + 4 + LINES * LINE), _cut(tile.note, WIDTH), FAINT, _font(11))
+        draw.text((left + 14, y), f"and {len(tile.lines) - len(shown)} more", FAINT, font(11))
+    draw.text((left, top + SIDE + 4 + LINES * LINE), cut(tile.note, WIDTH, 11), FAINT, font(11))
 
 
 def fitted(pixels: NDArray[np.uint8]) -> Image.Image:
@@ -96,17 +95,3 @@ def fitted(pixels: NDArray[np.uint8]) -> Image.Image:
         return image
     factor = SIDE // longer
     return image.resize((factor * image.width, factor * image.height), Image.Resampling.NEAREST)
-
-
-def _cut(text: str, width: int) -> str:
-    if _font(11).getlength(text) <= width:
-        return text
-    while text and _font(11).getlength(text + "\u2026") > width:
-        text = text[:-1]
-    return text + "\u2026"
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Matplotlib's own font: the same on every machine, with all of the signs."""
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import summary
 
-from clsim.evaluation.event_file import EventFile
+from clsim.evaluation.event_file import EventFile, scalars
 from clsim.evaluation.history import History
 from clsim.evaluation.memory_labels import MemoryLabels
-from clsim.evaluation.pictures import class_bars, label_block_image, matrix_image, reliability_image
+from clsim.evaluation.pictures import class_bars, is_pictured, label_block_image, matrix_image, reliability_image
 from clsim.training.template import MultiLabelTemplate
 from clsim.vocabulary import AVERAGE_MAP, MEAN_FORGETTING, SEEN_MAP, group_map_tag
 
@@ -28,15 +28,17 @@ FINAL_METRICS = (SEEN_MAP, AVERAGE_MAP, MEAN_FORGETTING, group_map_tag("tail"))
 FIRST_COLUMNS = ("strategy", "seed")
 """Hyperparameters that the HParams page shows first."""
 PR_THRESHOLDS = 51
-"""Points of a precision-recall curve; 80 classes after 8 tasks take about half a megabyte."""
+"""Points of a precision-recall curve; 80 classes after one task take about 100 kB."""
+PR_CLASSES = 80
+"""Precision-recall curves of a run at most: TensorBoard's page draws a chart for each."""
 
 
 class TensorBoardCurves(BaseLogger):
     """Writes the scalars of `metrics.jsonl` as TensorBoard curves, and a layout of combined charts.
 
-    After each task also R, the AP of each class and the label block matrix of a memory as pictures, and a
-    precision-recall curve for each seen class. After the last one a reliability diagram; DECIDED: not after each,
-    because drawing it takes longer than all its numbers.
+    After the tasks that `pictures` names also R, the AP of each class and the label block matrix of a memory as
+    pictures, and precision-recall curves of seen classes. After the last one a reliability diagram; DECIDED: not after
+    each, because drawing it takes longer than all its numbers.
 
     Undefined values are left out, because a NaN breaks TensorBoard's smoothing.
 
@@ -46,12 +48,17 @@ class TensorBoardCurves(BaseLogger):
         path: of the event file.
         history: where the scores and matrices are.
         hparams: name -> value for the HParams page; what is no number or text is written as JSON.
+        pictures: after which tasks, see `is_pictured`.
     """
 
-    def __init__(self, path: Path, history: History, hparams: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: Path, history: History, hparams: Mapping[str, Any] | None = None, pictures: str = "sparse"
+    ) -> None:
         super().__init__()
         self.events = EventFile(path)
         self.history = history
+        self.pictures = pictures
+        self._scalars: dict[int, list[tuple[str, float]]] = {}
         # Not `add_hparams`: that makes a run of its own in a subfolder, apart from the curves.
         *self._hparams, self._end = _hparams(hparams or {})
 
@@ -66,42 +73,81 @@ class TensorBoardCurves(BaseLogger):
 
     def log_single_metric(self, name: str, value: Any, x_plot: int) -> None:
         if isinstance(value, int | float) and math.isfinite(value):
-            self.events.add(summary.scalar(name, value), x_plot)
+            self._scalars.setdefault(x_plot, []).append((name, value))
+
+    def log_metrics(self, metric_values: list[MetricValue]) -> None:
+        """Write all values of a step as one event: a record of each would cost more than the values."""
+        super().log_metrics(metric_values)
+        for step, values in self._scalars.items():
+            self.events.add(scalars(values), step)
+        self._scalars.clear()
 
     def after_eval_exp(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
         step = next((metric.x_plot for metric in metric_values if metric.name == SEEN_MAP), None)
         if step is None:  # inside a task, or another stream
             return
         plan, history = self.history.plan, self.history
+        if is_pictured(self.pictures, step, len(plan.tasks)):
+            self._draw(template, step)
+        if history.last == len(plan.tasks) - 1:
+            self.events.add(self._end)
+
+    def _draw(self, template: MultiLabelTemplate, step: int) -> None:
+        plan, history = self.history.plan, self.history
         best = np.fmax.reduce(history.ap[: history.last + 1])
         bars = class_bars(plan.class_names, 100 * history.ap[history.last], 100 * best, plan.groups.group)
-        self._picture("pictures/R", matrix_image(history.matrix()), step)
-        self._picture("pictures/AP of each class", bars, step)
+        self.events.picture("pictures/R", matrix_image(history.matrix()), step)
+        self.events.picture("pictures/AP of each class", bars, step)
         memory_labels = MemoryLabels.of(template)
         if memory_labels is not None:
             picture = label_block_image(memory_labels.blocks, [f"task {t}" for t in range(step)])
-            self._picture("pictures/labels of the memory", picture, step)
+            self.events.picture("pictures/labels of the memory", picture, step)
         self._precision_recall(step)
-        if history.last == len(plan.tasks) - 1:
-            if history.reliability is not None:
-                self._picture("pictures/reliability", reliability_image(history.reliability), step)
-            self.events.add(self._end)
-
-    def _picture(self, tag: str, pixels: NDArray[np.uint8], step: int) -> None:
-        self.events.add(summary.image(tag, pixels, dataformats="HWC"), step)
+        if history.last == len(plan.tasks) - 1 and history.reliability is not None:
+            self.events.picture("pictures/reliability", reliability_image(history.reliability), step)
 
     def _precision_recall(self, step: int) -> None:
         """On the whole test set, as `per_class_AP/<class>`; a class without a positive has no curve."""
         scores, plan = self.history.scores, self.history.plan
         assert scores is not None
-        probabilities = torch.from_numpy(scores).double().sigmoid().numpy()
-        for column in range(scores.shape[1]):
-            truth = plan.test_truth[:, column]
-            known = truth >= 0
-            if (truth == 1).any():
-                name = f"PR/{plan.class_names[column]}"
-                curve = summary.pr_curve(name, truth[known], probabilities[known, column], PR_THRESHOLDS)
-                self.events.add(curve, step)
+        columns = pr_columns(plan.n_classes)
+        columns = columns[columns < scores.shape[1]]
+        truth = plan.test_truth[:, columns]
+        probabilities = torch.from_numpy(scores[:, columns]).double().sigmoid().numpy()
+        curves = pr_curves(probabilities, truth, PR_THRESHOLDS)
+        for place in np.flatnonzero((truth == 1).any(axis=0)).tolist():
+            name = f"PR/{plan.class_names[columns[place]]}"
+            tp, fp, tn, fn, precision, recall = curves[place]
+            curve = summary.pr_curve_raw(name, tp, fp, tn, fn, precision, recall, num_thresholds=PR_THRESHOLDS)
+            self.events.add(curve, step)
+
+
+def pr_columns(classes: int) -> NDArray[np.int64]:
+    """Return the columns whose precision-recall curves are kept, int64, ascending: at most PR_CLASSES, evenly spread.
+
+    DECIDED: the same after every task and in every run of a stream, so that curves can be laid over each other.
+    """
+    return np.linspace(0, classes - 1, min(classes, PR_CLASSES)).round().astype(np.int64)
+
+
+def pr_curves(probabilities: NDArray[np.float64], truth: NDArray[np.int8], points: int) -> NDArray[np.float64]:
+    """Return what TensorBoard's `pr_curve` computes, of all classes in one pass, float64 [K, 6, points].
+
+    The six rows are true positives, false positives, true negatives, false negatives, precision and recall.
+
+    Args:
+        probabilities: float64 [M, K], 0..1.
+        truth: int8 [M, K], 1 present, 0 absent, -1 unknown and left out.
+        points: thresholds, evenly spread from 0 to 1.
+    """
+    classes = truth.shape[1]
+    buckets = np.floor(probabilities * (points - 1)).astype(np.int64) + points * np.arange(classes)
+    counts = [
+        np.bincount(buckets[truth == value], minlength=points * classes).reshape(classes, points) for value in (1, 0)
+    ]
+    tp, fp = (np.cumsum(part[:, ::-1], axis=1)[:, ::-1].astype(np.float64) for part in counts)
+    tn, fn = fp[:, :1] - fp, tp[:, :1] - tp
+    return np.stack([tp, fp, tn, fn, tp / np.maximum(1e-7, tp + fp), tp / np.maximum(1e-7, tp + fn)], axis=1)
 
 
 def _hparams(values: Mapping[str, Any]) -> tuple[Any, Any, Any]:

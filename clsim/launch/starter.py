@@ -7,7 +7,6 @@ imported, and which does not survive a fork; not where forking a process that us
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -18,9 +17,8 @@ from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NoReturn
 
-from clsim.children import module_command
+from clsim.children import end_at_once, module_command
 from clsim.running.interruption import SIGNALS, Interruption, handled
 
 SUITED = sys.platform == "linux"
@@ -204,14 +202,6 @@ def _report_ends(pipe: Connection) -> None:
             pipe.send(("ended", pid, os.waitstatus_to_exitcode(status)))
 
 
-def _exit_process(code: int) -> NoReturn:
-    """End this process without taking its modules apart, which takes longer than a second; all files are closed."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
 if __name__ == "__main__":
     interruption = Interruption()
     with handled(interruption.take):
@@ -219,4 +209,4 @@ if __name__ == "__main__":
         for name in LATE_IMPORTS:
             with suppress(ImportError):
                 import_module(name)
-        _exit_process(main(_serve(Connection(int(sys.argv[1])), interruption)))
+        end_at_once(main(_serve(Connection(int(sys.argv[1])), interruption)))

@@ -13,7 +13,14 @@ from clsim.running.dotted_keys import flat
 UPPER_REFERENCE = ("upper reference", "trains on all data so far")
 DERIVED_PLAN = ("derived plan", "sees labels that the stream hides")
 CONTROL = "control, not a method"
-NOT_COMPARED = ("seed", "stream.order_seed", "loggers", "evaluation.keep_scores", "evaluation.metrics")
+NOT_COMPARED = (
+    "seed",
+    "stream.order_seed",
+    "loggers",
+    "evaluation.keep_scores",
+    "evaluation.pictures",
+    "evaluation.metrics",
+)
 """Keys of configurations that are not named where runs differ; on metrics `_own_metrics_differ` has its say."""
 
 

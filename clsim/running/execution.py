@@ -19,16 +19,13 @@ from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
 from clsim.allocator import keep_freed_memory
-from clsim.data.image_files import few_images, skipped_images
-from clsim.data.source import FeatureSource
+from clsim.data.image_files import skipped_images
 from clsim.errors import OUT_OF_MEMORY, ClsimError, OutOfMemoryError, RunError, storage_errors
 from clsim.evaluation.history import History
-from clsim.evaluation.loggers import CsvFile, MemoryFile, MetricsFile, TimingFile
+from clsim.evaluation.loggers import TimingFile
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.outside_loggers import Delivery, LoggedRun, observed
 from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
-from clsim.evaluation.sample_pictures import SamplePictures
-from clsim.evaluation.tensorboard import TensorBoardCurves
 from clsim.files import GrowingFile, json_text, remove_parts, write_atomically
 from clsim.plugin_files import PluginFileError, blamed
 from clsim.preparation import training_begins
@@ -42,7 +39,7 @@ from clsim.running.folder_lock import IN_USE, FolderInUse, Hold, LockLost, locke
 from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
 from clsim.running.memory_shortage import shortage_named
-from clsim.running.observers import has_logger, outside_loggers, own_metrics, scores_loggers
+from clsim.running.observers import Listener, folder_loggers, outside_loggers, own_metrics
 from clsim.running.preparation_file import preparation_file
 from clsim.running.prepared_run import open_run
 from clsim.running.record import RunRecord, measured
@@ -68,8 +65,6 @@ from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
 
 log = logging.getLogger("clsim")
-
-Listener = Callable[[dict[str, Any]], None]
 
 
 def execute(
@@ -277,16 +272,7 @@ def _assemble(
     run: _Run, history: History, timing: TimingFile, listener: Listener | None, outside: Sequence[Delivery]
 ) -> MultiLabelTemplate:
     """Return the template of a run with everything that logs into its folder, and the loggers outside it."""
-    config, files, plan = run.scenario.config, run.files, run.plan
-    in_folder: list[BaseLogger] = []
-    if has_logger(config, "tensorboard"):
-        curves = TensorBoardCurves(files.events, history, run.settings)
-        pictures = 0 if isinstance(run.scenario.source, FeatureSource) else config.evaluation.samples
-        pixels = partial(few_images, run.scenario.source, size=config.training.model.image_size)
-        in_folder += [curves, SamplePictures(curves.events, history, pixels, pictures)]
-    if has_logger(config, "csv"):
-        in_folder.append(CsvFile(files.table))
-    in_folder += scores_loggers(files, run.scenario, history)
+    plan = run.plan
     return build_template(
         run.scenario,
         run.composition,
@@ -294,13 +280,7 @@ def _assemble(
         seed=run.spec.seed,
         device=run.device,
         history=history,
-        loggers=[
-            MetricsFile(files.metrics, listener),
-            MemoryFile(files.memory, plan.class_names),
-            *in_folder,
-            *outside,
-            timing,
-        ],
+        loggers=[*folder_loggers(run.files, run.scenario, history, run.settings, listener), *outside, timing],
         row_truth=run.scenario.truth()[plan.row_samples],
     )
 

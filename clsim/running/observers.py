@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from clsim.data.source import ImageSource, NamedSource, Split
+from clsim.data.image_files import few_images
+from clsim.data.source import FeatureSource, ImageSource, NamedSource, Split
 from clsim.errors import RunError
 from clsim.evaluation.history import History
 from clsim.evaluation.kept_scores import describe_scores, kept_bytes, kept_tasks
@@ -26,7 +28,8 @@ from clsim.scenario import Scenario
 from clsim.scenario.schema import ScenarioConfig
 
 if TYPE_CHECKING:
-    from clsim.evaluation.loggers import ScoresFile
+    from avalanche.logging import BaseLogger
+
     from clsim.evaluation.outside_loggers import Delivery
 
 IN_THE_FOLDER = ("tensorboard", "csv")
@@ -34,6 +37,8 @@ IN_THE_FOLDER = ("tensorboard", "csv")
 
 EXTRAS = {"wandb": "wandb", "mlflow": "mlflow-skinny"}
 """Logger -> the package that it needs."""
+
+Listener = Callable[[dict[str, Any]], None]
 
 log = logging.getLogger("clsim")
 
@@ -88,12 +93,45 @@ def check_observers(scenario: Scenario, taken: Sequence[str]) -> tuple[OwnMetric
     return metrics
 
 
+def folder_loggers(
+    files: RunFolder,
+    scenario: Scenario,
+    history: History,
+    settings: Mapping[str, Any],
+    listener: Listener | None = None,
+) -> list[BaseLogger]:
+    """Return the loggers whose files belong to the run folder.
+
+    Args:
+        files: of the run.
+        scenario: of the run.
+        history: of its scores; its plan is the one that the run trains on.
+        settings: what tells runs apart, one level of dotted keys.
+        listener: called with each line of `metrics.jsonl`.
+    """
+    from clsim.evaluation.loggers import CsvFile, MemoryFile, MetricsFile
+    from clsim.evaluation.sample_pictures import SamplePictures
+    from clsim.evaluation.tensorboard import TensorBoardCurves
+
+    config, plan = scenario.config, history.plan
+    memory = MemoryFile(files.memory, plan.class_names, len(plan.tasks))
+    found: list[BaseLogger] = [MetricsFile(files.metrics, listener), memory]
+    if has_logger(config, "tensorboard"):
+        curves = TensorBoardCurves(files.events, history, settings, config.evaluation.pictures)
+        samples = 0 if isinstance(scenario.source, FeatureSource) else config.evaluation.samples
+        pixels = partial(few_images, scenario.source, size=config.training.model.image_size)
+        found += [curves, SamplePictures(curves.events, history, pixels, samples, config.evaluation.pictures)]
+    if has_logger(config, "csv"):
+        found.append(CsvFile(files.table))
+    return found + scores_loggers(files, scenario, history)
+
+
 def has_logger(config: ScenarioConfig, name: str) -> bool:
     """Tell whether a scenario names a logger."""
     return any(section.name == name for section in config.loggers)
 
 
-def scores_loggers(files: RunFolder, scenario: Scenario, history: History) -> list[ScoresFile]:
+def scores_loggers(files: RunFolder, scenario: Scenario, history: History) -> list[BaseLogger]:
     """Return the logger that keeps scores, if they are to be kept, and write `scores.json`.
 
     Args:

@@ -38,7 +38,7 @@ PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 
 NO_NUMBERS: dict[str, Any] = {
     **dict.fromkeys(("source", "expected", "threads", "checkpoint", "loggers"), True),
-    "evaluation": {"metrics", "keep_scores"},
+    "evaluation": {"metrics", "keep_scores", "pictures"},
 }
 """Keys of a scenario that are not compared: they change no number of the training, but for `threads`, whose resolved
 value is. A metric has an identity of its own, in `RunRecord.metrics`."""

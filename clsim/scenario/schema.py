@@ -236,7 +236,12 @@ class EvaluationSection(Section):
         ge=0,
         le=48,
         description="evaluation images, and as many training images, shown in TensorBoard with their labels and "
-        "predictions after each task; 0: none",
+        "predictions when pictures are drawn; 0: none",
+    )
+    pictures: Literal["every", "sparse", "last", "none"] = Field(
+        "sparse",
+        description="tasks after which pictures and precision-recall curves are drawn for TensorBoard: every one; "
+        "sparse: 1, 2, 4, 8, ... tasks and the last; the last; none; no result depends on it",
     )
     keep_scores: Literal["last", "all", "none"] = Field(
         "last",

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clsim
-from clsim.evaluation.memory_labels import entry_states, label_blocks, label_quality, ones_beside
+from clsim.evaluation import memory_labels
+from clsim.evaluation.loggers import MemoryFile
+from clsim.evaluation.memory_labels import MemoryLabels, entry_states, label_blocks, label_quality, ones_beside
 from clsim.evaluation.pictures import LABEL_COLOURS, label_block_image
 from clsim.scenario import load_scenario
 from clsim.scenario.plan.stream_plan import StreamPlan
@@ -118,6 +122,40 @@ def test_a_block_of_one_kind_is_filled_with_its_colour(state: int, colour: str) 
     picture = label_block_image(blocks, ["task 0"])
     middle = picture[picture.shape[0] // 2, picture.shape[1] // 2]
     assert "#" + "".join(f"{value:02x}" for value in middle) == LABEL_COLOURS[colour].lower()
+
+
+def test_blocks_count_every_entry_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    tasks = ((0, 3), (3, 3), (3, 4), (4, 9))  # the second task brings no new class
+    found, stored_by = rng.integers(0, 4, (50, 9)).astype(np.int8), rng.integers(0, 4, 50)
+    expected = [
+        [np.bincount(found[stored_by == t, slice(*classes)].ravel(), minlength=4).tolist() for classes in tasks]
+        for t in range(4)
+    ]
+    monkeypatch.setattr(memory_labels, "ROWS_AT_ONCE", 7)
+    assert label_blocks(found, stored_by, tasks).tolist() == expected
+
+
+def test_the_memory_file_is_written_after_the_last_task_alone(tmp_path: Path) -> None:
+    memory = SimpleNamespace(rows=np.arange(3), stored_by=STORED_BY, labels=LABELS, provenance=PROVENANCE)
+    metric = MemoryLabels(SimpleNamespace(memory=memory), TRUTH, TASKS)
+    logger = MemoryFile(tmp_path / "memory.csv", ["a", "b,c", "d"], tasks=2)
+    position = SimpleNamespace(task=1, started=False)
+    template = SimpleNamespace(position=position, evaluator=SimpleNamespace(metrics=[metric]))
+    logger.after_eval_exp(template, [object()])
+    assert list(tmp_path.iterdir()) == []
+    position.task = 2
+    logger.after_eval_exp(template, [object()])
+    lines = (tmp_path / "memory.csv").read_text(encoding="utf-8").splitlines()
+    assert lines == ['row,stored_by,a,"b,c",d', "0,0,1,0,1@1", "1,0,0,1,0@1", "2,1,0.7@1,,1"]
+
+
+def test_a_state_of_nested_lists_is_read() -> None:
+    metric = MemoryLabels(SimpleNamespace(memory=None), TRUTH, TASKS)
+    for blocks in (label_blocks(states(), STORED_BY, TASKS), np.zeros((0, 0, 4), dtype=np.int64)):
+        for state in (blocks.tolist(), torch.tensor(blocks)):
+            metric.load_state_dict({"courses": {}, "blocks": state})
+            np.testing.assert_array_equal(metric.blocks, blocks)
 
 
 # --- real runs

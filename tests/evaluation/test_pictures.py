@@ -1,9 +1,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from clsim.evaluation.calibration import reliability
-from clsim.evaluation.pictures import MOST_NAMED, MOST_NUMBERED, class_bars, matrix_image, reliability_image
+from clsim.evaluation.pictures import (
+    EXTREMES,
+    MOST_NAMED,
+    MOST_NUMBERED,
+    class_bars,
+    is_pictured,
+    label_block_image,
+    matrix_image,
+    reliability_image,
+)
 
 HEAD_BLUE, TAIL_RED = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
 
@@ -70,7 +80,7 @@ def test_pictures_of_many_classes_do_not_grow_without_end() -> None:
         names, values = [str(c) for c in range(classes)], np.full(classes, 50.0)
         return len(class_bars(names, values, values, np.zeros(classes, dtype=np.int8)))
 
-    assert height(10) < height(80) < height(MOST_NAMED) == height(5 * MOST_NAMED)
+    assert height(10) < height(MOST_NAMED) < height(MOST_NAMED + 1) == height(25 * MOST_NAMED) < 1000
 
 
 def test_a_reliability_diagram_shows_gaps_and_stands_with_any_numbers_of_entries() -> None:
@@ -83,3 +93,38 @@ def test_a_reliability_diagram_shows_gaps_and_stands_with_any_numbers_of_entries
     assert wrong.shape == right.shape == empty.shape
     assert share(wrong, TAIL_RED) > 3 * share(right, TAIL_RED)
     assert share(empty, HEAD_BLUE) == share(empty, TAIL_RED) == 0
+
+
+def test_of_many_classes_only_the_worst_and_the_best_have_bars() -> None:
+    ap, group = np.full(10 * EXTREMES, 50.0), np.ones(10 * EXTREMES, dtype=np.int8)
+    ap[7 : 7 + EXTREMES], group[7 : 7 + EXTREMES] = 20.0, 2
+    ap[70 : 70 + EXTREMES], group[70 : 70 + EXTREMES] = 90.0, 0
+    image = class_bars([str(c) for c in range(len(ap))], ap, ap, group)
+    bars = image[image.shape[0] // 2 :]  # the quantiles are above
+    medium = (0x56, 0xB4, 0xE9)
+    assert share(image, medium) > 0
+    assert share(bars, medium) == 0
+    assert 4.2 < share(bars, HEAD_BLUE) / share(image[300:600], TAIL_RED) * len(bars) / 300 < 4.8
+
+
+@pytest.mark.parametrize("seen", [0, 1, 30])
+def test_a_picture_of_many_classes_stands_with_few_seen(seen: int) -> None:
+    ap = np.where(np.arange(100) < seen, 50.0, np.nan)
+    assert len(class_bars([str(c) for c in range(100)], ap, ap, np.zeros(100, dtype=np.int8))) < 1000
+
+
+def test_blocks_of_many_tasks_are_drawn_where_they_are() -> None:
+    blocks = np.zeros((100, 100, 4), dtype=np.int64)
+    blocks[:50, :50, 0] = blocks[50:, 50:, 3] = 1
+    image = label_block_image(blocks, [f"task {t}" for t in range(100)])
+    quarter, three = len(image) // 4, 3 * len(image) // 4
+    colours = [image[row, column].tolist() for row in (quarter, three) for column in (quarter, three)]
+    assert colours == [[0x33] * 3, [255] * 3, [255] * 3, [0xE6] * 3]
+
+
+@pytest.mark.parametrize(
+    ("when", "tasks"),
+    [("every", list(range(1, 12))), ("sparse", [1, 2, 4, 8, 11]), ("last", [11]), ("none", [])],
+)
+def test_pictures_are_drawn_after_the_tasks_that_are_asked_for(when: str, tasks: list[int]) -> None:
+    assert [done for done in range(1, 12) if is_pictured(when, done, 11)] == tasks

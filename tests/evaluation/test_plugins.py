@@ -71,7 +71,7 @@ def test_a_pass_inside_a_task_is_placed_at_the_epochs_done_and_not_kept(scores: 
     values = score(scores, standing(task=1, epoch=2, started=True))
     assert {value.name for value in values} == {"epoch/mAP_seen", "epoch/mAP_task_00", "epoch/mAP_task_01"}
     assert {value.x_plot for value in values} == {1 * 4 + 2 + 1}
-    np.testing.assert_equal(scores.state_dict(), before)
+    torch.testing.assert_close(scores.state_dict(), before, rtol=0, atol=0, equal_nan=True)
     assert scores.result() == scores.history.seen_map[0]
 
 

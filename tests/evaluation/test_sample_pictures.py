@@ -60,10 +60,14 @@ def test_a_run_has_both_pictures_after_each_task_in_one_size(finished_run: Path)
             assert (shown.width, shown.height) == (image.width, image.height) == (738, 834)
 
 
-def test_a_run_without_them_is_the_same_run(finished_run: Path, tiny_overrides: dict, tmp_path: Path) -> None:
-    off = tiny_overrides | {"evaluation.samples": 0}
-    folder = clsim.run("digits-b0c2", "lwf+er", seed=3, overrides=off, out=tmp_path).folder
-    assert pictures(folder) == {}
+@pytest.mark.parametrize(
+    ("less", "steps"), [({"evaluation.samples": 0}, []), ({"evaluation.pictures": "last"}, [3])], ids=["none", "last"]
+)
+def test_a_run_with_fewer_is_the_same_run(
+    less: dict, steps: list[int], finished_run: Path, tiny_overrides: dict, tmp_path: Path
+) -> None:
+    folder = clsim.run("digits-b0c2", "lwf+er", seed=3, overrides=tiny_overrides | less, out=tmp_path).folder
+    assert [image.step for image in pictures(folder).get("samples/training", [])] == steps
     for name in ("metrics.jsonl", "memory.csv"):
         assert (folder / name).read_bytes() == (finished_run / name).read_bytes()
 

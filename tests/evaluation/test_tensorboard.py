@@ -15,10 +15,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util.tensor_util import make_ndarray
+from torch.utils.tensorboard.summary import compute_curve
 
 import clsim
 from clsim.evaluation.history import History
-from clsim.evaluation.tensorboard import FINAL_METRICS, PR_THRESHOLDS, TensorBoardCurves
+from clsim.evaluation.tensorboard import (
+    FINAL_METRICS,
+    PR_CLASSES,
+    PR_THRESHOLDS,
+    TensorBoardCurves,
+    pr_columns,
+    pr_curves,
+)
 from clsim.running.run_folder import RunFolder
 from clsim.scenario.plan.stream_plan import ClassGroups, StreamPlan, TaskPlan
 from clsim.strict_json import finite_or_null
@@ -222,6 +230,35 @@ def test_precision_recall_counts_known_entries_of_probabilities(small: TensorBoa
     assert curve[:4, 1].tolist() == [1, 0, 2, 0]
     middle = make_ndarray(events.Tensors("PR/a")[0].tensor_proto)[:, (PR_THRESHOLDS - 1) // 2]
     assert middle.tolist() == [1, 1, 1, 1, 0.5, 0.5]  # at 0.5 image 0 rightly, image 3 wrongly, image 2 not
+
+
+def test_curves_of_all_classes_in_one_pass_are_those_of_torch_class_by_class() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = rng.random((300, 7)).astype(np.float32).astype(np.float64)
+    probabilities[:3] = [[0], [1], [0.5]]
+    truth = rng.integers(-1, 2, probabilities.shape).astype(np.int8)
+    found = pr_curves(probabilities, truth, PR_THRESHOLDS)
+    for column, curve in enumerate(found):
+        known = truth[:, column] >= 0
+        expected = compute_curve(truth[known, column], probabilities[known, column], PR_THRESHOLDS)
+        np.testing.assert_array_equal(curve, expected)
+
+
+def test_precision_recall_curves_are_limited_and_of_the_same_classes_throughout() -> None:
+    assert pr_columns(PR_CLASSES).tolist() == list(range(PR_CLASSES))
+    many = pr_columns(1000)
+    assert len(many) == len(set(many.tolist())) == PR_CLASSES
+    assert (many[0], many[-1]) == (0, 999)
+
+
+@pytest.mark.parametrize(("pictures", "drawn"), [("every", True), ("last", False), ("none", False)])
+def test_pictures_and_curves_are_drawn_after_the_tasks_that_are_asked_for(
+    pictures: str, drawn: bool, small: TensorBoardCurves, tmp_path: Path
+) -> None:
+    small.pictures = pictures
+    evaluate(small, 2)
+    tags = read(tmp_path).Tags()
+    assert bool(tags["images"]) == any(tag.startswith("PR/") for tag in tags["tensors"]) == drawn
 
 
 def test_the_session_does_not_end_before_the_last_task(small: TensorBoardCurves, tmp_path: Path) -> None:

@@ -314,6 +314,7 @@ def test_metrics_and_loggers_are_outside_the_identity(
     first = clsim.compare("digits-b0c2", "er", overrides=short | {"evaluation.keep_scores": "last"}, out=tmp_path)
     told = {"name": f"{files}/my_logger.py:Own", "options": {"file": str(tmp_path / "told.txt")}}
     other = {"evaluation.metrics": [f"{files}/my_metrics.py:hits"], "loggers": [told], "evaluation.keep_scores": "none"}
+    other |= {"evaluation.pictures": "last"}
     again = clsim.compare(
         "digits-b0c2", "er,finetune", overrides=short | other, out=tmp_path, progress=ConsoleProgress()
     )
