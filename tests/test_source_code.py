@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clsim import source_code
+from clsim import kit, source_code
 from clsim.part_kinds import KINDS
 from clsim.running.prepared_run import prepare
 from clsim.running.run_spec import RunSpec
@@ -84,8 +84,9 @@ def test_it_covers_exactly_what_a_run_with_shipped_strategies_and_parts_can_impo
     shipped_parts = {
         module for module in (target.partition(":")[0] for target in targets) if module.startswith("clsim.")
     }
+    by_kit = {module for names in kit.SECTIONS.values() for module in names.values()}
     showing = {file_of(f"clsim.{name}") for name in ONLY_SHOWING}
-    assert set(run_files()) == closure({ENTRY} | of_strategies | shipped_parts) - showing
+    assert set(run_files()) == closure({ENTRY} | of_strategies | by_kit | shipped_parts) - showing
 
 
 def test_a_real_run_imports_nothing_else(tiny: Scenario, tmp_path: Path) -> None:

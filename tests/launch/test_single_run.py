@@ -17,7 +17,8 @@ def test_a_run_folder_holds_everything_that_defines_and_describes_the_run(finish
     names = {path.name for path in finished_run.iterdir() if not path.name.startswith("events.")}
     defining = {"config.yaml", "run.json", "identity.json", "command.txt", "plan.json.gz"}
     described = {"environment.json", "result.json", "run.log", "metrics.jsonl", "timing.jsonl", "memory.csv"}
-    assert names == defining | described | {"checkpoint", "model.pt"}
+    kept = {"checkpoint", "model.pt", "scores.f32", "scores.json", "checksums.json"}
+    assert names == defining | described | kept
 
 
 def test_the_result_has_the_fixed_names(finished_run: Path) -> None:
