@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,10 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         return len(one) == len(other) and all(map(_equal, one, other))
     if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
+        same = (
+            torch.equal if not one.is_floating_point() else partial(torch.allclose, rtol=0.0, atol=0.0, equal_nan=True)
+        )
+        return one.shape == other.shape and one.dtype == other.dtype and bool(same(one, other))
     return bool(one == other) or (one != one and other != other)
 
 

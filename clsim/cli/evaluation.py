@@ -13,9 +13,9 @@ from clsim.errors import ClsimError
 if TYPE_CHECKING:
     from clsim.launch.evaluation import Evaluation
 
-NO_VALUE = "\u2013"
+MISSING = "\u2013"
 COLUMNS = {"last_mAP": "last mAP", "avg_mAP": "avg mAP", "forgetting": "forgetting"}
-AT_THRESHOLD = ("CF1", "OF1")
+SHOWN_AT_THRESHOLD = ("CF1", "OF1")
 
 
 def evaluate(
@@ -63,7 +63,7 @@ def evaluate(
     )
     rows = [_row(evaluation) for evaluation in found]
     headings = tuple(dict.fromkeys(name for row in rows for name in row))
-    print_table(headings, [tuple(row.get(name, NO_VALUE) for name in headings) for row in rows])
+    print_table(headings, [tuple(row.get(name, MISSING) for name in headings) for row in rows])
     if any(len(evaluation.tasks) < len(evaluation.run.tasks) for evaluation in found):
         text = (
             "scores of the last task alone are kept: means over tasks and forgetting need evaluation.keep_scores: all"
@@ -80,14 +80,14 @@ def _row(evaluation: Evaluation) -> dict[str, str]:
     row = {"run": evaluation.name, "task": str(task)}
     row |= {heading: _text(summary[name]) for name, heading in COLUMNS.items()}
     for threshold, at in summary["thresholds"].items():
-        row |= {f"{name}@{threshold}": _text(at[name][task]) for name in AT_THRESHOLD}
+        row |= {f"{name}@{threshold}": _text(at[name][task]) for name in SHOWN_AT_THRESHOLD}
     for metric in summary["metrics"].values():
         row |= {name: _text(course[task], decimals=2) for name, course in metric["courses"].items()}
     return row
 
 
 def _text(value: Any, decimals: int = 1) -> str:
-    return NO_VALUE if value is None else f"{value:.{decimals}f}"
+    return MISSING if value is None else f"{value:.{decimals}f}"
 
 
 def _numbers(option: str, text: str) -> list[float]:

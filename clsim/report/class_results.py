@@ -15,7 +15,7 @@ from clsim.report.results import Results, RunResult
 from clsim.scenario.plan.stream_plan import StreamPlan
 
 COLUMNS = ("run", "strategy", "seed", "order_seed", "task", "class", "group", "AP", "positives", "chance")
-AT_THRESHOLD = ("precision", "recall", "F1")
+OF_CLASS_AT_THRESHOLD = ("precision", "recall", "F1")
 
 
 def class_results(results: Results) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def class_results(results: Results) -> pd.DataFrame:
         if plans.get(run.stream) is None:
             plans[run.stream] = _plan(run)
         rows += _rows(run, plans[run.stream], results.thresholds)
-    at = [f"{name}@{threshold}" for threshold in results.thresholds for name in AT_THRESHOLD]
+    at = [f"{name}@{threshold}" for threshold in results.thresholds for name in OF_CLASS_AT_THRESHOLD]
     return pd.DataFrame(rows, columns=[*COLUMNS, *at])
 
 

@@ -128,6 +128,10 @@ class RunResult:
 
     def row(self) -> dict[str, Any]:
         """The run as one row of `Results.frame`, thresholds that it did not record left out."""
+        return dict(self._row)
+
+    @cached_property
+    def _row(self) -> dict[str, Any]:
         measured = self._scores() | self._memory() | self._cost()
         values = {name: math.nan if value is None else float(value) for name, value in measured.items()}
         record = self.record
@@ -368,7 +372,7 @@ def read_run(folder: Path) -> RunResult:
         raise RunError(f"{files.evaluation}: {error}") from None
     run = RunResult(folder, record, read_timing(files.timing), environment, config, config_text)
     try:
-        run.row()
+        _ = run._row  # computed once, and here, so that damage is named by its file
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         text = f"{files.result} or {files.timing.name}: damaged: {type(error).__name__}: {error}"
         raise RunError(text) from None

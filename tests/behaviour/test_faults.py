@@ -36,10 +36,10 @@ FILES = (
     "events.out.tfevents.clsim",
     "metrics.jsonl",
     "timing.jsonl",
-    "memory.csv",
     "scores.f32",
     "000001.pt",
     "000002.json",
+    "memory.csv",
     "checksums.json",
     "result.json",
 )

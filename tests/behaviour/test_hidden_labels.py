@@ -48,6 +48,7 @@ METHODS = [
     ("er+moments", {"moments.features": "memory", "bytes": 9000}),
     ("l3a", {"features": "first-task", "expansion": 64, "threshold": 0.55}),
 ]
+ON_FEATURES = [("lwf+feature-replay", {}), ("moments", {"unknown": "half"}), ("l3a", {"expansion": 64})]
 STREAMS: dict[str, dict[str, Any]] = {
     "disjoint": {"stream.assignment.disjoint": "random"},
     "keep": {"labels.visible.keep": 0.5},
@@ -139,7 +140,8 @@ def forbid_reading(scenario: Scenario) -> Scenario:
 
 
 def test_every_shipped_strategy_is_covered() -> None:
-    assert set(registered()) - EXEMPT == {part for spec, _ in METHODS for part in spec.split("+")}
+    specs = [spec for spec, _ in METHODS + ON_FEATURES]
+    assert set(registered()) - EXEMPT == {part for spec in specs for part in spec.split("+")}
 
 
 @pytest.mark.parametrize(("spec", "options"), METHODS, ids=lambda value: str(value))
@@ -148,6 +150,15 @@ def test_weights_do_not_depend_on_hidden_truth(tiny: Scenario, spec: str, option
     honest = train(tiny, plan, spec, options, tmp_path)
     assert train(flip_hidden(tiny, plan), plan, spec, options, tmp_path) == honest
     assert train(forbid_reading(tiny), plan, spec, options, tmp_path) == honest
+
+
+@pytest.mark.parametrize(("spec", "options"), ON_FEATURES, ids=lambda value: str(value))
+def test_nor_do_they_over_cached_features(tiny_overrides: dict, spec: str, options: dict, tmp_path: Any) -> None:
+    frozen = {"training.model.freeze": "backbone", "training.model.cache_features": True}
+    scenario = load_scenario("digits-b0c2", tiny_overrides | frozen)
+    plan = scenario.plan()
+    honest = train(scenario, plan, spec, options, tmp_path)
+    assert train(flip_hidden(scenario, plan), plan, spec, options, tmp_path) == honest
 
 
 @pytest.mark.parametrize("spec", ["ewc+lwf+er"])

@@ -131,7 +131,7 @@ def test_no_run_and_no_task_are_one_line(of_every_task: Scored, finished_run: Pa
         ClsimError, match=r": task: given 0, but the run has not kept that model; checkpoint\.keep: all"
     ):
         clsim.load_model(finished_run, task=0)
-    with pytest.raises(ClsimError, match=r"^device: given 'tpu', allowed: auto, cpu, cuda$"):
+    with pytest.raises(ClsimError, match=r"^device: given 'tpu', allowed: auto, cpu, cuda, cuda:0, mps$"):
         clsim.load_model(finished_run, device="tpu")
 
 

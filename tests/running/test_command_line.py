@@ -16,6 +16,7 @@ from clsim.running.command_line import command_line
 )
 def test_the_command_is_one_to_type_again(monkeypatch: pytest.MonkeyPatch, program: str, said: str) -> None:
     monkeypatch.setattr(sys, "argv", [program, "compare", "a b"])
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", program, raising=False)  # a worker of the tests has none
     assert command_line() == (f"{said} compare 'a b'" if said else "")
 
 

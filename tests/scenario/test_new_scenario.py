@@ -51,8 +51,8 @@ def test_data_elsewhere_have_an_absolute_path_and_large_images_a_larger_network(
 
 
 def test_names_cannot_break_the_file(tmp_path: Path) -> None:
-    folder = photos(tmp_path / "a\nb: [", "x", "y #\n- z", "'\"\\")
-    assert written(folder, tmp_path / "-- ~.yaml").source.class_names == ("'\"\\", "x", "y #\n- z")
+    folder = photos(tmp_path / "a\nb: [", "x", "y #: - z", "'\"\\")
+    assert written(folder, tmp_path / "-- ~.yaml").source.class_names == ("'\"\\", "x", "y #: - z")
     assert written(folder, tmp_path / "-- ~.yaml").name == "mine"
 
 

@@ -165,12 +165,12 @@ def test_a_wrong_value_says_given_and_allowed(problems: Any, digits_text: str, k
         (
             "dataset",
             "{name: voc, rot: x}",
-            "dataset.rot: unknown key, did you mean 'root'?; allowed: name, resize, on_bad_image, images",
+            "dataset.rot: unknown key, did you mean 'root'?; allowed: name, resize",
         ),
         (
             "dataset",
             "{name: coco, resise: crop}",
-            "dataset.resise: unknown key, did you mean 'resize'?; allowed: name, resize, on_bad_image, images",
+            "dataset.resise: unknown key, did you mean 'resize'?; allowed: name, resize",
         ),
         (
             "dataset",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from clsim.errors import ClsimError
 
 MOST_PROBLEMS = 10
-PRESENT, ABSENT, UNKNOWN = "1", "0", ""
+PRESENT, ABSENT, BLANK = "1", "0", ""
 """Cells of a label in the table that is written."""
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from clsim.data.importers.contract import PRESENT, UNKNOWN, Export, LabelledImage, ObjectOptions, Options, Problems
+from clsim.data.importers.contract import BLANK, PRESENT, Export, LabelledImage, ObjectOptions, Options, Problems
 from clsim.data.importers.image_finder import ImageFinder
 from clsim.data.recognise import SHARE, train_and_test
 
@@ -108,7 +108,7 @@ def _without_empty(export: Export, options: Options, notes: list[str]) -> list[L
     notes.append(f"{len(without)} annotated images without an object {meaning} (--set empty=absent|unknown|left-out)")
     if empty == "unknown":
         for image in without:
-            image.labels = dict.fromkeys(export.class_names, UNKNOWN)
+            image.labels = dict.fromkeys(export.class_names, BLANK)
     return [image for image in export.images if image.labels or empty != "left-out"]
 
 

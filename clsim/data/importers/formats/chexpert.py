@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from clsim.data.importers.contract import ABSENT, PRESENT, UNKNOWN, Export, Format, LabelledImage, Options, Problems
+from clsim.data.importers.contract import ABSENT, BLANK, PRESENT, Export, Format, LabelledImage, Options, Problems
 from clsim.data.importers.reading import beginning
 from clsim.data.tables import open_table
 
@@ -15,7 +15,7 @@ PATH, VIEW = "Path", "Frontal/Lateral"
 OTHERS = (PATH, "Sex", "Age", VIEW, "AP/PA")
 NO_FINDING, DEVICES = "No Finding", "Support Devices"
 FILES = ("train.csv", "valid.csv", "test.csv")
-CELLS = {"1": PRESENT, "1.0": PRESENT, "0": ABSENT, "0.0": ABSENT, "-1": "-1", "-1.0": "-1", "": UNKNOWN}
+CELLS = {"1": PRESENT, "1.0": PRESENT, "0": ABSENT, "0.0": ABSENT, "-1": "-1", "-1.0": "-1", "": BLANK}
 
 
 class ChexpertOptions(Options, frozen=True):
@@ -40,7 +40,7 @@ def read(folder: Path, options: ChexpertOptions, problems: Problems) -> Export:
     files = [folder / name for name in FILES if (folder / name).is_file()]
     if not files or files[0].name != FILES[0]:
         problems.stop(folder, f"no {FILES[0]}; read are {', '.join(FILES)}")
-    export = Export([], [], otherwise=UNKNOWN, dataset=_dataset(options, problems))
+    export = Export([], [], otherwise=BLANK, dataset=_dataset(options, problems))
     left_out = 0
     for path in files:
         with open_table(path) as table:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from clsim.data.importers.contract import ABSENT, PRESENT, UNKNOWN, Export, Format, LabelledImage, Options, Problems
+from clsim.data.importers.contract import ABSENT, BLANK, PRESENT, Export, Format, LabelledImage, Options, Problems
 from clsim.data.importers.reading import beginning, read_text
 from clsim.data.tables import open_table
 from clsim.errors import did_you_mean
@@ -45,7 +45,7 @@ def read(folder: Path, options: OpenImagesOptions, problems: Problems) -> Export
         problems.stop(folder, f"no CSV file with the columns {', '.join(COLUMNS)}")
     display = _display_names(folder, problems)
     wanted = _wanted(folder, options.only, display, problems)
-    export = Export([], [], otherwise=UNKNOWN)
+    export = Export([], [], otherwise=BLANK)
     images: dict[str, LabelledImage] = {}
     seen: dict[str, None] = {}
     contradicted: set[tuple[str, str]] = set()
@@ -62,15 +62,15 @@ def read(folder: Path, options: OpenImagesOptions, problems: Problems) -> Export
                 one = images.setdefault(image, LabelledImage(image + options.suffix, {}, row.where, split))
                 if one.split != split:
                     problems.add(row.where, f"image {image!r} is of split {split!r} here, of {one.split!r} elsewhere")
-                before = one.labels.get(name, UNKNOWN)
+                before = one.labels.get(name, BLANK)
                 one.labels[name] = label or before
-                if UNKNOWN not in (before, label) and before != label and (image, name) not in contradicted:
+                if BLANK not in (before, label) and before != label and (image, name) not in contradicted:
                     contradicted.add((image, name))
                     if options.contradiction == "error":
                         text = f"{name!r} is present and absent in {image!r}; --set contradiction=unknown"
                         problems.add(row.where, text)
     for image, name in contradicted:
-        images[image].labels[name] = UNKNOWN
+        images[image].labels[name] = BLANK
     export.images = list(images.values())
     export.class_names = list(seen)
     export.notes.append(f"files: {', '.join(path.name for path in tables)}")
@@ -134,7 +134,7 @@ def _label(where: str, confidence: str, threshold: float | None, problems: Probl
         problems.add(where, f"'Confidence': given {confidence!r}, of a machine; --set threshold=0.8 takes such labels")
     elif value >= threshold:
         return PRESENT
-    return UNKNOWN
+    return BLANK
 
 
 FORMAT = Format("open-images", "Open Images (image-level labels, CSV)", OpenImagesOptions, recognise, read)
