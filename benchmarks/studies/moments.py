@@ -111,9 +111,13 @@ if VOC_THERE:
         TUNE.append(Compared(name, VOC_MINI, TUNED, {**STREAMS[name], **VALIDATED}))
         TUNE.append(Compared(f"{name}-disjoint", VOC_MINI, TUNED, {**STREAMS[name], **DISJOINT, **VALIDATED}))
     SIZES.append(Compared("voc-mini-b0c2", VOC_MINI, by_bytes()))
-    tail = {"labels.long_tail": {"imbalance": 100}, "evaluation.groups": "terciles"}
-    LONG_TAILS.append(Compared("voc-mini-lt100-b0c4", VOC_MINI, TAILS, {**STREAMS["voc-mini-b0c4"], **tail}))
-    LONG_TAILS.append(Compared("voc-mini-lt100-b0c2", VOC_MINI, TAILS, tail))
+    one_task = {"stream.base": 12, "stream.increment": 12, "training.epochs": 20}
+    for imbalance in (50, 100):
+        tail = {"labels.long_tail": {"imbalance": imbalance}, "evaluation.groups": "terciles"}
+        for name in ("voc-mini-b0c4", "voc-mini-b0c2"):
+            stream = name.replace("mini", f"mini-lt{imbalance}")
+            LONG_TAILS.append(Compared(stream, VOC_MINI, TAILS, {**STREAMS[name], **tail}))
+        LONG_TAILS.append(Compared(f"voc-mini-lt{imbalance}-joint", VOC_MINI, TAILS, {**one_task, **tail}))
 
 ACCURACY = {"last_mAP": "last mAP", "avg_mAP": "avg mAP", "forgetting": "forgetting", "tail_last_mAP": "tail"}
 CALIBRATION = {"CF1@0.5": "CF1@0.5", "FNR@0.5": "FNR@0.5", "FPR@0.5": "FPR@0.5", "last_ECE": "ECE"}
