@@ -21,7 +21,8 @@ from clsim.training.snapshot import Snapshot
 Unknown = Literal["absent", "soft", "half", "prior"]
 
 TRANSPORT_RIDGE = 1e-2
-"""DECIDED: strength, per row, that holds the map of features to the identity in directions the task's rows lack."""
+"""DECIDED: strength, as a share of the mean square of phi over the task's rows, that holds the map of features to the
+identity in directions these rows lack."""
 
 
 class SolvedHead(ClosedForm):
@@ -112,13 +113,11 @@ class SolvedHead(ClosedForm):
         width = self.statistics.moments.width
         identity = torch.eye(width).to(self.statistics.sums)
         before, across = torch.zeros_like(identity), torch.zeros_like(identity)
-        n_rows = 0
         for rows, new, _ in self.chunks(learner):
             old = self.phi(learner, rows, before_task)
             before += old.T @ old
             across += new.T @ old
-            n_rows += len(rows)
-        ridge = TRANSPORT_RIDGE * n_rows * identity
+        ridge = TRANSPORT_RIDGE * before.diagonal().mean() * identity
         by = torch.linalg.solve(before + ridge, (across + ridge).T).T
         by[-1] = identity[-1]
         return by

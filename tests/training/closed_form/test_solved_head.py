@@ -8,6 +8,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from clsim.training.closed_form.solved_head import SolvedHead
+from clsim.training.memory.replay import Replay
 from clsim.training.plugin import Plugin
 
 FROZEN = {"training.model.freeze": "backbone"}
@@ -79,6 +80,20 @@ def test_completed_labels_reach_old_classes_alone(build, learn, unknown: str) ->
         assert torch.equal(added, added.round())
 
 
+def test_half_of_a_probability_is_half_of_soft(build, learn) -> None:
+    absent, half, soft = (
+        _plugin(learn(build("moments", options=EXACT | {"unknown": name}, overrides=FROZEN), 2)).statistics.counts[:4]
+        for name in ("absent", "half", "soft")
+    )
+    torch.testing.assert_close(2 * (half - absent), soft - absent)
+
+
+def test_the_copy_is_made_when_the_first_task_is_trained(build, learn) -> None:
+    template = learn(build("er+moments", options={"moments.features": "anchor"}), 1)
+    live, anchor = template.model.backbone.live.state_dict(), template.model.backbone.anchor.state_dict()
+    assert all(torch.equal(live[name], anchor[name]) for name in live)
+
+
 def test_a_copied_backbone_sees_all_tasks_alike(build, learn) -> None:
     rows = Rows()
     options = EXACT | {"features": "anchor"}
@@ -91,41 +106,73 @@ def test_a_copied_backbone_sees_all_tasks_alike(build, learn) -> None:
     assert any(not torch.equal(live[name], anchor[name]) for name in live)
 
 
-def test_statistics_follow_features_that_move_linearly(build, learn) -> None:
-    """After a task that changes features by an exact linear map of phi, statistics are those of the moved rows."""
+class Scaled(torch.nn.Module):
+    """A backbone that does not learn, with features times a vector, which may change."""
 
-    class Move(Plugin):
-        def finish_model(self, learner, **kwargs) -> None:
-            if learner.position.task:
-                with torch.no_grad():
-                    learner.model.backbone.by.mul_(torch.linspace(0.5, 2.0, len(learner.model.backbone.by)))
+    def __init__(self, backbone, width: int) -> None:
+        super().__init__()
+        self.backbone = backbone.requires_grad_(False).eval()
+        self.register_buffer("by", torch.full((width,), 200.0))  # features of the size of the constant
 
-    class Scaled(torch.nn.Module):
-        def __init__(self, backbone, width: int) -> None:
-            super().__init__()
-            self.backbone = backbone.requires_grad_(False).eval()
-            self.register_buffer("by", torch.ones(width))
+    def train(self, mode: bool = True):
+        super().train(mode)
+        self.backbone.eval()
+        return self
 
-        def train(self, mode: bool = True):
-            super().train(mode)
-            self.backbone.eval()
-            return self
+    def forward(self, x):
+        return self.backbone(x) * self.by
 
-        def forward(self, x):
-            return self.backbone(x) * self.by
 
-    options = {"features": "transport", "normalise": False, "precision": "float64", "bytes": "unlimited"}
-    template = build("lwf+moments", options={f"moments.{k}": v for k, v in options.items()}, first=[Move()])
+class Move(Plugin):
+    """Changes the features of a `Scaled` when a later task ends, before statistics follow."""
+
+    def finish_model(self, learner, **kwargs) -> None:
+        if learner.position.task:
+            learner.model.backbone.by.mul_(torch.linspace(0.5, 2.0, len(learner.model.backbone.by)))
+
+
+def _gram(template, rows: np.ndarray) -> torch.Tensor:
+    """Second moments of phi of rows by the network of now, float64 [p, p]."""
+    now = torch.from_numpy(template.scored(template.model.trunk, template.store, rows)).double()
+    phi = template.model.head.phi(now)
+    return phi.T @ phi
+
+
+def _moved(build, features: str, spec: str):
+    """A template whose features have moved at the end of the second task, without length divided out."""
+    options = {"features": features, "normalise": False, "precision": "float64", "bytes": "unlimited"}
+    template = build(spec, options={f"moments.{k}": v for k, v in options.items()}, first=[Move()])
     template.model.backbone = Scaled(template.model.backbone, template.model.n_features)
+    return template
+
+
+def test_statistics_follow_features_that_move_linearly(build, learn) -> None:
+    template = learn(_moved(build, "transport", "lwf+moments"), 1)
+    first, second = (experience.dataset.rows() for experience in template.benchmark.train_stream[:2])
+    stale = _gram(template, first)
+    learn(template, 2)
+    found = _plugin(template).statistics.moments.matrix - _gram(template, second)
+    true = _gram(template, first)
+    inner = (slice(None, -1), slice(None, -1))
+    left = float((found - true)[inner].norm() / (stale - true)[inner].norm())
+    assert left < 0.1  # the ridge towards the identity keeps what the task's rows do not show
+    assert float(found[-1, -1]) == pytest.approx(len(first), rel=1e-12)  # the constant stays the constant
+
+
+def test_statistics_are_estimated_again_from_the_memory(build, learn) -> None:
+    template = learn(_moved(build, "memory", "er+moments"), 1)
+    memory = template.find_plugin(Replay).memory
+    stored, labels = memory.rows.copy(), torch.from_numpy(memory.labels[:, :4]).double().clamp_min(0)
+    first, second = (experience.dataset.rows() for experience in template.benchmark.train_stream[:2])
+    counts = _plugin(template).statistics.counts.clone()
     learn(template, 2)
     statistics = _plugin(template).statistics
-    rows = np.concatenate([exp.dataset.rows() for exp in template.benchmark.train_stream[:2]])
-    now = template.scored(template.model.trunk, template.store, rows)
-    phi = template.model.head.phi(torch.from_numpy(now).double())
-    gram = phi.T @ phi
-    right = torch.eye(len(gram), dtype=torch.float64)
-    off = float((statistics.moments.times(right) - gram).norm() / gram.norm())
-    assert off < 0.2  # the ridge towards the identity keeps what the task's rows do not show
+    expected = len(first) / len(stored) * _gram(template, stored)
+    torch.testing.assert_close(statistics.moments.matrix - _gram(template, second), expected, rtol=1e-9, atol=1e-9)
+    now = torch.from_numpy(template.scored(template.model.trunk, template.store, stored)).double()
+    sums = template.model.head.phi(now).T @ labels * (counts / labels.sum(0).clamp_min(1))
+    torch.testing.assert_close(statistics.sums[:, :4], sums, rtol=1e-9, atol=1e-9)
+    assert torch.equal(statistics.counts[:4], counts)
 
 
 @pytest.mark.parametrize(("spec", "features"), [("er", "memory"), ("er+more", "transport"), ("rebll", "anchor")])
