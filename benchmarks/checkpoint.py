@@ -12,8 +12,8 @@ from avalanche.logging import BaseLogger
 
 from benchmarks.training_step import WORKLOADS
 from clsim.evaluation.history import History
+from clsim.running.assembly import build_template, training_plan
 from clsim.running.checkpoint_files import newest_checkpoint, write_checkpoint
-from clsim.running.execution import build_template, training_plan
 from clsim.scenario import load_scenario
 from clsim.scenario.schema import CheckpointSection
 from clsim.training.composition import Composition

@@ -35,9 +35,9 @@ def run(tasks: int) -> tuple[str, ...]:
     from avalanche.training.plugins import EvaluationPlugin
 
     from clsim.evaluation.history import History
+    from clsim.evaluation.loggers import TimingFile
     from clsim.evaluation.plugins import EpochLosses, StreamScores
     from clsim.models.network import MultiLabelNet
-    from clsim.running.execution import TimingFile
     from clsim.training.composition import Composition
     from clsim.training.strategy import Context
     from clsim.training.template import MultiLabelTemplate

@@ -63,7 +63,8 @@ def run(classes: int, tasks: int, per_task: int = 256, test: int = 1000) -> dict
     import torch
 
     from clsim.evaluation.history import History
-    from clsim.running.execution import TimingFile, build_template
+    from clsim.evaluation.loggers import TimingFile
+    from clsim.running.assembly import build_template
     from clsim.running.observers import folder_loggers
     from clsim.running.run_folder import RunFolder
     from clsim.training.composition import Composition

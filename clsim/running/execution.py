@@ -12,11 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from avalanche.logging import BaseLogger
-from avalanche.training.plugins import EvaluationPlugin
-from numpy.typing import NDArray
 
 from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import skipped_images
@@ -25,16 +21,16 @@ from clsim.evaluation.history import History
 from clsim.evaluation.loggers import TimingFile
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.outside_loggers import Delivery, LoggedRun, observed
-from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
+from clsim.evaluation.plugins import MemorySize
 from clsim.files import GrowingFile, json_text, remove_parts, write_atomically
 from clsim.plugin_files import PluginFileError, blamed
 from clsim.preparation import training_begins
+from clsim.running.assembly import build_template, training_plan
 from clsim.running.checkpoint_files import Checkpoint, keep_newest, newest_checkpoint
 from clsim.running.checkpointer import Checkpointer, check_identity, place, resume_command
 from clsim.running.checksums import write_checksums
 from clsim.running.dotted_keys import hyperparameters
 from clsim.running.environment import environment, record_environment
-from clsim.running.features import benchmark_and_model
 from clsim.running.folder_lock import IN_USE, FolderInUse, Hold, LockLost, locked
 from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
@@ -51,17 +47,10 @@ from clsim.running.run_spec import RunSpec
 from clsim.running.shared_first_task import SharedFirstTask
 from clsim.running.trained_model import write_trained_model
 from clsim.scenario import Scenario, StreamPlan
-from clsim.scenario.plan.planning import oracle_memory_plan
 from clsim.standard_streams import make_lossy
 from clsim.strict_json import read_object
 from clsim.training.composition import Composition
-from clsim.training.events import provides
-from clsim.training.losses.class_counts import CountedLoss
-from clsim.training.memory.replay import Replay
-from clsim.training.memory.store import Budget
 from clsim.training.plugin_failures import plugin_failures
-from clsim.training.stock import refuse_unusable
-from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
 
 log = logging.getLogger("clsim")
@@ -109,7 +98,8 @@ def execute(
         with run_log(files.run_log), preparation_file(folder):
             try:
                 with blamed():
-                    return _run(files, scenario, spec, listener, first_task, say, parent, device, as_prepared, hold)
+                    asked = _Asked(listener, first_task, say, parent, device, as_prepared)
+                    return _run(files, scenario, spec, hold, asked)
             except (LockLost, OtherRun):
                 raise  # what the folder says stays as another process, or one elsewhere, finds it
             except BaseException as error:
@@ -121,50 +111,44 @@ def execute(
                 raise
 
 
-def _run(
-    files: RunFolder,
-    scenario: Scenario,
-    spec: RunSpec,
-    listener: Listener | None,
-    first_task: Path | None,
-    say: Callable[[str], None] | None,
-    parent: int | None,
-    device: str | None,
-    as_prepared: bool,
-    hold: Hold,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Asked:
+    """How a run is carried out, as the arguments of `execute` say."""
+
+    listener: Listener | None
+    first_task: Path | None
+    say: Callable[[str], None] | None
+    parent: int | None
+    device: str | None
+    as_prepared: bool
+
+
+def _run(files: RunFolder, scenario: Scenario, spec: RunSpec, hold: Hold, asked: _Asked) -> dict[str, Any]:
     checkpoint = newest_checkpoint(files.path)  # first: one of another format is refused before anything is written
-    run = _open(files, scenario, spec, device, hold)
-    _record_start(run, checkpoint, as_prepared)
+    run = _open(files, scenario, spec, asked.device, hold)
+    _record_start(run, checkpoint, asked.as_prepared)
     with shortage_named(scenario.config, run.device):
-        return _train(run, checkpoint, listener, first_task, say, parent)
+        return _train(run, checkpoint, asked)
 
 
-def _train(
-    run: _Run,
-    checkpoint: Checkpoint | None,
-    listener: Listener | None,
-    first_task: Path | None,
-    say: Callable[[str], None] | None,
-    parent: int | None,
-) -> dict[str, Any]:
+def _train(run: _Run, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str, Any]:
     """Carry out the run from its checkpoint to its result."""
     files, scenario = run.files, run.scenario
     growing = _cut_growing_files(files, checkpoint)
     evaluation = scenario.config.evaluation
     history = History(run.plan, evaluation.empty_classes, evaluation.thresholds, own_metrics(scenario.config))
     timing = TimingFile(files.timing)
-    outside = outside_loggers(files.path, scenario.config, say)
-    template = _assemble(run, history, timing, listener, outside)
-    if first_task is not None:
-        template.first_task = SharedFirstTask(first_task, files.metrics, timing, run.name)
+    outside = outside_loggers(files.path, scenario.config, asked.say)
+    template = _assemble(run, history, timing, asked.listener, outside)
+    if asked.first_task is not None:
+        template.first_task = SharedFirstTask(asked.first_task, files.metrics, timing, run.name)
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state())
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
     else:
-        _note_obstacle(files, template, say)
+        _note_obstacle(files, template, asked.say)
     with observed(outside, LoggedRun(run.name, scenario.name, files.path, run.settings)):
-        _learn(run, template, growing, parent)
+        _learn(run, template, growing, asked.parent)
     result = _write_result(run, template, history, timing)
     for logger in outside:
         logger.end(result)
@@ -388,66 +372,6 @@ def _interruption_text(files: RunFolder) -> str:
     if not files.environment.exists():
         return f"interrupted before training; go on with: {resume_command(files.path)}"
     return "interrupted before its first checkpoint"
-
-
-def training_plan(scenario: Scenario, composition: Composition) -> StreamPlan:
-    """Return the plan that a run trains on: the scenario's own, or one that `joint` or an oracle memory derives."""
-    plan = composition.derive_plan(scenario.plan(), scenario.truth, scenario.soft_truth)
-    if scenario.config.memory.labels == "oracle":
-        plan = oracle_memory_plan(plan, scenario.truth())
-    return plan
-
-
-def build_template(
-    scenario: Scenario,
-    composition: Composition,
-    plan: StreamPlan,
-    *,
-    seed: int,
-    device: str,
-    history: History,
-    loggers: list[BaseLogger],
-    row_truth: NDArray[np.int8] | None = None,
-) -> MultiLabelTemplate:
-    """Return the training template of a run with its benchmark, model, plugins and evaluator.
-
-    Args:
-        row_truth: int8 [R, C] of 0 and 1, the true labels of the training rows, for the evaluator of a memory's
-            labels; None: no such evaluator.
-    """
-    config = scenario.config
-    training = composition.training(config.training)
-    composition.check(config, plan.n_classes)
-    composition.check_targets(plan, config.training.loss)
-    benchmark, stock_model = benchmark_and_model(scenario, plan, seed, device)
-    new_model = partial(composition.network, stock_model, seed)
-    tasks = tuple(task.classes for task in plan.tasks)
-    samples = plan.row_samples if composition.control else None
-    beside = composition.bytes_beside_row(plan.n_classes)
-    plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples, beside))
-    refuse_unusable(plugins)
-    criterion = composition.criterion(config.training.loss)
-    if isinstance(criterion, CountedLoss):
-        plugins.append(criterion)
-    metrics: list[Any] = [EpochLosses(), StreamScores(history)]
-    if any(provides(plugin, "nbytes") for plugin in plugins):
-        metrics.append(MemorySize(plugins, Budget.of(config).bytes if config.memory.budget != "none" else None))
-    for replay in (plugin for plugin in plugins if isinstance(plugin, Replay)):
-        if row_truth is not None:
-            metrics.append(MemoryLabels(replay, row_truth, tasks))
-    metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
-    return MultiLabelTemplate(
-        benchmark=benchmark,
-        model=new_model(),
-        config=training,
-        criterion=criterion,
-        plugins=plugins,
-        evaluator=EvaluationPlugin(metrics, loggers=loggers),
-        seed=seed,
-        device=device,
-        restarts=new_model if composition.restarts else None,
-        score_epochs=config.evaluation.every == "epoch",
-    )
 
 
 def _memory_record(template: MultiLabelTemplate) -> MemoryRecord | None:

@@ -16,7 +16,7 @@ from clsim.errors import ClsimError, ScenarioError
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MetricsFile
 from clsim.models.build import build_model
-from clsim.running.execution import build_template
+from clsim.running.assembly import build_template
 from clsim.running.features import compute_features
 from clsim.scenario import Scenario, load_scenario
 from clsim.training.composition import Composition

@@ -17,7 +17,7 @@ from clsim.data.digits import Digits
 from clsim.evaluation.history import History
 from clsim.evaluation.kept_scores import kept_bytes
 from clsim.evaluation.loggers import MetricsFile, ScoresFile
-from clsim.running.execution import build_template, training_plan
+from clsim.running.assembly import build_template, training_plan
 from clsim.scenario import Scenario, StreamPlan, load_scenario
 from clsim.training.composition import Composition, registered
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from clsim.running.execution import training_plan
+from clsim.running.assembly import training_plan
 from clsim.scenario import Scenario, load_scenario
 from clsim.training.composition import Composition
 from clsim.training.memory.replay import Replay

@@ -13,7 +13,7 @@ import clsim
 from clsim.errors import ClsimError
 from clsim.evaluation.history import History
 from clsim.evaluation.loggers import MetricsFile
-from clsim.running.execution import build_template, training_plan
+from clsim.running.assembly import build_template, training_plan
 from clsim.scenario import Scenario, load_scenario
 from clsim.scenario.plan.planning import joint_plan
 from clsim.scenario.plan.stream_plan import StreamPlan

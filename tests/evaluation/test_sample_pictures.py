@@ -23,7 +23,7 @@ from clsim.evaluation.event_file import EventFile
 from clsim.evaluation.history import History
 from clsim.evaluation.sample_pictures import SamplePictures, tiles
 from clsim.evaluation.samples import evaluation_places, training_places
-from clsim.running.execution import build_template
+from clsim.running.assembly import build_template
 from clsim.running.run_folder import RunFolder
 from clsim.scenario import Scenario, StreamPlan, load_scenario
 from clsim.training.composition import Composition

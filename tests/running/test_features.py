@@ -16,7 +16,7 @@ from clsim.data.digits import Digits
 from clsim.evaluation.history import History
 from clsim.evaluation.metrics import average_precision
 from clsim.models.build import build_model
-from clsim.running.execution import build_template, training_plan
+from clsim.running.assembly import build_template, training_plan
 from clsim.running.features import BATCH, cached_features, compute_features
 from clsim.scenario import Scenario, load_scenario
 from clsim.strict_json import finite_or_null

@@ -105,7 +105,7 @@ class SolvedHead(ClosedForm):
         """Return the linear map of phi from the model before the task to the one after it, float64 [p, p].
 
         Least squares over the task's rows, with a ridge towards the identity. DECIDED: in place of the mean shift of
-        SDC (Yu et al., CVPR 2020), because second moments have to move too. The constant stays the constant, which both fit exactly.
+        SDC (Yu et al., CVPR 2020), because second moments have to move too. The constant stays the constant.
         """
         before_task = None if self.snapshot is None else self.snapshot.model
         if before_task is None:
