@@ -20,6 +20,7 @@ from clsim.running.assembly import build_template
 from clsim.running.features import compute_features
 from clsim.scenario import Scenario, load_scenario
 from clsim.training.composition import Composition
+from tests.fixtures.vectors import write_vectors
 
 SCENARIO = """
 name: vectors
@@ -38,14 +39,7 @@ threads: 1
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scenario file with 80 vectors of six classes beside it; to be read only."""
-    home = tmp_path_factory.mktemp("vectors")
-    random = np.random.default_rng(0)
-    y = (random.random((80, 6)) < 0.3).astype(np.int8)
-    y[range(80), random.integers(0, 6, 80)] = 1
-    x = (y @ random.normal(size=(6, 5)) + random.normal(size=(80, 5))).astype(np.float32)
-    np.savez(home / "x.npz", train_x=x[:50], train_y=y[:50], test_x=x[50:], test_y=y[50:])
-    (home / "vectors.yaml").write_text(SCENARIO)
-    return home / "vectors.yaml"
+    return write_vectors(tmp_path_factory.mktemp("vectors"), SCENARIO)
 
 
 @pytest.mark.parametrize("spec", ["finetune", "rebll", "er", "ewc+lwf", "joint"])

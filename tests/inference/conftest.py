@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import clsim
-from clsim.evaluation.history import History
 from tests.conftest import TINY
+from tests.fixtures.vectors import recorded_scores, write_vectors
 
 Scored = tuple[Path, list[np.ndarray]]
 
@@ -30,15 +30,7 @@ def scored_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Scored
     """Runs a strategy: (strategy, overrides, scenario) -> its folder, and the logits after each task."""
 
     def run(strategy: str, overrides: dict[str, Any], scenario: Any = "digits-b0c2") -> Scored:
-        scores: list[np.ndarray] = []
-        add = History.add
-
-        def recording(self: History, given: np.ndarray, task: int) -> None:
-            scores.append(given.copy())
-            add(self, given, task)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(History, "add", recording)
+        with recorded_scores() as scores:
             out = tmp_path_factory.mktemp("runs")
             return clsim.run(scenario, strategy, overrides=overrides, out=out).folder, scores
 
@@ -55,14 +47,7 @@ def of_every_task(scored_run: Callable[..., Scored]) -> Scored:
 @pytest.fixture(scope="session")
 def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scenario file with 80 feature vectors of six classes beside it."""
-    home = tmp_path_factory.mktemp("vectors")
-    random = np.random.default_rng(0)
-    y = (random.random((80, 6)) < 0.3).astype(np.int8)
-    y[range(80), random.integers(0, 6, 80)] = 1
-    x = (y @ random.normal(size=(6, 5)) + random.normal(size=(80, 5))).astype(np.float32)
-    np.savez(home / "x.npz", train_x=x[:50], train_y=y[:50], test_x=x[50:], test_y=y[50:])
-    (home / "vectors.yaml").write_text(VECTORS)
-    return home / "vectors.yaml"
+    return write_vectors(tmp_path_factory.mktemp("vectors"), VECTORS)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from clsim.running.trained_model import TrainedModel, read_trained_model
 from clsim.scenario import load_scenario
 from clsim.scenario.training_schema import ModelSection
 from clsim.training.precision import run_network
+from tests.fixtures.vectors import recorded_scores
 
 FORGETFUL = '''
 import clsim
@@ -47,15 +48,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(out: Path, strategy: str, overrides: dict[str, Any], more: dict[str, Any]) -> tuple[Path, np.ndarray]:
     """The folder of a run and the logits of its last evaluation."""
-    scores: list[np.ndarray] = []
-    add = History.add
-
-    def recording(self: History, given: np.ndarray, task: int) -> None:
-        scores.append(given.copy())
-        add(self, given, task)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(History, "add", recording)
+    with recorded_scores() as scores:
         folder = clsim.run("digits-b0c2", strategy, overrides=overrides | more, out=out).folder
     return folder, scores[-1]
 
