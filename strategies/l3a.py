@@ -28,7 +28,7 @@ class L3A(kit.Strategy):
             description="frozen: the scenario's backbone, with training.model.freeze: backbone; first-task: trained in "
             "the first task only, as in the paper",
         )
-        expansion: PositiveInt = Field(4096, description="width of the random layer; keeps 8 expansion^2 bytes")
+        expansion: PositiveInt = Field(4096, description="width of the random layer; keeps 4 expansion^2 bytes")
         ridge: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
             "auto", description="strength of the ridge; auto: 0.001 of A's trace; the paper's code: 1000"
         )

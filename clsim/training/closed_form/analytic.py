@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from clsim.errors import RunError
 from clsim.training.closed_form.features import ClosedForm, Features, computing_device
+from clsim.training.closed_form.second_moments import FullMoments
 from clsim.training.learner import Learner
 
 GAIN = 10.0
@@ -40,9 +40,9 @@ class RidgeSolver(Protocol):
     @property
     def nbytes(self) -> int: ...
 
-    def state_dict(self) -> dict[str, Tensor]: ...
+    def state_dict(self) -> dict[str, Any]: ...
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class RidgeSums:
@@ -55,13 +55,14 @@ class RidgeSums:
 
     def __init__(self, width: int, ridge: float | None) -> None:
         self.ridge = ridge
-        self.squares = torch.zeros(width, width, dtype=torch.float64)
+        self.moments = FullMoments(width, kept=torch.float64)
         self.sums = torch.zeros(width, 0, dtype=torch.float64)
         self.weight = torch.zeros(width, 0, dtype=torch.float64)
 
     def to(self, device: torch.device) -> None:
         """Compute on a device."""
-        self.squares, self.sums, self.weight = (kept.to(device) for kept in (self.squares, self.sums, self.weight))
+        self.moments.to(device)
+        self.sums, self.weight = self.sums.to(device), self.weight.to(device)
 
     def grow(self, n_classes: int) -> None:
         """Have a column for each of the first `n_classes` classes."""
@@ -70,7 +71,7 @@ class RidgeSums:
 
     def add(self, phi: Tensor, labels: Tensor) -> None:
         """Take in rows, phi float64 [n, p] and labels float64 [n, S]; for weight w both come times sqrt(w)."""
-        self.squares.addmm_(phi.T, phi)
+        self.moments.add(phi)
         self.sums.addmm_(phi.T, labels)
 
     def solve(self) -> None:
@@ -79,23 +80,19 @@ class RidgeSums:
         Raises:
             RunError: the ridge is too small for the rows.
         """
-        ridge = self.ridge if self.ridge is not None else AUTOMATIC * float(self.squares.trace())
-        regularised = self.squares.clone()
-        regularised.diagonal().add_(ridge)
-        factor, failed = torch.linalg.cholesky_ex(regularised)
-        if failed:
-            raise RunError(f"strategy.l3a.ridge: {ridge:.3g} is too small for these features; a larger one is needed")
-        self.weight = torch.cholesky_solve(self.sums, factor)
+        ridge = AUTOMATIC * float(self.moments.matrix.trace()) if self.ridge is None else self.ridge
+        self.weight = self.moments.solve(self.sums, ridge)
 
     @property
     def nbytes(self) -> int:
-        return self.squares.nbytes + self.sums.nbytes
+        return self.moments.nbytes + self.sums.nbytes
 
-    def state_dict(self) -> dict[str, Tensor]:
-        return {"squares": self.squares, "sums": self.sums, "weight": self.weight}
+    def state_dict(self) -> dict[str, Any]:
+        return {"moments": self.moments.state_dict(), "sums": self.sums, "weight": self.weight}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.squares, self.sums, self.weight = state["squares"], state["sums"], state["weight"]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.moments.load_state_dict(state["moments"])
+        self.sums, self.weight = state["sums"], state["weight"]
 
 
 class WeightedAnalytic(ClosedForm):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -57,8 +59,8 @@ class RecursiveRidge:
     def nbytes(self) -> int:
         return self.inverse.nbytes + self.weight.nbytes
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         return {"inverse": self.inverse, "weight": self.weight}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.inverse, self.weight = state["inverse"], state["weight"]
