@@ -113,9 +113,8 @@ class FullMoments:
         regularised.diagonal().add_(ridge)
         factor, failed = torch.linalg.cholesky_ex(regularised)
         if failed:
-            raise RunError(
-                f"second moments of {self.width} features: not positive definite with ridge {ridge:.3g}; a larger one is needed"
-            )
+            what = f"second moments of {self.width} features"
+            raise RunError(f"{what}: not positive definite with ridge {ridge:.3g}; a larger one is needed")
         return torch.cholesky_solve(right, factor)
 
     def _decomposed(self) -> tuple[Tensor, Tensor]:
