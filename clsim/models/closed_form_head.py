@@ -99,7 +99,8 @@ class PairedHead(Head):
     """A trained head and a solved one over the same network.
 
     In training mode it is the trained head alone. In evaluation mode, for classes that have been solved for, it is the
-    mean of the two heads' logits, or the solved head's.
+    mean of the two heads' logits, or the solved head's. Over an `AnchoredBackbone`, whose features are [B, 2 d] in
+    evaluation mode, the trained head reads the first half and the solved one the second.
 
     Attributes:
         known: bool [S], the classes that have been solved for.
@@ -109,8 +110,6 @@ class PairedHead(Head):
         solved: head without classes that is solved for.
         hidden: feature transform before the trained head.
         combination: what the logits of a solved class are: the mean of both, or those of the solved head.
-        anchored: features are those of an `AnchoredBackbone`, [B, 2 d] in evaluation mode: the solved head reads the
-            second half.
     """
 
     known: Tensor
@@ -121,14 +120,12 @@ class PairedHead(Head):
         solved: ClosedFormHead,
         hidden: nn.Module,
         combination: Combination,
-        anchored: bool = False,
     ) -> None:
         super().__init__(solved.n_features, solved.seed)
         self.trained = trained
         self.solved = solved
         self.hidden = hidden
         self.combination = combination
-        self.anchored = anchored
         self.register_buffer("known", torch.zeros(0, dtype=torch.bool))
 
     def add_classes(self, columns: range) -> None:

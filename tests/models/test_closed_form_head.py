@@ -64,7 +64,7 @@ def test_a_pair_trains_one_head_and_scores_with_both(combination) -> None:
 
 
 def test_an_anchored_pair_reads_both_halves() -> None:
-    pair = PairedHead(GrowingHead(8, 0), ClosedFormHead(8, 0), nn.Identity(), "solved", anchored=True)
+    pair = PairedHead(GrowingHead(8, 0), ClosedFormHead(8, 0), nn.Identity(), "solved")
     _write(pair, 2)
     both = torch.cat([FEATURES, FEATURES.flip(0)], dim=1)
     assert torch.equal(pair.train()(FEATURES), pair.trained(FEATURES))

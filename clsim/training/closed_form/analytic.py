@@ -23,22 +23,34 @@ released code suits the scale of one backbone."""
 
 
 class RidgeSolver(Protocol):
-    """Ridge regression that takes in rows of all tasks, one chunk after the other."""
+    """Ridge regression that takes in rows of all tasks, one chunk after the other; see `RidgeSums`.
+
+    Attributes:
+        weight: float64 [p, S], up to date after `solve`.
+    """
 
     weight: Tensor
 
-    def to(self, device: torch.device) -> None: ...
+    def to(self, device: torch.device) -> None:
+        """Compute on a device."""
+        ...
 
-    def grow(self, n_classes: int) -> None: ...
+    def grow(self, n_classes: int) -> None:
+        """Have a column for each of the first `n_classes` classes."""
+        ...
 
-    def add(self, phi: Tensor, labels: Tensor) -> None: ...
+    def add(self, phi: Tensor, labels: Tensor) -> None:
+        """Take in rows, phi float64 [n, p] and labels float64 [n, S]."""
+        ...
 
     def solve(self) -> None:
-        """Bring `weight`, float64 [p, S], up to date."""
+        """Bring `weight` up to date."""
         ...
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """What is kept of the rows, bytes."""
+        ...
 
     def state_dict(self) -> dict[str, Any]: ...
 

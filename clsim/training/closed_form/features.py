@@ -74,7 +74,7 @@ def with_solved_head(network: MultiLabelNet, solved: ClosedFormHead, features: F
     else:
         trained = GrowingHead(network.head.n_features, solved.seed)
         combination: Literal["mean", "solved"] = "solved" if features == "first-task" else "mean"
-        network.head = PairedHead(trained, solved, network.hidden, combination, anchored=features == "anchor")
+        network.head = PairedHead(trained, solved, network.hidden, combination)
     network.hidden = nn.Identity()
     if features == "anchor":
         network.backbone = AnchoredBackbone(network.backbone)
