@@ -130,7 +130,7 @@ class History:
         seen = self._seen(scores, task)
         classes = sort_classes(scores, self.plan.test_truth[:, :seen])
         self.ap[task, :seen] = average_precisions(classes)
-        scope = self.plan.in_scope(seen)
+        scope = self.plan.in_scope(task)
         scores_in_scope, truth_in_scope = scores[scope], self.plan.test_truth[scope, :seen]
         if not scope.all():
             classes = sort_classes(scores_in_scope, truth_in_scope)
@@ -184,7 +184,7 @@ class History:
         """
         seen = self._seen(scores, task)
         truth = self.plan.test_truth[:, :seen]
-        scope = self.plan.in_scope(seen)
+        scope = self.plan.in_scope(task)
         ap = average_precision(scores, truth)
         values = {"epoch/mAP_seen": mean_ap(average_precision(scores[scope], truth[scope]), self.empty_classes)}
         for k, past in enumerate(self.plan.tasks[: task + 1]):
@@ -274,7 +274,7 @@ class History:
         What `predicted_old` and `predicted_new` would be if the predictions were right.
         """
         start, seen = self.plan.tasks[task].classes
-        truth = self.plan.test_truth[self.plan.in_scope(seen)]
+        truth = self.plan.test_truth[self.plan.in_scope(task)]
         shares = {}
         for block, columns in zip(BLOCKS, (slice(0, start), slice(start, seen)), strict=True):
             known = truth[:, columns][truth[:, columns] >= 0]

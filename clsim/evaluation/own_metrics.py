@@ -112,7 +112,7 @@ def try_out(metrics: Sequence[OwnMetric], plan: StreamPlan) -> None:
         RunError: as calling it.
     """
     seen = plan.tasks[0].classes[1]
-    scope = plan.in_scope(seen)
+    scope = plan.in_scope(0)
     scores = np.random.default_rng(0).standard_normal((int(scope.sum()), seen), dtype=np.float32)
     for metric in metrics if scope.any() else ():
         metric(scores, plan.test_truth[scope, :seen], plan.test_samples[scope], 0)

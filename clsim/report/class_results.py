@@ -56,7 +56,7 @@ def _rows(run: RunResult, plan: StreamPlan | None, thresholds: Sequence[str]) ->
         seen = task.columns[1]
         at = {}
         if plan is not None and task.index in kept:
-            scope = plan.in_scope(seen)
+            scope = plan.in_scope(task.index)
             scores, truth = kept[task.index][scope], plan.test_truth[scope, :seen]
             at = {threshold: confusion(scores, truth, float(threshold)) for threshold in thresholds}
         for column, name in enumerate(record.class_names[:seen]):

@@ -27,7 +27,7 @@ from clsim.model_names import NO_BACKBONE
 from clsim.scenario.document import Document, parse_assignment, plain, read_document
 from clsim.scenario.plan.planning import StreamData, build_plan, stream_data
 from clsim.scenario.plan.stream_plan import StreamPlan
-from clsim.scenario.schema import DataSection, Ids, ObjectSection, ScenarioConfig
+from clsim.scenario.schema import DataSection, ObjectSection, ScenarioConfig
 from clsim.scenario.validate import validate
 
 if TYPE_CHECKING:
@@ -156,9 +156,7 @@ class Scenario:
     @cached_property
     def _data(self) -> StreamData:
         source = self.source
-        names = None
-        if isinstance(self.config.labels.long_tail, Ids) and isinstance(source, NamedSource):
-            names = source.image_names("train")
+        names = source.image_names if isinstance(source, NamedSource) else None
         soft = source.soft_labels("train") if isinstance(source, SoftSource) else None
         labels = source.labels("train"), source.labels("test")
         return stream_data(self.config, source.class_names, *labels, names, soft)

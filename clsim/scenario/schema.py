@@ -35,6 +35,23 @@ class OwnRule(Section):
     options: dict[str, Any] = Field({}, description="keyword parameters of the function")
 
 
+class Given(Section):
+    given: Annotated[str, DATA_PATH] = Field(
+        min_length=1,
+        description="CSV file with the columns image and task, tasks from 0 on; several lines put an image into "
+        "several tasks; relative to the scenario",
+    )
+
+
+class GivenImages(Section):
+    given: Annotated[str, DATA_PATH] = Field(
+        min_length=1, description="CSV file with the columns image and task, tasks from 0 on; relative to the scenario"
+    )
+    lists: Literal["cumulative", "per-task"] = Field(
+        "cumulative", description="after task t: the images of tasks 0 to t, or of task t alone"
+    )
+
+
 class Keep(Section):
     keep: float = Field(gt=0, le=1, description="probability that a label of the task is visible")
 
@@ -78,8 +95,13 @@ class Bytes(Section):
 Assignment = Annotated[
     Annotated[Literal["overlap"], Tag("keyword")]
     | Annotated[Disjoint, Tag("{disjoint}")]
-    | Annotated[OwnRule, Tag("{rule}")],
-    either("overlap", "{disjoint: random | first | rarest}", "{rule: file.py:function}"),
+    | Annotated[OwnRule, Tag("{rule}")]
+    | Annotated[Given, Tag("{given}")],
+    either("overlap", "{disjoint: random | first | rarest}", "{rule: file.py:function}", "{given: partition.csv}"),
+]
+ScoredImages = Annotated[
+    Annotated[Literal["seen", "all"], Tag("keyword")] | Annotated[GivenImages, Tag("{given}")],
+    either("seen", "all", "{given: images.csv}"),
 ]
 Visibility = Annotated[
     Annotated[Literal["task", "full", "single-positive"], Tag("keyword")] | Annotated[Keep, Tag("{keep}")],
@@ -106,6 +128,21 @@ class DataSection(BaseModel):
 
     classes: Literal["all"] | list[str] = Field("all", description="all, or the classes to stream")
     validation: float = Field(0.0, ge=0, lt=1, description="share of the training images kept for validation")
+    validation_ids: Annotated[str | None, DATA_PATH] = Field(
+        None,
+        min_length=1,
+        description="file with one training image id a line, kept for validation; relative to the scenario",
+    )
+    test_ids: Annotated[str | None, DATA_PATH] = Field(
+        None, min_length=1, description="file with one test image id a line: only these; relative to the scenario"
+    )
+
+    @model_validator(mode="after")
+    def _one_validation(self) -> Self:
+        if self.validation and self.validation_ids is not None:
+            text = "not together with validation, a share"
+            raise PydanticCustomError("misplaced", "{text}", {"below": ("validation_ids",), "text": text})
+        return self
 
 
 class DigitsSection(DataSection, DigitsConfig):
@@ -165,7 +202,17 @@ DatasetSection = Annotated[
 
 class StreamSection(Section):
     base: int = Field(0, ge=0, description="classes in the first task; 0: as many as `increment`")
-    increment: PositiveInt = Field(description="classes in each later task; the last task may have fewer")
+    increment: PositiveInt | None = Field(
+        None, description="classes in each later task; the last task may have fewer; or `sizes`, or `tasks`"
+    )
+    sizes: Annotated[list[PositiveInt], Field(min_length=1)] | None = Field(
+        None, description="classes in each task, in place of base and increment", examples=[[24, 18, 14, 14]]
+    )
+    tasks: Annotated[list[Annotated[list[str], Field(min_length=1)]], Field(min_length=1)] | None = Field(
+        None,
+        description="names of the classes in each task, in place of base, increment and order",
+        examples=[[["cat", "dog"], ["horse"]]],
+    )
     order: Literal["alphabetical", "seed", "frequency"] | list[str] = Field(
         "alphabetical",
         description="class order: by name, shuffled by order_seed, by falling training positives, or listed; with a "
@@ -178,6 +225,18 @@ class StreamSection(Section):
     seed: int = Field(
         0, ge=0, description="of all else that is random in the plan: assignment, visibility, noise, split"
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_say_tasks(self) -> Self:
+        given = [key for key in ("increment", "sizes", "tasks") if getattr(self, key) is not None]
+        if not given:
+            raise PydanticCustomError("absent", "{text}", {"text": "one of increment, sizes and tasks is missing"})
+        others = {"increment": given[1:], "sizes": [*given[1:], "base"], "tasks": [*given[1:], "base", "order"]}
+        for key in others[given[0]]:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                text = f"not together with {given[0]}; leave one of them out, or set it to null"
+                raise PydanticCustomError("misplaced", "{text}", {"below": (key,), "text": text})
+        return self
 
 
 class NoiseSection(Section):
@@ -217,8 +276,8 @@ class LoggerSection(Section):
 class EvaluationSection(Section):
     every: Literal["task", "epoch"] = Field("task", description="when the evaluation pass runs")
     on: Literal["test", "validation"] = Field("test", description="the images that are scored")
-    images: Literal["seen", "all"] = Field(
-        "seen", description="mAP over images with at least one seen class, or over all images"
+    images: ScoredImages = Field(
+        "seen", description="mAP over images with at least one seen class, over all images, or over listed ones"
     )
     thresholds: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.5, 0.8], min_length=1, description="probabilities above which a class counts as predicted"

@@ -80,6 +80,8 @@ def _describe(document: Document, model: type[BaseModel], path: KeyPath, details
         return f"unknown key{did_you_mean(path[-1], allowed)}; allowed: {', '.join(allowed)}"
     if kind == "missing":
         return "required key is missing"
+    if kind == "absent":
+        return str(detail["ctx"]["text"])
     given = _value(document.data, path) if path else None
     if kind == "union_tag_not_found":
         inside = isinstance(_value(document.data, path[:-1]), dict) and path[-1:] == ("name",)

@@ -6,7 +6,6 @@ benchmarks of the field.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clsim.errors import Unplannable, did_you_mean
+from clsim.errors import Unplannable
 from clsim.randomness import permutation
+from clsim.scenario.plan.id_lists import read_ids
 from clsim.scenario.schema import Imbalance, LongTail, Pareto
 
 Labels = NDArray[np.int8]
@@ -117,45 +117,7 @@ def apply(
         if empty := [name for name, count in zip(class_names, positives, strict=True) if not count]:
             raise Unplannable(("labels", "long_tail"), f"no training image shows {', '.join(empty[:_MOST_SHOWN])}")
         return thin(truth, pool, targets(rule, positives), seed)
-    if names is None:
-        raise Unplannable(("labels", "long_tail", "ids"), "this data set has no ids")
-    kept = np.intersect1d(read_ids(Path(rule.ids), names), pool)
+    kept = np.intersect1d(read_ids(Path(rule.ids), names, ("labels", "long_tail", "ids")), pool)
     if not len(kept):
         raise Unplannable(("labels", "long_tail", "ids"), f"{rule.ids}: lists no image that can be trained on")
     return kept
-
-
-def read_ids(file: Path, names: Sequence[str]) -> Ids:
-    """Rows of the images that a text file lists, one id a line, int64; empty lines and lines from # on are skipped.
-
-    Args:
-        names: id of each image: VOC's and COCO's own, the path in a manifest, the number of a digit scene.
-
-    Raises:
-        Unplannable: no such file, an unknown or repeated id; with the line.
-    """
-    if os.path.exists(file) and not os.path.isfile(file):  # a device may never end
-        raise _problem(f"{file}: cannot be read: it is no regular file")
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise _problem(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    row = {name: position for position, name in enumerate(names)}
-    line_of: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        name = line.strip()
-        if not name or name.startswith("#"):
-            continue
-        if name not in row:
-            known = f"{did_you_mean(name, names)}; ids look like {names[0]!r}"
-            raise _problem(f"{file}:{number}: {name!r} is not the id of a training image{known}")
-        if name in line_of:
-            raise _problem(f"{file}:{number}: {name!r} is there a second time, first in line {line_of[name]}")
-        line_of[name] = number
-    if not line_of:
-        raise _problem(f"{file}: no ids in it")
-    return np.array([row[name] for name in line_of], dtype=np.int64)
-
-
-def _problem(text: str) -> Unplannable:
-    return Unplannable(("labels", "long_tail", "ids"), text)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clsim.data.class_names import alike, composed, shown, unfit_names
+from clsim.data.source import Split
 from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation
 from clsim.scenario.plan import long_tail
+from clsim.scenario.plan.id_lists import read_ids, read_partition
 from clsim.scenario.plan.rules import (
     Ids,
     Labels,
@@ -25,8 +28,11 @@ from clsim.scenario.plan.rules import (
     task_ranges,
 )
 from clsim.scenario.plan.stream_plan import StreamPlan, TaskPlan
-from clsim.scenario.schema import ScenarioConfig
+from clsim.scenario.schema import Given, GivenImages, ScenarioConfig
+from clsim.scenario.schema import Ids as LongTailIds
 from clsim.vocabulary import GROUPS, UNKNOWN
+
+Names = Callable[[Split], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class StreamData:
         held_out: int64 [V], training images kept for validation.
         soft: float32 [N, C], soft labels of the training images in (0, 1), 0 where a label is not soft, None: no label
             is; `train` says what they count as in who is in a task, class counts and truth.
+        names: ids of the images of a split, for files that list images; None: the data set has none.
     """
 
     class_names: tuple[str, ...]
@@ -50,6 +57,7 @@ class StreamData:
     pool: Ids
     held_out: Ids
     soft: NDArray[np.float32] | None = None
+    names: Names | None = None
 
 
 def stream_data(
@@ -57,7 +65,7 @@ def stream_data(
     class_names: Sequence[str],
     train: Labels,
     test: Labels,
-    image_names: Sequence[str] | None = None,
+    image_names: Names | None = None,
     soft: NDArray[np.float32] | None = None,
 ) -> StreamData:
     """Choose and order the classes, hold out the validation share, thin the rest to a long tail.
@@ -72,27 +80,21 @@ def stream_data(
         class_names: the data set's classes, in its own order.
         train: int8 [N, C], true labels in the data set's order.
         test: int8 [M, C].
-        image_names: ids of the N training images, for `long_tail: {ids: file}`.
+        image_names: ids of the images of a split, for files that list images; called only if there is one.
         soft: float32 [N, C], soft labels of the training images, as in `StreamData`.
 
     Raises:
         Unplannable: unknown or repeated classes, an impossible order, nothing left to train or to validate on, a long
-            tail that cannot be.
+            tail that cannot be, a list of images that does not fit.
     """
     _check_names(config, class_names)
     class_names = list(map(composed, class_names))
     chosen = _chosen_columns(config, class_names)
     names, train, test = [class_names[column] for column in chosen], train[:, chosen], test[:, chosen]
     usable = np.flatnonzero((train == 1).any(axis=1)).astype(np.int64)
-    share = config.dataset.validation
-    if config.evaluation.on == "validation" and not share:
-        raise Unplannable(("evaluation", "on"), "given 'validation', which needs dataset.validation above 0")
-    count = round(share * len(usable))
-    if share and not 0 < count < len(usable):
-        raise Unplannable(("dataset", "validation"), f"given {share}, which keeps {count} of {len(usable)} images")
-    shuffled = usable[permutation(len(usable), config.stream.seed, "validation")]
-    held_out, pool = np.sort(shuffled[:count]), np.sort(shuffled[count:])
-    pool = long_tail.apply(config.labels.long_tail, train, pool, names, config.stream.seed, image_names)
+    held_out, pool = _validation(config, usable, image_names)
+    listed = image_names("train") if image_names and isinstance(config.labels.long_tail, LongTailIds) else None
+    pool = long_tail.apply(config.labels.long_tail, train, pool, names, config.stream.seed, listed)
     order = class_order(config.stream, names, (train[pool] == 1).sum(axis=0))
     return StreamData(
         tuple(names[column] for column in order),
@@ -101,7 +103,28 @@ def stream_data(
         pool,
         held_out,
         None if soft is None else np.ascontiguousarray(soft[:, np.array(chosen)[order]]),
+        image_names,
     )
+
+
+def _validation(config: ScenarioConfig, usable: Ids, image_names: Names | None) -> tuple[Ids, Ids]:
+    """Return the training images that are held out, by share or by list, and the other usable ones."""
+    dataset = config.dataset
+    share, file = dataset.validation, dataset.validation_ids
+    if config.evaluation.on == "validation" and not share and file is None:
+        text = "given 'validation', which needs dataset.validation above 0 or dataset.validation_ids"
+        raise Unplannable(("evaluation", "on"), text)
+    if file is not None:
+        names = None if image_names is None else image_names("train")
+        held_out = np.sort(read_ids(Path(file), names, ("dataset", "validation_ids")))
+        if not len(pool := np.setdiff1d(usable, held_out)):
+            raise Unplannable(("dataset", "validation_ids"), f"{file}: lists all images that can be trained on")
+        return held_out, pool
+    count = round(share * len(usable))
+    if share and not 0 < count < len(usable):
+        raise Unplannable(("dataset", "validation"), f"given {share}, which keeps {count} of {len(usable)} images")
+    shuffled = usable[permutation(len(usable), config.stream.seed, "validation")]
+    return np.sort(shuffled[:count]), np.sort(shuffled[count:])
 
 
 def _check_names(config: ScenarioConfig, class_names: Sequence[str]) -> None:
@@ -148,10 +171,9 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
     """
     names, seed = data.class_names, config.stream.seed
     ranges = task_ranges(config.stream, len(names))
-    within = assign(config.stream.assignment, data.train[data.pool], ranges, seed)
+    members = _members(config, data, ranges)
     tasks = []
-    for index, (classes, positions) in enumerate(zip(ranges, within, strict=True)):
-        samples = data.pool[positions]
+    for index, (classes, samples) in enumerate(zip(ranges, members, strict=True)):
         if not len(samples):
             shown = ", ".join(names[slice(*classes)])
             raise Unplannable(("stream",), f"task {index} ({shown}) is empty: no training image shows its classes")
@@ -164,16 +186,62 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
     if config.memory.labels == "oracle" and any(task.soft is not None for task in tasks):
         raise Unplannable(("memory", "labels"), "given 'oracle', but the data set has soft labels, which are no truth")
     validate = config.evaluation.on == "validation"
-    images = data.held_out if validate else np.flatnonzero(_scored(config, data.test)).astype(np.int64)
+    images = data.held_out if validate else _tested(config, data)
+    scope = config.evaluation.images
+    listed = _listed_scope(scope, data, images, len(ranges), validate) if isinstance(scope, GivenImages) else None
     return StreamPlan(
         class_names=names,
         tasks=tuple(tasks),
         test_samples=images,
         test_truth=np.ascontiguousarray((data.train if validate else data.test)[images]),
-        test_scope=config.evaluation.images,
+        test_scope="given" if isinstance(scope, GivenImages) else scope,
+        scopes=listed,
         groups=class_groups((data.train[data.pool] == 1).sum(axis=0), config.evaluation.groups),
         test_split="train" if validate else "test",
     )
+
+
+def _members(config: ScenarioConfig, data: StreamData, ranges: Sequence[tuple[int, int]]) -> list[Ids]:
+    """Return the training images of each task, int64 ascending."""
+    rule, seed = config.stream.assignment, config.stream.seed
+    if not isinstance(rule, Given):
+        return [data.pool[rows] for rows in assign(rule, data.train[data.pool], ranges, seed)]
+    key = ("stream", "assignment", "given")
+    names = None if data.names is None else data.names("train")
+    members = read_partition(Path(rule.given), names, len(ranges), key)
+    away = (data.train == 1).any(axis=1)
+    away[data.pool] = False
+    away[data.held_out] = True
+    for index, (classes, samples) in enumerate(zip(ranges, members, strict=True)):
+        if len(gone := samples[away[samples]]):
+            text = f"{rule.given}: {len(gone)} images of task {index} are held out for validation or thinned away"
+            raise Unplannable(key, f"{text}, such as {names[gone[0]]!r}" if names else text)
+        if len(samples) and not (data.train[samples, slice(*classes)] == 1).any():
+            raise Unplannable(key, f"{rule.given}: no image of task {index} shows one of its classes")
+    return members
+
+
+def _tested(config: ScenarioConfig, data: StreamData) -> Ids:
+    """Return the test images that take part, int64 ascending."""
+    scored = _scored(config, data.test)
+    if (file := config.dataset.test_ids) is not None:
+        listed = np.zeros(len(scored), dtype=bool)
+        listed[read_ids(Path(file), None if data.names is None else data.names("test"), ("dataset", "test_ids"))] = True
+        scored = scored & listed
+    return np.flatnonzero(scored).astype(np.int64)
+
+
+def _listed_scope(rule: GivenImages, data: StreamData, images: Ids, n_tasks: int, validate: bool) -> NDArray[np.bool_]:
+    """Return which of the scored images count after each task, bool [T, M]."""
+    key = ("evaluation", "images", "given")
+    names = None if data.names is None else data.names("train" if validate else "test")
+    lists = read_partition(Path(rule.given), names, n_tasks, key)
+    scope = np.stack([np.isin(images, listed) for listed in lists])
+    if rule.lists == "cumulative":
+        scope = np.logical_or.accumulate(scope, axis=0)
+    for task in np.flatnonzero(~scope.any(axis=1)):
+        raise Unplannable(key, f"{rule.given}: no image that is scored counts after task {task}")
+    return scope
 
 
 def _scored(config: ScenarioConfig, labels: Labels) -> Any:
@@ -261,7 +329,7 @@ def describe(plan: StreamPlan, truth: Labels) -> dict[str, Any]:
                 "classes": plan.names(task),
                 "train_images": len(task),
                 "rows_without_positive": int((~(visible == 1).any(axis=1)).sum()),
-                "test_images": int(plan.in_scope(task.classes[1]).sum()),
+                "test_images": int(plan.in_scope(index).sum()),
                 "positives": {
                     plan.class_names[column]: int((visible[:, column] == 1).sum()) for column in task.columns
                 },

@@ -33,11 +33,13 @@ def class_order(stream: StreamSection, class_names: Sequence[str], positives: ND
         positives: int [C], training images that show each class; only for `order: frequency` (falling, ties by name).
 
     Raises:
-        Unplannable: an explicit order that does not name every class once.
+        Unplannable: an explicit order, or tasks, that do not name every class once.
     """
+    if stream.tasks is not None:
+        return _explicit_order([name for task in stream.tasks for name in task], class_names, "tasks")
     alphabetical = np.array(sorted(range(len(class_names)), key=lambda column: class_names[column]), dtype=np.int64)
     if isinstance(stream.order, list):
-        return _explicit_order(stream.order, class_names)
+        return _explicit_order(stream.order, class_names, "order")
     if stream.order == "seed":
         return alphabetical[permutation(len(class_names), stream.order_seed, "class order")]
     if stream.order == "frequency":
@@ -45,7 +47,7 @@ def class_order(stream: StreamSection, class_names: Sequence[str], positives: ND
     return alphabetical
 
 
-def _explicit_order(order: list[str], class_names: Sequence[str]) -> Ids:
+def _explicit_order(order: list[str], class_names: Sequence[str], key: str) -> Ids:
     order = list(map(composed, order))
     count, known = Counter(order), set(class_names)
     unknown = [name for name in count if name not in known]
@@ -61,16 +63,24 @@ def _explicit_order(order: list[str], class_names: Sequence[str]) -> Ids:
         *([f"and {more} more"] if more else []),
     ]
     if problems:
-        raise Unplannable(("stream", "order"), "; ".join(problems))
+        raise Unplannable(("stream", key), "; ".join(problems))
     return np.array([list(class_names).index(name) for name in order], dtype=np.int64)
 
 
 def task_ranges(stream: StreamSection, n_classes: int) -> list[tuple[int, int]]:
-    """Column range [start, stop) of each task: Bi-Cj; B0-Cj starts with j classes; the last task may be smaller.
+    """Column range [start, stop) of each task: Bi-Cj, whose last task may be smaller, or as many classes as listed.
+
+    B0-Cj starts with j classes.
 
     Raises:
-        Unplannable: the first task wants more classes than there are.
+        Unplannable: the first task wants more classes than there are, or the sizes have another sum.
     """
+    if stream.increment is None:
+        sizes = stream.sizes or [len(task) for task in stream.tasks or []]
+        if sum(sizes) != n_classes:
+            raise Unplannable(("stream", "sizes"), f"given {sum(sizes)} classes in all, but there are {n_classes}")
+        stops = np.cumsum(sizes).tolist()
+        return list(zip([0, *stops[:-1]], stops, strict=True))
     first = stream.base or stream.increment
     if first > n_classes:
         key = "base" if stream.base else "increment"

@@ -83,7 +83,8 @@ class StreamPlan:
         test_samples: int64 [M], evaluation images in ascending order.
         test_truth: int8 [M, C], their true labels: 1, 0, -1 not annotated in the data set.
         test_split: the split they are from: test, or train for a validation share.
-        test_scope: which test images count for mAP after a task: those with a seen class, or all.
+        test_scope: which test images count for mAP after a task: those with a seen class, all, or those of `scopes`.
+        scopes: bool [T, M], which test images count after each task, for the scope "given"; else None.
         groups: head, medium and tail classes.
         derived_from: hash of the plan this one was made from (`joint`), or None.
     """
@@ -92,10 +93,11 @@ class StreamPlan:
     tasks: tuple[TaskPlan, ...]
     test_samples: NDArray[np.int64]
     test_truth: NDArray[np.int8]
-    test_scope: Literal["seen", "all"]
+    test_scope: Literal["seen", "all", "given"]
     groups: ClassGroups
     test_split: Literal["test", "train"] = "test"
     derived_from: str | None = None
+    scopes: NDArray[np.bool_] | None = None
     row_offsets: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +108,7 @@ class StreamPlan:
 
     def _repr_html_(self) -> str:
         rows = [
-            (str(index), ", ".join(self.names(task)), str(len(task)), str(int(self.in_scope(task.classes[1]).sum())))
+            (str(index), ", ".join(self.names(task)), str(len(task)), str(int(self.in_scope(index).sum())))
             for index, task in enumerate(self.tasks)
         ]
         table = html_table(rows, ("task", "classes", "images", "test images"))
@@ -152,11 +154,13 @@ class StreamPlan:
         """Row ids of the evaluation images, int64 [M]."""
         return self.n_train_rows + np.arange(len(self.test_samples))
 
-    def in_scope(self, seen: int) -> NDArray[np.bool_]:
-        """Test images that count for mAP once `seen` columns are known, bool [M]."""
+    def in_scope(self, task: int) -> NDArray[np.bool_]:
+        """Test images that count for mAP after a task, bool [M]."""
+        if self.scopes is not None:
+            return self.scopes[task]
         if self.test_scope == "all":
             return np.ones(len(self.test_samples), dtype=bool)
-        scope: NDArray[np.bool_] = (self.test_truth[:, :seen] == 1).any(axis=1)
+        scope: NDArray[np.bool_] = (self.test_truth[:, : self.tasks[task].classes[1]] == 1).any(axis=1)
         return scope
 
     @cached_property
@@ -191,6 +195,8 @@ class StreamPlan:
                 yield f"soft{index}", task.soft, "<f4"
         yield "test_samples", self.test_samples, "<i8"
         yield "test_truth", self.test_truth, "|i1"
+        if self.scopes is not None:
+            yield "scopes", self.scopes, "|i1"
         yield "positives", self.groups.positives, "<i8"
         yield "group", self.groups.group, "|i1"
 
@@ -222,6 +228,7 @@ class StreamPlan:
                 "split": self.test_split,
                 "samples": self.test_samples.tolist(),
                 "truth": _as_text(self.test_truth),
+                **({} if self.scopes is None else {"scopes": _as_text(self.scopes.astype(np.int8))}),
             },
         }
         return gzip.compress(json.dumps(content).encode(), mtime=0)
@@ -274,6 +281,9 @@ class StreamPlan:
             ),
             test_split=data["test"]["split"],
             derived_from=data["derived_from"],
+            scopes=_from_text(data["test"]["scopes"], len(data["test"]["samples"])) == 1
+            if "scopes" in data["test"]
+            else None,
         )
 
 

@@ -64,10 +64,10 @@ class MultiLabelBenchmark(CLScenario):
         hidden = RowStore(test_images, plan.test_samples, np.full_like(plan.test_truth, UNKNOWN), first, **look)
         train = [MultiLabelDataset.from_rows(self.train_rows, plan.rows(t)) for t in range(len(plan.tasks))]
         test = []
-        for task in plan.tasks:
+        for index, task in enumerate(plan.tasks):
             seen = task.classes[1]
             store = RowStore(test_images, plan.test_samples, plan.test_truth, first, seen=seen, **look)
-            test.append(MultiLabelDataset.from_rows(store, plan.test_rows()[plan.in_scope(seen)]))
+            test.append(MultiLabelDataset.from_rows(store, plan.test_rows()[plan.in_scope(index)]))
         evaluation = [MultiLabelDataset.from_rows(hidden, plan.test_rows())]
         streams = benchmark_from_datasets(train=train, test=test, evaluation=evaluation).streams
         super().__init__(list(streams.values()))

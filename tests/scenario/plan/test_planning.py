@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from clsim.errors import ScenarioError
+from clsim.errors import ScenarioError, Unplannable
 from clsim.scenario.plan.planning import build_plan, describe, joint_plan, plan_notes, stream_data
 from clsim.scenario.plan.rules import class_groups, class_order, task_ranges
 from clsim.scenario.schema import EvaluationSection
@@ -140,6 +140,31 @@ def test_columns_follow_the_order_of(configure: Any) -> None:
     assert plan.groups.positives.tolist() == [2, 1, 2]
 
 
+@pytest.mark.parametrize("sizes", [[24, 18, 14, 14], [1], [2, 3]])
+def test_tasks_have_the_listed_sizes(configure: Any, sizes: list[int]) -> None:
+    stream = configure(increment=None, **{"stream.sizes": sizes}).stream
+    ranges = task_ranges(stream, sum(sizes))
+    assert [stop - start for start, stop in ranges] == sizes
+    assert [column for task in ranges for column in range(*task)] == list(range(sum(sizes)))
+    with pytest.raises(Unplannable, match=f"given {sum(sizes)} classes in all, but there are {sum(sizes) + 1}"):
+        task_ranges(stream, sum(sizes) + 1)
+
+
+def test_tasks_have_the_listed_classes_in_their_order(configure: Any) -> None:
+    config = configure(increment=None, **{"stream.tasks": [["c", "a"], ["d"], ["b"]]})
+    train = np.eye(4, dtype=np.int8)
+    plan = plan_of(config, ["a", "b", "c", "d"], train, train)
+    assert [plan.names(task) for task in plan.tasks] == [["c", "a"], ["d"], ["b"]]
+    assert [task.samples.tolist() for task in plan.tasks] == [[0, 2], [3], [1]]
+    for names, text in {
+        ("a", "b", "c"): "unknown class 'd'",
+        ("a", "b", "c", "d", "e"): "class 'e' is missing",
+    }.items():
+        with pytest.raises(Unplannable, match=text) as raised:
+            plan_of(config, list(names), np.eye(len(names), dtype=np.int8), np.eye(len(names), dtype=np.int8))
+        assert raised.value.path == ("stream", "tasks")
+
+
 def test_an_empty_task_is_refused_with_its_classes(configure: Any) -> None:
     train = np.array([[1, 1, 0, -1]], dtype=np.int8)
     with pytest.raises(ScenarioError, match=r"stream: task 1 \(class 02, class 03\) is empty"):
@@ -152,9 +177,9 @@ def test_seen_scope_counts_images_with_a_seen_class_and_all_scope_every_image(co
         scope: plan_of(configure(0, 1, **{"evaluation.images": scope}), _names(2), test, test)
         for scope in ("seen", "all")
     }
-    assert plans["seen"].in_scope(1).tolist() == [True, False, False, False]
-    assert plans["seen"].in_scope(2).tolist() == [True, True, False, False]
-    assert plans["all"].in_scope(1).tolist() == [True] * 4
+    assert plans["seen"].in_scope(0).tolist() == [True, False, False, False]
+    assert plans["seen"].in_scope(1).tolist() == [True, True, False, False]
+    assert plans["all"].in_scope(0).tolist() == [True] * 4
 
 
 def test_groups_by_counts_cut_at_100_and_20() -> None:
@@ -224,7 +249,7 @@ def test_a_test_image_of_which_nothing_is_known_is_not_scored(configure: Any, sc
     test = np.array([[1, 0], [-1, -1], [-1, 0], [0, 0], [-1, 1]], dtype=np.int8)
     plan = plan_of(config, _names(2), train, test)
     assert plan.test_samples.tolist() == [0, 2, 3, 4]
-    assert plan.in_scope(2).tolist() == ([True, True, True, True] if scope == "all" else [True, False, False, True])
+    assert plan.in_scope(1).tolist() == ([True, True, True, True] if scope == "all" else [True, False, False, True])
 
 
 def test_a_training_image_of_which_nothing_is_known_is_in_no_task(configure: Any) -> None:

@@ -326,4 +326,4 @@ def test_a_label_the_data_set_does_not_have_is_neither_positive_nor_negative(
         np.testing.assert_array_equal(values, truth[last.samples])
     known = (truth != -1).any(axis=1)  # an image of which nothing is known counts in no metric
     np.testing.assert_array_equal(plan.test_truth, truth[known])
-    np.testing.assert_array_equal(plan.in_scope(2), (truth[:, :2] == 1).any(axis=1))
+    np.testing.assert_array_equal(plan.in_scope(len(plan.tasks) - 1), (truth[:, : plan.n_classes] == 1).any(axis=1))

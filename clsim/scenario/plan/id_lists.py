@@ -1,0 +1,115 @@
+"""Files that name images by their ids: a list, or a table that gives each image a task."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clsim.errors import Unplannable, did_you_mean
+
+Ids = NDArray[np.int64]
+Key = tuple[str, ...]
+
+COLUMNS = ("image", "task")
+
+
+def read_ids(file: Path, names: Sequence[str] | None, key: Key) -> Ids:
+    """Return the rows of the images that a text file lists, int64, in its order.
+
+    The file has one id a line; empty lines and lines from # on are skipped.
+
+    Args:
+        names: id of each image: VOC's and COCO's own, the path in a manifest, the number of a digit scene; None: the
+            data set has none.
+        key: of the scenario that names the file, for error messages.
+
+    Raises:
+        Unplannable: no such file, an unknown or repeated id; with the line.
+    """
+    known = _Names(file, names, key)
+    line_of: dict[str, int] = {}
+    for number, line in _lines(file, key):
+        name = line.strip()
+        known.row(name, number)
+        if name in line_of:
+            raise _problem(key, f"{file}:{number}: {name!r} is there a second time, first in line {line_of[name]}")
+        line_of[name] = number
+    if not line_of:
+        raise _problem(key, f"{file}: no ids in it")
+    return np.array([known.rows[name] for name in line_of], dtype=np.int64)
+
+
+def read_partition(file: Path, names: Sequence[str] | None, n_tasks: int, key: Key) -> list[Ids]:
+    """Return the rows of each task's images, int64 [n] ascending, from a CSV table with the columns image and task.
+
+    An image with several lines is in several tasks. Tasks count from 0; one without a line has no image.
+
+    Args:
+        names, key: as in `read_ids`.
+
+    Raises:
+        Unplannable: no such file, a wrong header, an unknown id, a task that is none, a line that is there twice.
+    """
+    known = _Names(file, names, key)
+    tasks: list[dict[int, int]] = [{} for _ in range(n_tasks)]
+    lines = _lines(file, key)
+    number, header = next(lines, (1, ""))
+    columns = [cell.strip().lower() for cell in next(csv.reader([header]), [])]
+    if sorted(columns) != sorted(COLUMNS):
+        raise _problem(key, f"{file}:{number}: given {header!r}, expected the header image,task")
+    image = columns.index("image")
+    for number, line in lines:
+        cells = [cell.strip() for cell in next(csv.reader([line]))]
+        if len(cells) != len(COLUMNS):
+            raise _problem(key, f"{file}:{number}: {len(cells)} cells, expected an image and a task")
+        row, text = known.row(cells[image], number), cells[1 - image]
+        if not (text.isascii() and text.isdigit() and int(text) < n_tasks):
+            raise _problem(key, f"{file}:{number}: task {text!r}, allowed: 0 to {n_tasks - 1}")
+        task = tasks[int(text)]
+        if row in task:
+            raise _problem(key, f"{file}:{number}: {cells[image]!r} is in task {text} already, by line {task[row]}")
+        task[row] = number
+    return [np.array(sorted(task), dtype=np.int64) for task in tasks]
+
+
+class _Names:
+    """Ids of a data set's images, which lines of a file name."""
+
+    def __init__(self, file: Path, names: Sequence[str] | None, key: Key) -> None:
+        if names is None:
+            raise _problem(key, "this data set has no ids")
+        self.file, self.names, self.key = file, names, key
+        self.rows = {name: row for row, name in enumerate(names)}
+
+    def row(self, name: str, number: int) -> int:
+        """Return the row of an image that the line `number` names."""
+        if name not in self.rows:
+            known = f"{did_you_mean(name, self.names)}; ids look like {self.names[0]!r}" if self.names else ""
+            raise _problem(self.key, f"{self.file}:{number}: {name!r} is not the id of {_what(self.key)}{known}")
+        return self.rows[name]
+
+
+def _what(key: Key) -> str:
+    return "a test image" if key in (("dataset", "test_ids"), ("evaluation", "images", "given")) else "a training image"
+
+
+def _lines(file: Path, key: Key) -> Iterator[tuple[int, str]]:
+    """Yield number and text of the lines that say something."""
+    if os.path.exists(file) and not os.path.isfile(file):  # a device may never end
+        raise _problem(key, f"{file}: cannot be read: it is no regular file")
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise _problem(key, f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield number, line
+
+
+def _problem(key: Key, text: str) -> Unplannable:
+    return Unplannable(key, text)
