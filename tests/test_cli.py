@@ -143,6 +143,41 @@ def test_init_writes_a_scenario_and_overwrites_only_on_request(
     assert clsim_command("init", "none")[::2] == (2, f"{tmp_path}/none: no such folder\n")
 
 
+def test_a_shipped_scenario_is_shown_and_copied(clsim_command, tmp_path: Path) -> None:
+    text = shipped_scenarios()["digits-b0c2"].read_text(encoding="utf-8")
+    assert clsim_command("scenarios", "--show", "digits-b0c2") == (0, text, "")
+    copied = tmp_path / "mine.yaml"
+    assert clsim_command("scenarios", "--copy", "digits-b0c2", str(copied))[0] == 0
+    assert copied.read_text(encoding="utf-8") == text
+    copied.write_text("precious")
+    assert clsim_command("scenarios", "--copy", "digits-b0c2", str(copied))[::2] == (
+        2,
+        f"{copied}: there already; use --overwrite to replace, or another name\n",
+    )
+    assert copied.read_text() == "precious"
+    assert clsim_command("scenarios", "--copy", "digits-b0c2", str(copied), "--overwrite")[0] == 0
+    assert "did you mean 'digits-b0c2'?" in clsim_command("scenarios", "--show", "digits-b0c3")[2]
+
+
+def test_two_plans_are_compared(clsim_command, tmp_path: Path) -> None:
+    few = ("--set", "dataset.train=40", "--set", "dataset.test=30")
+    written = tmp_path / "plan.json.gz"
+    assert clsim_command("plan", "digits-b0c2", *few, "--out", str(written))[0] == 0
+    assert clsim_command("plan", "digits-b0c2", str(written), *few) == (0, "the plans are equal\n", "")
+    code, out, err = clsim_command("plan", str(written), "digits-b0c2", *few, "--set", "labels.visible={keep: 0.5}")
+    assert (code, err) == (0, "")
+    assert "scored images (test): -0 +0 =30\n" in out
+    content = json.loads(
+        clsim_command("plan", str(written), "digits-b0c2", "--set", "stream.increment=5", *few, "--json")[1]
+    )
+    assert not content["equal"]
+    written.write_bytes(b"damaged")
+    assert clsim_command("plan", "digits-b0c2", str(written))[::2] == (
+        2,
+        f"{written}: not a plan: Not a gzipped file (b'da')\n",
+    )
+
+
 def test_scenarios_and_strategies_are_listed(clsim_command) -> None:
     assert "digits-b0c2" in clsim_command("scenarios")[1]
     listed = clsim_command("strategies")[1]

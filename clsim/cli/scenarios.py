@@ -5,28 +5,48 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clsim.cli import completion
 from clsim.cli.options import ScenarioArgument, SetOption, scenario_settings
 from clsim.cli.tables import print_table
-from clsim.errors import ClsimError
+from clsim.errors import ClsimError, did_you_mean, printable
 from clsim.vocabulary import GROUPS
+
+if TYPE_CHECKING:
+    from clsim.scenario import StreamPlan
 
 
 def plan(
     scenario: ScenarioArgument,
+    other: Annotated[
+        str | None,
+        typer.Argument(
+            help="show what this one has otherwise; --set changes both",
+            metavar="[OTHER]",
+            autocompletion=completion.scenarios,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
     settings: SetOption = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option("--out", help="also write the whole plan to this .json.gz file")] = None,
 ) -> None:
-    """Show what a scenario streams: tasks, classes, images, missing labels, groups and the plan's hash."""
+    """Show what a scenario streams: tasks, classes, images, missing labels, groups and the plan's hash.
+
+    A plan that was written, PLAN.json.gz, can be compared with another.
+    """
     from clsim.evaluation.kept_scores import kept_bytes
     from clsim.files import write_atomically
     from clsim.scenario import load_scenario
     from clsim.scenario.plan.planning import describe
 
+    if other is not None:
+        if out is not None:
+            raise ClsimError("--out: one plan is written, and two are compared here")
+        _compare_plans(scenario, other, scenario_settings(settings), as_json)
+        return
     loaded = load_scenario(scenario, scenario_settings(settings))
     stream = loaded.plan()
     keep = loaded.config.evaluation.keep_scores
@@ -59,6 +79,22 @@ def init(
     typer.echo(f"written: {target}; see what it streams: clsim plan {target}")
 
 
+def _shipped(incomplete: str) -> list[str]:
+    from clsim.scenario import shipped_scenarios
+
+    return list(shipped_scenarios())
+
+
+def _text_of(name: str) -> str:
+    """Return the file of a shipped scenario."""
+    from clsim.scenario import shipped_scenarios
+
+    shipped = shipped_scenarios()
+    if name not in shipped:
+        raise ClsimError(f"{name}: no such scenario{did_you_mean(name, shipped)}; shipped: {', '.join(shipped)}")
+    return shipped[name].read_text(encoding="utf-8")
+
+
 def schema() -> None:
     """Print the JSON Schema of scenario files, for editors: with the options of all parts that come with clsim."""
     from clsim.scenario.json_schema import scenario_schema
@@ -66,14 +102,93 @@ def schema() -> None:
     typer.echo(json.dumps(scenario_schema(), indent=1))
 
 
-def scenarios() -> None:
-    """List the scenarios that come with clsim."""
+def _compare_plans(first: str, second: str, settings: list[str], as_json: bool) -> None:
+    from clsim.scenario.plan.difference import difference
+
+    content = difference(_plan_of(first, settings), _plan_of(second, settings))
+    if as_json:
+        typer.echo(json.dumps(content, indent=1))
+    elif content["equal"]:
+        typer.echo("the plans are equal")
+    else:
+        _print_difference(content)
+
+
+def _plan_of(scenario: str, settings: list[str]) -> StreamPlan:
+    """Return the plan of a scenario, or the one in a file that `--out` or a run has written."""
+    from clsim.scenario import StreamPlan, load_scenario
+
+    if not scenario.endswith(".json.gz"):
+        return load_scenario(scenario, settings).plan()
+    try:
+        return StreamPlan.from_bytes(Path(scenario).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ClsimError(f"{scenario}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _print_difference(content: dict[str, Any]) -> None:
+    rows = [
+        (
+            str(task["index"]),
+            ", ".join(f"-{name}" for name in task["classes_only_first"]),
+            ", ".join(f"+{name}" for name in task["classes_only_second"]),
+            f"-{task['images_only_first']} +{task['images_only_second']} ={task['images_of_both']}",
+            f"-{task['shown_first']} +{task['shown_second']} ~{task['changed']}",
+        )
+        for task in content["tasks"]
+    ]
+    headings = (
+        "task",
+        "classes of the first alone",
+        "of the second alone",
+        "images",
+        "visible labels of shared images",
+    )
+    print_table(headings, rows)
+    classes, test = content["classes"], content["test"]
+    for what, names in (("first", classes["only_first"]), ("second", classes["only_second"])):
+        if names:
+            typer.echo(f"classes of the {what} alone: {printable(', '.join(names))}")
+    if not classes["same_order"]:
+        typer.echo("the classes of both come in another order")
+    images = f"-{test['images_only_first']} +{test['images_only_second']} ={test['images_of_both']}"
+    changed = test["true_labels_changed"]
+    splits = " and ".join(dict.fromkeys(test["splits"]))
+    typer.echo(f"scored images ({splits}): {images}" + (f", {changed} true labels changed" if changed else ""))
+    if len(set(test["scopes"])) > 1:
+        typer.echo(f"images that count for mAP: {' and '.join(test['scopes'])}")
+    typer.echo("- of the first alone, + of the second alone, = of both, ~ visible in both with another value")
+
+
+def scenarios(
+    show: Annotated[
+        str | None, typer.Option("--show", help="print the file of this one", metavar="NAME", autocompletion=_shipped)
+    ] = None,
+    copy: Annotated[
+        tuple[str, Path] | None,
+        typer.Option("--copy", help="copy the file of this one, to edit it", metavar="NAME FILE"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file that is there")] = False,
+) -> None:
+    """List the scenarios that come with clsim, or show or copy the file of one."""
+    from clsim.files import write_atomically
     from clsim.scenario import load_scenario, shipped_scenarios
 
+    if show is not None:
+        typer.echo(_text_of(show), nl=False)
+        return
+    if copy is not None:
+        name, target = copy
+        text = _text_of(name)
+        if os.path.lexists(target) and not overwrite:
+            raise ClsimError(f"{target}: there already; use --overwrite to replace, or another name")
+        write_atomically(target, text)
+        typer.echo(f"written: {target}; see what it streams: clsim plan {target}")
+        return
     rows = []
     for name in shipped_scenarios():
         config = load_scenario(name).config
-        stream = f"B{config.stream.base}-C{config.stream.increment}"
+        stream = config.stream.summary
         rows.append((name, config.dataset.name, stream, str(config.labels.visible), config.source))
     print_table(("name", "data", "stream", "visible labels", "source"), rows)
 

@@ -226,6 +226,13 @@ class StreamSection(Section):
         0, ge=0, description="of all else that is random in the plan: assignment, visibility, noise, split"
     )
 
+    @property
+    def summary(self) -> str:
+        """How classes are dealt out: B0-C2, or the number of classes of each task, such as 24-18-14-14."""
+        if self.increment is not None:
+            return f"B{self.base}-C{self.increment}"
+        return "-".join(map(str, self.sizes or [len(task) for task in self.tasks or []]))
+
     @model_validator(mode="after")
     def _one_way_to_say_tasks(self) -> Self:
         given = [key for key in ("increment", "sizes", "tasks") if getattr(self, key) is not None]

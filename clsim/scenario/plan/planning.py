@@ -32,6 +32,9 @@ from clsim.scenario.schema import Given, GivenImages, ScenarioConfig
 from clsim.scenario.schema import Ids as LongTailIds
 from clsim.vocabulary import GROUPS, UNKNOWN
 
+MOST_UNEQUAL = 20
+"""Training images of the largest task / of the smallest, above which a plan is said to be unequal."""
+
 Names = Callable[[Split], Sequence[str]]
 
 
@@ -291,16 +294,19 @@ def oracle_memory_plan(plan: StreamPlan, truth: Labels) -> StreamPlan:
 
 
 def plan_notes(plan: StreamPlan) -> list[str]:
-    """Return what a plan can be run with but somebody should know, a line each: classes and tasks too small."""
-    shown = np.zeros(plan.n_classes, dtype=bool)
+    """Return what a plan can be run with but somebody should know, a line each: classes and tasks that teach little."""
+    shown, denied = np.zeros(plan.n_classes, dtype=bool), np.zeros(plan.n_classes, dtype=bool)
     for task in plan.tasks:
         shown[task.columns] |= (task.values == 1).any(axis=0)
+        denied[task.columns] |= (task.values == 0).any(axis=0)
         if task.soft is not None:
             shown[task.columns] |= (task.soft > 0).any(axis=0)
+            denied[task.columns] |= (task.soft > 0).any(axis=0)
     tested = (plan.test_truth == 1).any(axis=0)
     nowhere = {
         "classes that no training image shows, and no method can learn": ~shown,
         f"classes that no {plan.test_split} image shows, and no metric counts": ~tested,
+        "classes without a visible 0, which no method can tell from others by labels alone": shown & ~denied,
     }
     notes = []
     for what, absent in nowhere.items():
@@ -309,6 +315,11 @@ def plan_notes(plan: StreamPlan) -> list[str]:
     if single := [str(index) for index, task in enumerate(plan.tasks) if len(task) == 1]:
         text = "batch norm over maps of 1 x 1 pixels takes its stored statistics there"
         notes.append(f"tasks of one training image: {', '.join(single)}; {text}")
+    sizes = [len(task) for task in plan.tasks if len(task)]
+    if max(sizes) > MOST_UNEQUAL * min(sizes):
+        notes.append(
+            f"tasks of unequal size: {min(sizes)} to {max(sizes)} training images, and as unequal numbers of steps"
+        )
     return notes
 
 

@@ -18,7 +18,7 @@ from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation, raw_integers, uniforms
 from clsim.scenario.plan.own_rule import own_assignment
 from clsim.scenario.plan.stream_plan import ClassGroups
-from clsim.scenario.schema import Assignment, Keep, NoiseSection, OwnRule, StreamSection, Visibility
+from clsim.scenario.schema import Disjoint, Keep, NoiseSection, OwnRule, StreamSection, Visibility
 from clsim.vocabulary import GROUPS, UNKNOWN
 
 Labels = NDArray[np.int8]
@@ -89,7 +89,9 @@ def task_ranges(stream: StreamSection, n_classes: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], n_classes], strict=True))
 
 
-def assign(rule: Assignment, truth: Labels, tasks: Sequence[tuple[int, int]], seed: int) -> list[Ids]:
+def assign(
+    rule: Literal["overlap"] | Disjoint | OwnRule, truth: Labels, tasks: Sequence[tuple[int, int]], seed: int
+) -> list[Ids]:
     """Training images of each task, ascending.
 
     overlap (KRT family): every image with a positive among the task's classes; it may be in several tasks.

@@ -274,9 +274,21 @@ def test_classes_without_a_positive_and_tasks_of_one_row_are_said(configure: Any
     assert plan_notes(plan) == [
         "classes that no training image shows, and no method can learn: b",
         "classes that no test image shows, and no metric counts: c",
+        "classes without a visible 0, which no method can tell from others by labels alone: a, c",
         "tasks of one training image: 1; batch norm over maps of 1 x 1 pixels takes its stored statistics there",
     ]
     assert describe(plan, train)["notes"] == plan_notes(plan)
-    assert (
-        plan_notes(plan_of(configure(2, 1), ["a", "b", "c"], np.ones((2, 3), np.int8), np.ones((1, 3), np.int8))) == []
-    )
+    both = np.array([[1, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 0], [1, 1, 1]], dtype=np.int8)
+    shown = {"labels.visible": "full"}
+    assert plan_notes(plan_of(configure(2, 1, **shown), ["a", "b", "c"], both, both)) == []
+
+
+def test_it_is_said_what_a_stream_cannot_teach(configure: Any) -> None:
+    alone = plan_of(configure(0, 1), _names(2), np.eye(2, dtype=np.int8), np.eye(2, dtype=np.int8))
+    assert plan_notes(alone)[0].startswith("classes without a visible 0, which no method can tell from others")
+    assert "class 00, class 01" in plan_notes(alone)[0]
+    many = np.repeat(np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=np.int8), [30, 15, 3, 2], axis=0)
+    sizes = {"stream.tasks": [["class 00", "class 01"], ["class 02"]], "stream.increment": None}
+    notes = plan_notes(plan_of(configure(**sizes), _names(3), many, many))
+    assert notes[-1] == "tasks of unequal size: 2 to 48 training images, and as unequal numbers of steps"
+    assert plan_notes(plan_of(configure(**sizes), _names(3), many, many[-2:]))[0].endswith("counts: class 00, class 01")
