@@ -102,13 +102,13 @@ def check_data(
         names = loaded.source.class_names
         if as_json:
             content = {"scenario": loaded.name, "dataset": loaded.config.dataset.name}
-            notes = [] if problem else plan_notes(loaded.plan())
+            notes = [] if problem else plan_notes(loaded.plan(), loaded.data_notes())
             splits = {check.split: check.summary(names) for check in checks}
             typer.echo(json.dumps(content | splits | {"copies": copies_of(checks).summary(), "notes": notes}, indent=1))
         else:
             _print_checks(names, checks)
             _print_copies(copies_of(checks))
-            for note in [] if problem else plan_notes(loaded.plan()):
+            for note in [] if problem else plan_notes(loaded.plan(), loaded.data_notes()):
                 typer.echo(f"note: {note}")
         if problem is not None:
             raise problem

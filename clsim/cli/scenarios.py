@@ -51,7 +51,7 @@ def plan(
     stream = loaded.plan()
     keep = loaded.config.evaluation.keep_scores
     scores = {"keep": keep, "bytes": kept_bytes(stream, keep)}
-    content = {"scenario": loaded.name, **describe(stream, loaded.truth()), "kept_scores": scores}
+    content = {"scenario": loaded.name, **describe(stream, loaded.truth(), loaded.data_notes()), "kept_scores": scores}
     if out is not None:
         write_atomically(out, stream.to_bytes())
     if as_json:

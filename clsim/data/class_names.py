@@ -22,14 +22,23 @@ def unfit_names(names: Iterable[str]) -> list[str]:
 def alike(names: Sequence[str]) -> list[tuple[str, str]]:
     """Return pairs of names that differ in capitals, blanks, invisible characters or compatible forms alone."""
     first: dict[str, str] = {}
-    return [(other, name) for name in names if (other := first.setdefault(_folded(name), name)) != name]
+    return [(other, name) for name in names if (other := first.setdefault(folded(name), name)) != name]
+
+
+def folded(name: str) -> str:
+    """Return a name without what `alike` names differ in."""
+    visible = "".join(one for one in unicodedata.normalize("NFKC", name) if unicodedata.category(one) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", visible.casefold()).split())
+
+
+def groups(names: Iterable[str]) -> list[list[str]]:
+    """Return names that are alike together, each once; groups and names in the order in which they are found."""
+    found: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        found.setdefault(folded(name), []).append(name)
+    return list(found.values())
 
 
 def shown(name: str) -> str:
     """Return a name in quotation marks, in which blanks that look like a space and invisible characters are escaped."""
     return repr(name) if unicodedata.is_normalized("NFC", name) else ascii(name)
-
-
-def _folded(name: str) -> str:
-    visible = "".join(one for one in unicodedata.normalize("NFKC", name) if unicodedata.category(one) != "Cf")
-    return " ".join(unicodedata.normalize("NFKC", visible.casefold()).split())

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from clsim.data.class_options import SpellingsConfig
 from clsim.data.held_out import ShareOfTraining
 from clsim.data.image_files import ImageFilesConfig
 from clsim.data.label_values import LabelValuesConfig, NoFinding
 from clsim.data.path_options import DATA_PATH
 
 
-class ManifestConfig(LabelValuesConfig, ImageFilesConfig, frozen=True, extra="forbid", strict=True):
+def split_name(given: Any) -> str:
+    """Return the name of a split as text: 1, "1", 1.0 and "1.0" are "1"; True, "True" and "TRUE" are "true"."""
+    name = "" if given is None else str(given).strip()
+    if name.lower() in ("true", "false"):
+        return name.lower()
+    return name.removesuffix(".0") if _WHOLE.fullmatch(name) else name
+
+
+_WHOLE = re.compile(r"-?[0-9]+\.0")
+SplitName = Annotated[
+    str,
+    BeforeValidator(
+        lambda given: split_name(given) if isinstance(given, str | int) else given,
+        json_schema_input_type=str | int | bool,
+    ),
+]
+"""The name of a split; in YAML also `1` or `true`."""
+
+
+class ManifestConfig(LabelValuesConfig, SpellingsConfig, ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `manifest`."""
 
     name: Literal["manifest"] = Field(description="your own images, listed in a table: CSV, TSV, JSON Lines or Parquet")
@@ -33,9 +54,9 @@ class ManifestConfig(LabelValuesConfig, ImageFilesConfig, frozen=True, extra="fo
         min_length=1,
         description="column of `file` that names the split of an image; default: split, but none with a share",
     )
-    train_splits: list[str] = Field(["train"], min_length=1, description="names of the split to train on")
-    test_splits: list[str] = Field(["test"], min_length=1, description="names of the split to test on")
-    other_splits: list[str] = Field([], description="names of splits whose images are left out")
+    train_splits: list[SplitName] = Field(["train"], min_length=1, description="names of the split to train on")
+    test_splits: list[SplitName] = Field(["test"], min_length=1, description="names of the split to test on")
+    other_splits: list[SplitName] = Field([], description="names of splits whose images are left out")
     test: ShareOfTraining | None = Field(
         None, description="keep a share of the images of `file` (of those to train on) for testing: {share: 0.2}"
     )
@@ -50,12 +71,31 @@ class ManifestConfig(LabelValuesConfig, ImageFilesConfig, frozen=True, extra="fo
         description="instead of label_columns: one column with a list of the classes an image shows, as a JSON list or "
         "joined with `separator`",
     )
-    separator: str = Field("|", min_length=1, description="between the classes in label_list")
+    separator: str = Field(
+        "|", min_length=1, description="between the classes in label_list; several blanks count as one"
+    )
+    label_column: str | None = Field(
+        None,
+        min_length=1,
+        description="instead of label_columns: one row for each image and label, and in this column the label; an "
+        "image without one has a row with an empty label",
+    )
+    confidence_column: str | None = Field(
+        None, min_length=1, description="with label_column: column with the confidence of a label, from 0 to 1"
+    )
+    threshold: float | None = Field(
+        None, gt=0, le=1, description="with confidence_column: from here on a label is present, below it is absent"
+    )
+    counts: Literal["error", "present"] = Field(
+        "error", description="what a whole number above 1 is: an error, or a count of objects, that is present"
+    )
     empty_list: Literal["absent", "unknown"] = Field(
-        "absent", description="what an empty label_list says: no class is present, or nobody looked"
+        "absent", description="what an empty label_list or label_column says: no class is present, or nobody looked"
     )
     vocabulary: list[str] | None = Field(
-        None, min_length=1, description="the classes that may stand in label_list; default: those that do"
+        None,
+        min_length=1,
+        description="the classes that may stand in label_list or label_column; default: those that do",
     )
     no_finding: Annotated[str, Field(min_length=1)] | NoFinding | None = Field(
         None,
@@ -65,7 +105,11 @@ class ManifestConfig(LabelValuesConfig, ImageFilesConfig, frozen=True, extra="fo
     delimiter: str | None = Field(
         None, min_length=1, max_length=1, description="between the cells of a CSV file; default: a comma, in .tsv a tab"
     )
-
+    comment: Annotated[str, Field(min_length=1)] | Literal[False] | None = Field(
+        None,
+        description="lines of a CSV file that begin so are passed over, false: none; default: those that begin with # "
+        "and have more or fewer cells than the header",
+    )
     encoding: str | None = Field(
         None, min_length=1, description="of the text of a table, such as latin-1, cp1252, gbk; default: UTF-8"
     )
@@ -77,19 +121,24 @@ class ManifestConfig(LabelValuesConfig, ImageFilesConfig, frozen=True, extra="fo
     def _check_form(self) -> ManifestConfig:
         if self.file is None and (self.train_file is None or self.test_file is None):
             raise _misplaced((), "no table is named; allowed: file, or train_file and test_file")
-        if self.label_columns is None and self.label_list is None:
-            raise _misplaced((), "no labels are named; allowed: label_columns or label_list")
+        if self.label_columns is None and self.label_list is None and self.label_column is None:
+            raise _misplaced((), "no labels are named; allowed: label_columns, label_list or label_column")
+        of_columns = ["label_columns", "other_columns", "minus_one", "soft_labels", "counts"]
+        of_rows = ["confidence_column", "threshold"]
         excluded = {
             "file": ["train_file", "test_file"],
             "train_file": ["split_column", "train_splits", "test_splits", "other_splits", "test"],
             "test": ["test_splits"],
-            "label_list": ["label_columns", "other_columns", "minus_one", "soft_labels"],
-            "label_columns": ["separator", "empty_list", "vocabulary"],
+            "label_list": [*of_columns, "label_column", *of_rows],
+            "label_columns": ["label_column", "separator", "empty_list", "vocabulary", *of_rows],
+            "label_column": [*of_columns, "separator"],
         }
         for chosen, others in excluded.items():
             for other in others:
                 if getattr(self, chosen) is not None and getattr(self, other) != type(self).model_fields[other].default:
                     raise _misplaced((other,), f"not together with {chosen}")
+        if (self.confidence_column is None) != (self.threshold is None):
+            raise _misplaced(("threshold",), "confidence_column and threshold go together")
         if isinstance(self.label_columns, list) and self.other_columns:
             raise _misplaced(("other_columns",), "only with label_columns: rest")
         if self.shares and self.split_column is None and (self.other_splits or self.train_splits != ["train"]):
@@ -116,7 +165,8 @@ class ManifestConfig(LabelValuesConfig, ImageFilesConfig, frozen=True, extra="fo
         if len(set(splits)) < len(splits):
             raise _misplaced(("test_splits",), "a split is named twice in train_splits, test_splits and other_splits")
         listed = [*self._listed_columns(), *self.other_columns]
-        columns = [self.path_column, self.column_of_split, self.label_list, *listed]
+        columns = [self.path_column, self.column_of_split, self.label_list, self.label_column, *listed]
+        columns += [self.confidence_column]
         if twice := [column for column in columns if column and columns.count(column) > 1]:
             raise _misplaced((), f"column {twice[0]!r} has two meanings")
         return self

@@ -1,10 +1,9 @@
-"""The two forms in which the tables of a manifest give labels: a column for each class, or one column of lists."""
+"""What a form of labels in the tables of a manifest is, and the one with a column for each class."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -12,16 +11,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from clsim.data.class_names import alike, composed
-from clsim.data.label_values import SOFT, NoFinding, is_soft
+from clsim.data.label_values import SOFT, is_soft
 from clsim.data.manifest_config import ManifestConfig
 from clsim.data.source import Split
-from clsim.data.tables import BadTable, Table
-from clsim.errors import Unplannable, did_you_mean
+from clsim.data.table_form import BadTable, Table
+from clsim.errors import did_you_mean
 from clsim.vocabulary import UNKNOWN
-
-MOST_PROBLEMS = 10
-"""Problems of a table that are told at once."""
 
 _UNKNOWN_BYTE = UNKNOWN & 0xFF  # a row's labels are kept as bytes, which are read as int8
 _MINUS_ONE = (-1, "-1", "-1.0")
@@ -29,11 +24,6 @@ _CODES: dict[object, int] = {1: 1, 0: 0, None: _UNKNOWN_BYTE, "": _UNKNOWN_BYTE}
 _CODES.update(dict.fromkeys(["1", "1.0", "true", "True", "TRUE", "yes", "Yes", "YES"], 1))
 _CODES.update(dict.fromkeys(["0", "0.0", "false", "False", "FALSE", "no", "No", "NO"], 0))
 _CODES.update(dict.fromkeys(["nan", "NaN", "NAN", "?", "null"], _UNKNOWN_BYTE))
-
-_BRACKETS_AND_QUOTES = re.compile(
-    "[][(){}<>\"`\u201c\u201d\u201e\xab\xbb]|(?<!\\w)['\u2018\u2019]|['\u2018\u2019](?!\\w)"
-)
-"""An apostrophe within a word is none of them."""
 
 
 class Images(NamedTuple):
@@ -57,30 +47,19 @@ class Coded(NamedTuple):
 
 
 class WrongRow(Exception):
-    """What is wrong with a row, one text a problem."""
+    """What is wrong with a row: a text per problem, or what returns it, see `Problems.add`."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, *problems: str | Callable[[], str]) -> None:
         self.problems = problems
 
 
-def refuse(key: str, problems: Sequence[str]) -> None:
-    """Raise Unplannable for `dataset.<key>` if there are problems; the first `MOST_PROBLEMS` are told."""
-    if problems:
-        more = ["and more"] if len(problems) > MOST_PROBLEMS else []
-        raise Unplannable(("dataset", key), "\n".join([*problems[:MOST_PROBLEMS], *more]))
-
-
-def no_finding_rule(no_finding: str | NoFinding) -> NoFinding:
-    """Return what `dataset.no_finding` says, with its names in their composed form."""
-    rule = NoFinding(name=no_finding) if isinstance(no_finding, str) else no_finding
-    return NoFinding(name=composed(rule.name), beside=list(map(composed, rule.beside)))
-
-
 class LabelForm(Protocol):
-    """One of the two forms labels come in."""
+    """One of the forms labels come in."""
 
     key: str
     """The option that names the form's columns."""
+    rows_add_up: bool
+    """Whether an image may have several rows, whose labels add up."""
 
     def columns(self) -> list[str] | None:
         """Columns that hold labels; None: the table decides."""
@@ -106,6 +85,7 @@ class LabelColumns:
     """A column for each class: 1, 0 or nothing = unknown. A row's labels are one byte a class."""
 
     key = "label_columns"
+    rows_add_up = False
 
     def __init__(self, config: ManifestConfig) -> None:
         self.rest = config.label_columns == "rest"
@@ -113,6 +93,7 @@ class LabelColumns:
         self.not_classes = {config.path_column, config.column_of_split}
         self.left_out = config.other_columns
         self.soft = config.soft_labels is not None
+        self.counts = config.counts == "present"
         self.minus_one = config.code_of_minus_one
         self.codes = dict(_CODES)
         if self.minus_one is not None:
@@ -165,9 +146,7 @@ class LabelColumns:
         found = [self._label(cell) for cell in cells]
         wrong = [position for position, label in enumerate(found) if label is None]
         if wrong:
-            raise WrongRow(
-                [f"column {self.names[at]!r}: given {cells[at]!r}, {self._allowed(cells[at])}" for at in wrong]
-            )
+            raise WrongRow(*(partial(self._wrong, self.names[at], cells[at]) for at in wrong))
         soft = [label for label in found if isinstance(label, float)]
         codes = bytes(SOFT % 256 if isinstance(label, float) else label or 0 for label in found)
         return _SoftRow(codes, soft) if soft else codes
@@ -180,7 +159,12 @@ class LabelColumns:
         if cell is not None and not isinstance(cell, str | int | float):
             return None
         code = self.codes.get(cell)
+        if code is None and self.counts and _is_count(cell):
+            return 1
         return _soft_value(cell) if code is None and self.soft else code
+
+    def _wrong(self, name: str, cell: Any) -> str:
+        return f"column {name!r}: given {cell!r}, {self._allowed(cell)}"
 
     def _allowed(self, cell: Any) -> str:
         allowed = "allowed: 1 present, 0 absent, empty unknown"
@@ -189,9 +173,19 @@ class LabelColumns:
             return f"{allowed}; -1 is absent in some files and unknown in others: dataset.minus_one says {meanings}"
         if _soft_value(cell) is not None:
             return f"{allowed}; soft labels need dataset.soft_labels: unknown or {{threshold: 0.5}}"
-        if self.rest:
-            return f"{allowed}; if the column is no class, name it in dataset.other_columns"
-        return allowed
+        others = "; if the column is no class, name it in dataset.other_columns" if self.rest else ""
+        if _is_count(cell):
+            return f"{allowed}; counts of objects need dataset.counts: present{others}"
+        return allowed + others
+
+
+def _is_count(cell: Any) -> bool:
+    """Whether a cell holds a whole number above 1."""
+    try:
+        value = float(cell)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return value > 1 and value.is_integer()
 
 
 def _soft_value(cell: Any) -> float | None:
@@ -201,104 +195,6 @@ def _soft_value(cell: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return value if is_soft(value) else None
-
-
-class LabelLists:
-    """One column that lists the classes an image shows. A row's labels are their names."""
-
-    key = "label_list"
-
-    def __init__(self, config: ManifestConfig) -> None:
-        self.column = config.label_list or ""
-        self.separator = config.separator
-        self.empty = UNKNOWN if config.empty_list == "unknown" else 0
-        nothing = () if config.no_finding is None else (no_finding_rule(config.no_finding).name,)
-        self.always = frozenset(nothing)
-        self.vocabulary = frozenset(map(composed, (*config.vocabulary, *nothing))) if config.vocabulary else frozenset()
-
-    def columns(self) -> list[str]:
-        return [self.column]
-
-    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], tuple[str, ...]]:
-        position = table.columns.index(self.column)
-
-        def labels_of(cells: Sequence[Any]) -> tuple[str, ...]:
-            cell = cells[position]
-            names, problem = _names_in(cell, self.separator)
-            problem = problem or next(filter(None, (self._problem(name, cell) for name in names)), "")
-            if problem:
-                raise WrongRow([f"column {self.column!r}: {problem}"])
-            return names
-
-        return labels_of
-
-    def class_names(self, images: dict[Split, Images]) -> list[str]:
-        if self.vocabulary:
-            return sorted(self.vocabulary)
-        first: dict[Split, dict[str, str]] = {"train": {}, "test": {}}
-        for split, found in images.items():
-            for names, where in zip(found.labels, found.where, strict=True):
-                for name in names:
-                    first[split].setdefault(name, where)
-        problems = [
-            *self._untrained_problems(first["train"], first["test"]),
-            *self._spelling_problems({**first["test"], **first["train"]}),
-        ]
-        refuse(self.key, problems)
-        return sorted(first["train"] | {name: "" for name in self.always & first["test"].keys()})
-
-    def matrix(self, labels: Sequence[tuple[str, ...]], names: Sequence[str]) -> Coded:
-        column = {name: position for position, name in enumerate(names)}
-        lengths = np.array([len(shown) for shown in labels], dtype=np.int64)
-        matrix = np.zeros((len(labels), len(names)), dtype=np.int8)
-        matrix[np.repeat(np.arange(len(labels)), lengths), [column[name] for shown in labels for name in shown]] = 1
-        matrix[lengths == 0] = self.empty
-        return Coded(matrix, np.empty(0, dtype=np.float32))
-
-    def _problem(self, name: str, cell: Any) -> str:
-        if not name:
-            return f"given {cell!r}, a list with an empty name"
-        if self.vocabulary:
-            if name in self.vocabulary:
-                return ""
-            return f"given {name!r}, which is not in dataset.vocabulary{did_you_mean(name, sorted(self.vocabulary))}"
-        if not isinstance(cell, str) or cell.lstrip()[:1] == "[":  # a list by its form
-            return ""
-        if marks := _BRACKETS_AND_QUOTES.findall(name):
-            allowed = f'allowed: a JSON list such as ["cat", "dog"], or names joined with {self.separator!r}'
-            yes = f"if {marks[0]} belongs to a name, list the classes under dataset.vocabulary"
-            return f"given {cell!r}, in which {name!r} would be a class; {allowed}; {yes}"
-        if others := [other for other in ",;|\t" if other in name]:
-            between = f"if {others[0]!r} stands between classes, set dataset.separator"
-            return f"given {name!r} as one class; {between}; if not, list the classes under dataset.vocabulary"
-        return ""
-
-    def _untrained_problems(self, train: dict[str, str], test: dict[str, str]) -> Iterable[str]:
-        for name in sorted(test.keys() - train.keys() - self.always):
-            hint = f"{did_you_mean(name, train)}; dataset.vocabulary may list it"
-            yield f"{test[name]}: column {self.column!r}: given {name!r}, which no training image shows{hint}"
-
-    def _spelling_problems(self, where: dict[str, str]) -> Iterable[str]:
-        for other, name in alike(sorted(where)):
-            advice = "if these are two classes, list them under dataset.vocabulary"
-            yield f"{where[name]}: column {self.column!r}: given {name!r}, elsewhere {other!r}; {advice}"
-
-
-def _names_in(cell: Any, separator: str) -> tuple[tuple[str, ...], str]:
-    """The names in the cell of a list, or what is wrong with it."""
-    names = cell
-    if cell is None or (isinstance(cell, str) and not cell.strip()):
-        return (), ""
-    if isinstance(cell, str) and not cell.lstrip().startswith("["):
-        names = cell.split(separator)
-    elif isinstance(cell, str):
-        try:
-            names = json.loads(cell)
-        except (ValueError, RecursionError):  # also Python's ['cat', 'dog'], and NumPy's, which drops the commas
-            return (), f'given {cell!r}, allowed: a JSON list such as ["cat", "dog"]'
-    if not isinstance(names, list) or not all(type(name) in (str, int) for name in names):
-        return (), f"given {cell!r}, allowed: a list of class names"
-    return tuple(composed(str(name).strip()) for name in names), ""
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.label_cache import Arrays, pack_texts
 from clsim.data.label_values import NoFinding, without_finding
-from clsim.data.manifest_config import ManifestConfig
-from clsim.data.manifest_labels import (
-    MOST_PROBLEMS,
-    Coded,
-    Images,
-    LabelColumns,
-    LabelForm,
-    LabelLists,
-    WrongRow,
-    no_finding_rule,
-    refuse,
-)
+from clsim.data.manifest_config import ManifestConfig, split_name
+from clsim.data.manifest_labels import Coded, Images, LabelColumns, LabelForm, WrongRow
+from clsim.data.manifest_lists import LabelLists, LabelRows, no_finding_rule
+from clsim.data.problems import Problems
 from clsim.data.source import Split
-from clsim.data.tables import BadTable, Table, open_table
+from clsim.data.table_form import BadTable, Row, Table
+from clsim.data.tables import open_table
 from clsim.errors import Unplannable, did_you_mean
 
-PARSER_VERSION = 3  # of the cached labels
+PARSER_VERSION = 4  # of the cached labels
 
 _SPLITS: tuple[Split, ...] = ("train", "test")
-Places = dict[str, tuple[str, Split, Any]]
-"""Image file -> where it is listed first, over all tables, with its split and its labels."""
 
 log = logging.getLogger("clsim")
 
@@ -42,6 +34,15 @@ class TableOf(NamedTuple):
     key: str
     file: Path
     split: Split | None
+
+
+class Place(NamedTuple):
+    """Where an image is listed first, over all tables: place, split, labels, and row among the images of its split."""
+
+    where: str
+    split: Split
+    labels: Any
+    row: int
 
 
 def tables_of(config: ManifestConfig) -> list[TableOf]:
@@ -68,9 +69,11 @@ def parse_manifest(config: ManifestConfig) -> Arrays:
     Raises:
         Unplannable: the first problems, each with file, line, column, what was given and what is allowed.
     """
-    kind: LabelForm = LabelLists(config) if config.label_list is not None else LabelColumns(config)
+    kind: LabelForm = LabelColumns(config)
+    if config.label_list is not None or config.label_column is not None:
+        kind = LabelLists(config) if config.label_column is None else LabelRows(config)
     images: dict[Split, Images] = {split: Images([], [], []) for split in _SPLITS}
-    places: Places = {}
+    places: dict[str, Place] = {}
     for given in tables_of(config):
         try:
             _read(config, kind, given, images, places)
@@ -101,49 +104,51 @@ def _without_finding(
     for name in (rule.name, *rule.beside):
         if name not in names:
             raise Unplannable(("dataset", "no_finding"), f"no label {name!r}{did_you_mean(name, names)}")
-    problems, left = [], {}
+    problems, left = Problems(), {}
     for split in _SPLITS:
         codes, soft = found[split]
         where = images[split].where
         others, kept, wrong = without_finding(codes, names, rule)
-        for row in wrong[: MOST_PROBLEMS + 1]:
-            problems.append(f"{where[row]}: given {rule.name!r} and another class that is not absent")
+        for row in wrong:
+            problems.add(where[row], f"given {rule.name!r} and another class that is not absent")
         left[split] = Coded(others, soft)
-    refuse(kind.key, problems)
+    problems.refuse(kind.key)
     return [names[position] for position in kept], left
 
 
-def _read(config: ManifestConfig, kind: LabelForm, given: TableOf, images: dict[Split, Images], places: Places) -> None:
+def _read(
+    config: ManifestConfig,
+    kind: LabelForm,
+    given: TableOf,
+    images: dict[Split, Images],
+    places: dict[str, Place],
+) -> None:
     """Add the images of one table; rows that repeat another one are joined, and counted in the log."""
-    folder, problems, repeated = folder_of(config, given), [], 0
+    folder, problems, repeated = folder_of(config, given), Problems(), 0
     others = [column for column in (config.path_column, None if given.split else config.column_of_split) if column]
-    wanted = kind.columns()
-    with open_table(given.file, wanted and [*others, *wanted], config.delimiter, config.encoding) as table:
+    wanted = (columns := kind.columns()) and [*others, *columns]
+    with open_table(given.file, wanted, config.delimiter, config.encoding, config.comment) as table:
         path_at, *split_at = (_position(given.file, table, column) for column in others)
         labels_of = kind.reader(given.file, table)
         split_of = _split_reader(config)
-        for row in table.rows:
+        for row in _until_damage(table, problems):
             try:
                 split = split_of(row.cells[split_at[0]]) if split_at else given.split or "train"
                 if split is None:
                     continue
                 file = _image_file(config, folder, row.cells[path_at])
-                labels = labels_of(row.cells)
-                first, *meaning = places.setdefault(file, (row.where, split, labels))
-                if first is not row.where and meaning == [split, labels]:
-                    repeated += 1
+                place = Place(row.where, split, labels_of(row.cells), len(images[split].files))
+                first = places.setdefault(file, place)
+                if first is not place:
+                    repeated += _joined(kind, images, first, place, (config.path_column, row.cells[path_at]))
                     continue
-                if first is not row.where:
-                    text = f"given {row.cells[path_at]!r} a second time, with other labels or split; first in {first}"
-                    raise WrongRow([f"column {config.path_column!r}: {text}"])
             except WrongRow as wrong:
-                problems += [f"{row.where}: {problem}" for problem in wrong.problems]
-                if len(problems) > MOST_PROBLEMS:
-                    break
+                for problem in wrong.problems:
+                    problems.add(row.where, problem)
                 continue
-            for part, value in zip(images[split], (file, row.where, labels), strict=True):
+            for part, value in zip(images[split], (file, row.where, place.labels), strict=True):
                 part.append(value)
-    refuse(given.key, problems)
+    problems.refuse(given.key)
     if repeated:
         log.warning("%s: %d rows repeat another one exactly, and are joined", given.file, repeated)
     for split in _SPLITS[:1] if config.shares else _SPLITS:
@@ -151,6 +156,31 @@ def _read(config: ManifestConfig, kind: LabelForm, given: TableOf, images: dict[
             names, column = ", ".join(_split_names(config)), config.column_of_split
             named = "" if given.split or column is None else f"; allowed in {column!r}: {names}"
             raise Unplannable(("dataset", given.key), f"{given.file}: no image of the {split} split{named}")
+
+
+def _until_damage(table: Table, problems: Problems) -> Iterator[Row]:
+    """Yield rows until one from which on the file cannot be read."""
+    try:
+        yield from table.rows
+    except BadTable as error:
+        problems.add("", str(error))
+
+
+def _joined(kind: LabelForm, images: dict[Split, Images], first: Place, again: Place, path: tuple[str, Any]) -> bool:
+    """Join a row with an earlier one of the same image; return whether it is the same in all.
+
+    Raises:
+        WrongRow: it says something else.
+    """
+    if kind.rows_add_up and first.split == again.split:
+        listed = images[first.split].labels
+        listed[first.row] = tuple(dict.fromkeys((*listed[first.row], *again.labels)))
+        return False
+    if (first.split, first.labels) != (again.split, again.labels):
+        what = "split" if kind.rows_add_up else "labels or split"
+        text = f"given {path[1]!r} a second time, with other {what}; first in {first.where}"
+        raise WrongRow(f"column {path[0]!r}: {text}")
+    return True
 
 
 def _position(file: Path, table: Table, column: str) -> int:
@@ -176,11 +206,14 @@ def _split_reader(config: ManifestConfig) -> Callable[[Any], Split | None]:
     names = _split_names(config)
 
     def split_of(cell: Any) -> Split | None:
-        name = "" if cell is None else str(cell).strip()
+        name = split_name(cell)
         if name not in names:
-            hint = did_you_mean(name, names) or "; dataset.other_splits names those to leave out"
-            raise WrongRow([f"column {config.column_of_split!r}: given {name!r}, allowed: {', '.join(names)}{hint}"])
+            raise WrongRow(partial(wrong, name))
         return names[name]
+
+    def wrong(name: str) -> str:
+        hint = did_you_mean(name, names) or "; dataset.other_splits names those to leave out"
+        return f"column {config.column_of_split!r}: given {name!r}, allowed: {', '.join(names)}{hint}"
 
     return split_of
 
@@ -189,7 +222,7 @@ def _image_file(config: ManifestConfig, folder: str, cell: Any) -> str:
     if config.suffix is not None and type(cell) is int:
         cell = str(cell)
     if problem := _path_problem(cell):
-        raise WrongRow([f"column {config.path_column!r}: given {cell!r}, {problem}"])
+        raise WrongRow(f"column {config.path_column!r}: given {cell!r}, {problem}")
     name = cell.strip()
     if "/" not in name and os.sep == "/":
         name = name.replace("\\", "/")  # written by Windows; between folders nothing else can be meant

@@ -14,7 +14,7 @@ from typing import Any
 from clsim.data.folder import SUFFIXES as IMAGES
 from clsim.data.importers.registry import recognised_format
 from clsim.data.recognise_table import recognise_table
-from clsim.data.tables import BadTable
+from clsim.data.table_form import BadTable
 from clsim.data.voc import VOC_CLASSES
 from clsim.data.voc_annotations import read_annotations
 from clsim.errors import ClsimError

@@ -89,6 +89,15 @@ class SoftSource(Protocol):
 
 
 @runtime_checkable
+class NotingSource(Protocol):
+    """A source that leaves something out, or takes it in a way that somebody should know."""
+
+    def notes(self) -> list[str]:
+        """Return what that is, a line each."""
+        ...
+
+
+@runtime_checkable
 class FeatureSource(Protocol):
     """A source of feature vectors: it has no images, and `images` raises ScenarioError."""
 

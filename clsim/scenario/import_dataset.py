@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from clsim.data.importers.contract import Format, Options, Problems
+from clsim.data.importers.contract import Format, Options
 from clsim.data.importers.registry import format_called
 from clsim.data.importers.table import LabelTable, make_table
+from clsim.data.problems import Problems
 from clsim.data.recognise import Recognised
 from clsim.errors import ClsimError, did_you_mean
 from clsim.scenario.new_scenario import draft_of, write

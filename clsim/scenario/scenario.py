@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from clsim.data.own import object_source, remember
 from clsim.data.path_options import make_absolute
-from clsim.data.source import FeatureSource, ImageSource, NamedSource, SoftSource, Split
+from clsim.data.source import FeatureSource, ImageSource, NamedSource, NotingSource, SoftSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
 from clsim.html_table import html_table
@@ -89,7 +89,7 @@ class Scenario:
             source = object_source(train, test)
             options = remember(source, type(train).__name__)
         old = self.config.dataset
-        section = ObjectSection(**options.model_dump(), classes=old.classes, validation=old.validation)
+        section = ObjectSection(**options.model_dump(), **{key: getattr(old, key) for key in DataSection.model_fields})
         return Scenario(self.config.model_copy(update={"dataset": section}), document=self.document)
 
     def with_overrides(
@@ -160,6 +160,12 @@ class Scenario:
         soft = source.soft_labels("train") if isinstance(source, SoftSource) else None
         labels = source.labels("train"), source.labels("test")
         return stream_data(self.config, source.class_names, *labels, names, soft)
+
+    def data_notes(self) -> list[str]:
+        """Return what was left out of the data, joined or taken in a way that somebody should know, a line each."""
+        with self.located():
+            own = self.source.notes() if isinstance(self.source, NotingSource) else []
+            return [*own, *self._data.notes]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
+from clsim.data.class_options import SpellingsConfig
 from clsim.data.coco import CocoConfig
 from clsim.data.digits import DigitsConfig
 from clsim.data.features import FeaturesConfig
@@ -123,10 +124,12 @@ Budget = Annotated[
 ]
 
 
-class DataSection(BaseModel):
+class DataSection(SpellingsConfig):
     """What every data set section offers beside the data set's own options."""
 
-    classes: Literal["all"] | list[str] = Field("all", description="all, or the classes to stream")
+    classes: Literal["all", "used"] | list[str] = Field(
+        "all", description="all, used: those that an image shows, or the classes to stream"
+    )
     validation: float = Field(0.0, ge=0, lt=1, description="share of the training images kept for validation")
     validation_ids: Annotated[str | None, DATA_PATH] = Field(
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,29 @@ def test_splits_have_names_of_their_own(columns: Any) -> None:
 def test_several_names_make_one_split(columns: Any) -> None:
     text = COLUMNS + "d.jpg,val,1,1\n"
     assert len(columns(text, train_splits=["train", "val"]).labels("train")) == 3
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (("True", "False"), (True, False)),
+        (("TRUE", "false"), ("true", "False")),
+        (("1", "0"), (1, 0)),
+        (("1.0", "0.0"), (1, "0")),
+    ],
+)
+def test_integers_and_booleans_name_splits(columns: Any, cells: tuple[str, str], names: tuple[Any, Any]) -> None:
+    text = COLUMNS.replace("train", cells[0]).replace("test", cells[1])
+    data = columns(text, train_splits=[names[0]], test_splits=[names[1]])
+    assert (len(data.labels("train")), len(data.labels("test"))) == (2, 1)
+
+
+def test_values_of_json_name_splits(columns: Any) -> None:
+    for train, test in ((True, False), (1, 0), (1.0, 0.0)):
+        rows = [{"path": f"{n}.jpg", "split": test if n else train, "cat": 1} for n in range(2)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        names = {"train_splits": [str(train)], "test_splits": [str(test)]}
+        assert len(columns(text, "m.jsonl", **names).labels("test")) == 1
 
 
 @pytest.mark.parametrize("given", ["Train", "trian", ""])
@@ -284,7 +308,7 @@ def test_so_does_one_whose_splits_lack_a_test(columns: Any) -> None:
     keys = {"split_column": "part", "train_splits": ["a"], "other_splits": ["b"]}
     data = columns(text, test={"share": 0.5}, **keys)
     assert (len(data.labels("train")), len(data.labels("test"))) == (5, 5)
-    assert problems(columns(text, test={"share": 0.5}, **{**keys, "other_splits": []}))[0] == (
+    assert problems(columns(text, test={"share": 0.5}, **{**keys, "other_splits": []}))[1] == (
         "m.csv:3: column 'part': given 'b', allowed: a; dataset.other_splits names those to leave out"
     )
     (found,) = problems(columns(text.replace(",1\n", ",0\n"), test={"share": 0.01}, **keys), "label_columns")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clsim.data.manifest import Manifest
-from tests.fixtures.manifests import COLUMNS, LISTS, assert_equal, problems, source
+from tests.fixtures.manifests import COLUMNS, assert_equal, problems, source
 
 # --- a column for each class
 
@@ -71,13 +71,13 @@ def test_a_million_cells_row_by_row(columns: Any) -> None:
     rows = [f"{row}.jpg,{'train' if row % 2 else 'test'},{','.join('01'[row % 2] * 50)}\n" for row in range(20_000)]
     text = f"path,split,{','.join(names)}\n" + "".join(rows).replace("0,0,0", "1,0,0")
     assert columns(text).labels("train").shape == (10_000, 50)
-    assert problems(columns(text + "x.jpg,train," + ",".join("2" * 1 + "1" * 49) + "\n")) == [
-        "m.csv:20002: column 'class0': given '2', allowed: 1 present, 0 absent, empty unknown; "
+    assert problems(columns(text + "x.jpg,train," + ",".join("x" * 1 + "1" * 49) + "\n")) == [
+        "m.csv:20002: column 'class0': given 'x', allowed: 1 present, 0 absent, empty unknown; "
         "if the column is no class, name it in dataset.other_columns"
     ]
 
 
-@pytest.mark.parametrize("cell", ["2", "y", "1.5", "cat", "[1]"])
+@pytest.mark.parametrize("cell", ["-2", "y", "1.5", "cat", "[1]"])
 def test_other_cells_are_refused(columns: Any, cell: str) -> None:
     (text,) = problems(columns(COLUMNS.replace("train,1,0", f"train,{cell},0"), label_columns=["cat", "dog"]))
     assert text == f"m.csv:2: column 'dog': given {cell!r}, allowed: 1 present, 0 absent, empty unknown"
@@ -102,13 +102,14 @@ def test_json_values_that_are_no_label(columns: Any, value: object) -> None:
 def test_all_problems_are_told_up_to_ten(columns: Any) -> None:
     text = COLUMNS + "d.jpg,trian,1,1\nd.jpg,train,x,y\n"
     assert [line.partition(", allowed")[0] for line in problems(columns(text))] == [
+        "3 problems:",
         "m.csv:5: column 'split': given 'trian'",
         "m.csv:6: column 'cat': given 'y'",
         "m.csv:6: column 'dog': given 'x'",
     ]
     many = problems(columns(COLUMNS + "".join(f"{row}.jpg,train,x,1\n" for row in range(100)) + "never,read\n"))
     assert len(many) == 11
-    assert many[-1] == "and more"
+    assert many[0] == "101 problems, the first 10:"
 
 
 def test_a_table_without_classes(columns: Any) -> None:
@@ -122,120 +123,16 @@ def test_a_class_that_is_no_column(columns: Any) -> None:
     assert text == "m.csv:1: no column 'dgo', did you mean 'dog'?; columns: path, split, dog, cat"
 
 
-# --- one column of lists
-
-
-def test_a_list_says_present_or_absent(lists: Any) -> None:
-    data = lists()
-    assert data.class_names == ("cat", "dog")
-    np.testing.assert_array_equal(data.labels("train"), np.array([[0, 1], [1, 0], [0, 0]], dtype=np.int8), strict=True)
-    np.testing.assert_array_equal(data.labels("test"), np.array([[1, 1]], dtype=np.int8), strict=True)
-
-
-def test_an_empty_list_may_mean_that_nobody_looked(lists: Any) -> None:
-    assert lists(empty_list="unknown").labels("train").tolist() == [[0, 1], [1, 0], [-1, -1]]
-
-
-@pytest.mark.parametrize(
-    ("cell", "options"),
-    [
-        ("cat|dog", {}),
-        (" dog | cat ", {}),
-        ("cat|cat|dog", {}),
-        ('"[""cat"", ""dog""]"', {}),
-        ('"cat,dog"', {"separator": ","}),
-        ("cat dog", {"separator": " "}),
-        ("cat<>dog", {"separator": "<>"}),
-    ],
-)
-def test_spellings_of_a_list(lists: Any, cell: str, options: dict[str, str]) -> None:
-    text = LISTS.replace("cat|dog", cell)
-    assert lists(text, **options).labels("test").tolist() == [[1, 1]]
-
-
-def test_lists_in_json_lines(lists: Any) -> None:
-    tags = {"a.jpg": ["dog"], "b.jpg": ["cat", "dog"], "c.jpg": "cat", "d.jpg": None}
-    rows = [{"path": path, "split": "test" if path == "b.jpg" else "train", "tags": t} for path, t in tags.items()]
-    assert_equal(lists("".join(json.dumps(row) + "\n" for row in rows), "m.jsonl"), lists())
-
-
-def test_lists_in_parquet(lists: Any, tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
-    from pyarrow import parquet
-
-    values = {
-        "path": ["a.jpg", "b.jpg", "c.jpg", "d.jpg"],
-        "split": ["train", "test", "train", "train"],
-        "tags": [["dog"], ["cat", "dog"], ["cat"], []],
-    }
-    parquet.write_table(pyarrow.table(values), tmp_path / "m.parquet")
-    assert_equal(source(file=str(tmp_path / "m.parquet"), label_list="tags"), lists())
-
-
-def test_whole_numbers_are_names_of_classes(lists: Any) -> None:
-    rows = [{"path": f"{split}.jpg", "split": split, "tags": [7, 10]} for split in ("train", "test")]
-    assert lists("".join(json.dumps(row) + "\n" for row in rows), "m.jsonl").class_names == ("10", "7")
-
-
-@pytest.mark.parametrize(
-    ("cell", "text"),
-    [
-        ("\"['cat', 'dog']\"", 'given "[\'cat\', \'dog\']", allowed: a JSON list such as ["cat", "dog"]'),
-        ('"[""cat"", [1]]"', "given '[\"cat\", [1]]', allowed: a list of class names"),
-        ("cat||dog", "given 'cat||dog', a list with an empty name"),
-        ("cat|", "given 'cat|', a list with an empty name"),
-        (
-            "cat;dog",
-            "given 'cat;dog' as one class; if ';' stands between classes, set dataset.separator; if not, list the "
-            "classes under dataset.vocabulary",
-        ),
-    ],
-)
-def test_lists_that_are_refused(lists: Any, cell: str, text: str) -> None:
-    assert problems(lists(LISTS.replace("cat|dog", cell))) == [f"m.csv:3: column 'tags': {text}"]
-
-
-@pytest.mark.parametrize(
-    "cell",
-    ['{"choices":["cat","dog"]}', "{cat,dog}", "('cat','dog')", "'cat','dog'", '"cat","dog"', "<cat>", "cat (b)"],
-)
-@pytest.mark.parametrize("separator", ["|", ","])
-def test_brackets_and_quotes_in_a_class_name_need_a_vocabulary(lists: Any, cell: str, separator: str) -> None:
-    table = LISTS.replace("cat|dog", '"' + cell.replace('"', '""') + '"')
-    (text,) = problems(lists(table, separator=separator))
-    assert text.startswith(f"m.csv:3: column 'tags': given {cell!r}, in which ")
-    assert text.endswith("belongs to a name, list the classes under dataset.vocabulary")
-
-
-def test_a_bracket_in_a_list_or_a_vocabulary_and_an_apostrophe_are_meant(lists: Any) -> None:
-    listed = LISTS.replace("cat|dog", '"[""cat (a)""]"').replace("train,dog", 'train,"[""cat (a)""]"')
-    assert lists(listed).class_names == ("cat", "cat (a)")
-    plain = LISTS.replace("dog", "cat (a)")
-    assert lists(plain, vocabulary=["cat", "cat (a)"]).labels("test").tolist() == [[1, 1]]
-    assert lists(LISTS.replace("dog", "bird's nest")).class_names == ("bird's nest", "cat")
-
-
-def test_a_class_of_test_images_only_is_a_slip(lists: Any) -> None:
-    assert problems(lists(LISTS.replace("cat|dog", "cat|dogg")), "label_list") == [
-        "m.csv:3: column 'tags': given 'dogg', which no training image shows, did you mean 'dog'?; "
-        "dataset.vocabulary may list it"
-    ]
-
-
-def test_classes_that_differ_in_capitals_are_a_slip(lists: Any) -> None:
-    assert problems(lists(LISTS.replace("train,dog", "train,Cat|dog")), "label_list") == [
-        "m.csv:4: column 'tags': given 'cat', elsewhere 'Cat'; if these are two classes, list them under "
-        "dataset.vocabulary"
-    ]
-
-
-def test_a_vocabulary_fixes_the_classes(lists: Any) -> None:
-    data = lists(LISTS.replace("cat|dog", "Cat|dog"), vocabulary=["dog", "cat", "Cat", "traffic, light"])
-    assert data.class_names == ("Cat", "cat", "dog", "traffic, light")
-    assert data.labels("test").tolist() == [[1, 0, 1, 0]]
-    assert problems(lists(LISTS.replace("cat|dog", "cat|dogg"), vocabulary=["cat", "dog"])) == [
-        "m.csv:3: column 'tags': given 'dogg', which is not in dataset.vocabulary, did you mean 'dog'?"
-    ]
+def test_counts_of_objects_are_present_if_they_are_declared(columns: Any) -> None:
+    text = COLUMNS.replace("train,1,0", "train,12,0").replace("train,0,1", "train,0,3.0")
+    assert columns(text, counts="present").labels("train").tolist() == [[0, 1], [1, 0]]
+    assert problems(columns(text))[2].partition("; ")[2] == (
+        "counts of objects need dataset.counts: present; if the column is no class, name it in dataset.other_columns"
+    )
+    assert "given '2.5', allowed" in problems(columns(text.replace("12", "2.5"), counts="present"))[0]
+    rows = [{"path": "a", "split": "train", "dog": 4, "cat": 0}, {"path": "b", "split": "test", "dog": 1, "cat": 2}]
+    found = columns("".join(json.dumps(row) + "\n" for row in rows), "m.jsonl", counts="present")
+    assert found.labels("test").tolist() == [[1, 1]]
 
 
 # --- labels that are neither present nor absent
@@ -280,14 +177,17 @@ def test_minus_one_means_what_is_declared(columns: Any, meaning: Any, train: Any
 def test_soft_labels_are_training_targets_and_test_truth_is_hard(columns: Any) -> None:
     text = "path,split,dog,cat\na.jpg,train,1,0.7\nb.jpg,train,.25,1\nc.jpg,test,0.5,1\nd.jpg,test,0.4,1e-60\n"
     assert problems(columns(text)) == [
-        f"m.csv:{line}: column {name!r}: given {cell!r}, allowed: 1 present, 0 absent, empty unknown; {hint}"
-        for line, name, cell, hint in (
-            (2, "cat", "0.7", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
-            (3, "dog", ".25", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
-            (4, "dog", "0.5", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
-            (5, "cat", "1e-60", "if the column is no class, name it in dataset.other_columns"),
-            (5, "dog", "0.4", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
-        )
+        "5 problems:",
+        *(
+            f"m.csv:{line}: column {name!r}: given {cell!r}, allowed: 1 present, 0 absent, empty unknown; {hint}"
+            for line, name, cell, hint in (
+                (2, "cat", "0.7", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
+                (3, "dog", ".25", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
+                (4, "dog", "0.5", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
+                (5, "cat", "1e-60", "if the column is no class, name it in dataset.other_columns"),
+                (5, "dog", "0.4", "soft labels need dataset.soft_labels: unknown or {threshold: 0.5}"),
+            )
+        ),
     ]
     text = text.replace("1e-60", "1")
     unknown = columns(text, soft_labels="unknown")
@@ -329,16 +229,3 @@ def test_no_finding_beside_a_finding_is_refused_with_its_line(columns: Any, cell
     assert problems(
         medical(columns, text, other_columns=["age"], no_finding="No Finding", **meaning), "label_columns"
     ) == ["m.csv:4: given 'No Finding' and another class that is not absent"]
-
-
-def test_no_finding_in_a_list(lists: Any) -> None:
-    text = "path,split,tags\na.jpg,train,dog\nb.jpg,test,cat|dog\nc.jpg,train,cat\nd.jpg,test,none\n"
-    data = lists(text, no_finding="none", empty_list="unknown")
-    assert data.class_names == ("cat", "dog")
-    assert data.labels("test").tolist() == [[1, 1], [0, 0]]
-    assert lists(text, no_finding="none", vocabulary=["dog", "cat"]).class_names == ("cat", "dog")
-    both = text.replace("test,none", "test,none|cat")
-    assert problems(lists(both, no_finding="none"), "label_list") == [
-        "m.csv:5: given 'none' and another class that is not absent"
-    ]
-    assert problems(lists(text.replace("none", "dog"), no_finding="non"), "no_finding")[0].startswith("no label 'non'")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clsim.data.tables import BadTable, open_table
+from clsim.data.table_form import BadTable
+from clsim.data.tables import open_table
 
 
-def read(file: Path, only: Sequence[str] | None = None, delimiter: str | None = None) -> tuple[Any, list[Any]]:
+def read(file: Path, *args: Any) -> tuple[Any, list[Any]]:
     """Columns, and (line, cells) of each row."""
-    with open_table(file, only, delimiter) as table:
+    with open_table(file, *args) as table:
         return table.columns, [(row.where.removeprefix(str(file)), list(row.cells)) for row in table.rows]
 
 
@@ -119,6 +119,8 @@ def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, encoding: str) -> N
         "path,cat,,\na.jpg,1,,\n",
         "path,cat\na.jpg,1\npath,cat\n",
         "path,cat\n,\na.jpg,1\n,\n",
+        "path,cat\na.jpg,1,,\n",
+        "# made by\n#\npath,cat\n# a row, struck out, perhaps\na.jpg,1\n",
     ],
 )
 def test_what_spreadsheets_add_is_passed_over(tmp_path: Path, content: str) -> None:
@@ -130,8 +132,35 @@ def test_what_spreadsheets_add_is_passed_over(tmp_path: Path, content: str) -> N
 
 def test_what_only_looks_so_is_an_error(tmp_path: Path) -> None:
     assert problem(write(tmp_path, "path,cat,\na.jpg,1,x\n")).startswith(":2: 3 cells under 2 columns")
-    assert problem(write(tmp_path, "path,cat\na.jpg,1,\n")).startswith(":2: 3 cells under 2 columns")
+    assert problem(write(tmp_path, "path,cat\na.jpg,1,,x\n")).startswith(":2: 4 cells under 2 columns")
+    assert problem(write(tmp_path, "path,cat\na.jpg\n")).startswith(":2: 1 cells under 2 columns")
     assert problem(write(tmp_path, "sep=;\npath;cat\n"), None, ",").startswith(":1: the delimiter is ';' by this line")
+
+
+def test_several_blanks_are_one_delimiter(tmp_path: Path) -> None:
+    columns, rows = read(write(tmp_path, 'path  cat\n a.jpg   1  \n\n"b c.jpg" 0\n'), None, " ")
+    assert (columns, [cells for _, cells in rows]) == (("path", "cat"), [["a.jpg", "1"], ["b c.jpg", "0"]])
+
+
+@pytest.mark.parametrize("content", ["path,cat\na.jpg,1\n#b.jpg,1\n", "#path,cat\npath,cat\na.jpg,1\n"])
+def test_a_comment_that_may_be_a_row_needs_a_word(tmp_path: Path, content: str) -> None:
+    file = write(tmp_path, content)
+    line = content.split("\n").index(next(one for one in content.split("\n") if one.startswith("#"))) + 1
+    assert problem(file).startswith(f":{line}: begins with '#' and has 2 cells, as many as the header; dataset.comment")
+    assert [cells for _, cells in read(file, None, None, None, "#")[1]] == [["a.jpg", "1"]]
+    kept = read(file, None, None, None, False)
+    assert "#" in kept[0][0] + kept[1][-1][1][0]
+
+
+def test_a_line_inside_a_quoted_cell_is_no_comment(tmp_path: Path) -> None:
+    assert read(write(tmp_path, 'path,cat\n"a\n# b.jpg",1\n'))[1] == [(":2", ["a\n# b.jpg", "1"])]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_proposed(tmp_path: Path, encoding: str) -> None:
+    file = write(tmp_path, "path,cat\na.jpg,1\n".encode(encoding))
+    assert problem(file) == f":1: zero bytes in the text; is its encoding {encoding}?"
+    assert read(file, None, None, encoding)[1] == [(":2", ["a.jpg", "1"])]
 
 
 def test_names_that_are_not_ascii(tmp_path: Path) -> None:

@@ -68,14 +68,24 @@ def test_a_scenario_that_does_not_plan_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (("cat", "Cat"), r"'Cat' and 'cat' differ by capitals or spaces only"),
-        (("a b", "a\u00a0b"), "differ by capitals or spaces only"),
+        (("cat", "Cat"), r"'Cat' and 'cat' differ in spelling alone; --set spellings=join joins them"),
+        (("a b", "a\u00a0b"), r"'a\\xa0b' and 'a b' differ in spelling alone"),
+        (("cat", "c\u200bat"), r"'c\\u200bat' and 'cat' differ in spelling alone"),
         (("cat", "dog&#10;x"), r"'dog\\nx' is no name of a class|differ"),
     ],
 )
 def test_names_that_could_be_one_class_are_refused(tmp_path: Path, labels: tuple[str, ...], message: str) -> None:
     with pytest.raises(ClsimError, match=message):
         import_dataset("cvat", export(tmp_path / "in", labels=labels), tmp_path / "out")
+
+
+def test_spellings_are_joined_by_a_word(tmp_path: Path) -> None:
+    source = export(tmp_path / "in", images=24, labels=("cat", "Cat", "dog", "cat\u200b"))
+    written = import_dataset("cvat", source, tmp_path / "out", {"spellings": "join"})
+    data = load_scenario(written.scenario).source
+    assert data.class_names == ("cat", "dog")
+    assert sum(int(data.labels(split)[:, 0].sum()) for split in ("train", "test")) == 18
+    assert r"- joined as one class 'cat': 'Cat', 'cat\u200b'" in written.report
 
 
 def test_names_are_composed_and_columns_may_have_any_name(tmp_path: Path) -> None:

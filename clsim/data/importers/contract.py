@@ -1,17 +1,16 @@
-"""What the reader of an annotation format returns, its options, and how it tells what is wrong."""
+"""What the reader of an annotation format returns, and its options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from clsim.errors import ClsimError
+from clsim.data.problems import Problems
 
-MOST_PROBLEMS = 10
 PRESENT, ABSENT, BLANK = "1", "0", ""
 """Cells of a label in the table that is written."""
 
@@ -25,6 +24,11 @@ class Options(BaseModel, frozen=True, extra="forbid", strict=True):
     )
     classes: Literal["used", "all"] = Field(
         "used", description="used leaves out a class that no image shows; all keeps it"
+    )
+    spellings: Literal["error", "join"] = Field(
+        "error",
+        description="names that differ in capitals, blanks or invisible characters alone: an error, or one class under "
+        "the first of them",
     )
 
 
@@ -74,34 +78,6 @@ class Export:
     dataset: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     bare_names: bool = False
-
-
-class Problems:
-    """Problems of an export: all are counted, the first ten shown."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: list[str] = []
-
-    def add(self, where: object, text: str) -> None:
-        """Note a problem, where: a file, and a line where there is one."""
-        self.count += 1
-        if len(self.first) < MOST_PROBLEMS:
-            self.first.append(f"{where}: {text}")
-
-    def refuse(self) -> None:
-        """Raise a ClsimError if there are any."""
-        if self.count == 1:
-            raise ClsimError(self.first[0])
-        if self.count:
-            shown = f", the first {len(self.first)}" if self.count > len(self.first) else ""
-            raise ClsimError("\n".join([f"{self.count} problems{shown}:", *self.first]))
-
-    def stop(self, where: object, text: str) -> NoReturn:
-        """Raise a ClsimError with a problem after which nothing more can be read."""
-        self.add(where, text)
-        self.refuse()
-        raise AssertionError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clsim.data.importers.contract import Problems
+from clsim.data.problems import Problems
 
 MOST_LOOKED_AT = 4096
 """Bytes of a file that are read to recognise it."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from clsim.data.importers.contract import BLANK, PRESENT, Export, LabelledImage, ObjectOptions, Options, Problems
+from clsim.data.class_names import composed, groups, shown, unfit_names
+from clsim.data.importers.contract import BLANK, PRESENT, Export, LabelledImage, ObjectOptions, Options
 from clsim.data.importers.image_finder import ImageFinder
+from clsim.data.problems import Problems
 from clsim.data.recognise import SHARE, train_and_test
 
 MOST_NAMED = 20
@@ -50,7 +51,7 @@ def make_table(export: Export, options: Options, folder: Path, problems: Problem
         problems: is added to, and raised before anything is returned.
     """
     notes = list(export.notes)
-    spelling = _spelling(export, problems)
+    spelling = _spelling(export, options, notes, problems)
     images = _without_empty(export, options, notes)
     rows = _joined(_rows(images, export, options, folder, spelling, notes, problems), notes, problems)
     problems.refuse()
@@ -85,16 +86,18 @@ def make_table(export: Export, options: Options, folder: Path, problems: Problem
     return LabelTable(text.getvalue(), {**dataset, **export.dataset}, counts, sizes, notes)
 
 
-def _spelling(export: Export, problems: Problems) -> dict[str, str]:
-    """Return for each class name the one that is written: in NFC, without space around it."""
-    spelling = {name: unicodedata.normalize("NFC", name).strip() for name in export.class_names}
-    near: dict[str, str] = {}
-    for name, written in spelling.items():
-        if not written or not written.isprintable():
-            problems.add("classes", f"{name!r} is no name of a class: it is empty, or cannot be shown in one line")
-        other = near.setdefault(" ".join(written.casefold().split()), written)
-        if other != written:
-            problems.add("classes", f"{written!r} and {other!r} differ by capitals or spaces only; rename one of them")
+def _spelling(export: Export, options: Options, notes: list[str], problems: Problems) -> dict[str, str]:
+    """Return for each class name the one that is written: composed, without space around it."""
+    spelling = {name: composed(name).strip() for name in export.class_names}
+    for name in unfit_names(spelling) + [name for name, written in spelling.items() if not written]:
+        problems.add("classes", f"{name!r} is no name of a class: it is empty, or cannot be shown in one line")
+    for first, *others in groups(spelling.values()):
+        if others and options.spellings == "error":
+            text = f"{shown(others[0])} and {shown(first)} differ in spelling alone; --set spellings=join joins them"
+            problems.add("classes", text)
+        elif others:
+            notes.append(f"joined as one class {shown(first)}: {', '.join(map(shown, others))}")
+            spelling |= {name: first for name, written in spelling.items() if written in others}
     return spelling
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clsim.data.class_names import alike, composed, shown, unfit_names
 from clsim.data.source import Split
-from clsim.errors import Unplannable, did_you_mean
+from clsim.errors import Unplannable
 from clsim.randomness import permutation
 from clsim.scenario.plan import long_tail
 from clsim.scenario.plan.id_lists import read_ids, read_partition
@@ -28,6 +27,7 @@ from clsim.scenario.plan.rules import (
     task_ranges,
 )
 from clsim.scenario.plan.stream_plan import StreamPlan, TaskPlan
+from clsim.scenario.plan.streamed_classes import streamed_classes
 from clsim.scenario.schema import Given, GivenImages, ScenarioConfig
 from clsim.scenario.schema import Ids as LongTailIds
 from clsim.vocabulary import GROUPS, UNKNOWN
@@ -52,6 +52,7 @@ class StreamData:
         soft: float32 [N, C], soft labels of the training images in (0, 1), 0 where a label is not soft, None: no label
             is; `train` says what they count as in who is in a task, class counts and truth.
         names: ids of the images of a split, for files that list images; None: the data set has none.
+        notes: classes of the data set that were joined or left out without being named, a line each.
     """
 
     class_names: tuple[str, ...]
@@ -61,6 +62,7 @@ class StreamData:
     held_out: Ids
     soft: NDArray[np.float32] | None = None
     names: Names | None = None
+    notes: tuple[str, ...] = ()
 
 
 def stream_data(
@@ -90,10 +92,7 @@ def stream_data(
         Unplannable: unknown or repeated classes, an impossible order, nothing left to train or to validate on, a long
             tail that cannot be, a list of images that does not fit.
     """
-    _check_names(config, class_names)
-    class_names = list(map(composed, class_names))
-    chosen = _chosen_columns(config, class_names)
-    names, train, test = [class_names[column] for column in chosen], train[:, chosen], test[:, chosen]
+    names, train, test, soft, notes = streamed_classes(config, class_names, train, test, soft)
     usable = np.flatnonzero((train == 1).any(axis=1)).astype(np.int64)
     held_out, pool = _validation(config, usable, image_names)
     listed = image_names("train") if image_names and isinstance(config.labels.long_tail, LongTailIds) else None
@@ -105,8 +104,9 @@ def stream_data(
         np.ascontiguousarray(test[:, order]),
         pool,
         held_out,
-        None if soft is None else np.ascontiguousarray(soft[:, np.array(chosen)[order]]),
+        None if soft is None else np.ascontiguousarray(soft[:, order]),
         image_names,
+        notes,
     )
 
 
@@ -128,42 +128,6 @@ def _validation(config: ScenarioConfig, usable: Ids, image_names: Names | None) 
         raise Unplannable(("dataset", "validation"), f"given {share}, which keeps {count} of {len(usable)} images")
     shuffled = usable[permutation(len(usable), config.stream.seed, "validation")]
     return np.sort(shuffled[:count]), np.sort(shuffled[count:])
-
-
-def _check_names(config: ScenarioConfig, class_names: Sequence[str]) -> None:
-    """Refuse names with a line break, and two spellings of one name unless the configuration lists both.
-
-    DECIDED: which of the two is meant, or whether both are, only the user can say; a list of classes says it.
-    """
-    if unfit := unfit_names(class_names):
-        text = f"class {unfit[0]!r} ({len(unfit)} like it) holds a line break or another control character"
-        raise Unplannable(("dataset",), text)
-    same = [pair for pair in alike(class_names) if composed(pair[0]) == composed(pair[1])]
-    options = [config.dataset.classes, *(getattr(config.dataset, key, None) for key in _LISTS_OF_CLASSES)]
-    listed = any(isinstance(given, list) for given in options)
-    if pairs := same if listed else alike(class_names):
-        text = (
-            f"classes {shown(pairs[0][0])} and {shown(pairs[0][1])} ({len(pairs)} like them) differ in spelling alone"
-        )
-        advice = "if they are one, mend the data; if they are two, list all classes under dataset.classes"
-        raise Unplannable(("dataset",), f"{text}; {advice}")
-
-
-_LISTS_OF_CLASSES = ("vocabulary", "label_columns", "class_names")
-
-
-def _chosen_columns(config: ScenarioConfig, class_names: Sequence[str]) -> list[int]:
-    if config.dataset.classes == "all":
-        return list(range(len(class_names)))
-    wanted = list(map(composed, config.dataset.classes))
-    for name in wanted:
-        if name not in class_names:
-            raise Unplannable(("dataset", "classes"), f"unknown class {name!r}{did_you_mean(name, class_names)}")
-        if wanted.count(name) > 1:
-            raise Unplannable(("dataset", "classes"), f"class {name!r} is listed more than once")
-    if not wanted:
-        raise Unplannable(("dataset", "classes"), "an empty list; name at least one class, or all")
-    return [column for column, name in enumerate(class_names) if name in wanted]
 
 
 def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
@@ -253,7 +217,7 @@ def _scored(config: ScenarioConfig, labels: Labels) -> Any:
     DECIDED: one of which nothing is known is left out, because it could count in no metric: a row of a manifest without
     a label, or an image that cannot be decoded.
     """
-    if config.dataset.classes == "all":
+    if isinstance(config.dataset.classes, str):
         return (labels != UNKNOWN).any(axis=1)
     return (labels == 1).any(axis=1)
 
@@ -293,8 +257,12 @@ def oracle_memory_plan(plan: StreamPlan, truth: Labels) -> StreamPlan:
     return replace(plan, tasks=tasks, derived_from=plan.family)
 
 
-def plan_notes(plan: StreamPlan) -> list[str]:
-    """Return what a plan can be run with but somebody should know, a line each: classes and tasks that teach little."""
+def plan_notes(plan: StreamPlan, of_data: Sequence[str] = ()) -> list[str]:
+    """Return what a plan can be run with but somebody should know, a line each: classes and tasks that teach little.
+
+    Args:
+        of_data: notes on its data, which come first.
+    """
     shown, denied = np.zeros(plan.n_classes, dtype=bool), np.zeros(plan.n_classes, dtype=bool)
     for task in plan.tasks:
         shown[task.columns] |= (task.values == 1).any(axis=0)
@@ -308,7 +276,7 @@ def plan_notes(plan: StreamPlan) -> list[str]:
         f"classes that no {plan.test_split} image shows, and no metric counts": ~tested,
         "classes without a visible 0, which no method can tell from others by labels alone": shown & ~denied,
     }
-    notes = []
+    notes = list(of_data)
     for what, absent in nowhere.items():
         if names := [plan.class_names[column] for column in np.flatnonzero(absent)]:
             notes.append(f"{what}: {', '.join(names)}")
@@ -323,11 +291,12 @@ def plan_notes(plan: StreamPlan) -> list[str]:
     return notes
 
 
-def describe(plan: StreamPlan, truth: Labels) -> dict[str, Any]:
+def describe(plan: StreamPlan, truth: Labels, notes: Sequence[str] = ()) -> dict[str, Any]:
     """What `clsim plan` shows: JSON-ready, per task its classes, images, positives and missing labels.
 
     Args:
         truth: int8 [N, C], true training labels in stream order; only to count what the stream hides.
+        notes: on the data.
     """
     tasks = []
     for index, task in enumerate(plan.tasks):
@@ -363,7 +332,7 @@ def describe(plan: StreamPlan, truth: Labels) -> dict[str, Any]:
             **{name: [plan.class_names[c] for c in plan.groups.columns(name)] for name in GROUPS},
         },
         "tasks": tasks,
-        "notes": plan_notes(plan),
+        "notes": plan_notes(plan, notes),
     }
 
 

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from clsim.data.importers.contract import ABSENT, BLANK, PRESENT, Export, Format, LabelledImage, Options, Problems
+from clsim.data.importers.contract import ABSENT, BLANK, PRESENT, Export, Format, LabelledImage, Options
 from clsim.data.importers.reading import beginning
+from clsim.data.problems import Problems
 from clsim.data.tables import open_table
 
 PATH, VIEW = "Path", "Frontal/Lateral"

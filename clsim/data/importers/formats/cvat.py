@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, ObjectOptions, Problems
+from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, ObjectOptions
 from clsim.data.importers.reading import beginning, read_xml
+from clsim.data.problems import Problems
 from clsim.errors import did_you_mean
 
 OBJECTS = ("box", "cuboid", "ellipse", "mask", "points", "polygon", "polyline", "skeleton", "tag")

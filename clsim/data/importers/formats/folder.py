@@ -9,8 +9,9 @@ from pydantic import Field
 
 from clsim.data.folder import Folder, FolderConfig
 from clsim.data.image_files import SPLITS
-from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, Options, Problems
+from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, Options
 from clsim.data.importers.reading import TRAIN_OR_TEST
+from clsim.data.problems import Problems
 from clsim.errors import Unplannable
 
 SHARE = {"share": 0.2}

@@ -10,14 +10,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import Field
 
 from clsim.data.folder import SUFFIXES
-from clsim.data.importers.contract import ABSENT, PRESENT, Export, Format, LabelledImage, ObjectOptions, Problems
+from clsim.data.importers.contract import ABSENT, PRESENT, Export, Format, LabelledImage, ObjectOptions
 from clsim.data.importers.reading import beginning, read_json
+from clsim.data.list_cells import LABEL_STUDIO_KEYS
+from clsim.data.problems import Problems
 
-LABELS = (
-    *("rectanglelabels", "polygonlabels", "ellipselabels", "keypointlabels", "brushlabels", "bitmasklabels"),
-    *("vectorlabels", "labels", "choices"),
-)
-"""Types of a result that name classes."""
 NO_LABELS = (
     "rectangle",
     "polygon",
@@ -154,10 +151,10 @@ def _classes(
         if kind in NO_LABELS:
             counts[f"results of type {kind}, which name no class"] += 1
             continue
-        value = result.get("value") if kind in LABELS else None
+        value = result.get("value") if kind in LABEL_STUDIO_KEYS else None
         names = value.get(kind) if isinstance(value, dict) else None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            problems.add(where, f"a result of type {kind!r} is not understood; allowed: {', '.join(LABELS)}")
+            problems.add(where, f"a result of type {kind!r} is not understood; allowed: {', '.join(LABEL_STUDIO_KEYS)}")
             continue
         control = str(result.get("from_name"))
         controls.setdefault(control)

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, ObjectOptions, Problems
+from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, ObjectOptions
 from clsim.data.importers.reading import beginning, read_json, split_of_folder
+from clsim.data.problems import Problems
 
 NO_CLASSES = ("__ignore__", "_background_")
 """Labels that LabelMe itself takes for no class."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, Options, Problems
+from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, Options
 from clsim.data.importers.reading import beginning, read_lines
+from clsim.data.problems import Problems
 from clsim.data.tables import open_table
 
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID")

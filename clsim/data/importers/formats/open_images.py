@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from clsim.data.importers.contract import ABSENT, BLANK, PRESENT, Export, Format, LabelledImage, Options, Problems
+from clsim.data.importers.contract import ABSENT, BLANK, PRESENT, Export, Format, LabelledImage, Options
 from clsim.data.importers.reading import beginning, read_text
+from clsim.data.problems import Problems
 from clsim.data.tables import open_table
 from clsim.errors import did_you_mean
 

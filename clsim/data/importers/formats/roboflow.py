@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, ObjectOptions, Problems
+from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, ObjectOptions
 from clsim.data.importers.reading import read_json
+from clsim.data.problems import Problems
 from clsim.data.tables import open_table
 
 COCO, CLASSES = "_annotations.coco.json", "_classes.csv"

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, ObjectOptions, Problems
+from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, ObjectOptions
 from clsim.data.importers.image_finder import ImageFinder
 from clsim.data.importers.reading import beginning, read_lines, read_text, split_of_folder
+from clsim.data.problems import Problems
 
 SPLIT_KEYS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 CLASS_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "classes.names")
