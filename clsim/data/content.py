@@ -58,7 +58,7 @@ def content_hashes(files: Sequence[Path | str]) -> NDArray[np.uint8]:
         try:
             write_arrays(entry, _known[entry])  # with the states before reading: a file that has changed since is stale
         except OSError as error:
-            log.warning("hashes of files are not cached: %s: %s", entry, error.strerror or error)
+            log.warning("hashes of files are not cached: %s: %s", error.filename or entry, error.strerror or error)
     return hashes
 
 
