@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from clsim.cli.options import ScenarioArgument, SetOption, scenario_settings
-from clsim.cli.tables import print_table
+from clsim.cli.tables import print_table, say
 from clsim.errors import ClsimError
 from clsim.vocabulary import GROUPS
 
@@ -35,7 +35,7 @@ def plan(
     if out is not None:
         write_atomically(out, stream.to_bytes())
     if as_json:
-        typer.echo(json.dumps(content, indent=1))
+        say(json.dumps(content, indent=1))
     else:
         _print_plan(content)
 
@@ -55,15 +55,15 @@ def init(
         raise ClsimError(f"{target}: there already; use --overwrite to replace, or another --out")
     scenario = draft(folder, target)
     write(scenario, target)
-    typer.echo(f"found: {scenario.summary}")
-    typer.echo(f"written: {target}; see what it streams: clsim plan {target}")
+    say(f"found: {scenario.summary}")
+    say(f"written: {target}; see what it streams: clsim plan {target}")
 
 
 def schema() -> None:
     """Print the JSON Schema of scenario files, for editors: with the options of all parts that come with clsim."""
     from clsim.scenario.json_schema import scenario_schema
 
-    typer.echo(json.dumps(scenario_schema(), indent=1))
+    say(json.dumps(scenario_schema(), indent=1))
 
 
 def scenarios() -> None:
@@ -93,11 +93,11 @@ def _print_plan(content: dict[str, Any]) -> None:
     print_table(("task", "classes", "images", "test images", "positives", "missing labels: positive of all"), rows)
     groups = content["groups"]
     for name in GROUPS:
-        typer.echo(f"{name}: {', '.join(groups[name])}")
-    typer.echo(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
-    typer.echo(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
+        say(f"{name}: {', '.join(groups[name])}")
+    say(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
+    say(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
     for note in content["notes"]:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     scores = content["kept_scores"]
-    typer.echo(f"kept scores: {scores['keep']}, {scores['bytes'] / 1e6:.2f} MB per run")
-    typer.echo(f"sha256: {content['sha256']}")
+    say(f"kept scores: {scores['keep']}, {scores['bytes'] / 1e6:.2f} MB per run")
+    say(f"sha256: {content['sha256']}")

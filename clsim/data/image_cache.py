@@ -184,7 +184,9 @@ def cached_images(
                 _finish(path, image_contents(files) == contents)
                 pixels = _open(path, shape)
     except OSError as error:
-        raise ScenarioError([f"{error.filename or path}: the image cache cannot be written: {error.strerror or error}"]) from None
+        raise ScenarioError(
+            [f"{error.filename or path}: the image cache cannot be written: {error.strerror or error}"]
+        ) from None
     assert pixels is not None
     return pixels
 

@@ -90,7 +90,9 @@ def test_a_folder_of_another_user_is_not_used(
         cached_images([tmp_path / "image.png"], 4)
 
 
-def test_a_half_decoded_cache_of_another_user_is_not_continued(tmp_path: Path, given_away: Callable[[Path], None]) -> None:
+def test_a_half_decoded_cache_of_another_user_is_not_continued(
+    tmp_path: Path, given_away: Callable[[Path], None]
+) -> None:
     Image.new("RGB", (4, 4), (9, 9, 9)).save(tmp_path / "image.png")
     pixels = cached_images([tmp_path / "image.png"], 4)
     (made,) = (cache_folder() / "images").glob("*.npy")
