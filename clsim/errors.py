@@ -79,14 +79,18 @@ def did_you_mean(given: object, allowed: Iterable[object]) -> str:
     return f", did you mean {matches[0]!r}?" if matches else ""
 
 
-def printable(text: str) -> str:
-    """Return a text in which what a terminal would not print but obey is escaped, and long lines are cut."""
-    return "\n".join(_line(line) for line in text.split("\n"))
+def printable(text: str, longest: int | None = _LONGEST_LINE) -> str:
+    """Return a text in which what a terminal would not print but obey is escaped.
+
+    Args:
+        longest: characters of a line, of which the middle is cut out; None: lines stay whole.
+    """
+    return "\n".join(_line(line, longest) for line in text.split("\n"))
 
 
-def _line(line: str) -> str:
-    if len(line) > _LONGEST_LINE:
-        half = _LONGEST_LINE // 2
+def _line(line: str, longest: int | None) -> str:
+    if longest is not None and len(line) > longest:
+        half = longest // 2
         line = f"{line[:half]} ... {line[-half:]}"
     if line.isprintable():
         return line

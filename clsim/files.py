@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any, BinaryIO
+
+YOUNG = 2.0
+"""Seconds after which a half-written file that nobody holds was left by a process that was killed."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -21,15 +29,18 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write, for content too large for `write_atomically`; it becomes `path` once the block has ended.
 
     Two writers at once do not disturb each other, even in containers that share a folder and count processes alike;
-    the last one stays.
+    the last one stays. What killed ones have left is removed.
 
     Raises:
         OSError: with `path` as its file name.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    part = _part_of(path)
     with naming_errors(path):
+        _remove_left(path)
         try:
             with part.open("wb") as file:
+                with suppress(OSError):  # a file system without locks, on which nothing is removed either
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -37,6 +48,49 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             _sync_folder(path.parent)
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def part_folder(target: Path) -> Iterator[Path]:
+    """Make a folder beside `target`, to be filled and renamed to it in the block; what is not renamed is removed.
+
+    What killed processes have left beside `target` is removed first. A living one holds a lock on its folder.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left(target)
+    part = _part_of(target)
+    part.mkdir()
+    descriptor = os.open(part, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield part
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _part_of(path: Path) -> Path:
+    """Return the name of a half-written file or folder, which no other process takes, in whatever container it is."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+
+
+def _remove_left(path: Path) -> None:
+    """Remove half-written files and folders of `path` that no living process holds; those of a moment ago are kept."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
+        with suppress(OSError):  # another process holds it, or has removed it
+            if not S_ISREG(mode := left.lstat().st_mode) and not S_ISDIR(mode):
+                continue
+            descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                if time.time() - os.fstat(descriptor).st_mtime > YOUNG:  # its writer may be about to lock it
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left) if S_ISDIR(mode) else left.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def json_text(content: Any) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from clsim.opening import read_regular
+
 _PATHS: dict[str, Literal["data", "content"]] = {"DATA_PATH": "data", "FILE_CONTENT": "content", "Path": "content"}
 """Names in an annotation that say that the option is a path, and what of it counts; see `clsim.data.path_options`."""
 
@@ -42,7 +44,7 @@ class PartFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._found = dict(_definitions(ast.parse(path.read_bytes()).body))
+        self._found = dict(_definitions(ast.parse(read_regular(path)).body))
 
     @property
     def names(self) -> list[str]:

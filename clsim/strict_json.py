@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from clsim.errors import RunError
+from clsim.errors import RunError, storage_errors
+from clsim.opening import read_regular, regular
 
 Object = dict[str, Any]
 
@@ -51,7 +52,7 @@ def read_object(path: Path) -> Object:
         RunError: it is missing or damaged.
     """
     try:
-        text = path.read_bytes()
+        text = read_regular(path)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     return parse_object(text, str(path))
@@ -67,7 +68,8 @@ def read_lines(path: Path, holding: str = "") -> list[Object]:
     Raises:
         RunError: a line is damaged; with its number.
     """
-    lines = enumerate(path.read_bytes().splitlines(), start=1) if path.exists() else ()
+    with storage_errors(path):
+        lines = enumerate(read_regular(path).splitlines() if path.exists() else (), start=1)
     return [parse_object(line, f"{path}, line {i}") for i, line in lines if holding.encode() in line]
 
 
@@ -89,7 +91,7 @@ class Tail:
             The lines, and whether the file was cut back since then: then they are all that it holds.
         """
         try:
-            with self.path.open("rb") as file:
+            with open(self.path, "rb", opener=regular) as file:
                 cut_back = file.seek(0, 2) < self.offset
                 if cut_back:
                     self.offset = 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from clsim.files import write_atomically, written_whole
+from clsim.files import part_folder, write_atomically, written_whole
 
 
 def test_nothing_is_there_before_the_end(tmp_path: Path) -> None:
@@ -40,3 +41,32 @@ def test_two_writers_at_once_each_write_a_whole_file(tmp_path: Path) -> None:
         slow.write(b"but whole")
     assert (tmp_path / "a").read_bytes() == b"slow, but whole"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with part_folder(tmp_path / "new" / "a") as part:
+        (part / "file").write_text("x")
+        assert not (tmp_path / "new" / "a").exists()
+        part.rename(tmp_path / "new" / "a")
+    with part_folder(tmp_path / "new" / "b") as part:
+        (part / "file").write_text("x")
+    assert sorted(path.relative_to(tmp_path / "new").as_posix() for path in (tmp_path / "new").rglob("*")) == [
+        "a",
+        "a/file",
+    ]
+
+
+def test_what_killed_writers_have_left_is_removed_and_what_living_ones_hold_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".a.7.part").mkdir()  # as versions before named them
+    (tmp_path / ".a.7.part" / "file").write_text("half")
+    (tmp_path / ".a.8-1234.part").write_text("half")
+    with written_whole(tmp_path / "a") as file, part_folder(tmp_path / "b") as part:
+        for path in tmp_path.iterdir():
+            os.utime(path, (0, 0))
+        file.write(b"whole")
+        file.flush()
+        write_atomically(tmp_path / "a", "other")
+        with part_folder(tmp_path / "b"):
+            assert part.is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"whole"

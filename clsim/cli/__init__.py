@@ -14,6 +14,7 @@ import typer.core
 import clsim
 from clsim.children import SAFE_PATH, end_at_once
 from clsim.cli import data, evaluation, models, parts, results, runs, scenarios, tuning
+from clsim.cli.tables import say
 from clsim.errors import ClsimError, storage_errors
 from clsim.running.interruption import INTERRUPTED, ended_by_signals
 from clsim.standard_streams import lost_output, make_lossy
@@ -26,7 +27,7 @@ class _Commands(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            typer.echo(str(stop) or "interrupted", err=True)
+            say(str(stop) or "interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -53,7 +54,7 @@ app.add_typer(data_app, name="data")
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"clsim {clsim.__version__}")
+        say(f"clsim {clsim.__version__}")
         raise typer.Exit
 
 
@@ -101,10 +102,10 @@ def _invoke() -> None:
         with ended_by_signals(), storage_errors(Path.cwd()):
             app(prog_name="clsim")
     except ClsimError as error:
-        typer.echo(str(error), err=True)
+        say(str(error), err=True)
         sys.exit(2)
     except SystemExit as end:
         if not end.code and (reason := lost_output()) is not None:
-            typer.echo(f"standard output: {reason}", err=True)
+            say(f"standard output: {reason}", err=True)
             sys.exit(2)
         raise

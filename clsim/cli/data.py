@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clsim.cli.options import ScenarioArgument, SetOption, overrides, scenario_settings
-from clsim.cli.tables import print_table
+from clsim.cli.tables import print_table, say
 from clsim.errors import ClsimError, did_you_mean, printable
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def _list_formats(asked: bool) -> None:
     from clsim.data.importers.registry import all_formats
 
     for one in all_formats().values():
-        typer.echo(f"{one.name}: {one.description}")
+        say(f"{one.name}: {one.description}")
         for key, field in one.options.model_fields.items():
-            typer.echo(f"  {key}={'' if field.default is None else field.default}: {field.description}")
+            say(f"  {key}={'' if field.default is None else field.default}: {field.description}")
     raise typer.Exit
 
 
@@ -52,8 +52,8 @@ def make_dataset(
         raise ClsimError(f"{out}: there already and not empty; name another folder")
     source = open_dataset(name, settings)
     written = WRITERS[format](source, out, size)
-    typer.echo(f"written: {written}; in a scenario:")
-    typer.echo(f"dataset: {json.dumps(_as_dataset(format, written, source.class_names))}")
+    say(f"written: {written}; in a scenario:")
+    say(f"dataset: {json.dumps(_as_dataset(format, written, source.class_names))}")
 
 
 def _as_dataset(format: str, written: Path, class_names: Sequence[str]) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def import_export(
     from clsim.scenario.import_dataset import import_dataset
 
     written = import_dataset(format, source, folder, overrides(settings), overwrite)
-    typer.echo(written.report)
-    typer.echo(f"written: {written.folder}; see what it streams: clsim plan {written.scenario}")
+    say(written.report)
+    say(f"written: {written.folder}; see what it streams: clsim plan {written.scenario}")
 
 
 def check_data(
@@ -104,12 +104,12 @@ def check_data(
             content = {"scenario": loaded.name, "dataset": loaded.config.dataset.name}
             notes = [] if problem else plan_notes(loaded.plan(), loaded.data_notes())
             splits = {check.split: check.summary(names) for check in checks}
-            typer.echo(json.dumps(content | splits | {"copies": copies_of(checks).summary(), "notes": notes}, indent=1))
+            say(json.dumps(content | splits | {"copies": copies_of(checks).summary(), "notes": notes}, indent=1))
         else:
             _print_checks(names, checks)
             _print_copies(copies_of(checks))
             for note in [] if problem else plan_notes(loaded.plan(), loaded.data_notes()):
-                typer.echo(f"note: {note}")
+                say(f"note: {note}")
         if problem is not None:
             raise problem
 
@@ -122,32 +122,32 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
     rows = [(name, *(str(count[column]) for count in counts)) for column, name in enumerate(class_names)]
     print_table(("class", *headings), rows)
     for check in checks:
-        typer.echo(f"{check.split}: {check.images} images, {check.without_positive} of them show no class")
+        say(f"{check.split}: {check.images} images, {check.without_positive} of them show no class")
         if check.ignored:
             elements = ", ".join(f"{count} <{tag}>" for tag, count in check.ignored.items())
-            typer.echo(f"{check.split}: elements of the annotations that are ignored: {elements}")
+            say(f"{check.split}: elements of the annotations that are ignored: {elements}")
         if not check.files:
-            typer.echo(f"{check.split}: no image files")
+            say(f"{check.split}: no image files")
             continue
         found = check.files - len(check.missing)
-        typer.echo(f"{check.split}: {found} of {check.files} image files found, {check.bytes / 1e6:.1f} MB")
+        say(f"{check.split}: {found} of {check.files} image files found, {check.bytes / 1e6:.1f} MB")
         if len(check.sizes):
             (left, low), (right, high) = check.sizes.min(axis=0), check.sizes.max(axis=0)
-            typer.echo(f"{check.split}: {len(check.sizes)} decoded, {left} to {right} px wide, {low} to {high} px high")
+            say(f"{check.split}: {len(check.sizes)} decoded, {left} to {right} px wide, {low} to {high} px high")
         if check.skipped:
-            typer.echo(f"{check.split}: {len(check.skipped)} cannot be decoded and are left out of the stream:")
+            say(f"{check.split}: {len(check.skipped)} cannot be decoded and are left out of the stream:")
             shown, rest = check.skipped[:MOST_SHOWN], len(check.skipped) - MOST_SHOWN
-            typer.echo("\n".join([*(f"  {problem}" for problem in shown), *[f"  and {rest} more images"] * (rest > 0)]))
+            say("\n".join([*(f"  {problem}" for problem in shown), *[f"  and {rest} more images"] * (rest > 0)]))
 
 
 def _print_copies(copies: Copies) -> None:
     from clsim.data.check import MOST_SHOWN
 
     if copies.count:
-        typer.echo(f"copies: {copies.count} images show the same pixels as an earlier one")
+        say(f"copies: {copies.count} images show the same pixels as an earlier one")
     for what, pairs in (("in training and test", copies.in_both), ("with other labels", copies.contradicting)):
         if pairs:
-            typer.echo(f"copies {what}: {len(pairs)}")
+            say(f"copies {what}: {len(pairs)}")
             rest = len(pairs) - MOST_SHOWN
             shown = [printable(f"  {first} = {second}") for first, second in pairs[:MOST_SHOWN]]
-            typer.echo("\n".join([*shown, *[f"  and {rest} more pairs"] * (rest > 0)]))
+            say("\n".join([*shown, *[f"  and {rest} more pairs"] * (rest > 0)]))

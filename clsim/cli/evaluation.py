@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clsim.cli.tables import print_table
+from clsim.cli.tables import print_table, say
 from clsim.errors import ClsimError
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def evaluate(
         text = (
             "scores of the last task alone are kept: means over tasks and forgetting need evaluation.keep_scores: all"
         )
-        typer.echo(text, err=True)
+        say(text, err=True)
     for evaluation in found:
         files = RunFolder(evaluation.folder)
-        typer.echo(f"written: {files.evaluation}" + f", {files.error_sheets}" * (errors > 0))
+        say(f"written: {files.evaluation}" + f", {files.error_sheets}" * (errors > 0))
 
 
 def _row(evaluation: Evaluation) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clsim.cli.options import DeviceOption
+from clsim.cli.tables import say
 from clsim.errors import ClsimError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def predict(
 
     RUN_DIR may also be a file that `clsim export --format safetensors` has written.
     """
+    from clsim.csv_text import frame_text
     from clsim.errors import storage_errors
     from clsim.files import write_atomically
     from clsim.inference.loading import load_model
@@ -61,14 +63,14 @@ def predict(
         present = found > threshold
     if csv is None:
         for line in _lines(found, present):
-            typer.echo(line)
+            say(line)
         return
     table = found.reset_index()
     names = ["; ".join(present.columns[row]) for row in present.to_numpy()]
     table.insert(1, "predicted", names, allow_duplicates=True)  # a class may be called so
     with storage_errors(csv):
-        write_atomically(csv, table.to_csv(index=False, lineterminator="\n"))
-    typer.echo(f"written: {csv}, {len(table)} images, {len(model.classes)} classes")
+        write_atomically(csv, frame_text(table))
+    say(f"written: {csv}, {len(table)} images, {len(model.classes)} classes")
 
 
 def export(
@@ -92,7 +94,7 @@ def export(
         _thresholds(model, "give --no-thresholds")
     difference = model.export(path, format, thresholds=thresholds)
     size = path.stat().st_size
-    typer.echo(f"written: {path}, {size} bytes; its logits differ from the model's by at most {difference:.1e}")
+    say(f"written: {path}, {size} bytes; its logits differ from the model's by at most {difference:.1e}")
 
 
 def _thresholds(model: Model, otherwise: str) -> Thresholds:
@@ -101,7 +103,7 @@ def _thresholds(model: Model, otherwise: str) -> Thresholds:
         thresholds = model.thresholds
     except ClsimError as error:
         raise ClsimError(f"{error}; {otherwise}") from None
-    typer.echo(f"thresholds: chosen on {thresholds.images} {thresholds.chosen_on}", err=True)
+    say(f"thresholds: chosen on {thresholds.images} {thresholds.chosen_on}", err=True)
     return thresholds
 
 

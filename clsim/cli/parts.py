@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clsim.cli import completion
-from clsim.cli.tables import print_table
+from clsim.cli.tables import print_table, say
 
 if TYPE_CHECKING:
     from clsim.launch.part_listing import Listing
@@ -43,8 +43,8 @@ def parts(
 
 def _print(shown: Listing) -> None:
     for line in shown.lines:
-        typer.echo(line)
+        say(line)
     if shown.rows:
         print_table(shown.headings, shown.rows)
     elif shown.headings:
-        typer.echo("no options")
+        say("no options")

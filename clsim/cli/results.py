@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clsim.cli.options import BaselineOption
+from clsim.cli.tables import say
 
 
 def report(
@@ -29,7 +30,7 @@ def report(
     """
     from clsim.report.writing import write_report
 
-    typer.echo(f"report: {write_report(folders, out, baseline=baseline, sections=sections)}")
+    say(f"report: {write_report(folders, out, baseline=baseline, sections=sections)}")
 
 
 def tensorboard(
@@ -47,11 +48,11 @@ def tensorboard(
     runs = runs_below(folder)
     address = start(folder, host, port)
     if port is None and port_of(address) != FIRST_PORT:
-        typer.echo(f"port {FIRST_PORT} is in use; the next free one is {port_of(address)}", err=True)
-    typer.echo(f"TensorBoard on {len(runs)} runs in {folder}: {address} (Ctrl-C ends it)")
+        say(f"port {FIRST_PORT} is in use; the next free one is {port_of(address)}", err=True)
+    say(f"TensorBoard on {len(runs)} runs in {folder}: {address} (Ctrl-C ends it)")
     for name, link in links(address, folder, runs).items():
-        typer.echo(f"{name}: {link}")
+        say(f"{name}: {link}")
     try:
         Event().wait()
     except KeyboardInterrupt:
-        typer.echo("ended", err=True)
+        say("ended", err=True)

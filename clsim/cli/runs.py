@@ -26,7 +26,7 @@ from clsim.cli.options import (
     overrides,
     overrides_and_grid,
 )
-from clsim.cli.tables import print_table
+from clsim.cli.tables import print_table, say
 from clsim.running.interruption import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def resume(
     from clsim.running.run_folder import RunFolder
 
     if RunFolder(folder).finished:
-        typer.echo(f"{folder}: is finished, nothing to resume")
+        say(f"{folder}: is finished, nothing to resume")
         return
     _print_result(resume_one(folder, device=device, progress=not quiet))
 
@@ -159,7 +159,7 @@ def compare(
         comparison, interrupted = stop.comparison, True
     if prepare and not interrupted:
         command = shlex.join(["clsim", "work", str(comparison.folder)])
-        typer.echo(f"prepared: {len(comparison.interrupted)} runs; on each machine that carries them out: {command}")
+        say(f"prepared: {len(comparison.interrupted)} runs; on each machine that carries them out: {command}")
         return
     again = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
     _print_comparison(comparison, interrupted, again)
@@ -193,7 +193,7 @@ def work(
     except ComparisonInterrupted as stop:
         comparison, interrupted = stop.comparison, True
     if comparison.interrupted and not interrupted:
-        typer.echo(f"nothing left to take; {len(comparison.interrupted)} runs of others are not finished", err=True)
+        say(f"nothing left to take; {len(comparison.interrupted)} runs of others are not finished", err=True)
         return
     _print_comparison(comparison, interrupted, sys.argv[1:])
 
@@ -206,15 +206,15 @@ def _print_comparison(comparison: Comparison, interrupted: bool, again: list[str
     """
     report_page = comparison.report() if comparison.any_finished else None  # before anything that is only shown
     for folder, reason in comparison.failed.items():
-        typer.echo(f"failed: {folder}: {reason}", err=True)
+        say(f"failed: {folder}: {reason}", err=True)
     if comparison.interrupted:
-        typer.echo(f"interrupted: {len(comparison.interrupted)} runs are not finished", err=True)
+        say(f"interrupted: {len(comparison.interrupted)} runs are not finished", err=True)
     if comparison.failed or comparison.interrupted:
-        typer.echo(f"to go on: {shlex.join(['clsim', *again])}", err=True)
+        say(f"to go on: {shlex.join(['clsim', *again])}", err=True)
     if report_page is not None:
-        typer.echo(comparison.table())
-        typer.echo(f"report: {report_page}")
-        typer.echo(f"curves: clsim tensorboard {comparison.folder}")
+        say(comparison.table())
+        say(f"report: {report_page}")
+        say(f"curves: clsim tensorboard {comparison.folder}")
     if interrupted or comparison.interrupted:
         raise typer.Exit(INTERRUPTED)
     if comparison.failed:
@@ -230,16 +230,16 @@ def _preview(scenario: str, strategies: Any, continues: bool = True, **arguments
     for folder in () if continues or arguments["overwrite"] else shown.states:
         refuse_taken(folder)
     print_table(("run", "what becomes of it", "time"), shown.rows())
-    typer.echo(f"{shown.summary()}; nothing was done")
+    say(f"{shown.summary()}; nothing was done")
 
 
 def _print_result(run: RunResult) -> None:
     last, average = (_number(value) for value in (run.record.last_mAP, run.record.avg_mAP))
-    typer.echo(f"{run.folder}: last mAP {last}, avg {average}")
+    say(f"{run.folder}: last mAP {last}, avg {average}")
     if run.files.scores.is_file():
         size = run.files.scores.stat().st_size / 1e6
-        typer.echo(f"scores: {size:.2f} MB in {run.files.scores}; more of them: clsim evaluate {run.folder}")
-    typer.echo(f"curves: clsim tensorboard {run.folder}")
+        say(f"scores: {size:.2f} MB in {run.files.scores}; more of them: clsim evaluate {run.folder}")
+    say(f"curves: clsim tensorboard {run.folder}")
 
 
 def _number(value: float | None) -> str:

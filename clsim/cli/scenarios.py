@@ -11,8 +11,8 @@ import typer
 
 from clsim.cli import completion
 from clsim.cli.options import ScenarioArgument, SetOption, scenario_settings
-from clsim.cli.tables import print_table
-from clsim.errors import ClsimError, did_you_mean, printable
+from clsim.cli.tables import print_table, say
+from clsim.errors import ClsimError, did_you_mean
 from clsim.vocabulary import GROUPS
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def plan(
     if out is not None:
         write_atomically(out, stream.to_bytes())
     if as_json:
-        typer.echo(json.dumps(content, indent=1))
+        say(json.dumps(content, indent=1))
     else:
         _print_plan(content)
 
@@ -75,8 +75,8 @@ def init(
         raise ClsimError(f"{target}: there already; use --overwrite to replace, or another --out")
     scenario = draft(folder, target)
     write(scenario, target)
-    typer.echo(f"found: {scenario.summary}")
-    typer.echo(f"written: {target}; see what it streams: clsim plan {target}")
+    say(f"found: {scenario.summary}")
+    say(f"written: {target}; see what it streams: clsim plan {target}")
 
 
 def _shipped(incomplete: str) -> list[str]:
@@ -99,7 +99,7 @@ def schema() -> None:
     """Print the JSON Schema of scenario files, for editors: with the options of all parts that come with clsim."""
     from clsim.scenario.json_schema import scenario_schema
 
-    typer.echo(json.dumps(scenario_schema(), indent=1))
+    say(json.dumps(scenario_schema(), indent=1))
 
 
 def _compare_plans(first: str, second: str, settings: list[str], as_json: bool) -> None:
@@ -107,9 +107,9 @@ def _compare_plans(first: str, second: str, settings: list[str], as_json: bool) 
 
     content = difference(_plan_of(first, settings), _plan_of(second, settings))
     if as_json:
-        typer.echo(json.dumps(content, indent=1))
+        say(json.dumps(content, indent=1))
     elif content["equal"]:
-        typer.echo("the plans are equal")
+        say("the plans are equal")
     else:
         _print_difference(content)
 
@@ -148,16 +148,16 @@ def _print_difference(content: dict[str, Any]) -> None:
     classes, test = content["classes"], content["test"]
     for what, names in (("first", classes["only_first"]), ("second", classes["only_second"])):
         if names:
-            typer.echo(f"classes of the {what} alone: {printable(', '.join(names))}")
+            say(f"classes of the {what} alone: {', '.join(names)}")
     if not classes["same_order"]:
-        typer.echo("the classes of both come in another order")
+        say("the classes of both come in another order")
     images = f"-{test['images_only_first']} +{test['images_only_second']} ={test['images_of_both']}"
     changed = test["true_labels_changed"]
     splits = " and ".join(dict.fromkeys(test["splits"]))
-    typer.echo(f"scored images ({splits}): {images}" + (f", {changed} true labels changed" if changed else ""))
+    say(f"scored images ({splits}): {images}" + (f", {changed} true labels changed" if changed else ""))
     if len(set(test["scopes"])) > 1:
-        typer.echo(f"images that count for mAP: {' and '.join(test['scopes'])}")
-    typer.echo("- of the first alone, + of the second alone, = of both, ~ visible in both with another value")
+        say(f"images that count for mAP: {' and '.join(test['scopes'])}")
+    say("- of the first alone, + of the second alone, = of both, ~ visible in both with another value")
 
 
 def scenarios(
@@ -183,7 +183,7 @@ def scenarios(
         if os.path.lexists(target) and not overwrite:
             raise ClsimError(f"{target}: there already; use --overwrite to replace, or another name")
         write_atomically(target, text)
-        typer.echo(f"written: {target}; see what it streams: clsim plan {target}")
+        say(f"written: {target}; see what it streams: clsim plan {target}")
         return
     rows = []
     for name in shipped_scenarios():
@@ -208,11 +208,11 @@ def _print_plan(content: dict[str, Any]) -> None:
     print_table(("task", "classes", "images", "test images", "positives", "missing labels: positive of all"), rows)
     groups = content["groups"]
     for name in GROUPS:
-        typer.echo(f"{name}: {', '.join(groups[name])}")
-    typer.echo(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
-    typer.echo(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
+        say(f"{name}: {', '.join(groups[name])}")
+    say(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
+    say(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
     for note in content["notes"]:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     scores = content["kept_scores"]
-    typer.echo(f"kept scores: {scores['keep']}, {scores['bytes'] / 1e6:.2f} MB per run")
-    typer.echo(f"sha256: {content['sha256']}")
+    say(f"kept scores: {scores['keep']}, {scores['bytes'] / 1e6:.2f} MB per run")
+    say(f"sha256: {content['sha256']}")

@@ -1,10 +1,17 @@
-"""Tables on the console."""
+"""Text and tables on the console."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import typer
+
 from clsim.errors import printable
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print a text to standard output or error. What a terminal would obey, as in names from data, is shown."""
+    typer.echo(printable(text, longest=None), err=err)
 
 
 def print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

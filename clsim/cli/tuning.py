@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clsim.cli.options import DeviceOption, GpusOption, OutOption, PerGpuOption, SetOption, overrides
+from clsim.cli.tables import say
 from clsim.running.interruption import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def tune(
             progress=ConsoleProgress(),
         )
     except TuningInterrupted as stop:
-        typer.echo(str(stop), err=True)
+        say(str(stop), err=True)
         raise typer.Exit(INTERRUPTED) from None
     _print(tuning)
 
@@ -97,11 +98,11 @@ def _print(tuning: Tuning) -> None:
     complete = sorted((one for one in tuning.trials if one.value is not None), key=lambda one: -(one.value or 0))
     for trial in complete[:SHOWN]:
         values = ", ".join(f"{key}={value}" for key, value in trial.params.items())
-        typer.echo(f"{trial.name}: {trial.value:.2f} on validation images: {values}")
+        say(f"{trial.name}: {trial.value:.2f} on validation images: {values}")
     counts = {state: sum(one.state == state for one in tuning.trials) for state in ("complete", "pruned", "failed")}
-    typer.echo(f"{', '.join(f'{count} {state}' for state, count in counts.items())}; all: {tuning.folder}")
-    typer.echo(f"best: {tuning.variant.text()}")
+    say(f"{', '.join(f'{count} {state}' for state, count in counts.items())}; all: {tuning.folder}")
+    say(f"best: {tuning.variant.text()}")
     if tuning.comparison is not None and tuning.comparison.any_finished:
         report = tuning.comparison.report()
-        typer.echo(tuning.comparison.table())
-        typer.echo(f"report, on test images: {report}")
+        say(tuning.comparison.table())
+        say(f"report, on test images: {report}")

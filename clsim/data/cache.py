@@ -8,14 +8,17 @@ import os
 import time
 from array import array
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_IMODE, S_ISREG
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from clsim.errors import ClsimError
 
 File = TypeVar("File", Path, str)
 
@@ -28,8 +31,54 @@ _SIZE_AND_TIMES = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns")
 
 
 def cache_folder() -> Path:
-    """Return the folder of all caches: $CLSIM_CACHE, by default ~/.cache/clsim."""
-    return Path(os.environ.get("CLSIM_CACHE") or Path.home() / ".cache" / "clsim").absolute()
+    """Return the folder of all caches: $CLSIM_CACHE, by default ~/.cache/clsim.
+
+    Raises:
+        ClsimError: neither it nor the user's home folder is known.
+    """
+    try:
+        return Path(os.environ.get("CLSIM_CACHE") or Path.home() / ".cache" / "clsim").absolute()
+    except RuntimeError:
+        raise ClsimError("CLSIM_CACHE: not set, and no home folder is known; set it to a folder of your own") from None
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only this user can enter, mode 0700; one that is there becomes so.
+
+    Raises:
+        OSError: it cannot be made, or it is a folder that somebody else can write to.
+    """
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.stat()
+    if S_IMODE(found.st_mode) & 0o077 and _is_ours(found):
+        with suppress(OSError):  # a file system without modes, or one that is read-only
+            folder.chmod(0o700)
+            found = folder.stat()
+    _refuse_foreign(found, folder)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise OSError if somebody else may have written a cache file: another user owns or can write it or its folder."""
+    folder = path.parent
+    if folder.is_dir():
+        make_private(folder)
+    _refuse_foreign(path.stat(), path)
+
+
+def _refuse_foreign(found: os.stat_result, path: Path) -> None:
+    if not _is_ours(found):
+        reason = f"belongs to user {found.st_uid}, not to you"
+    elif found.st_mode & 0o022 and os.name == "posix":
+        reason = f"can be written by other users (mode {S_IMODE(found.st_mode):04o})"
+    else:
+        return
+    raise OSError(errno.EPERM, reason, os.fspath(path))
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    """Return whether this user owns a file, or the administrator, who can write all of them."""
+    return os.name != "posix" or found.st_uid in (0, os.geteuid())
 
 
 def file_states(files: Iterable[Path | str]) -> NDArray[np.int64]:

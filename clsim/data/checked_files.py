@@ -1,21 +1,28 @@
-"""Files of a cache with checksums: what was damaged on the disk is never read as if it were whole."""
+"""Files of a cache with checksums: what was damaged on the disk is never read as if it were whole.
+
+Checksums are against disks and copies. Against other users stands `clsim.data.cache.refuse_foreign`: a file that one of
+them may have written is as good as none.
+"""
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from clsim.cores import usable_cores
-from clsim.files import write_atomically
+from clsim.data.cache import make_private, refuse_foreign
+from clsim.files import written_whole
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -26,7 +33,7 @@ log = logging.getLogger("clsim")
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write named arrays without Python objects to one file, atomically; its folder is made.
+    """Write named arrays without Python objects to one file, atomically; its folder is made, both for this user alone.
 
     It is NumPy's npz, followed by a checksum of all its bytes: those of a zip archive leave out its directory.
 
@@ -35,13 +42,31 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     """
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content.getvalue() + packed_checksums([checksum(content.getvalue())]))
+    with written_private(path) as file:
+        file.write(content.getvalue() + packed_checksums([checksum(content.getvalue())]))
+
+
+@contextmanager
+def written_private(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of a cache to write, as `written_whole`; nobody else can read it, and its folder is made.
+
+    Raises:
+        OSError: the file or its folder cannot be written, or somebody else can write to the folder.
+    """
+    make_private(path.parent)
+    with written_whole(path) as file:
+        os.fchmod(file.fileno(), 0o600)
+        yield file
 
 
 def read_arrays(path: Path) -> Arrays | None:
-    """Read what `write_arrays` wrote. None: the file is not there, or it is damaged, which is a warning in the log."""
+    """Read what `write_arrays` wrote.
+
+    Returns:
+        None if the file is not there; or if it is damaged or not to be trusted, which is a warning in the log.
+    """
     try:
+        refuse_foreign(path)
         written = path.read_bytes()
         content, recorded = written[:-4], written[-4:]
         if packed_checksums([checksum(content)]) != recorded:
@@ -91,9 +116,10 @@ def map_checked(
         rows_per_checksum: rows of a block.
 
     Returns:
-        None if the file is not there, or if it is damaged, which is a warning in the log.
+        None if the file is not there; or if it is damaged or not to be trusted, which is a warning in the log.
     """
     try:
+        refuse_foreign(path)
         array = _mapped(path)
         fits = len(array.shape) == len(shape) and all(
             wanted in (None, given) for wanted, given in zip(shape, array.shape, strict=True)
@@ -135,5 +161,8 @@ def _blocks(array: NDArray[Any], rows: int) -> Iterable[NDArray[Any]]:
     return (array[first : first + rows] for first in range(0, len(array), rows))
 
 
-def _warn(path: Path, reason: object) -> None:
-    log.warning("%s: damaged, thrown away and made again: %s", path, reason)
+def _warn(path: Path, error: OSError | ValueError) -> None:
+    if isinstance(error, OSError) and error.errno == errno.EPERM:
+        log.warning("%s: not trusted, made again: %s %s", path, error.filename, error.strerror)
+    else:
+        log.warning("%s: damaged, thrown away and made again: %s", path, error)

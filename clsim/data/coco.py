@@ -31,6 +31,7 @@ from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_tex
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
+from clsim.opening import regular
 
 PARSER_VERSION = 2  # of the cached labels
 
@@ -290,7 +291,7 @@ def _as_arrays(labels: CocoLabels) -> Arrays:
 
 def _read_json(file: Path) -> Any:
     try:
-        with file.open(encoding="utf-8-sig") as opened:
+        with open(file, encoding="utf-8-sig", opener=regular) as opened:
             return json.load(opened)
     except OSError as error:
         raise _problem(f"{file}: cannot be read: {error.strerror or error}") from None

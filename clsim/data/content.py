@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from clsim.cores import usable_cores
 from clsim.data.cache import cache_folder, file_states
 from clsim.data.checked_files import Arrays, read_arrays, write_arrays
+from clsim.opening import regular
 from clsim.preparation import tell
 
 BATCH = 64
@@ -58,7 +59,7 @@ def content_hashes(files: Sequence[Path | str]) -> NDArray[np.uint8]:
         try:
             write_arrays(entry, _known[entry])  # with the states before reading: a file that has changed since is stale
         except OSError as error:
-            log.warning("hashes of files are not cached: %s: %s", entry, error.strerror or error)
+            log.warning("hashes of files are not cached: %s: %s", error.filename or entry, error.strerror or error)
     return hashes
 
 
@@ -82,5 +83,5 @@ def _hash_files(paths: Sequence[str]) -> NDArray[np.uint8]:
 
 def file_sha256(path: str) -> bytes:
     """Read a file and return its SHA-256, 32 bytes."""
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         return hashlib.file_digest(file, "sha256").digest()

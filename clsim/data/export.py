@@ -11,7 +11,6 @@ import io
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from clsim.data.image_files import skipped_images
 from clsim.data.source import BoxedSource, ImageArray, ImageSource, Split
 from clsim.errors import ScenarioError
+from clsim.files import part_folder
 from clsim.vocabulary import UNKNOWN
 
 FLAGS = {1: " 1", 0: "-1", -1: " 0"}
@@ -158,15 +158,12 @@ def _new_folder(source: ImageSource, target: Path, size: int) -> Iterator[Path]:
     target = Path(os.path.abspath(target))  # "." has no name to put a suffix to
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ScenarioError([f"{target}: there already and not empty; name another folder"])
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        part.mkdir(parents=True)
-        yield part
-        os.replace(part, target)
+        with part_folder(target) as part:
+            yield part
+            os.replace(part, target)
     except OSError as error:
         raise ScenarioError([f"{target}: cannot be written: {error.strerror or error}"]) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _first_numbers(source: ImageSource) -> dict[Split, int]:

@@ -24,6 +24,7 @@ from clsim.data.label_values import SOFT, LabelValuesConfig, read_codes
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
+from clsim.opening import refuse_flood
 
 KEYS = ("train_x", "train_y", "test_x", "test_y", "x", "y", "split", "class_names")
 _MOST_PROBLEMS = 10
@@ -132,6 +133,8 @@ class Features:
 
     def _opened(self) -> Any:
         try:
+            if zipfile.is_zipfile(self._file):
+                refuse_flood(self._file)
             content = np.load(self._file, allow_pickle=False)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise _problem(f"{self._file}: not a file of NumPy arrays (.npz): {error}") from None

@@ -28,6 +28,7 @@ from clsim.data.label_cache import cached_labels
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
+from clsim.opening import regular
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Files with another suffix, and hidden ones, are passed over."""
@@ -258,7 +259,7 @@ def _digests(paths: Sequence[str]) -> NDArray[np.uint8]:
     """SHA-256 of each file, uint8 [n, 32]."""
     digests = np.empty((len(paths), 32), dtype=np.uint8)
     for row, path in enumerate(paths):
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             digests[row] = np.frombuffer(hashlib.file_digest(file, "sha256").digest(), dtype=np.uint8)
     return digests
 

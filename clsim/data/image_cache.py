@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.cores import usable_cores
-from clsim.data.cache import cache_folder
+from clsim.data.cache import cache_folder, make_private, refuse_foreign
 from clsim.data.checked_files import checksum, map_checked, packed_checksums
 from clsim.data.content import content_hashes
 from clsim.data.pixel_depth import to_rgb
@@ -175,7 +175,7 @@ def cached_images(
     if pixels is not None:
         return pixels
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         with _building(path) as part:
             pixels = _open(path, shape)  # another process has built it while this one waited
             if pixels is None:
@@ -184,7 +184,9 @@ def cached_images(
                 _finish(path, image_contents(files) == contents)
                 pixels = _open(path, shape)
     except OSError as error:
-        raise ScenarioError([f"{path}: the image cache cannot be written: {error.strerror or error}"]) from None
+        raise ScenarioError(
+            [f"{error.filename or path}: the image cache cannot be written: {error.strerror or error}"]
+        ) from None
     assert pixels is not None
     return pixels
 
@@ -208,9 +210,16 @@ def _open(path: Path, shape: tuple[int, ...]) -> Pixels | None:
 
 @contextmanager
 def _building(path: Path) -> Iterator[IO[bytes]]:
-    """Open the unfinished file, locked against a second process."""
+    """Open the unfinished file, locked against a second process; one that another user may have written is removed."""
     part = path.with_suffix(".part")
+    try:
+        refuse_foreign(part)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        part.unlink()
     with open_locked(part, _report_waiting) as file:
+        os.fchmod(file.fileno(), 0o600)
         yield file
         if path.is_file() and os.fstat(file.fileno()).st_size == 0:
             part.unlink(missing_ok=True)

@@ -72,4 +72,4 @@ def _write(entry: Path, state: str, arrays: Arrays) -> None:
     try:
         write_arrays(entry, {_STATE: np.frombuffer(state.encode(), dtype=np.uint8), **arrays})
     except OSError as error:
-        log.warning("labels are not cached: %s: %s", entry, error.strerror or error)
+        log.warning("labels are not cached: %s: %s", error.filename or entry, error.strerror or error)

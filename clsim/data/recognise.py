@@ -17,7 +17,8 @@ from clsim.data.recognise_table import recognise_table
 from clsim.data.table_form import BadTable
 from clsim.data.voc import VOC_CLASSES
 from clsim.data.voc_annotations import read_annotations
-from clsim.errors import ClsimError
+from clsim.errors import ClsimError, storage_errors
+from clsim.opening import read_regular
 
 SHARE = {"share": 0.2}
 """Of the images, for testing, where nothing in the folder is named so."""
@@ -58,7 +59,9 @@ def recognise(folder: Path) -> Recognised:
     advice = f"clsim import {export.name} {quote(str(folder))} DIR" if export is not None else ""
     for look in (_voc, _coco, _table, *((_class_folders,) if export is None else ())):
         try:
-            if (found := look(folder)) is not None:
+            with storage_errors(folder):
+                found = look(folder)
+            if found is not None:
                 notes = (f"looks like {export.description}, which an import reads best: {advice}",) if export else ()
                 return Recognised(found.layout, found.dataset, (*found.notes, *notes))
         except BadTable as error:  # perhaps of something else
@@ -104,7 +107,7 @@ def _voc_splits(home: Path) -> list[str]:
 
 
 def _ids(home: Path, split: str) -> list[str]:
-    text = (home / "ImageSets" / "Main" / f"{split}.txt").read_text(encoding="utf-8", errors="replace")
+    text = read_regular(home / "ImageSets" / "Main" / f"{split}.txt").decode("utf-8", errors="replace")
     return [line.split()[0] for line in text.splitlines() if line.strip()]
 
 
@@ -138,13 +141,13 @@ def _coco(folder: Path) -> Recognised | None:
 
 def _coco_images(path: Path) -> list[str]:
     """Return the names of the images of an annotation file in COCO's format; none of another file."""
-    if path.stat().st_size > MOST_BYTES:
-        return []
     try:
-        content = json.loads(path.read_bytes())
+        if path.stat().st_size > MOST_BYTES:
+            return []
+        content = json.loads(read_regular(path))
         if all(isinstance(content[key], list) for key in ("images", "annotations", "categories")):
             return [str(image["file_name"]) for image in content["images"]]
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         pass
     return []
 

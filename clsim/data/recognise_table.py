@@ -10,6 +10,7 @@ from typing import Any
 
 from clsim.data.folder import SUFFIXES as IMAGES
 from clsim.data.tables import SUFFIXES, open_table
+from clsim.opening import regular
 
 PairOf = Callable[[Sequence[str]], tuple[str, str | None] | None]
 """Names of splits or files -> those to train and to test on, see `clsim.data.recognise`."""
@@ -105,7 +106,7 @@ def _read(path: Path) -> tuple[str | None, dict[str, _Column]]:
     """Return the delimiter, where it is not the usual one, and the columns."""
     delimiter = None
     if path.suffix.lower() == ".csv":
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
+        with open(path, encoding="utf-8-sig", errors="replace", opener=regular) as file:
             header = file.readline(MOST_HEADER)
         delimiter = max(",;\t|", key=header.count)
     with open_table(path, delimiter=delimiter) as table:

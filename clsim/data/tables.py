@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Literal
 from clsim.data.separated_text import separated_table
 from clsim.data.table_form import BadTable, Row, Table, pick, refuse_twins
 from clsim.errors import did_you_mean
+from clsim.opening import regular
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".jsonl": None, ".ndjson": None, ".parquet": None}
 """Suffixes that are read, with the delimiter of those that have one."""
@@ -56,10 +57,10 @@ def open_table(
         raise BadTable(f"{file}: given a file with suffix {suffix!r}, allowed: {', '.join(SUFFIXES)}")
     try:
         if suffix == ".parquet":
-            with file.open("rb") as raw:
+            with open(file, "rb", opener=regular) as raw:
                 yield _parquet(file, raw, only)
             return
-        with file.open(encoding=encoding or _encoding(file), newline="") as text:
+        with open(file, encoding=encoding or _encoding(file), newline="", opener=regular) as text:
             if suffix in (".jsonl", ".ndjson"):
                 yield _json_lines(file, text, only)
             else:
@@ -141,13 +142,13 @@ def _parquet(file: Path, raw: BinaryIO, only: Sequence[str] | None) -> Table:
 
 
 def _encoding(file: Path) -> str:
-    with file.open("rb") as raw:
+    with open(file, "rb", opener=regular) as raw:
         return "utf-16" if raw.read(2) in _UTF16 else "utf-8-sig"
 
 
 def _not_utf8(file: Path) -> str:
     """Where the first bytes stand that are not UTF-8."""
-    with file.open("rb") as raw:
+    with open(file, "rb", opener=regular) as raw:
         for line, content in enumerate(raw, start=1):
             try:
                 content.decode("utf-8")

@@ -33,6 +33,7 @@ from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.data.voc_annotations import READER_VERSION, ignored_elements, read_annotations
 from clsim.errors import Unplannable, did_you_mean
+from clsim.opening import read_regular
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -413,7 +414,7 @@ def _read_ids(path: Path, key: str) -> list[str]:
 
 def _text(path: Path, key: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path).decode("utf-8")
     except (OSError, ValueError) as error:
         raise _problem(key, f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 

@@ -17,6 +17,7 @@ from clsim.children import module_command
 from clsim.cores import usable_cores
 from clsim.data.class_names import composed
 from clsim.errors import ClsimError, Unplannable
+from clsim.opening import read_regular
 
 FILES_A_WORKER = 10_000
 """Below two times this many files, starting a second process costs as much as it saves (0.1 ms a file)."""
@@ -84,7 +85,10 @@ _OF_OBJECT = ("name", "pose", "truncated", "difficult", "occluded", "bndbox", "p
 
 def _root(path: str) -> ET.Element:
     try:
-        root = ET.parse(path).getroot()
+        content = read_regular(path)
+        if b"<!ENTITY" in content.replace(b"\0", b""):  # in UTF-16 too
+            raise _problem(f"{path}: defines XML entities, which no annotation needs")
+        root = ET.fromstring(content)
     except OSError as error:
         raise _problem(f"{path}: cannot be read: {error.strerror}") from None
     except ET.ParseError as error:
@@ -124,8 +128,7 @@ def _line_of(path: str, position: int) -> int:
     lines: list[int] = []
     parser = expat.ParserCreate()
     parser.StartElementHandler = lambda tag, attributes: lines.append(parser.CurrentLineNumber)
-    with open(path, "rb") as file:
-        parser.ParseFile(file)
+    parser.Parse(read_regular(path), True)
     return lines[position]
 
 

@@ -17,6 +17,7 @@ from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
 from numpy.typing import NDArray
 
+from clsim.csv_text import shown_cell
 from clsim.evaluation.history import History
 from clsim.evaluation.kept_scores import DTYPE
 from clsim.evaluation.machine_load import LoadMeter
@@ -97,7 +98,7 @@ class CsvFile(LineLogger):
         if not self.file.read():
             table.writerow(self.COLUMNS)
         where = (line["phase"], line["task"], line["step"])
-        table.writerows((*where, tag, value) for tag, value in line["values"].items())
+        table.writerows((*where, shown_cell(tag), value) for tag, value in line["values"].items())
         self.file.append(text.getvalue())
 
 
@@ -125,7 +126,7 @@ class MemoryFile(BaseLogger):
             return
         memory = found.replay.memory
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(["row", "stored_by", *self.class_names])
+        csv.writer(text, lineterminator="\n").writerow(["row", "stored_by", *map(shown_cell, self.class_names)])
         for row, task, labels, sources in zip(
             memory.rows.tolist(), memory.stored_by.tolist(), memory.labels, memory.provenance, strict=True
         ):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clsim.files import write_json
+from clsim.opening import read_regular
 
 
 class SentFile:
@@ -22,7 +23,7 @@ class SentFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(read_regular(path))
         except (OSError, ValueError):
             content = {}
         known = content if isinstance(content, dict) else {}

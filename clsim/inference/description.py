@@ -92,7 +92,7 @@ class Description:
                 content["architecture"],
                 None if thresholds is None else Thresholds(**thresholds),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunError(f"{where}: no description of a model of clsim: {type(error).__name__}: {error}") from None
 
 

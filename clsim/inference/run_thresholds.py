@@ -17,6 +17,7 @@ from clsim.data.source import FeatureSource
 from clsim.errors import RunError
 from clsim.files import write_json
 from clsim.inference.thresholds import ChosenOn, Thresholds, choose
+from clsim.opening import read_regular
 from clsim.running.prepared_run import open_run
 from clsim.running.record import RunRecord
 from clsim.running.run_folder import RunFolder
@@ -103,7 +104,7 @@ def _visible(folder: Path, tasks: int) -> tuple[NDArray[np.int64], NDArray[np.in
     """Return the images of the tasks up to a number and what is visible of each; a later task's label counts."""
     file = RunFolder(folder).plan
     try:
-        plan = StreamPlan.from_bytes(file.read_bytes())
+        plan = StreamPlan.from_bytes(read_regular(file))
     except (OSError, ValueError) as error:
         raise RunError(f"{file}: {error}") from None
     samples = np.unique(np.concatenate([task.samples for task in plan.tasks[:tasks]]))

@@ -18,6 +18,7 @@ from clsim.evaluation.kept_scores import read_scores
 from clsim.evaluation.own_metrics import check_names
 from clsim.files import write_atomically
 from clsim.launch.arguments import as_path, as_seed
+from clsim.opening import read_regular
 from clsim.running.evaluation_record import EvaluationRecord, read_evaluation
 from clsim.running.observers import image_ids, own_metrics
 from clsim.running.prepared_run import open_run
@@ -155,7 +156,7 @@ def read_plan(files: RunFolder) -> StreamPlan:
         RunError: it is missing or damaged.
     """
     try:
-        return StreamPlan.from_bytes(files.plan.read_bytes())
+        return StreamPlan.from_bytes(read_regular(files.plan))
     except (OSError, ValueError) as error:
         raise RunError(f"{files.plan}: cannot be read: {error}") from None
 

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from clsim.errors import printable
 from clsim.launch.forecast import forecast
 from clsim.launch.run_state import RunState, Status
 from clsim.preparation import Work
@@ -146,7 +147,7 @@ class ConsoleProgress:
             self.say(f"{_label(folder)}: {state.done}/{state.total} {state.unit}, mAP {state.seen_map:.1f}{rest}")
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(text, longest=None), highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         if self.live is not None:
@@ -171,7 +172,7 @@ class ConsoleProgress:
             state = states[folder]
             begun = state.done > 0 or state.status == "running"
             table.add_row(
-                Text(_strategy(folder)),
+                Text(printable(_strategy(folder))),
                 folder.name.removeprefix("seed"),
                 Text(_state_text(state), STYLES[state.status]),
                 f"{state.task}/{state.tasks}" if begun else "",

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clsim.csv_text import frame_text
 from clsim.errors import ClsimError, RunError, storage_errors
 from clsim.launch.arguments import split_overrides
 from clsim.launch.comparison import Comparison, compare
@@ -283,4 +284,4 @@ def _frame(trials: Iterable[Trial]) -> pd.DataFrame:
 def _write_trials(home: Path, trials: Iterable[Trial]) -> None:
     from clsim.files import write_atomically
 
-    write_atomically(home / TRIALS_FILE, _frame(trials).to_csv(index=False, lineterminator="\n"))
+    write_atomically(home / TRIALS_FILE, frame_text(_frame(trials)))

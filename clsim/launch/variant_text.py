@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clsim.errors import StrategyError
+from clsim.running.run_spec import folder_name_problem
 from clsim.scenario.document import parse_value
 
 LONGEST_LABEL = 100
@@ -47,15 +48,10 @@ def check_label(value: Any, argument: str = "label") -> str:
         StrategyError: it cannot name a folder, a curve and a row.
     """
     label = value.strip() if isinstance(value, str) else value
-    problem = None
     if not isinstance(label, str) or not label:
-        problem = "a text"
-    elif not label.isprintable():
-        problem = "no control characters"
-    elif "/" in label or "\\" in label:
-        problem = "no / and no \\, because it names a folder"
-    elif ".." in label or label.startswith((".", "-")):
-        problem = "no '..', and neither . nor - first, because it names a folder"
+        problem: str | None = "a text"
+    elif (problem := folder_name_problem(label)) is not None:
+        pass
     elif len(label.encode()) > LONGEST_LABEL:
         problem = f"at most {LONGEST_LABEL} bytes"
     elif _ORDER.fullmatch(label):

@@ -21,6 +21,7 @@ from clsim.launch.progress import Progress
 from clsim.launch.run_state import MetricsTail, RunState
 from clsim.launch.slots import Division, check_hardware
 from clsim.launch.starter import SUITED as STARTER_SUITED
+from clsim.opening import read_regular
 from clsim.running.folder_lock import in_use
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import other_versions, read_identity
@@ -152,7 +153,7 @@ class _Worker:
             if folder in self.failed_here:
                 found[folder] = self.failed_here[folder]
             elif (now := _error_time(folder)) is not None and now != before and not in_use(folder):
-                text = RunFolder(folder).error.read_text(encoding="utf-8").partition("\n")[0]
+                text = read_regular(RunFolder(folder).error).decode(errors="replace").partition("\n")[0]
                 if not text.startswith(INTERRUPTED):
                     found[folder] = f"{text}; see {RunFolder(folder).run_log}"
         return found

@@ -17,6 +17,7 @@ from clsim.models.backbones import Backbone, make_backbone, width_of
 from clsim.models.convolution import choose_ways
 from clsim.models.head import GrowingHead
 from clsim.models.network import MultiLabelNet
+from clsim.opening import refuse_packed
 from clsim.randomness import derive_seed
 from clsim.scenario.training_schema import ModelSection, TorchvisionSection, WeightsSection
 
@@ -72,6 +73,7 @@ def _state_of_file(path: Path) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
+        refuse_packed(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged or code-carrying files
         raise _no_state_dict(str(path), error) from None

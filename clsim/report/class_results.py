@@ -11,6 +11,7 @@ import pandas as pd
 from clsim.errors import RunError
 from clsim.evaluation.kept_scores import read_scores
 from clsim.evaluation.thresholds import Confusion, confusion
+from clsim.opening import read_regular
 from clsim.report.results import Results, RunResult
 from clsim.scenario.plan.stream_plan import StreamPlan
 
@@ -42,7 +43,7 @@ def _plan(run: RunResult) -> StreamPlan | None:
     if not run.files.plan.exists():  # a folder that was thinned
         return None
     try:
-        return StreamPlan.from_bytes(run.files.plan.read_bytes())
+        return StreamPlan.from_bytes(read_regular(run.files.plan))
     except ValueError as error:
         raise RunError(f"{run.files.plan}: {error}") from None
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from clsim.errors import RunError, ScenarioError
+from clsim.errors import RunError, ScenarioError, storage_errors
+from clsim.opening import read_regular
 from clsim.running.checksums import changed_since, refuse_changed
 from clsim.running.evaluation_record import extended, read_evaluation
 from clsim.running.record import RunRecord, TaskTiming, read_record, read_timing
@@ -395,11 +396,15 @@ def _product(a: float | None, b: float | None) -> float | None:
 
 
 def _read(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
+    with storage_errors(path):
+        return read_regular(path) if path.exists() else b""
 
 
 def _unfinished_reason(files: RunFolder) -> str:
-    lines = _read(files.error).decode("utf-8", errors="replace").strip().splitlines()
+    try:
+        lines = _read(files.error).decode("utf-8", errors="replace").strip().splitlines()
+    except RunError as error:
+        return str(error)
     return lines[0] if lines else f"no {RunFolder.result}: still running or interrupted"
 
 

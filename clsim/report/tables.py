@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,9 @@ LATEX_ESCAPES = {
     **{"±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "\u2212": "$-$", NO_VALUE: "--", "\u00a0": "~"},
     **{"⁶": "$^6$", "‖": r"$\|$"},
 }
+
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+"""Line breaks, other characters of control, and those that turn the direction of writing."""
 
 
 class Best(str):
@@ -186,13 +190,18 @@ def markdown(rows: Rows) -> str:
     """A Markdown table, all columns but the first aligned to the right, `Best` in bold, `Leader` in italics."""
 
     def cell(text: str) -> str:
-        escaped = text.replace("\\", "\\\\").replace("|", "\\|")
         mark = "**" if isinstance(text, Best) else "*" if isinstance(text, Leader) else ""
-        return f"{mark}{escaped}{mark}"
+        return f"{mark}{as_markdown(text)}{mark}"
 
     lines = [[cell(text) for text in row] for row in rows]
     lines.insert(1, ["---"] + ["---:"] * (len(rows[0]) - 1))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def as_markdown(text: str) -> str:
+    """Return a text as Markdown shows it: one line without tags, links, marks or cells of its own."""
+    line = escape(CONTROLS.sub(" ", text), quote=False)
+    return re.sub(r"([\\`*|~]|](?=[(\[:])|(?<!\w)_|_(?!\w))", r"\\\1", line)
 
 
 def latex(rows: Rows, caption: str, label: str) -> str:
@@ -211,8 +220,8 @@ def latex(rows: Rows, caption: str, label: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text as LaTeX shows it; the hyphen of a negative number becomes a minus sign."""
-    minus = re.sub(r"(?<!\w)-(?=\d)", "\u2212", text)
+    """Text as LaTeX shows it, in one line; the hyphen of a negative number becomes a minus sign."""
+    minus = re.sub(r"(?<!\w)-(?=\d)", "\u2212", CONTROLS.sub(" ", text))
     return "".join(LATEX_ESCAPES.get(character, character) for character in minus)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from clsim.report.compared import Compared
 from clsim.report.facts import source
 from clsim.report.loads import load_note
-from clsim.report.tables import Rows, difference_headings, latex, markdown
+from clsim.report.tables import Rows, as_markdown, difference_headings, latex, markdown
 
 UNITS = (
     "mAP and accuracy in percent, forgetting and backward transfer in percent points; mean ± sample std over the runs."
@@ -55,13 +55,15 @@ def render_markdown(compared: Compared) -> str:
     results = compared.results
     run = results.stream_run
     plans = ", ".join(f"`{stream}`" for stream in dict.fromkeys(run.stream for run in results.runs))
-    lines = [f"# {run.record.scenario}", "", f"Source: {source(results)}. Plan: {plans}.", ""]
+    shown_source = as_markdown(source(results))
+    lines = [f"# {as_markdown(run.record.scenario)}", "", f"Source: {shown_source}. Plan: {plans}.", ""]
     for title, rows, caption in _tables(compared):
-        lines += ([f"## {title}", ""] if title else []) + [markdown(rows), *([caption] if caption else []), ""]
-    lines += [f"`{name}`: {label}, {note}." for name, (label, note) in compared.notes.items()]
+        lines += [f"## {as_markdown(title)}", ""] if title else []
+        lines += [markdown(rows), *([as_markdown(caption)] if caption else []), ""]
+    lines += [f"{_code(name)}: {as_markdown(f'{label}, {note}')}." for name, (label, note) in compared.notes.items()]
     if results.unfinished:
         lines += ["", "Not in the tables, because they have no result:", ""]
-        lines += [f"- {run.strategy}/seed{run.seed}: {run.reason}" for run in results.unfinished]
+        lines += [f"- {as_markdown(f'{run.strategy}/seed{run.seed}: {run.reason}')}" for run in results.unfinished]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -101,6 +103,11 @@ def _tables(compared: Compared) -> Iterator[tuple[str, Rows, str]]:
         keys = ("strategy", "metric", "value", "tolerance", "ours", "kind", "source")
         rows = [headings, *(tuple(row[key] for key in keys) for row in compared.expected)]
         yield "Expected values", rows, "Published numbers are the authors', not re-run here."
+
+
+def _code(name: str) -> str:
+    """Return a name as Markdown's code, which has no marks inside."""
+    return as_markdown(name) if "`" in name else f"`{name}`"
 
 
 def _label(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clsim.csv_text import frame_text
 from clsim.errors import RunError, storage_errors
 from clsim.files import write_atomically
 from clsim.report.class_results import class_results
@@ -137,9 +138,9 @@ class _Report:
     def rendered(self) -> Iterator[tuple[Path, str]]:
         """Path and content of each file: tables of runs, of strategies and metrics, of classes, and for people."""
         results = self.compared.results
-        yield self.folder / "results.csv", results.frame.to_csv(index=False, lineterminator="\n")
-        yield self.folder / "statistics.csv", statistics(self.compared).to_csv(index=False, lineterminator="\n")
-        yield self.folder / "classes.csv", class_results(results).to_csv(index=False, lineterminator="\n")
+        yield self.folder / "results.csv", frame_text(results.frame)
+        yield self.folder / "statistics.csv", frame_text(statistics(self.compared))
+        yield self.folder / "classes.csv", frame_text(class_results(results))
         yield self.folder / "results.md", render_markdown(self.compared)
         yield self.folder / "results.tex", render_latex(self.compared)
         yield self.folder / PAGE, render_html(self.compared, self.orders)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -21,6 +22,7 @@ import torch
 
 from clsim.errors import RunError
 from clsim.files import write_json, written_whole
+from clsim.opening import refuse_packed, regular
 from clsim.running.run_folder import RunFolder
 from clsim.strict_json import read_object
 
@@ -45,8 +47,18 @@ class Checkpoint:
     header: dict[str, Any]
 
     def state(self) -> dict[str, Any]:
-        """Read the state, its tensors on the devices they were on."""
-        loaded: dict[str, Any] = torch.load(self.path, weights_only=True)
+        """Read the state, its tensors on the devices they were on.
+
+        Raises:
+            RunError: it is no state, although its header says so.
+        """
+        try:
+            refuse_packed(self.path)
+            loaded: dict[str, Any] = torch.load(self.path, weights_only=True)
+        except pickle.UnpicklingError:
+            raise RunError(f"{self.path}: not the state of a run: not only tensors and plain values") from None
+        except (ValueError, RuntimeError) as error:
+            raise RunError(f"{self.path}: not the state of a run: {str(error).partition(chr(10))[0]}") from None
         return loaded
 
 
@@ -113,7 +125,7 @@ def _read_header(run: Path, path: Path) -> dict[str, Any]:
         )
     if _sha256({key: value for key, value in header.items() if key != "sha256"}) != header["sha256"]:
         raise ValueError("the header does not match its checksum")
-    with path.open("rb") as file:
+    with open(path, "rb", opener=regular) as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != header["state_sha256"]:
             raise ValueError("the state does not match its checksum")
     for name, length in header["files"].items():

@@ -6,6 +6,7 @@ import hashlib
 
 from clsim.errors import RunError
 from clsim.files import write_json
+from clsim.opening import regular
 from clsim.running.run_folder import RunFolder
 from clsim.strict_json import read_object
 
@@ -52,5 +53,5 @@ def refuse_changed(files: RunFolder) -> None:
 
 
 def _sha256(files: RunFolder, name: str) -> str:
-    with (files.path / name).open("rb") as file:
+    with open(files.path / name, "rb", opener=regular) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

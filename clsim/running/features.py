@@ -47,9 +47,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from clsim.data.cache import cache_folder
-from clsim.data.checked_files import map_checked, write_checked
+from clsim.data.checked_files import map_checked, write_checked, written_private
 from clsim.data.source import FeatureSource, ImageSource, Split
-from clsim.files import written_whole
 from clsim.models.build import build_model, with_head
 from clsim.models.network import MultiLabelNet
 from clsim.models.stand_in import GivenFeatures, StandIn, weights_sha256
@@ -125,8 +124,7 @@ def cached_features(
     features = compute_features(backbone, source, split, config, device)
     log.info("features of %s: %d in %.1f s", split, len(features), time.perf_counter() - began)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as file:
+        with written_private(path) as file:
             write_checked(file, features, ROWS_PER_CHECKSUM)
     except OSError as error:
         log.warning("features of %s: not cached, CLSIM_CACHE %s: %s", split, path.parent.parent, error)

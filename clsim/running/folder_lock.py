@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 from clsim.errors import RunError
 from clsim.file_lock import open_locked
+from clsim.opening import regular
 from clsim.running.run_folder import RunFolder
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -196,7 +197,7 @@ def _server_now(path: Path) -> float:
 def _read_holder(path: Path) -> dict[str, Any]:
     """Return what the holder wrote; empty where that is nothing readable."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=regular) as file:
             content = json.loads(file.read(MOST_BYTES))
     except (OSError, ValueError):
         return {}

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from clsim.files import write_json
+from clsim.opening import read_regular
 from clsim.preparation import Work, listening
 from clsim.running.run_folder import RunFolder
 
@@ -50,7 +51,7 @@ def read_preparation(folder: Path) -> Work | None:
         LookupError: it has reported nothing yet.
     """
     try:
-        content = json.loads(RunFolder(folder).preparation.read_bytes())
+        content = json.loads(read_regular(RunFolder(folder).preparation))
         return None if content is None else Work(str(content["what"]), int(content["done"]), int(content["total"]))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         raise LookupError(folder) from None

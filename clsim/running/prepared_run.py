@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -12,7 +10,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from clsim.errors import RunError
-from clsim.files import write_atomically, write_json
+from clsim.files import part_folder, write_atomically, write_json
+from clsim.opening import read_regular
 from clsim.running.command_line import command_line
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import identity_of
@@ -35,17 +34,15 @@ def prepare(folder: Path, scenario: Scenario, spec: RunSpec, threads: int) -> No
     text = StringIO()
     YAML().dump(config, text)
     identity = identity_of(scenario, spec, threads)
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    files = RunFolder(part)
     try:
-        part.mkdir(parents=True)
-        write_json(files.run, asdict(spec))
-        write_json(files.identity, identity)
-        write_atomically(files.command, command_line() + "\n")
-        write_atomically(files.config, text.getvalue())
-        part.rename(folder)
+        with part_folder(folder) as part:
+            files = RunFolder(part)
+            write_json(files.run, asdict(spec))
+            write_json(files.identity, identity)
+            write_atomically(files.command, command_line() + "\n")
+            write_atomically(files.config, text.getvalue())
+            part.rename(folder)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
         raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
@@ -57,7 +54,7 @@ def open_run(folder: Path) -> tuple[Scenario, RunSpec]:
     """
     files = RunFolder(folder)
     try:
-        spec = RunSpec(**json.loads(files.run.read_text(encoding="utf-8")))
+        spec = RunSpec(**json.loads(read_regular(files.run)))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{files.run}: not a run folder: {error}") from None
     return Scenario(validate(read_document(files.config))), spec

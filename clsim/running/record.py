@@ -8,6 +8,7 @@ A new optional field is one line: its name, type and default in `RunRecord`. Its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,7 @@ from clsim.running.record_parts import (
     plain_values,
     read_fields,
 )
+from clsim.running.run_spec import folder_name_problem
 from clsim.strict_json import Object, finite_or_null, read_lines, read_object
 from clsim.vocabulary import STATES, Reference
 
@@ -36,6 +38,8 @@ FORMAT = 2
 """Raised by a change that a reader of the format before would misunderstand; new optional fields are none."""
 
 READABLE = (1, FORMAT)
+
+_HASH = re.compile(r"[0-9A-Za-z]*")
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,13 @@ class RunRecord:
         """Raise ValueError unless the tables hold numbers and fit the stream."""
         if not isinstance(self.strategy, str) or type(self.seed) is not int:
             raise ValueError("strategy is not a text, or seed not a whole number")
+        if (allowed := folder_name_problem(self.strategy)) is not None:
+            raise ValueError(f"strategy: given {self.strategy!r}, expected {allowed}")
+        for name, value in (("plan_sha256", self.plan_sha256), ("derived_from", self.derived_from or "")):
+            if not isinstance(value, str) or _HASH.fullmatch(value) is None:
+                raise ValueError(f"{name}: given {value!r}, expected a hash of letters and digits")
+        if not all(isinstance(name, str) for name in (self.scenario, *self.class_names)):
+            raise ValueError("scenario or a name of class_names is not a text")
         numbers = [getattr(self, name) for name in ("last_mAP", "avg_mAP", "forgetting", "backward_transfer")]
         for row in (numbers, self.mAP, *self.R, *(self.AP or ())):
             if not all(value is None or isinstance(value, int | float) for value in row):

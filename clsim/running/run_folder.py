@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
+from clsim.opening import read_regular
+
 SEED_FOLDERS = "*/seed*"
 """Pattern of the run folders below a comparison: `<strategy>/seed<k>`."""
 
@@ -126,6 +128,6 @@ class RunFolder:
     def obstacle(self) -> str | None:
         """Why the run, which has begun, cannot be resumed, in one line; None: it can."""
         try:
-            return self.not_resumable.read_text(encoding="utf-8").strip()
+            return read_regular(self.not_resumable).decode(errors="replace").strip()
         except FileNotFoundError:
             return None

@@ -19,6 +19,7 @@ from clsim.data.content import content_sha256
 from clsim.data.path_options import path_options
 from clsim.errors import RunError
 from clsim.files import write_json
+from clsim.opening import read_regular
 from clsim.option_marks import marked_options
 from clsim.part_kinds import KINDS
 from clsim.parts import PartOption, code_of, is_file, library_of, option_paths
@@ -132,7 +133,7 @@ def read_identity(folder: Path) -> dict[str, Any]:
     """
     path = RunFolder(folder).identity
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path))
     except FileNotFoundError:
         raise RunError(f"{folder}: does not say what made it (no {path.name})") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -31,6 +31,20 @@ class RunSpec:
         return home / self.name / f"seed{self.seed}"
 
 
+def folder_name_problem(name: str) -> str | None:
+    """Return what a strategy must be named in place of `name`, in words; None: it can name a folder, a curve and a row.
+
+    A name may come from somebody else's run folder. None of those that are allowed leads out of a folder.
+    """
+    if not name.isprintable():
+        return "no control characters"
+    if "/" in name or "\\" in name:
+        return "no / and no \\, because it names a folder"
+    if ".." in name or name.startswith((".", "-")) or not name:
+        return "no '..', and neither . nor - first, because it names a folder"
+    return None
+
+
 def safe_name(name: str) -> str:
     """Return the name of a strategy as the name of a folder."""
     return re.sub(r"[^A-Za-z0-9._+-]", "_", name)

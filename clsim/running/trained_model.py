@@ -43,6 +43,7 @@ from clsim.files import written_whole
 from clsim.models.build import build_model, with_head
 from clsim.models.network import MultiLabelNet
 from clsim.models.stand_in import GivenFeatures, StandIn, weights_sha256
+from clsim.opening import refuse_packed
 from clsim.parts import code_of
 from clsim.running.checkpoint_files import save_state
 from clsim.running.run_folder import RunFolder
@@ -208,6 +209,7 @@ def _network(path: Path, make: Callable[[], MultiLabelNet], content: dict[str, A
 
 def _content(path: Path) -> dict[str, Any]:
     try:
+        refuse_packed(path)
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         found = content["format"]
     except FileNotFoundError:

@@ -15,6 +15,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from clsim.errors import ScenarioError
+from clsim.opening import regular
 
 KeyPath = tuple[str | int, ...]
 _MOST_BYTES, _MOST_VALUES, _DEEPEST = 100_000, 100_000, 50
@@ -130,8 +131,9 @@ def parse_value(text: str, name: str) -> Any:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)  # not all of it: the path may lead to a device
+        from_shell = str(path).startswith(("/dev/fd/", "/proc/self/fd/"))  # `clsim plan <(command)` gives a pipe
+        with open(path, "rb", opener=None if from_shell else regular) as file:
+            content = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ScenarioError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
     if len(content) > _MOST_BYTES:

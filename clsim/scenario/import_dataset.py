@@ -18,6 +18,7 @@ from clsim.data.importers.table import LabelTable, make_table
 from clsim.data.problems import Problems
 from clsim.data.recognise import Recognised
 from clsim.errors import ClsimError, did_you_mean
+from clsim.files import part_folder
 from clsim.scenario.new_scenario import draft_of, write
 
 TABLE, SCENARIO, REPORT = "labels.csv", "scenario.yaml", "report.txt"
@@ -73,21 +74,19 @@ def import_dataset(
         raise ClsimError(f"images: {images}: no such folder")
     table = make_table(of_format.read(source, chosen, problems), chosen, images, problems)
     report = _report(of_format, source, chosen, table)
-    part = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
-        part.mkdir(parents=True)
-        (part / TABLE).write_text(table.text, encoding="utf-8")
-        (part / REPORT).write_text(report, encoding="utf-8")
-        dataset = {"name": "manifest", "file": str(part / TABLE), **table.dataset}
-        found = Recognised(of_format.description, dataset, (f"{REPORT} says how the labels were understood",))
-        write(draft_of(found, source, part / SCENARIO, target.name), part / SCENARIO)
-        _put_in_place(part, target)
-    except ClsimError as error:
-        raise ClsimError(str(error).replace(str(part), str(target))) from None
+        with part_folder(target) as part:
+            try:
+                (part / TABLE).write_text(table.text, encoding="utf-8")
+                (part / REPORT).write_text(report, encoding="utf-8")
+                dataset = {"name": "manifest", "file": str(part / TABLE), **table.dataset}
+                found = Recognised(of_format.description, dataset, (f"{REPORT} says how the labels were understood",))
+                write(draft_of(found, source, part / SCENARIO, target.name), part / SCENARIO)
+                _put_in_place(part, target)
+            except ClsimError as error:
+                raise ClsimError(str(error).replace(str(part), str(target))) from None
     except OSError as error:
         raise ClsimError(f"{target}: cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return ImportedFolder(target, target / SCENARIO, report)
 
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {
         *("clsim", "clsim.allocator", "clsim.children", "clsim.cores", "clsim.errors", "clsim.files"),
-        "clsim.file_lock",
+        *("clsim.csv_text", "clsim.file_lock", "clsim.opening"),
         "clsim.global_generators",
         *(
             "clsim.html_table",

@@ -15,6 +15,7 @@ from clsim.report.tables import (
     Best,
     Leader,
     accuracy_table,
+    as_markdown,
     cost_table,
     difference_headings,
     difference_tables,
@@ -44,6 +45,19 @@ def test_markdown_rounds_and_marks_missing_values(runs: Path) -> None:
 def test_markdown_escapes_the_column_mark(make_run: MakeRun, tmp_path: Path) -> None:
     make_run(tmp_path, "a|b")
     assert "| a\\|b | 1 |" in markdown(final_table(load_results(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("![x](http://x/y.png)", r"![x\](http://x/y.png)"),
+        ("a\n\n# b\u2028c", "a # b c"),
+        ("`*a*` _b_ last_mAP [1, 2]", r"\`\*a\*\` \_b\_ last_mAP [1, 2]"),
+    ],
+)
+def test_markdown_shows_what_would_be_tags_links_and_lines(text: str, expected: str) -> None:
+    assert as_markdown(text) == expected
 
 
 def test_rows_are_rectangular_text(runs: Path) -> None:
@@ -120,6 +134,7 @@ def test_long_runs_are_told_in_hours(make_run: MakeRun, tmp_path: Path) -> None:
         ("a_b&c%d#e$f{g}", r"a\_b\&c\%d\#e\$f\{g\}"),
         ("\\~^", r"\textbackslash{}\textasciitilde{}\textasciicircum{}"),
         ("[-1.5, +2.0]", "[$-$1.5, +2.0]"),
+        ("a\n\n\\input{/etc/passwd}", r"a \textbackslash{}input\{/etc/passwd\}"),
         ("long-tail er-2", "long-tail er-2"),
         ("–", "--"),  # noqa: RUF001
     ],

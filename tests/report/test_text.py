@@ -44,7 +44,7 @@ def test_markdown_and_latex_hold_every_table(runs: Path) -> None:
         assert f"## {title}\n" in text
         assert rf"\caption{{toy, {title}." in tex
     assert tex.count(r"\begin{table}") == tex.count(r"\bottomrule") == text.count("| --- |")
-    assert "| er | last mAP | 47.2 | ± 1.5 | 62.0 ± 2.8 | published | KRT <paper> |" in text
+    assert "| er | last mAP | 47.2 | ± 1.5 | 62.0 ± 2.8 | published | KRT &lt;paper&gt; |" in text
     assert r"KRT \textless{}paper\textgreater{} \\" in tex
     assert "Not in the tables, because they have no result:" in text
     assert "`joint`: upper reference, trains on all data so far." in text

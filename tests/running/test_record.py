@@ -114,6 +114,22 @@ def test_what_is_no_result_is_refused_with_its_file(tmp_path: Path, changes: dic
         read_record(path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"strategy": "../../x"}, r"strategy: given '../../x', expected no / and no"),
+        ({"strategy": "er\x1b[31m"}, "no control characters"),
+        ({"plan_sha256": "a\n\\input{/etc/passwd}"}, "plan_sha256: given .* expected a hash of letters and digits"),
+        ({"derived_from": "`<script>"}, "derived_from: given"),
+        ({"class_names": [["cat"]]}, "class_names is not a text"),
+        ({"scenario": 3}, "scenario or a name"),
+    ],
+)
+def test_names_and_hashes_of_somebody_elses_run_are_checked(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(RunError, match=why):
+        read_record(written(tmp_path, SMALL.content() | changes))
+
+
 def test_times_are_read_line_by_line(tmp_path: Path) -> None:
     path = tmp_path / "timing.jsonl"
     assert read_timing(path) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.errors import Unplannable, did_you_mean
+from clsim.opening import read_regular
 
 Ids = NDArray[np.int64]
 Key = tuple[str, ...]
@@ -100,10 +100,8 @@ def _what(key: Key) -> str:
 
 def _lines(file: Path, key: Key) -> Iterator[tuple[int, str]]:
     """Yield number and text of the lines that say something."""
-    if os.path.exists(file) and not os.path.isfile(file):  # a device may never end
-        raise _problem(key, f"{file}: cannot be read: it is no regular file")
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_regular(file).decode("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise _problem(key, f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     for number, line in enumerate(lines, start=1):

@@ -22,6 +22,8 @@ from clsim.html_table import html_table
 from clsim.vocabulary import GROUPS, UNKNOWN
 
 PLAN_FORMAT = 1
+MOST_BYTES = 2**31
+"""Of an unpacked plan; a small file can pretend to hold any number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,9 +243,13 @@ class StreamPlan:
             ValueError: damaged, of another format, or the hash does not match.
         """
         try:
-            data = json.loads(gzip.decompress(content))
+            unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            text = unpacker.decompress(content, MOST_BYTES)
+            if not unpacker.eof or unpacker.unused_data:
+                raise ValueError(f"damaged, or of more than {MOST_BYTES} bytes")
+            data = json.loads(text)
             plan, recorded = cls._from_json(data), data["sha256"]
-        except (OSError, EOFError, zlib.error, ValueError, TypeError, LookupError, OverflowError) as error:
+        except (zlib.error, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
             raise ValueError(f"not a plan: {error}") from None
         if plan.sha256 != recorded:
             raise ValueError(f"plan hash {plan.sha256} does not match the recorded {recorded}")

@@ -189,7 +189,7 @@ def test_a_class_without_a_training_image_has_no_tail() -> None:
 
 def test_a_list_of_ids_that_is_a_device_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ids.txt").symlink_to("/dev/zero")
-    with pytest.raises(ScenarioError, match=r"ids\.txt: cannot be read: it is no regular file"):
+    with pytest.raises(ScenarioError, match=r"ids\.txt: cannot be read: not a regular file"):
         load_scenario("digits-b0c2", {"labels.long_tail": {"ids": str(tmp_path / "ids.txt")}}).plan()
 
 
