@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -121,7 +121,7 @@ def to_square(image: Image.Image, size: int, resize: Resize) -> Pixels:
 
 
 def decode_row(
-    files: Sequence[Path],
+    files: Sequence[Path] | Mapping[int, Path],
     row: int,
     size: int,
     resize: Resize,
@@ -244,12 +244,14 @@ def _build(
     checksums = _intact(part, progress, bytes_a_chunk)
     part.seek(start + len(checksums) * bytes_a_chunk)
     log.info("decoding %d images to %d px, once, in %s", n, size, path)
+    room = np.empty((CHUNK, *shape[1:]), dtype=np.uint8)
     with ThreadPoolExecutor(workers or usable_cores()) as pool:  # Pillow decodes outside the interpreter lock
         for first in range(len(checksums) * CHUNK, n, CHUNK):
             tell("decoding", first, n)
-            images = pool.map(decoded, range(first, min(first + CHUNK, n)))
-            chunk = np.stack(list(images)).tobytes()
-            part.write(chunk)
+            chunk = room[: n - first]
+            for place, image in enumerate(pool.map(decoded, range(first, first + len(chunk)))):
+                chunk[place] = image
+            part.write(chunk.data)
             part.flush()
             checksums.append(checksum(chunk))
             write_atomically(progress, json.dumps(checksums))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,7 @@ class ImageFiles(ABC):
         self._images: dict[tuple[Split, int], ImageArray] = {}
         self._labels: dict[Split, NDArray[np.int8]] = {}
         self._bad: dict[Split, NDArray[np.int64]] = {}
+        self._paths: dict[Split, list[str]] = {}
 
     @abstractmethod
     def annotations(self, split: Split) -> NDArray[np.int8]:
@@ -144,7 +146,10 @@ class ImageFiles(ABC):
 
     def few_images(self, split: Split, rows: NDArray[np.int64], size: int) -> Pixels:
         """As `images` of some rows, uint8 [n, 3, size, size], read from their files: no other one is decoded."""
-        files, bad = self.files(split), frozenset(self.bad_images(split).tolist())
+        if split not in self._paths:  # as texts, which take a third of the memory
+            self._paths[split] = list(map(os.fspath, self.files(split)))
+        files = {row: Path(self._paths[split][row]) for row in rows.tolist()}
+        bad = frozenset(self.bad_images(split).tolist())
         options = self._options
         decoded = [decode_row(files, row, size, options.resize, bad, options.window) for row in rows.tolist()]
         return np.stack(decoded) if decoded else np.empty((0, 3, size, size), dtype=np.uint8)
@@ -240,7 +245,12 @@ def skipped_images(source: ImageSource) -> dict[Split, list[Path]]:
     """The files of each split that are left out because they cannot be decoded; none for images made in memory."""
     if not isinstance(source, ImageFiles):
         return {split: [] for split in SPLITS}
-    return {split: [source.files(split)[row] for row in source.bad_images(split)] for split in SPLITS}
+    found: dict[Split, list[Path]] = {}
+    for split in SPLITS:
+        bad = source.bad_images(split).tolist()
+        files = source.files(split) if bad else []
+        found[split] = [files[row] for row in bad]
+    return found
 
 
 def few_images(source: ImageSource, split: Split, rows: NDArray[np.int64], size: int) -> Pixels:

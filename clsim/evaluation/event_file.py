@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
-import io
+import struct
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
 
+from clsim.evaluation.png import png
 from clsim.files import GrowingFile
 
 VERSION = "brain.Event:2"
 """What the first record of an event file says of its format."""
+_BLOCK = 256
+"""Bytes whose checksum is looked up together."""
+_START, _FOUR = bytes.fromhex("54641f64"), np.arange(4)
+"""Bytes that take a checksum from 0, where zeros leave it, to 0xFFFFFFFF, where CRC-32C begins."""
 
 
 def event_record(wall_time: float, **content: Any) -> bytes:
-    """A record of an event file.
+    """Return a record of an event file: its length, its content, and the masked checksum of either.
 
     Args:
         wall_time: seconds since 1970.
         content: further fields of TensorBoard's `Event`: file_version, summary, step.
     """
-    record = io.BytesIO()
-    RecordWriter(record).write(Event(wall_time=wall_time, **content).SerializeToString())
-    return record.getvalue()
+    body = Event(wall_time=wall_time, **content).SerializeToString()
+    length = struct.pack("<Q", len(body))
+    return length + _masked(crc32c(length)) + body + _masked(crc32c(body))
+
+
+def crc32c(data: bytes) -> int:
+    """Return the CRC-32C of bytes, with NumPy: TensorBoard's own takes byte by byte in Python, 40 times as long."""
+    table, size = _crc_table(), len(_START) + len(data)
+    blocks = np.frombuffer(bytes(-size % _BLOCK) + _START + data, np.uint8).reshape(-1, _BLOCK)
+    first, *parts = np.bitwise_xor.reduce(table[np.arange(_BLOCK), blocks], axis=1)
+    for part in parts:  # the four bytes of a checksum count as the first four of the block that follows
+        first = part ^ np.bitwise_xor.reduce(table[_FOUR, first[None].view(np.uint8)])
+    return int(first) ^ 0xFFFFFFFF
+
+
+@cache
+def _crc_table() -> NDArray[np.uint32]:
+    """Return what a byte adds to a checksum, uint32 [_BLOCK, 256], by its place in a block."""
+    entries = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        entries = (entries >> 1) ^ np.where(entries & 1, 0x82F63B78, 0).astype(np.uint32)
+    table = [entries]
+    while len(table) < _BLOCK:
+        table.append(entries[table[-1] & 255] ^ (table[-1] >> 8))
+    return np.stack(table[::-1])
+
+
+def _masked(crc: int) -> bytes:
+    """Return a checksum in the form in which records hold it."""
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def scalars(values: Iterable[tuple[str, float]]) -> Summary:
@@ -66,15 +97,9 @@ class EventFile:
         self._write(summary=summary, step=step)
 
     def picture(self, tag: str, pixels: NDArray[np.uint8], step: int) -> None:
-        """Write a picture, uint8 [H, W, 3], as a PNG.
-
-        DECIDED: with the fastest compression, which takes a third of the time of the usual one; sheets of photographs
-        grow by a tenth.
-        """
-        png = io.BytesIO()
-        Image.fromarray(pixels).save(png, "PNG", compress_level=1)
+        """Write a picture, uint8 [H, W, 3], as a PNG."""
         height, width, colours = pixels.shape
-        image = Summary.Image(height=height, width=width, colorspace=colours, encoded_image_string=png.getvalue())
+        image = Summary.Image(height=height, width=width, colorspace=colours, encoded_image_string=png(pixels))
         self.add(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
     def _write(self, **content: Any) -> None:

@@ -127,10 +127,11 @@ class MemoryFile(BaseLogger):
         memory = found.replay.memory
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(["row", "stored_by", *map(shown_cell, self.class_names)])
-        for row, task, labels, sources in zip(
-            memory.rows.tolist(), memory.stored_by.tolist(), memory.labels, memory.provenance, strict=True
-        ):
-            text.write(f"{row},{task},{_cells(labels, sources)}\n")
+        for first in range(0, len(memory.rows), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
+            heads = zip(memory.rows[part].tolist(), memory.stored_by[part].tolist(), strict=True)
+            cells = _cells(memory.labels[part], memory.provenance[part])
+            text.writelines(f"{row},{task},{line}\n" for (row, task), line in zip(heads, cells, strict=True))
         write_atomically(self.path, text.getvalue())
 
 
@@ -223,15 +224,18 @@ class TimingFile(BaseLogger):
         self.samples = state["samples"]
 
 
-def _cells(labels: NDArray[np.floating], sources: NDArray[np.integer]) -> str:
-    """Return the cells of a row of `memory.csv`; only the relabelled ones are written one by one."""
-    cells = _GIVEN[np.where(labels < 0, 0, np.where(labels == 1, 2, 1))]
-    written = np.flatnonzero((labels >= 0) & ((sources != 0) | ((labels != 0) & (labels != 1))))
-    for column in written.tolist():
-        label, source = float(labels[column]), int(sources[column])
-        cells[column] = f"{label:g}" if source == 0 else f"{label:.4g}@{source - 1}"
-    return ",".join(cells)
+def _cells(labels: NDArray[np.floating], sources: NDArray[np.integer]) -> list[str]:
+    """Return the cells of rows of `memory.csv`, one text for each row.
+
+    Args:
+        labels: float [N, C]: 1, 0, -1 unknown, (0, 1) soft.
+        sources: int [N, C], 0 given, k + 1 relabelled after task k.
+    """
+    forms = np.array(["", "0", "1", "%g", *(f"%.4g@{task}" for task in range(sources.max(initial=0)))], dtype=object)
+    given = np.where(labels == 0, 1, np.where(labels == 1, 2, 3))
+    form = np.where(labels < 0, 0, np.where(sources == 0, given, 3 + sources))
+    rows = zip(forms[form], labels, form >= 3, strict=True)
+    return [",".join(cells) % tuple(values[shown].tolist()) for cells, values, shown in rows]
 
 
-_GIVEN = np.array(["", "0", "1"], dtype=object)
-"""Cells of labels that are unknown, absent and present, and given by the stream."""
+_ROWS_AT_ONCE = 1024

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.evaluation.calibration import Reliability
-from clsim.evaluation.canvas import TEXT, Canvas, cut, font
+from clsim.evaluation.canvas import Canvas, cut, length
 from clsim.vocabulary import GROUPS
 
 GROUP_COLOURS = ("#0072B2", "#56B4E9", "#D55E00")
@@ -158,7 +158,7 @@ def _bars(
 ) -> None:
     """Draw rows of bars from `top` on, and their axis; arguments as of `class_bars`."""
     shown = [cut(name, 180) for name in names]
-    left = 12 + max((font(TEXT).getlength(name) for name in shown), default=0)
+    left = 12 + max(map(length, shown), default=0)
     scale = (_WIDTH - 20 - left) / 100
     bottom = top + _ROW * len(names)
     for percent in range(0, 101, 20):

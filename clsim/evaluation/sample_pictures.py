@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -89,8 +90,12 @@ class SamplePictures(BaseLogger):
     def _of_evaluation(self) -> list[Tile]:
         plan, scores, places = self.history.plan, self.history.scores, self.places
         assert scores is not None
-        images = self.pixels(plan.test_split, plan.test_samples[places])
-        return tiles(plan, images, plan.test_truth[places], scores[places], self._threshold)
+        return tiles(plan, self._evaluation_images, plan.test_truth[places], scores[places], self._threshold)
+
+    @cached_property
+    def _evaluation_images(self) -> NDArray[np.uint8]:
+        plan = self.history.plan
+        return self.pixels(plan.test_split, plan.test_samples[self.places])
 
     def _of_training(self, template: MultiLabelTemplate) -> list[Tile]:
         """From the plan only which image is on a row; the labels are those of the learner's own store."""

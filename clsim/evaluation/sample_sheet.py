@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from clsim.evaluation.canvas import INK, cut, font
+from clsim.evaluation.canvas import INK, cut, length, write
 from clsim.evaluation.samples import Mark
 
 SIDE = 128
 """Pixels of an image on the sheet: smaller ones are enlarged by whole factors, larger ones reduced."""
 LINES = 7
 """Lines below an image; always the same number, so that the sheets of a run can be leafed through."""
-LINE, WIDTH, GAP = 15, 172, 10
+LINE, WIDTH, GAP, LETTERS = 15, 172, 10, 11
 SIGNS: Mapping[Mark, tuple[str, str]] = {  # a sign tells them apart, a colour helps
     "right": ("\u2713", "#00703c"),
     "wrong": ("\u2717", "#b8320a"),
@@ -59,13 +59,13 @@ def sheet(
     height = SIDE + 4 + (LINES + 1) * LINE + GAP
     picture = Image.new("RGB", (GAP + columns * (WIDTH + GAP), top + rows * height), "white")
     draw = ImageDraw.Draw(picture)
-    draw.text((GAP, GAP), title, INK, font(13))
+    write(draw, GAP, GAP, title, "la", INK, 13)
     left = float(GAP)
     for mark, meaning in meanings.items():
         sign, colour = SIGNS[mark]
         text = f"{sign} {meaning}"
-        draw.text((left, GAP + LINE + 4), text, colour, font(11))
-        left += draw.textlength(text, font(11)) + 14
+        write(draw, left, GAP + LINE + 4, text, "la", colour, LETTERS)
+        left += length(text, LETTERS) + 14
     for place, tile in enumerate(tiles):
         row, column = divmod(place, columns)
         _draw(picture, draw, tile, GAP + column * (WIDTH + GAP), top + row * height)
@@ -78,12 +78,12 @@ def _draw(picture: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: int
     y = top + SIDE + 4
     for mark, text in shown:
         sign, colour = SIGNS[mark]
-        draw.text((left, y), sign, colour, font(11))
-        draw.text((left + 14, y), cut(text, WIDTH - 14, 11), colour, font(11))
+        write(draw, left, y, sign, "la", colour, LETTERS)
+        write(draw, left + 14, y, cut(text, WIDTH - 14, LETTERS), "la", colour, LETTERS)
         y += LINE
     if len(shown) < len(tile.lines):
-        draw.text((left + 14, y), f"and {len(tile.lines) - len(shown)} more", FAINT, font(11))
-    draw.text((left, top + SIDE + 4 + LINES * LINE), cut(tile.note, WIDTH, 11), FAINT, font(11))
+        write(draw, left + 14, y, f"and {len(tile.lines) - len(shown)} more", "la", FAINT, LETTERS)
+    write(draw, left, top + SIDE + 4 + LINES * LINE, cut(tile.note, WIDTH, LETTERS), "la", FAINT, LETTERS)
 
 
 def fitted(pixels: NDArray[np.uint8]) -> Image.Image:

@@ -172,4 +172,5 @@ def test_a_few_images_of_files_are_decoded_without_the_others(
     monkeypatch.setattr(type(source), "images", None)
     np.testing.assert_array_equal(few_images(source, "test", rows, 40), expected)
     assert decoded == [5, 0, 5]
+    monkeypatch.setattr(type(source), "files", None)  # a list of all images, which is not made again
     assert few_images(source, "test", rows[:0], 40).shape == (0, 3, 40, 40)
