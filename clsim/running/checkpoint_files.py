@@ -44,9 +44,9 @@ class Checkpoint:
     path: Path
     header: dict[str, Any]
 
-    def state(self) -> dict[str, Any]:
-        """Read the state, its tensors on the devices they were on."""
-        loaded: dict[str, Any] = torch.load(self.path, weights_only=True)
+    def state(self, moved: dict[str, str] | None = None) -> dict[str, Any]:
+        """Read the state, its tensors on the devices they were on, or where `moved` says for a device."""
+        loaded: dict[str, Any] = torch.load(self.path, weights_only=True, map_location=moved)
         return loaded
 
 
