@@ -18,6 +18,7 @@ from clsim.cli.tables import say
 from clsim.errors import ClsimError, storage_errors
 from clsim.running.interruption import INTERRUPTED, ended_by_signals
 from clsim.standard_streams import lost_output, make_lossy
+from clsim.torchrun import this_process
 
 
 class _Commands(typer.core.TyperGroup):
@@ -27,7 +28,7 @@ class _Commands(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            say(str(stop) or "interrupted", err=True)
+            say(_of_rank(str(stop) or "interrupted"), err=True)
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -87,6 +88,11 @@ def main() -> None:
         raise
 
 
+def _of_rank(text: str) -> str:
+    """Return what a process says, with its rank if it is another than the first."""
+    return f"rank {rank}: {text}" if (rank := this_process().rank) else text
+
+
 class _QuickEnd:
     """Ends this process with the code that its command has ended with; 1: by an exception that nobody has caught."""
 
@@ -102,7 +108,7 @@ def _invoke() -> None:
         with ended_by_signals(), storage_errors(Path.cwd()):
             app(prog_name="clsim")
     except ClsimError as error:
-        say(str(error), err=True)
+        say(_of_rank(str(error)), err=True)
         sys.exit(2)
     except SystemExit as end:
         if not end.code and (reason := lost_output()) is not None:

@@ -28,6 +28,7 @@ from clsim.cli.options import (
 )
 from clsim.cli.tables import print_table, say
 from clsim.running.interruption import INTERRUPTED
+from clsim.torchrun import this_process
 
 if TYPE_CHECKING:
     from clsim.launch.comparison import Comparison
@@ -234,6 +235,8 @@ def _preview(scenario: str, strategies: Any, continues: bool = True, **arguments
 
 
 def _print_result(run: RunResult) -> None:
+    if this_process().rank:
+        return  # the first of several ranks says it
     last, average = (_number(value) for value in (run.record.last_mAP, run.record.avg_mAP))
     say(f"{run.folder}: last mAP {last}, avg {average}")
     if run.files.scores.is_file():

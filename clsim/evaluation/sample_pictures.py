@@ -110,7 +110,9 @@ class SamplePictures(BaseLogger):
         images = self.pixels("train", plan.tasks[task].samples[places])
         seen = plan.tasks[task].classes[1]
         notes = [f"? {(shown[:seen] < 0).sum()} of {seen} labels unknown" for shown in labels]
-        return tiles(plan, images, labels, template.scored(template.model, store, rows), self._threshold, notes)
+        return tiles(
+            plan, images, labels, template.scored(template.model, store, rows, dealt=False), self._threshold, notes
+        )
 
 
 def tiles(

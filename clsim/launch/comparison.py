@@ -21,6 +21,7 @@ from clsim.launch.slots import Division, divide
 from clsim.preparation import listening
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.running.run_identity import identity_of
+from clsim.torchrun import refuse_ranks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,6 +179,7 @@ def compare(
         ClsimError: bad input, a folder with another run or in use; then nothing has been run.
         ComparisonInterrupted: asked to stop; the runs at work have written checkpoints.
     """
+    refuse_ranks("clsim compare")
     request = _request(
         scenario=scenario,
         strategies=strategies,

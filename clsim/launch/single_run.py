@@ -19,6 +19,7 @@ from clsim.running.prepared_run import open_run, prepare
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
+from clsim.torchrun import this_process
 from clsim.training.composition import Composition
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def run(
 ) -> RunResult:
     """Train one strategy through a scenario and write its run folder `<out>/<scenario>/<strategy>/seed<k>`.
 
+    Processes that torchrun has started together train the run together, see docs/machines.md.
+
     Args:
         scenario: a loaded scenario, a path, a shipped name, or the content of a scenario file as a mapping.
         strategy: a name, names joined with "+", path/to/file.py:Class, or a class that one of these names; with
@@ -57,7 +60,7 @@ def run(
     """
     from clsim.report.results import TAKEN_NAMES
 
-    seed, out, told = as_seed(seed), as_path(out, "out"), as_progress(progress)
+    seed, out, told = as_seed(seed), as_path(out, "out"), _progress(progress)
     overwrite = as_flag(overwrite, "overwrite")
     keys, options = split_overrides(overrides)
     variant = as_variant(strategy)
@@ -69,10 +72,11 @@ def run(
         spec = plan_run(loaded, composition, seed, kind, composition.given, entry.name)
     check_observers(loaded, TAKEN_NAMES)
     folder = spec.folder(out / loaded.name)
-    if not overwrite:
-        refuse_taken(folder)
-    with listening(Speaking(told)), set_aside([folder] if overwrite else ()):
-        prepare(folder, loaded, spec, resolve_threads(loaded.config.threads))
+    if _first_of_ranks(resolve_device(device)):
+        if not overwrite:
+            refuse_taken(folder)
+        with listening(Speaking(told)), set_aside([folder] if overwrite else ()):
+            prepare(folder, loaded, spec, resolve_threads(loaded.config.threads, this_process().local_count))
     epochs = composition.training(loaded.config.training).epochs
     return _carry_out(folder, loaded, epochs, told, resolve_device(device))
 
@@ -93,13 +97,29 @@ def resume(folder: str | Path, *, device: str | None = None, progress: Progress 
     from clsim.report.results import TAKEN_NAMES
 
     folder = as_path(folder, "folder")
-    told = as_progress(progress)
+    told = _progress(progress)
     scenario, spec = open_run(folder)
+    if this_process().count > 1:
+        device = resolve_device(device or spec.device)
     training = scenario.config.training
     if not RunFolder(folder).finished:
         check_observers(scenario, TAKEN_NAMES)
         training = Composition(spec.strategy, spec.options).training(training)
     return _carry_out(folder, scenario, training.epochs, told, device)
+
+
+def _progress(asked: Progress | bool | None) -> Progress | None:
+    """Return the progress that is shown; of several ranks the first one shows it."""
+    return as_progress(asked if this_process().rank == 0 else False)
+
+
+def _first_of_ranks(device: str) -> bool:
+    """Meet the other ranks of the run, if torchrun has started some; return whether this one writes its folder."""
+    if this_process().count > 1:
+        from clsim.training.ranks import start_ranks
+
+        start_ranks(device)
+    return this_process().rank == 0
 
 
 def _carry_out(

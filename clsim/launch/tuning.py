@@ -26,6 +26,7 @@ from clsim.preparation import listening
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.running.run_identity import identity_of
 from clsim.scenario import Scenario
+from clsim.torchrun import refuse_ranks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +113,7 @@ def tune(
         ClsimError: bad input; a search on test images; no trial that could be carried out.
         TuningInterrupted: asked to stop; the runs at work have written checkpoints.
     """
+    refuse_ranks("clsim tune")
     search = search_of(
         tuning_of(scenario) or {"scenario": scenario},
         strategy=strategy,

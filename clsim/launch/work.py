@@ -25,6 +25,7 @@ from clsim.opening import read_regular
 from clsim.running.folder_lock import in_use
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import other_versions, read_identity
+from clsim.torchrun import refuse_ranks
 
 LOOK_EVERY = 10.0
 """Seconds between two looks for runs that can be taken."""
@@ -62,6 +63,7 @@ def work(
             that it was prepared for.
         ComparisonInterrupted: asked to stop; the runs at work here have written checkpoints.
     """
+    refuse_ranks("clsim work")
     home, told = as_path(home, "home"), as_progress(progress)
     until_empty = as_flag(until_empty, "until_empty")
     retry_out_of_memory = as_flag(retry_out_of_memory, "retry_out_of_memory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -16,11 +17,13 @@ from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, Task
 from clsim.running.features import benchmark_and_model
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
+from clsim.scenario.schema import ScenarioConfig
 from clsim.training.composition import Composition
 from clsim.training.events import provides
 from clsim.training.losses.class_counts import CountedLoss
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.store import Budget
+from clsim.training.ranks import Ranks
 from clsim.training.stock import refuse_unusable
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
@@ -41,15 +44,18 @@ def build_template(
     *,
     seed: int,
     device: str,
-    history: History,
+    history: History | None,
     loggers: list[BaseLogger],
     row_truth: NDArray[np.int8] | None = None,
+    ranks: Ranks | None = None,
 ) -> MultiLabelTemplate:
     """Return the training template of a run with its benchmark, model, plugins and evaluator.
 
     Args:
+        history: takes the scores; None: nothing is measured, for a rank that is not the first.
         row_truth: int8 [R, C] of 0 and 1, the true labels of the training rows, for the evaluator of a memory's
             labels; None: no such evaluator.
+        ranks: of the run; None: this process alone.
     """
     config = scenario.config
     training = composition.training(config.training)
@@ -65,22 +71,38 @@ def build_template(
     criterion = composition.criterion(config.training.loss)
     if isinstance(criterion, CountedLoss):
         plugins.append(criterion)
-    metrics: list[Any] = [EpochLosses(), StreamScores(history)]
-    if any(provides(plugin, "nbytes") for plugin in plugins):
-        metrics.append(MemorySize(plugins, Budget.of(config).bytes if config.memory.budget != "none" else None))
-    for replay in (plugin for plugin in plugins if isinstance(plugin, Replay)):
-        if row_truth is not None:
-            metrics.append(MemoryLabels(replay, row_truth, tasks))
-    metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
     return MultiLabelTemplate(
         benchmark=benchmark,
         model=new_model(),
         config=training,
         criterion=criterion,
         plugins=plugins,
-        evaluator=EvaluationPlugin(metrics, loggers=loggers),
+        evaluator=_evaluator(config, plan, plugins, history, loggers, row_truth),
         seed=seed,
         device=device,
         restarts=new_model if composition.restarts else None,
         score_epochs=config.evaluation.every == "epoch",
+        ranks=ranks,
     )
+
+
+def _evaluator(
+    config: ScenarioConfig,
+    plan: StreamPlan,
+    plugins: list[Any],
+    history: History | None,
+    loggers: list[BaseLogger],
+    row_truth: NDArray[np.int8] | None,
+) -> EvaluationPlugin:
+    if history is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Avalanche's, that nothing is logged
+            return EvaluationPlugin(loggers=[])
+    metrics: list[Any] = [EpochLosses(), StreamScores(history)]
+    if any(provides(plugin, "nbytes") for plugin in plugins):
+        metrics.append(MemorySize(plugins, Budget.of(config).bytes if config.memory.budget != "none" else None))
+    for replay in (plugin for plugin in plugins if isinstance(plugin, Replay)):
+        if row_truth is not None:
+            metrics.append(MemoryLabels(replay, row_truth, tuple(task.classes for task in plan.tasks)))
+    metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
+    return EvaluationPlugin(metrics, loggers=loggers)

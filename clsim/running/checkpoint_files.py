@@ -46,15 +46,15 @@ class Checkpoint:
     path: Path
     header: dict[str, Any]
 
-    def state(self) -> dict[str, Any]:
-        """Read the state, its tensors on the devices they were on.
+    def state(self, moved: dict[str, str] | None = None) -> dict[str, Any]:
+        """Read the state, its tensors on the devices they were on, or where `moved` says for a device.
 
         Raises:
             RunError: it is no state, although its header says so.
         """
         try:
             refuse_packed(self.path)
-            loaded: dict[str, Any] = torch.load(self.path, weights_only=True)
+            loaded: dict[str, Any] = torch.load(self.path, weights_only=True, map_location=moved)
         except pickle.UnpicklingError:
             raise RunError(f"{self.path}: not the state of a run: not only tensors and plain values") from None
         except (ValueError, RuntimeError) as error:

@@ -8,18 +8,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from clsim.errors import RunError
 from clsim.files import GrowingFile
 from clsim.running.checkpoint_files import Checkpoint, write_checkpoint
 from clsim.running.folder_lock import Hold
-from clsim.running.interruption import Interruption
 from clsim.running.run_identity import differences, without_versions
 from clsim.scenario.schema import CheckpointSection
 from clsim.training.template import MultiLabelTemplate
 
 log = logging.getLogger("clsim")
+
+
+class StopRequest(Protocol):
+    """Whether to stop: an `Interruption`, or what several ranks have agreed on."""
+
+    @property
+    def requested(self) -> bool: ...
 
 
 class Checkpointer:
@@ -45,7 +51,7 @@ class Checkpointer:
         identity: Mapping[str, Any],
         growing: Sequence[GrowingFile],
         frequency: CheckpointSection,
-        interruption: Interruption,
+        interruption: StopRequest,
         hold: Hold | None = None,
         at_task_end: Callable[[MultiLabelTemplate], None] | None = None,
     ) -> None:

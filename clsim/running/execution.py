@@ -32,6 +32,7 @@ from clsim.running.checksums import write_checksums
 from clsim.running.dotted_keys import hyperparameters
 from clsim.running.environment import environment, record_environment
 from clsim.running.folder_lock import IN_USE, FolderInUse, Hold, LockLost, locked
+from clsim.running.following import follow, leading
 from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
 from clsim.running.memory_shortage import shortage_named
@@ -51,6 +52,7 @@ from clsim.standard_streams import make_lossy
 from clsim.strict_json import read_object
 from clsim.training.composition import Composition
 from clsim.training.plugin_failures import plugin_failures
+from clsim.training.ranks import Ranks, start_ranks
 from clsim.training.template import MultiLabelTemplate
 
 log = logging.getLogger("clsim")
@@ -87,10 +89,14 @@ def execute(
         ClsimError: an error that the user can mend; its text is in `error.txt`, too.
         KeyboardInterrupt: the run was asked to stop; says where it is saved and which command goes on with it.
     """
+    ranks = start_ranks(device or "cpu")
+    if ranks.rank:
+        return follow(folder, ranks, device or "cpu")
     scenario, spec = open_run(folder)
     files = RunFolder(folder)
     with storage_errors(folder), locked(folder) as hold:
         if files.finished:
+            ranks.share()
             return read_object(files.result)
         for place in (folder, files.checkpoint):
             remove_parts(place)
@@ -98,7 +104,7 @@ def execute(
         with run_log(files.run_log), preparation_file(folder):
             try:
                 with blamed():
-                    asked = _Asked(listener, first_task, say, parent, device, as_prepared)
+                    asked = _Asked(listener, first_task, say, parent, device, as_prepared, ranks)
                     return _run(files, scenario, spec, hold, asked)
             except (LockLost, OtherRun):
                 raise  # what the folder says stays as another process, or one elsewhere, finds it
@@ -121,11 +127,12 @@ class _Asked:
     parent: int | None
     device: str | None
     as_prepared: bool
+    ranks: Ranks
 
 
 def _run(files: RunFolder, scenario: Scenario, spec: RunSpec, hold: Hold, asked: _Asked) -> dict[str, Any]:
     checkpoint = newest_checkpoint(files.path)  # first: one of another format is refused before anything is written
-    run = _open(files, scenario, spec, asked.device, hold)
+    run = _open(files, scenario, spec, asked.device, hold, asked.ranks)
     _record_start(run, checkpoint, asked.as_prepared)
     with shortage_named(scenario.config, run.device):
         return _train(run, checkpoint, asked)
@@ -147,9 +154,11 @@ def _train(run: _Run, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str,
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
     else:
         _note_obstacle(files, template, asked.say)
+    run.ranks.share({"identity": run.resume_identity, "checkpoint": checkpoint and asdict(checkpoint)})
     with observed(outside, LoggedRun(run.name, scenario.name, files.path, run.settings)):
         _learn(run, template, growing, asked.parent)
     result = _write_result(run, template, history, timing)
+    run.ranks.share()
     for logger in outside:
         logger.end(result)
     keep_newest(files.path, 1)
@@ -165,6 +174,7 @@ class _Run:
         plan: that it trains on.
         skipped: split -> number of images that are left out, because they cannot be decoded.
         hold: of the folder.
+        ranks: that train it, of which this process is the first.
     """
 
     files: RunFolder
@@ -177,6 +187,7 @@ class _Run:
     plan: StreamPlan
     skipped: dict[str, int]
     hold: Hold
+    ranks: Ranks
 
     @property
     def name(self) -> str:
@@ -195,7 +206,7 @@ class _Run:
         return self.identity | {"training_plan_sha256": self.plan.sha256}
 
 
-def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | None, hold: Hold) -> _Run:
+def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | None, hold: Hold, ranks: Ranks) -> _Run:
     """Resolve a run and write the plan that it trains on.
 
     Raises:
@@ -215,7 +226,8 @@ def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | Non
     log.info(
         "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
     )
-    return _Run(files, scenario, spec, composition, device, threads, identity, plan, _log_skipped(scenario), hold)
+    skipped = _log_skipped(scenario)
+    return _Run(files, scenario, spec, composition, device, threads, identity, plan, skipped, hold, ranks)
 
 
 def _log_skipped(scenario: Scenario) -> dict[str, int]:
@@ -266,6 +278,7 @@ def _assemble(
         history=history,
         loggers=[*folder_loggers(run.files, run.scenario, history, run.settings, listener), *outside, timing],
         row_truth=run.scenario.truth()[plan.row_samples],
+        ranks=run.ranks,
     )
 
 
@@ -292,15 +305,17 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
     """Train on all tasks that are left, with checkpoints; then write the trained model."""
     config = run.scenario.config
     with interruptible(parent) as interruption:
-        template.at_cut = Checkpointer(
+        run.ranks.asks_to_stop = lambda: interruption.requested
+        checkpointer = Checkpointer(
             run.files.path,
             run.resume_identity,
             growing,
             config.checkpoint,
-            interruption,
+            interruption if run.ranks.alone else run.ranks,
             hold=run.hold,
             at_task_end=partial(_keep_model, run) if config.checkpoint.keep == "all" else None,
         )
+        template.at_cut = leading(run.ranks, checkpointer)
         training_begins()
 
         def where() -> str:

@@ -7,6 +7,7 @@ import re
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError
+from clsim.torchrun import this_process
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "mps")
 """What may be asked for; in the place of 0 any number of a GPU."""
@@ -27,6 +28,8 @@ def resolve_threads(requested: str | int, workers: int = 1) -> int:
 def resolve_device(requested: str) -> str:
     """Return cpu, cuda, cuda:N or mps. Imports torch unless cpu is requested.
 
+    Where torchrun has started several processes, each gets the GPU of its number on its machine.
+
     Raises:
         RunError: no such device, or this machine does not have it.
     """
@@ -35,9 +38,12 @@ def resolve_device(requested: str) -> str:
         raise RunError(f"device: given {requested!r}, allowed: {', '.join(DEVICES)}")
     if requested == "cpu":
         return requested
+    process = this_process()
     import torch  # here, because planning must stay cheap
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if process.count > 1 and (count or requested != "auto"):
+        return _gpu_of_rank(requested, process.local_rank, count)
     if requested == "auto":
         return "cuda" if count else "cpu"
     if requested == "mps":
@@ -50,6 +56,18 @@ def resolve_device(requested: str) -> str:
         names = ", ".join(f"cuda:{number}" for number in range(count))
         raise RunError(f"--device {requested}: no such CUDA device; allowed here: auto, cpu, cuda, {names}")
     return requested
+
+
+def _gpu_of_rank(requested: str, local_rank: int, count: int) -> str:
+    """Return the GPU of a rank: the one whose number it has on its machine."""
+    own = f"cuda:{local_rank}"
+    if requested not in ("auto", "cuda", own):
+        raise RunError(f"--device {requested}: each of several ranks has a GPU of its own; allowed: auto, cpu, cuda")
+    if local_rank >= count:
+        raise RunError(
+            f"--device {requested}: {local_rank + 1} or more ranks on this machine, which shows {count} GPUs"
+        )
+    return own
 
 
 def device_kind(device: str) -> str:

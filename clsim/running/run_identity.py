@@ -30,6 +30,7 @@ from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
 from clsim.scenario.schema import ScenarioConfig
 from clsim.source_code import class_code, code_version
+from clsim.torchrun import this_process
 from clsim.training.composition import Composition
 
 log = logging.getLogger("clsim")
@@ -59,7 +60,8 @@ def identity_of(scenario: Scenario, spec: RunSpec, threads: int) -> dict[str, An
     A device that the spec names need not be in this machine, so that runs can be prepared for another one.
     """
     device = device_kind(resolve_device(spec.device) if spec.device == "auto" else spec.device)
-    return identity(scenario, spec.strategy, spec.options, seed=spec.seed, device=device, threads=threads)
+    ranks = {} if (count := this_process().count) == 1 else {"ranks": count}
+    return identity(scenario, spec.strategy, spec.options, seed=spec.seed, device=device, threads=threads, **ranks)
 
 
 def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **launch: Any) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
     Args:
         strategy: as in `RunSpec.strategy`.
         options: as in `RunSpec.options`.
-        launch: seed, device (cpu, cuda or mps) and threads.
+        launch: seed, device (cpu, cuda or mps) and threads; and ranks, where there are several.
     """
     composition = Composition(strategy, options)
     resolved = composition.options()

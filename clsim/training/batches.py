@@ -13,6 +13,7 @@ from clsim.errors import RunError
 from clsim.randomness import permutation
 from clsim.scenario.stream.rows import MultiLabelDataset, collate_rows
 from clsim.scenario.training_schema import SamplerSection
+from clsim.training.ranks import Part, Ranks
 from clsim.training.sampling import Membership, make_sampler, membership
 
 
@@ -28,9 +29,13 @@ class EpochLoader:
 
     A last row that would be alone joins the batch before it: batch norm over 1 x 1 maps cannot train on one row.
 
+    Of several ranks each yields its part of every batch.
+
     Attributes:
         rows: int64 [B], row ids of the batch last yielded; None if the data set has none.
         beyond: int64 [m], for the batch last yielded, positions in the enlarged part of the pool, from 0.
+        part: which of the task's own rows in the whole batch these are.
+        part_beyond: which of the whole batch's rows beyond them `beyond` is.
     """
 
     def __init__(
@@ -40,17 +45,20 @@ class EpochLoader:
         seed: int,
         task: int,
         sampler: str | SamplerSection = "shuffled",
+        ranks: Ranks | None = None,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
         self.task = task
         self.sampler = make_sampler(sampler)
+        self.ranks = ranks or Ranks()
         self.pool = len(dataset)
         self.epoch = 0
         self.first_step = 0
         self.rows: Tensor | None = None
         self.beyond: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.part = self.part_beyond = Part.all_of(0)
 
     def enlarge(self, n: int) -> None:
         """Let each epoch also run over `n` rows that are not in the data set."""
@@ -70,13 +78,22 @@ class EpochLoader:
         order = self._order()
         ends = self.batch_size * np.arange(1, len(self))
         batches = np.split(order, ends)[self.first_step : len(self)]
-        for positions, coming in zip(batches, [*batches[1:], order[:0]], strict=False):
+        for whole, following in zip(batches, [*batches[1:], order[:0]], strict=False):
+            positions, coming = whole[self.ranks.part(len(whole)).rows], following[self.ranks.part(len(following)).rows]
+            self.part, self.part_beyond = self._parts(whole)
             own = positions < len(self.dataset)
             self.beyond = positions[~own] - len(self.dataset)
             self.rows = self.dataset.rows_at(positions[own])
             batch = self.dataset.stored(positions[own])
             self.dataset.prefetch(coming[coming < len(self.dataset)])
             yield batch
+
+    def _parts(self, batch: NDArray[np.int64]) -> tuple[Part, Part]:
+        """Return this rank's part of a batch's own rows, and of those beyond them."""
+        part, own = self.ranks.part(len(batch)), np.cumsum(batch < len(self.dataset))
+        before, until, whole = (int(own[n - 1]) if n else 0 for n in (part.start, part.stop, len(batch)))
+        self.ranks.divided = not part.undivided
+        return Part(before, until, whole), Part(part.start - before, part.stop - until, len(batch) - whole)
 
     def _order(self) -> NDArray[np.int64]:
         """Positions of the current epoch in the pool, int64 [pool]."""
@@ -98,25 +115,30 @@ class EpochLoader:
 
 
 class EvaluationLoader:
-    """Mini-batches `[x, y, task_label]` of a data set in its own order.
+    """Mini-batches `[x, y, task_label]` of a data set in its own order; of several ranks each yields its turns.
 
     Attributes:
         rows: int64 [B], row ids of the batch last yielded; None if the data set has none.
     """
 
-    def __init__(self, dataset: MultiLabelDataset, batch_size: int) -> None:
+    def __init__(self, dataset: MultiLabelDataset, batch_size: int, ranks: Ranks | None = None) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
+        self.ranks = ranks or Ranks()
         self.rows: Tensor | None = None
 
     def __len__(self) -> int:
-        return -(-len(self.dataset) // self.batch_size)
+        return len(self._starts)
+
+    @property
+    def _starts(self) -> range:
+        return self.ranks.starts(len(self.dataset), self.batch_size)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         everything = np.arange(len(self.dataset))
-        for start in range(0, len(everything), self.batch_size):
-            stop = start + self.batch_size
+        for start in self._starts:
+            stop, following = start + self.batch_size, start + self._starts.step
             self.rows = self.dataset.rows_at(everything[start:stop])
             batch = collate_rows(self.dataset.__getitems__(everything[start:stop]))
-            self.dataset.prefetch(everything[stop : stop + self.batch_size])
+            self.dataset.prefetch(everything[following : following + self.batch_size])
             yield batch

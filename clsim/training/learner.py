@@ -20,6 +20,7 @@ from clsim.models.network import MultiLabelNet
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training.batches import EpochLoader
+from clsim.training.ranks import Part
 
 if TYPE_CHECKING:
     from clsim.training.plugin import Plugin
@@ -69,7 +70,8 @@ class Learner(Protocol):
     """What each event of a plugin gets: the network, the current batch, and what may be done with them.
 
     B is the number of rows in the batch, R of them from a memory, C the number of classes of the stream, S of them seen
-    so far.
+    so far. In a run on several ranks, `mb_x` to `distillable` are this rank's part of the batch, and `loss` is that of
+    its part until the gradients are there; see `batch_rows`, `part` and `summed`.
 
     The batch:
         mb_x: images float32 [B, 3, H, W], augmented and normalised; or features float32 [B, d].
@@ -177,13 +179,27 @@ class Learner(Protocol):
         """Add a scalar term to the loss of this step. Its epoch mean is logged as `loss/<name>`."""
         ...
 
-    def extend_batch(self, x: Tensor, y: Tensor, index: Tensor) -> None:
+    @property
+    def batch_rows(self) -> int:
+        """Rows that the batch has so far, over all ranks of the run."""
+        ...
+
+    def part(self, n: int) -> Part:
+        """Return this rank's part of n rows that are to be appended to the batch; of a run in one process all."""
+        ...
+
+    def summed(self, value: Tensor) -> Tensor:
+        """Return a sum over all rows of the batch, from the sum over this rank's rows; in every rank, at each step."""
+        ...
+
+    def extend_batch(self, x: Tensor, y: Tensor, index: Tensor, part: Part | None = None) -> None:
         """Append replayed rows to the batch; only in `before_training_iteration`.
 
         Args:
             x: images [R, 3, H, W], uint8 as `RowStore.stored` gives them or float32 and normalised; or features [R, d].
             y: targets float [R, C].
             index: row ids int64 [R].
+            part: which of the rows appended on all ranks they are, from `part(n)`; a run on several ranks needs it.
         """
         ...
 

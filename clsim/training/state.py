@@ -73,7 +73,9 @@ def task_state(template: MultiLabelTemplate) -> dict[str, Any]:
 def load_state(template: MultiLabelTemplate, state: dict[str, Any]) -> None:
     """Put the template where `state_of` was taken; inside a task, `load_task_state` follows once it is set up."""
     template.model.grow(*state["growth"])
-    owners = list(zip(stateful(template), state["plugins"], strict=True))
+    owned = stateful(template)
+    kept = state["plugins"] if template.ranks.rank == 0 else state["plugins"][: len(owned)]  # others observe nothing
+    owners = list(zip(owned, kept, strict=True))
     for owner, saved in owners:
         if provides(owner, "rebuild_model"):
             owner.rebuild_model(template.model, saved)

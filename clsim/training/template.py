@@ -14,11 +14,12 @@ from avalanche.training.utils import trigger_plugins
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clsim.errors import RunError
 from clsim.models.network import MultiLabelNet
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
-from clsim.training import state
+from clsim.training import on_ranks, state
 from clsim.training.augmentation.pipeline import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader
 from clsim.training.events import STEP_EVENTS, callbacks
@@ -26,6 +27,7 @@ from clsim.training.finite import FiniteCheck
 from clsim.training.learner import Experience, Kind, Learner, Position
 from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.precision import run_network
+from clsim.training.ranks import Part, Ranks
 from clsim.training.seeding import seed_generators
 
 
@@ -63,6 +65,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         device: where to train.
         restarts: makes a fresh model for every task (`joint`), or None.
         score_epochs: score the evaluation stream after every epoch too.
+        ranks: the processes of the run; None: this one alone.
     """
 
     model: MultiLabelNet
@@ -85,6 +88,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         device: str = "cpu",
         restarts: Callable[[], MultiLabelNet] | None = None,
         score_epochs: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__(
             model=model,
@@ -103,6 +107,8 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.seed = seed
         self.restarts = restarts
         self.score_epochs = score_epochs
+        self.ranks = ranks or Ranks()
+        self._distributed_check = not self.ranks.alone  # Avalanche's would warn of all plugins
         self.augmentation = Augmentation(config, seed, self.device)
         self.position = Position()
         self.at_cut: Callable[[MultiLabelTemplate], None] | None = None
@@ -111,7 +117,8 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.learning_rate = 0.0
         self.rows = None
         self.samples_trained = 0
-        self._own = 0
+        self._step_rows = 0
+        self._replayed = 0
         self._step_callbacks: dict[str, list[Callable[..., Any]]] = {}
         self.saved_task: dict[str, Any] = {}
         self._terms: dict[str, Tensor] = {}
@@ -171,6 +178,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         untrained = self.position.epoch == self.position.step == 0
         if shared is not None and untrained and shared.take(self):
             return
+        on_ranks.prepare_task(self)
         self._train_epochs(**kwargs)
         if shared is not None:
             shared.give(self)
@@ -203,12 +211,13 @@ class MultiLabelTemplate(SupervisedTemplate):
             if self._stop_training:
                 break
             self.mbatch = batch
-            seed_generators(self.seed, "step", *self.position.place, device=self.device)
+            seed_generators(self.seed, "step", *self.position.place, *self.ranks.seed_path, device=self.device)
             self._unpack_minibatch()
-            self.mbatch = [self.augmentation(self.mb_x, "new", *self.position.place), *self.mbatch[1:]]
+            x = self.augmentation(self.mb_x, "new", *self.position.place, before=self.loader.part.start)
+            self.mbatch = [x, *self.mbatch[1:]]
             self.replayed = torch.zeros(len(self.mb_x), dtype=torch.bool, device=self.device)
             self.distillable = ~self.replayed
-            self._own = len(self.mb_x)
+            self._replayed = 0
             self._at_step("before_training_iteration")
 
             self.optimizer.zero_grad()
@@ -223,18 +232,43 @@ class MultiLabelTemplate(SupervisedTemplate):
             self.backward()
             self._at_step("after_backward")
 
-            self._sum_loss("total", self.loss)
+            self._sum_losses()
             self._finite.watch(self.position, self._terms)
             self._at_step("before_update")
             self.optimizer_step()
             self._at_step("after_update")
-            self.samples_trained += len(self.mb_x)
+            self.samples_trained += self._step_rows
             self.learning_rate = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()
             self.position.step += 1
             self._at_step("after_training_iteration")
             self._offer_cut()
         self.refuse_not_finite()
+        on_ranks.end_epoch(self)
+
+    def backward(self) -> None:
+        """Compute the gradients of the loss; where several ranks have a part of the batch each, of the whole batch."""
+        self._step_rows = len(self.mb_x)
+        self._terms["total"] = self.loss.detach()
+        if self.ranks.alone:
+            super().backward()
+        else:
+            self._step_rows, self._terms = on_ranks.backward(self, self._step_rows, self._terms)
+            self.loss = self._terms["total"]
+
+    def stop_training(self) -> None:
+        """End the training of the current task after this step; with several ranks after the next, when all know."""
+        if self.ranks.alone:
+            super().stop_training()
+        else:
+            self.ranks.ending = True
+
+    def eval_epoch(self, **kwargs: Any) -> None:
+        """Score the evaluation stream; several ranks take its batches in turn."""
+        if self.ranks.alone:
+            super().eval_epoch(**kwargs)
+        else:
+            on_ranks.score(self, **kwargs)
 
     def _unpack_minibatch(self) -> None:
         """Move the batch to the device, and the row ids that its loader has beside it."""
@@ -256,22 +290,26 @@ class MultiLabelTemplate(SupervisedTemplate):
         return torch.from_numpy(self.scored(model, store, rows)).sigmoid().numpy()
 
     @torch.no_grad()
-    def scored(self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def scored(
+        self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64], dealt: bool = True
+    ) -> NDArray[np.float32]:
         """Outputs of a model, or of its backbone, for training rows under evaluation mode, float32 [n, outputs].
 
-        The model's mode and the random generators are left as they were.
+        The model's mode and the random generators are left as they were. Where several ranks call it, each runs its
+        share of the batches; with `dealt=False` the one that calls it runs all.
         """
         modes = {module: module.training for module in model.modules()}
         model.to(self.device).eval()
-        parts = []
-        for start in range(0, len(rows), self.eval_mb_size):
-            stop = start + self.eval_mb_size
-            x = store.images(rows[start:stop]).to(self.device)
-            store.prefetch(rows[stop : stop + self.eval_mb_size])
+        parts, size = [], self.eval_mb_size
+        ranks = self.ranks if dealt else Ranks()
+        starts = ranks.starts(len(rows), size)
+        for start in starts:
+            x = store.images(rows[start : start + size]).to(self.device)
+            store.prefetch(rows[start + starts.step : start + starts.step + size])
             parts.append(self.logits(model, x).cpu().numpy())
         for module, training in modes.items():
             module.training = training
-        return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
+        return ranks.gathered(parts, len(rows), size)
 
     def optimizer_step(self) -> None:
         """One step, after limiting the norm of all gradients together if the scenario says so."""
@@ -303,17 +341,41 @@ class MultiLabelTemplate(SupervisedTemplate):
     def add_loss(self, name: str, value: Tensor) -> None:
         """Add a scalar term to the loss of this step; its epoch mean is logged as `loss/<name>`."""
         self.loss = self.loss + value
-        self._sum_loss(name, value)
+        if self.ranks.alone:
+            self._sum_loss(name, value)
+        else:  # once it is that of the whole batch
+            self._terms[name] = value.detach() + self._terms.get(name, 0.0)
 
-    def extend_batch(self, x: Tensor, y: Tensor, index: Tensor) -> None:
+    @property
+    def batch_rows(self) -> int:
+        """Rows of the current batch so far, over all ranks."""
+        return len(self.mb_x) if self.ranks.alone else self.loader.part.whole + self._replayed
+
+    def part(self, n: int) -> Part:
+        """Return this rank's part of n rows that the whole batch gets; of one rank all."""
+        return self.ranks.split(n) if self.ranks.divided else Part.all_of(n)
+
+    def summed(self, value: Tensor) -> Tensor:
+        """Return a sum over the rows of the whole batch, from that over the rows of this rank."""
+        return self.ranks.sum(value) if self.ranks.divided else value
+
+    def extend_batch(self, x: Tensor, y: Tensor, index: Tensor, part: Part | None = None) -> None:
         """Append replayed rows to the current batch, changed as `training.augmentation` says.
 
         Args:
             x: images [R, 3, H, W], uint8 as `RowStore.stored` gives them or float32 and normalised; or features [R, d].
             y: float [R, C].
             index: row ids, int64 [R].
+            part: which of the rows that the whole batch gets they are; needed by a run on several ranks.
+
+        Raises:
+            RunError: no part in a run on several ranks.
         """
-        before = len(self.mb_x) - self._own
+        if part is None and self.ranks.divided:
+            raise RunError("extend_batch: a run on several ranks must be told part=, from learner.part")
+        part = part or Part.all_of(len(x))
+        before = self._replayed + part.start
+        self._replayed += part.whole
         x = self.augmentation(x.to(self.device), "replayed", *self.position.place, before=before)
         new = [x, y, torch.zeros(len(x), dtype=torch.long)]
         self.mbatch = [torch.cat([a, b.to(self.device)]) for a, b in zip(self.mbatch, new, strict=True)]
@@ -326,6 +388,11 @@ class MultiLabelTemplate(SupervisedTemplate):
         """Mean over the epoch's steps of each loss term, `total` among them."""
         return {name: float(value) / max(1, self.position.step) for name, value in self.loss_sums.items()}
 
+    def _sum_losses(self) -> None:
+        """Count the terms of this step that are not counted yet."""
+        for name, value in {"total": self.loss}.items() if self.ranks.alone else self._terms.items():
+            self._sum_loss(name, value)
+
     def _sum_loss(self, name: str, value: Tensor) -> None:
         value = value.detach()
         known = self.loss_sums.get(name)
@@ -336,11 +403,13 @@ class MultiLabelTemplate(SupervisedTemplate):
 
     def make_train_dataloader(self, *args: Any, **kwargs: Any) -> None:
         task = self.experience.current_experience
-        self.loader = EpochLoader(self.adapted_dataset, self.train_mb_size, self.seed, task, self.config.sampler)
+        self.loader = EpochLoader(
+            self.adapted_dataset, self.train_mb_size, self.seed, task, self.config.sampler, self.ranks
+        )
         self.dataloader: Any = self.loader
 
     def make_eval_dataloader(self, *args: Any, **kwargs: Any) -> None:
-        self.dataloader = EvaluationLoader(self.adapted_dataset, self.eval_mb_size)
+        self.dataloader = EvaluationLoader(self.adapted_dataset, self.eval_mb_size, self.ranks)
 
     def model_adaptation(self, model: Any = None) -> MultiLabelNet:
         """Grow the head to the classes seen so far; evaluation changes nothing."""
@@ -365,6 +434,8 @@ class MultiLabelTemplate(SupervisedTemplate):
     # events
 
     def _offer_cut(self) -> None:
+        if not self.position.started:
+            self.ranks.agree()
         if self.at_cut is not None:
             self.at_cut(self)
 

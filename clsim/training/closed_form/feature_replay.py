@@ -46,13 +46,14 @@ class GaussianFeatures(Plugin):
         return (self.means.nbytes + limits + self.within.nbytes) if len(self.means) else 0
 
     def before_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
-        number = round(self.share * len(learner.mb_x))
+        number = round(self.share * learner.batch_rows)
         if len(self.means) and number:
             seed = derive_seed(self.seed, "feature replay", *learner.position.place)
-            x = self.draw(number, torch.Generator().manual_seed(seed))
-            y = torch.full((number, learner.mb_y.shape[1]), float(UNKNOWN))
+            part = learner.part(number)
+            x = self.draw(number, torch.Generator().manual_seed(seed))[part.rows]
+            y = torch.full((len(x), learner.mb_y.shape[1]), float(UNKNOWN))
             y[:, learner.experience.classes_in_this_experience] = 0.0
-            learner.extend_batch(x, y, torch.full((number,), -1, dtype=torch.long))
+            learner.extend_batch(x, y, torch.full((len(x),), -1, dtype=torch.long), part=part)
 
     def draw(self, number: int, generator: torch.Generator) -> Tensor:
         """Return features of earlier tasks' rows as the Gaussians give them, float32 [number, d]."""

@@ -80,12 +80,13 @@ class Replay(Plugin):
 
     def before_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
         if self.mode == "concat":
-            drawn = learner.loader.beyond
+            drawn, part = learner.loader.beyond, learner.loader.part_beyond
         else:
-            position = learner.position
-            drawn = self.memory.draw(len(learner.mb_x), position.task, position.epoch, position.step)
+            whole = self.memory.draw(learner.batch_rows, *learner.position.place)
+            part = learner.part(len(whole))
+            drawn = whole[part.rows]
         if len(drawn):
-            learner.extend_batch(*self._fetch(drawn))
+            learner.extend_batch(*self._fetch(drawn), part=part)
             self._apply_policies(learner, drawn)
 
     def _fetch(self, positions: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:

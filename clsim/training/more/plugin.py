@@ -211,7 +211,7 @@ class ModelRebalancing(Plugin):
         ):
             general = learner.logits(learner.model, learner.mb_x)
         full = learner.mb_output
-        self._remember((full - general).detach())
+        self._remember(learner, (full - general).detach())
         if alpha > 0:
             weights = torch.from_numpy(self.weights).to(full)
             loss = rebalancing_loss(full, general, self._labels(learner, full.shape[1]), weights, self.kind)
@@ -225,10 +225,10 @@ class ModelRebalancing(Plugin):
 
     # the report
 
-    def _remember(self, gap: Tensor) -> None:
-        squares = gap.double().square().sum(dim=0)
+    def _remember(self, learner: Learner, gap: Tensor) -> None:
+        squares = learner.summed(gap.double().square().sum(dim=0))
         self._gaps = squares if self._gaps is None else self._gaps + squares
-        self._rows += len(gap)
+        self._rows += learner.batch_rows
 
     @property
     def discrepancy(self) -> Floats:
