@@ -16,6 +16,7 @@ from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, Task
 from clsim.running.features import benchmark_and_model
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
+from clsim.sealing import sealed
 from clsim.training.composition import Composition
 from clsim.training.events import provides
 from clsim.training.losses.class_counts import CountedLoss
@@ -47,22 +48,26 @@ def build_template(
 ) -> MultiLabelTemplate:
     """Return the training template of a run with its benchmark, model, plugins and evaluator.
 
+    The code of the strategy runs sealed: it finds no label that the stream hides.
+
     Args:
         row_truth: int8 [R, C] of 0 and 1, the true labels of the training rows, for the evaluator of a memory's
             labels; None: no such evaluator.
     """
     config = scenario.config
     training = composition.training(config.training)
-    composition.check(config, plan.n_classes)
     composition.check_targets(plan, config.training.loss)
     benchmark, stock_model = benchmark_and_model(scenario, plan, seed, device)
-    new_model = partial(composition.network, stock_model, seed)
-    tasks = tuple(task.classes for task in plan.tasks)
-    samples = plan.row_samples if composition.control else None
-    beside = composition.bytes_beside_row(plan.n_classes)
-    plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples, beside))
-    refuse_unusable(plugins)
-    criterion = composition.criterion(config.training.loss)
+    with sealed():
+        composition.check(config, plan.n_classes)
+        new_model = partial(composition.network, stock_model, seed)
+        tasks = tuple(task.classes for task in plan.tasks)
+        samples = plan.row_samples if composition.control else None
+        beside = composition.bytes_beside_row(plan.n_classes)
+        plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples, beside))
+        refuse_unusable(plugins)
+        criterion = composition.criterion(config.training.loss)
+        model = new_model()
     if isinstance(criterion, CountedLoss):
         plugins.append(criterion)
     metrics: list[Any] = [EpochLosses(), StreamScores(history)]
@@ -74,7 +79,7 @@ def build_template(
     metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
     return MultiLabelTemplate(
         benchmark=benchmark,
-        model=new_model(),
+        model=model,
         config=training,
         criterion=criterion,
         plugins=plugins,
