@@ -8,6 +8,7 @@ from clsim.data.own import ObjectConfig, open_object, open_own
 from clsim.data.own_class import OwnConfig
 from clsim.data.source import ImageSource
 from clsim.parts import find
+from clsim.sealing import refuse_sealed
 
 
 def open_source(options: BaseModel) -> ImageSource:
@@ -15,7 +16,9 @@ def open_source(options: BaseModel) -> ImageSource:
 
     Raises:
         Unplannable: a class of the user's own that is not there, or does not take its options.
+        Sealed: a run trains in this process.
     """
+    refuse_sealed("a data set with its labels")
     if isinstance(options, OwnConfig):
         return open_own(options)
     if isinstance(options, ObjectConfig):

@@ -18,6 +18,7 @@ from clsim.running.features import benchmark_and_model
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
 from clsim.scenario.schema import ScenarioConfig
+from clsim.sealing import sealed
 from clsim.training.composition import Composition
 from clsim.training.events import provides
 from clsim.training.losses.class_counts import CountedLoss
@@ -51,6 +52,8 @@ def build_template(
 ) -> MultiLabelTemplate:
     """Return the training template of a run with its benchmark, model, plugins and evaluator.
 
+    The code of the strategy runs sealed: it finds no label that the stream hides.
+
     Args:
         history: takes the scores; None: nothing is measured, for a rank that is not the first.
         row_truth: int8 [R, C] of 0 and 1, the true labels of the training rows, for the evaluator of a memory's
@@ -59,21 +62,23 @@ def build_template(
     """
     config = scenario.config
     training = composition.training(config.training)
-    composition.check(config, plan.n_classes)
     composition.check_targets(plan, config.training.loss)
     benchmark, stock_model = benchmark_and_model(scenario, plan, seed, device)
-    new_model = partial(composition.network, stock_model, seed)
-    tasks = tuple(task.classes for task in plan.tasks)
-    samples = plan.row_samples if composition.control else None
-    beside = composition.bytes_beside_row(plan.n_classes)
-    plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples, beside))
-    refuse_unusable(plugins)
-    criterion = composition.criterion(config.training.loss)
+    with sealed():
+        composition.check(config, plan.n_classes)
+        new_model = partial(composition.network, stock_model, seed)
+        tasks = tuple(task.classes for task in plan.tasks)
+        samples = plan.row_samples if composition.control else None
+        beside = composition.bytes_beside_row(plan.n_classes)
+        plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples, beside))
+        refuse_unusable(plugins)
+        criterion = composition.criterion(config.training.loss)
+        model = new_model()
     if isinstance(criterion, CountedLoss):
         plugins.append(criterion)
     return MultiLabelTemplate(
         benchmark=benchmark,
-        model=new_model(),
+        model=model,
         config=training,
         criterion=criterion,
         plugins=plugins,

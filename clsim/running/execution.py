@@ -48,6 +48,7 @@ from clsim.running.run_spec import RunSpec
 from clsim.running.shared_first_task import SharedFirstTask
 from clsim.running.trained_model import write_trained_model
 from clsim.scenario import Scenario, StreamPlan
+from clsim.sealing import sealed
 from clsim.standard_streams import make_lossy
 from clsim.strict_json import read_object
 from clsim.training.composition import Composition
@@ -321,7 +322,7 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
         def where() -> str:
             return place(asdict(template.position))
 
-        with shortage_named(config, run.device, where), plugin_failures(template), blamed(where):
+        with shortage_named(config, run.device, where), plugin_failures(template), blamed(where), sealed():
             template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     run.hold.check()
     _write_model(run, template)

@@ -89,7 +89,7 @@ def benchmark_and_model(
         given = {split: scenario.source.features(split) for split in splits}
         return _over_features(scenario, plan, given, seed, GivenFeatures(given["train"].shape[1]))
     if not config.model.cache_features:
-        return scenario.benchmark(plan), partial(build_model, config.model, seed)
+        return scenario.benchmark(plan, for_run=True), partial(build_model, config.model, seed)
     backbone = build_model(config.model, seed).backbone
     with scenario.located():
         features = {
@@ -102,7 +102,7 @@ def _over_features(
     scenario: Scenario, plan: StreamPlan, features: dict[Split, NDArray[np.float32]], seed: int, backbone: nn.Module
 ) -> tuple[MultiLabelBenchmark, Callable[[], MultiLabelNet]]:
     width, model = features["train"].shape[1], scenario.config.training.model
-    return scenario.benchmark(plan, features), partial(with_head, backbone, width, model, seed)
+    return scenario.benchmark(plan, features, for_run=True), partial(with_head, backbone, width, model, seed)
 
 
 def cached_features(

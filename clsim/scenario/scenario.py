@@ -21,7 +21,7 @@ from clsim.data.own import object_source, remember
 from clsim.data.path_options import make_absolute
 from clsim.data.source import FeatureSource, ImageSource, NamedSource, NotingSource, SoftSource, Split
 from clsim.data.sources import open_source
-from clsim.errors import ScenarioError, Unplannable, did_you_mean
+from clsim.errors import RunError, ScenarioError, Unplannable, did_you_mean
 from clsim.html_table import html_table
 from clsim.model_names import NO_BACKBONE
 from clsim.scenario.document import Document, parse_assignment, plain, read_document
@@ -29,6 +29,7 @@ from clsim.scenario.plan.planning import StreamData, build_plan, stream_data
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import DataSection, ObjectSection, ScenarioConfig
 from clsim.scenario.validate import validate
+from clsim.sealing import refuse_sealed
 
 if TYPE_CHECKING:
     from clsim.scenario.stream.benchmark import MultiLabelBenchmark
@@ -53,8 +54,20 @@ class Scenario:
         self.config = config
         self.document = document or Document(config.name, {})
         with self.located():
-            self.source: ImageSource = open_source(config.dataset) if source is None else source
-        self._configured = self.source if source is None else None
+            self._source: ImageSource | None = open_source(config.dataset) if source is None else source
+        self._configured = self._source if source is None else None
+
+    @property
+    def source(self) -> ImageSource:
+        """Images and true labels; closed while a run trains.
+
+        Raises:
+            Sealed: a run trains in this process.
+        """
+        refuse_sealed("Scenario.source")
+        if self._source is None:
+            raise RunError("Scenario.source: its labels have been forgotten, because a run trains on them")
+        return self._source
 
     @property
     def name(self) -> str:
@@ -69,7 +82,7 @@ class Scenario:
     @property
     def has_own_source(self) -> bool:
         """Whether `source` is another than the data set that the configuration names."""
-        return self.source is not self._configured
+        return self._source is not self._configured
 
     def with_source(self, train: Any, test: Any = None) -> Scenario:
         """Return this scenario on other data, given as objects: for `plan`, `benchmark` and `clsim.run`.
@@ -110,7 +123,7 @@ class Scenario:
         document = self._written()
         _override(document, overrides, origins)
         made = Scenario(validate(document), self.source, document)
-        made._configured = made.source if not self.has_own_source else None
+        made._configured = made._source if not self.has_own_source else None
         if all(key.partition(".")[0] in ("training", "memory") for key in overrides):
             shared = ("_data", "_plan", "fingerprint", "labels_sha256")
             vars(made).update({name: vars(self)[name] for name in shared if name in vars(self)})
@@ -129,7 +142,9 @@ class Scenario:
 
         Raises:
             ScenarioError: the configuration makes no stream of its data; with file, line and key.
+            Sealed: a run trains in this process.
         """
+        refuse_sealed("Scenario.plan()")
         return self._plan
 
     @cached_property
@@ -146,12 +161,28 @@ class Scenario:
             raise ScenarioError([self.document.problem(error.path, error.text)]) from None
 
     def truth(self) -> NDArray[np.int8]:
-        """True training labels in stream order, int8 [N, C]: for evaluators and derived plans, never for a learner."""
+        """True training labels in stream order, int8 [N, C]: for evaluators and derived plans, never for a learner.
+
+        Raises:
+            Sealed: a run trains in this process.
+        """
+        refuse_sealed("Scenario.truth()")
         return self._data.train
 
     def soft_truth(self) -> NDArray[np.float32] | None:
-        """Soft training labels in stream order, float32 [N, C], 0 where a label is not soft; None: no label is."""
+        """Soft training labels in stream order, float32 [N, C], 0 where a label is not soft; None: no label is.
+
+        Raises:
+            Sealed: a run trains in this process.
+        """
+        refuse_sealed("Scenario.soft_truth()")
         return self._data.soft
+
+    def forget_labels(self) -> None:
+        """Drop the data set and what has been read of it, so that this object leads to no label any more."""
+        self._source = self._configured = None
+        for name in ("_data", "_plan"):
+            vars(self).pop(name, None)
 
     @cached_property
     def _data(self) -> StreamData:
@@ -189,18 +220,27 @@ class Scenario:
         return digest.hexdigest()
 
     def benchmark(
-        self, plan: StreamPlan | None = None, features: Mapping[Split, NDArray[np.float32]] | None = None
+        self,
+        plan: StreamPlan | None = None,
+        features: Mapping[Split, NDArray[np.float32]] | None = None,
+        for_run: bool = False,
     ) -> MultiLabelBenchmark:
-        """The Avalanche benchmark of `plan`, by default the scenario's own; imports torch and Avalanche.
+        """Return the Avalanche benchmark of a plan; imports torch and Avalanche.
 
-        `features`, float32 [N, d] of each split, take the place of its images.
+        Args:
+            plan: what is streamed; None: the scenario's own plan.
+            features: float32 [N, d] of each split, in the place of its images.
+            for_run: without `test_stream`, and rows are closed until their task begins, as a method meets them.
+
+        Raises:
+            Sealed: a run trains in this process.
         """
         from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 
         model = self.config.training.model
         with self.located():
             return MultiLabelBenchmark(
-                plan or self.plan(), self.source, model.image_size, model.mean, model.std, features
+                plan or self.plan(), self.source, model.image_size, model.mean, model.std, features, for_run
             )
 
     def check_images(self) -> None:

@@ -150,6 +150,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         Inside a resumed task the set-up is rebuilt and its state loaded; the before-hooks are not run again.
         """
         resumed = self.position.started
+        self.benchmark.begin(self.experience.current_experience)
         if not resumed:
             self.position = Position(self.experience.current_experience)
             if self.restarts is not None and self.position.task:

@@ -24,6 +24,7 @@ LAYERS = [
             "clsim.plugin_files",
             "clsim.preparation",
             "clsim.randomness",
+            "clsim.sealing",
             "clsim.source_code",
             "clsim.standard_streams",
             "clsim.strict_json",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from avalanche.benchmarks import benchmark_from_datasets
@@ -33,6 +33,7 @@ class MultiLabelBenchmark(CLScenario):
         source: images, at `image_size` pixels, normalised with `mean` and `std`.
         features: float32 [N, d] of each split that the plan uses, in the source's order: x is then float [B, d], and no
             image is read.
+        for_run: what a method meets in a run: no `test_stream`, and rows are closed until `begin` opens their task's.
 
     Attributes:
         train_rows: the store behind the train stream; replay fetches its images there by row id.
@@ -50,6 +51,7 @@ class MultiLabelBenchmark(CLScenario):
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.5, 0.5, 0.5),
         features: Mapping[Split, NDArray[np.float32]] | None = None,
+        for_run: bool = False,
     ) -> None:
         look: dict[str, Any] = {"mean": mean, "std": std}
         train_images, test_images = (
@@ -64,18 +66,37 @@ class MultiLabelBenchmark(CLScenario):
         hidden = RowStore(test_images, plan.test_samples, np.full_like(plan.test_truth, UNKNOWN), first, **look)
         train = [MultiLabelDataset.from_rows(self.train_rows, plan.rows(t)) for t in range(len(plan.tasks))]
         test = []
-        for index, task in enumerate(plan.tasks):
+        for index, task in enumerate(() if for_run else plan.tasks):
             seen = task.classes[1]
             store = RowStore(test_images, plan.test_samples, plan.test_truth, first, seen=seen, **look)
             test.append(MultiLabelDataset.from_rows(store, plan.test_rows()[plan.in_scope(index)]))
         evaluation = [MultiLabelDataset.from_rows(hidden, plan.test_rows())]
-        streams = benchmark_from_datasets(train=train, test=test, evaluation=evaluation).streams
+        tested = {} if for_run else {"test": test}
+        streams = benchmark_from_datasets(train=train, **tested, evaluation=evaluation).streams
         super().__init__(list(streams.values()))
         everything = list(range(plan.n_classes))
-        for name in ("train", "test"):
+        for name in ("train", *tested):
             for experience, task in zip(self.streams[name], plan.tasks, strict=True):
                 _describe(experience, everything, *task.classes)
         _describe(self.streams["evaluation"][0], everything, 0, plan.n_classes)
+        self._ends = plan.row_offsets[1:].tolist() if for_run else None
+        if for_run:
+            self.train_rows.open_until(0)
+
+    def begin(self, task: int) -> None:
+        """Open the rows of a task to whoever holds the benchmark of a run; those of later tasks stay closed."""
+        if self._ends is not None:
+            self.train_rows.open_until(self._ends[task])
+
+    if not TYPE_CHECKING:  # mypy goes by the streams above
+
+        def __getattr__(self, name: str) -> Any:
+            """Say why a run has no `test_stream`."""
+            if name == "test_stream":
+                raise AttributeError(
+                    "a run has no test_stream, whose labels are closed while it trains; scenario.benchmark() has one"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 def _describe(experience: Any, columns: list[int], start: int, stop: int) -> None:

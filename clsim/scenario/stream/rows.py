@@ -19,6 +19,7 @@ from clsim.data.image_stream import StreamedImages
 from clsim.data.source import ImageArray
 from clsim.errors import RunError
 from clsim.scenario.stream.normalisation import Normalisation
+from clsim.sealing import Sealed, asking_line
 from clsim.vocabulary import UNKNOWN
 
 
@@ -54,6 +55,27 @@ class RowStore:
         self._seen = targets.shape[1] if seen is None else seen
         self._memory_targets = targets if memory_targets is None else memory_targets
         self._normalisation = Normalisation(mean, std)
+        self._end = first_row + len(samples)
+
+    def open_until(self, end: int) -> None:
+        """Close the rows from id `end` on: they belong to tasks that have not begun.
+
+        Args:
+            end: one more than the last id that may be asked for.
+        """
+        self._end = end
+
+    def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where row ids are in the store.
+
+        Raises:
+            Sealed: a row is closed.
+        """
+        if len(rows) and (last := int(rows.max())) >= self._end:
+            raise Sealed(
+                f"{asking_line()}row {last} belongs to a task that has not begun; rows 0 to {self._end - 1} have"
+            )
+        return rows - self._first_row
 
     @property
     def image_bytes(self) -> int:
@@ -70,22 +92,22 @@ class RowStore:
 
     def stored(self, rows: NDArray[np.int64]) -> Tensor:
         """Images of row ids as they are stored, uint8 [B, 3, H, W], or features, float32 [B, d]."""
-        return torch.from_numpy(self._images[self._samples[rows - self._first_row]])
+        return torch.from_numpy(self._images[self._samples[self._places(rows)]])
 
     def prefetch(self, rows: NDArray[np.int64]) -> None:
         """Say which row ids come next, so that images that are decoded as they are needed can be begun."""
         if isinstance(self._images, StreamedImages):
-            self._images.prefetch(self._samples[rows - self._first_row])
+            self._images.prefetch(self._samples[self._places(rows)])
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
         """Targets of row ids, float32 [B, C]: 1 present, 0 absent, (0, 1) soft, -1 unknown."""
-        shown = torch.from_numpy(self._targets[rows - self._first_row]).float()
+        shown = torch.from_numpy(self._targets[self._places(rows)]).float()
         shown[:, self._seen :] = UNKNOWN
         return shown
 
     def memory_targets(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """What a replay memory stores of row ids, float32 [B, C]: as `targets`, unless the plan says otherwise."""
-        return self._memory_targets[rows - self._first_row].astype(np.float32)
+        return self._memory_targets[self._places(rows)].astype(np.float32)
 
 
 class FetchedRows(Sequence[tuple[Tensor, Tensor, int]]):
