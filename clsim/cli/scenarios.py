@@ -197,7 +197,7 @@ def _print_plan(content: dict[str, Any]) -> None:
     rows = [
         (
             str(task["index"]),
-            ", ".join(task["classes"]),
+            ", ".join([*task["classes"], *(f"again {name}" for name in task.get("returning", []))]),
             str(task["train_images"]),
             str(task["test_images"]),
             " ".join(f"{name}:{count}" for name, count in task["positives"].items()),

@@ -67,7 +67,7 @@ def build_template(
     with sealed():
         composition.check(config, plan.n_classes)
         new_model = partial(composition.network, stock_model, seed)
-        tasks = tuple(task.classes for task in plan.tasks)
+        tasks = tuple(task.of_classes for task in plan.tasks)
         samples = plan.row_samples if composition.control else None
         beside = composition.bytes_beside_row(plan.n_classes)
         plugins = composition.plugins(Context(config, seed, tasks, benchmark.train_rows, new_model, samples, beside))

@@ -203,23 +203,38 @@ DatasetSection = Annotated[
 ]
 
 
+class RepetitionSection(Section):
+    probability: float = Field(
+        gt=0, le=1, description="with which each class seen before is a class of a later task too, drawn task by task"
+    )
+    images: float = Field(
+        1.0, gt=0, le=1, description="share of the images that come back with returning classes alone, drawn by task"
+    )
+
+
 class StreamSection(Section):
     base: int = Field(0, ge=0, description="classes in the first task; 0: as many as `increment`")
     increment: PositiveInt | None = Field(
         None, description="classes in each later task; the last task may have fewer; or `sizes`, or `tasks`"
     )
-    sizes: Annotated[list[PositiveInt], Field(min_length=1)] | None = Field(
-        None, description="classes in each task, in place of base and increment", examples=[[24, 18, 14, 14]]
+    sizes: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
+        None,
+        description="new classes in each task, in place of base and increment; 0 where classes only come back",
+        examples=[[24, 18, 14, 14]],
     )
     tasks: Annotated[list[Annotated[list[str], Field(min_length=1)]], Field(min_length=1)] | None = Field(
         None,
-        description="names of the classes in each task, in place of base, increment and order",
+        description="names of the classes in each task, in place of base, increment and order; one that is named "
+        "again comes back",
         examples=[[["cat", "dog"], ["horse"]]],
     )
     order: Literal["alphabetical", "seed", "frequency"] | list[str] = Field(
         "alphabetical",
         description="class order: by name, shuffled by order_seed, by falling training positives, or listed; with a "
         "long tail seed gives the shuffled and frequency the ordered setting of Liu et al., ECCV 2022",
+    )
+    repetition: RepetitionSection | None = Field(
+        None, description="classes come back at random; null: only those that `tasks` names again"
     )
     order_seed: int = Field(0, ge=0, description="seed of the class order when `order` is seed")
     assignment: Assignment = Field(
@@ -241,7 +256,11 @@ class StreamSection(Section):
         given = [key for key in ("increment", "sizes", "tasks") if getattr(self, key) is not None]
         if not given:
             raise PydanticCustomError("absent", "{text}", {"text": "one of increment, sizes and tasks is missing"})
-        others = {"increment": given[1:], "sizes": [*given[1:], "base"], "tasks": [*given[1:], "base", "order"]}
+        others = {
+            "increment": given[1:],
+            "sizes": [*given[1:], "base"],
+            "tasks": [*given[1:], "base", "order", "repetition"],
+        }
         for key in others[given[0]]:
             if getattr(self, key) != type(self).model_fields[key].default:
                 text = f"not together with {given[0]}; leave one of them out, or set it to null"

@@ -51,10 +51,13 @@ class Experience(Protocol):
     Attributes:
         current_experience: index of the task.
         dataset: the task's rows with their visible labels; while scoring, every label is -1.
-        classes_in_this_experience, classes_seen_so_far, previous_classes, future_classes: column indices, ascending.
+        classes_in_this_experience, classes_seen_so_far, previous_classes, future_classes: column indices, ascending. A
+            class that comes back is in this experience and among the previous ones.
+        old_classes: the previous ones that are not in this experience.
     """
 
     classes_in_this_experience: list[int]
+    old_classes: list[int]
     classes_seen_so_far: list[int]
     previous_classes: list[int]
     future_classes: list[int]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from clsim.scenario.plan.stream_plan import StreamPlan
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.scenario.schema import ScenarioConfig
 from clsim.vocabulary import Reference
 
@@ -46,7 +47,7 @@ class Context:
     Attributes:
         config: the scenario's configuration.
         seed: the run's seed; derive generators from it with `clsim.randomness`.
-        tasks: column range [start, stop) of each task's classes.
+        tasks: classes of each task.
         rows: the training rows; a memory fetches its images there by row id.
         new_model: makes a freshly initialised network of the run's architecture, with a head of no classes.
         samples: int64 [R], which photograph each training row shows, for a named control only; None for methods.
@@ -55,7 +56,7 @@ class Context:
 
     config: ScenarioConfig
     seed: int
-    tasks: tuple[tuple[int, int], ...]
+    tasks: tuple[TaskClasses, ...]
     rows: RowStore
     new_model: Callable[[], MultiLabelNet]
     samples: NDArray[np.int64] | None = None
@@ -75,7 +76,7 @@ class Context:
 
     @property
     def n_classes(self) -> int:
-        return self.tasks[-1][1]
+        return self.tasks[-1].stop
 
     @cached_property
     def snapshot(self) -> Snapshot:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from torch import Tensor
@@ -12,15 +14,25 @@ from clsim.training.plugin import Plugin
 OldClasses = Literal["distil", "negative", "ignore"]
 
 
-def assume_negative(targets: Tensor, rows: Tensor, start: int, stop: int) -> None:
-    """Write 0 over unknown entries of `rows` in columns [start, stop), in place.
+def assume_negative(targets: Tensor, rows: Tensor, columns: Sequence[int]) -> None:
+    """Write 0 over unknown entries of `rows` in some columns, in place.
 
     Args:
         targets: float [B, C]; -1 unknown.
         rows: bool [B].
+        columns: ascending.
     """
-    block = targets[:, start:stop]
-    block[rows[:, None] & (block < 0)] = 0.0
+    for part in runs(tuple(columns)):
+        block = targets[:, part]
+        block.masked_fill_(rows[:, None] & (block < 0), 0.0)
+
+
+@lru_cache(maxsize=8)
+def runs(columns: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return ascending columns as slices, of which none touches the next: views, that no device needs to be told of."""
+    breaks = [place for place in range(1, len(columns)) if columns[place] != columns[place - 1] + 1]
+    starts, stops = [0, *breaks], [*breaks, len(columns)]
+    return tuple(slice(columns[a], columns[b - 1] + 1) for a, b in zip(starts, stops, strict=True) if b > a)
 
 
 class OldClassesOfNewRows(Plugin):
@@ -36,7 +48,7 @@ class OldClassesOfNewRows(Plugin):
     def before_forward(self, learner: Learner, **kwargs: Any) -> None:
         new = ~learner.replayed
         if self.policy == "negative":
-            assume_negative(learner.mb_y, new, 0, len(learner.experience.previous_classes))
+            assume_negative(learner.mb_y, new, learner.experience.old_classes)
         elif self.policy == "ignore":
             learner.distillable &= ~new
 

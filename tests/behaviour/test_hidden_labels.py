@@ -50,6 +50,12 @@ METHODS = [
 ]
 ON_FEATURES = [("lwf+feature-replay", {}), ("moments", {"unknown": "half"}), ("l3a", {"expansion": 64})]
 STREAMS: dict[str, dict[str, Any]] = {
+    "repetition": {
+        "stream.increment": None,
+        "stream.sizes": [4, 0, 6],
+        "stream.repetition": {"probability": 0.5, "images": 0.7},
+        "labels.visible.keep": 0.7,
+    },
     "disjoint": {"stream.assignment.disjoint": "random"},
     "keep": {"labels.visible.keep": 0.5},
     "single-positive": {"labels.visible": "single-positive"},

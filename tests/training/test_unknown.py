@@ -30,7 +30,7 @@ class AfterPolicies:
 
 def test_assume_negative_writes_only_unknown_entries_of_the_rows_and_columns_named() -> None:
     targets = torch.tensor([[-1.0, -1.0, 1.0, -1.0], [-1.0, 0.3, -1.0, -1.0], [-1.0, -1.0, -1.0, -1.0]])
-    assume_negative(targets, torch.tensor([True, True, False]), 1, 3)
+    assume_negative(targets, torch.tensor([True, True, False]), [1, 2])
     assert targets.tolist() == [
         [-1.0, 0.0, 1.0, -1.0],
         [-1.0, pytest.approx(0.3), 0.0, -1.0],

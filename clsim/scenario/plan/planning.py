@@ -24,10 +24,10 @@ from clsim.scenario.plan.rules import (
     class_order,
     show,
     show_soft,
-    task_ranges,
 )
 from clsim.scenario.plan.stream_plan import StreamPlan, TaskPlan
 from clsim.scenario.plan.streamed_classes import streamed_classes
+from clsim.scenario.plan.task_classes import TaskClasses, task_classes
 from clsim.scenario.schema import Given, GivenImages, ScenarioConfig
 from clsim.scenario.schema import Ids as LongTailIds
 from clsim.vocabulary import GROUPS, UNKNOWN
@@ -137,25 +137,25 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         Unplannable: an impossible split, a task without a training image, or soft labels with an oracle memory.
     """
     names, seed = data.class_names, config.stream.seed
-    ranges = task_ranges(config.stream, len(names))
-    members = _members(config, data, ranges)
+    classes = task_classes(config.stream, names)
+    members = _members(config, data, classes)
     tasks = []
-    for index, (classes, samples) in enumerate(zip(ranges, members, strict=True)):
+    for index, (own, samples) in enumerate(zip(classes, members, strict=True)):
         if not len(samples):
-            shown = ", ".join(names[slice(*classes)])
+            shown = ", ".join(names[column] for column in own.current)
             raise Unplannable(("stream",), f"task {index} ({shown}) is empty: no training image shows its classes")
-        columns, values = show(config.labels.visible, data.train, samples, index, classes, seed)
+        columns, values = show(config.labels.visible, data.train, samples, index, own.current, seed)
         noisy = add_noise(config.labels.noise, values, samples, len(data.train), index, seed)
         soft = None if data.soft is None else show_soft(config.labels.visible, data.soft, samples, index, columns, seed)
         # DECIDED: noise leaves soft labels alone, which already say how sure the annotation is.
         values = noisy if soft is None else np.where(soft > 0, values, noisy)
-        tasks.append(TaskPlan(classes, samples, columns, values, soft=soft))
+        tasks.append(TaskPlan((own.start, own.stop), samples, columns, values, soft=soft, returning=own.returning))
     if config.memory.labels == "oracle" and any(task.soft is not None for task in tasks):
         raise Unplannable(("memory", "labels"), "given 'oracle', but the data set has soft labels, which are no truth")
     validate = config.evaluation.on == "validation"
     images = data.held_out if validate else _tested(config, data)
     scope = config.evaluation.images
-    listed = _listed_scope(scope, data, images, len(ranges), validate) if isinstance(scope, GivenImages) else None
+    listed = _listed_scope(scope, data, images, len(classes), validate) if isinstance(scope, GivenImages) else None
     return StreamPlan(
         class_names=names,
         tasks=tuple(tasks),
@@ -168,22 +168,23 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
     )
 
 
-def _members(config: ScenarioConfig, data: StreamData, ranges: Sequence[tuple[int, int]]) -> list[Ids]:
+def _members(config: ScenarioConfig, data: StreamData, tasks: Sequence[TaskClasses]) -> list[Ids]:
     """Return the training images of each task, int64 ascending."""
     rule, seed = config.stream.assignment, config.stream.seed
     if not isinstance(rule, Given):
-        return [data.pool[rows] for rows in assign(rule, data.train[data.pool], ranges, seed)]
+        again = 1.0 if config.stream.repetition is None else config.stream.repetition.images
+        return [data.pool[rows] for rows in assign(rule, data.train[data.pool], tasks, seed, again)]
     key = ("stream", "assignment", "given")
     names = None if data.names is None else data.names("train")
-    members = read_partition(Path(rule.given), names, len(ranges), key)
+    members = read_partition(Path(rule.given), names, len(tasks), key)
     away = (data.train == 1).any(axis=1)
     away[data.pool] = False
     away[data.held_out] = True
-    for index, (classes, samples) in enumerate(zip(ranges, members, strict=True)):
+    for index, (task, samples) in enumerate(zip(tasks, members, strict=True)):
         if len(gone := samples[away[samples]]):
             text = f"{rule.given}: {len(gone)} images of task {index} are held out for validation or thinned away"
             raise Unplannable(key, f"{text}, such as {names[gone[0]]!r}" if names else text)
-        if len(samples) and not (data.train[samples, slice(*classes)] == 1).any():
+        if len(samples) and not (data.train[np.ix_(samples, task.current)] == 1).any():
             raise Unplannable(key, f"{rule.given}: no image of task {index} shows one of its classes")
     return members
 
@@ -241,7 +242,8 @@ def joint_plan(
             samples = samples[:0]
         values = np.ascontiguousarray(truth[samples, :seen])
         shown = None if soft is None or not soft[samples, :seen].any() else np.ascontiguousarray(soft[samples, :seen])
-        tasks.append(TaskPlan(task.classes, samples, np.arange(seen, dtype=np.int64), values, soft=shown))
+        columns = np.arange(seen, dtype=np.int64)
+        tasks.append(TaskPlan(task.classes, samples, columns, values, soft=shown, returning=task.returning))
     return replace(plan, tasks=tuple(tasks), derived_from=plan.family)
 
 
@@ -307,6 +309,7 @@ def describe(plan: StreamPlan, truth: Labels, notes: Sequence[str] = ()) -> dict
             {
                 "index": index,
                 "classes": plan.names(task),
+                **({} if not task.returning else {"returning": [plan.class_names[c] for c in task.returning]}),
                 "train_images": len(task),
                 "rows_without_positive": int((~(visible == 1).any(axis=1)).sum()),
                 "test_images": int(plan.in_scope(index).sum()),

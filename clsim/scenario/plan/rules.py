@@ -18,6 +18,7 @@ from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation, raw_integers, uniforms
 from clsim.scenario.plan.own_rule import own_assignment
 from clsim.scenario.plan.stream_plan import ClassGroups
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.scenario.schema import Disjoint, Keep, NoiseSection, OwnRule, StreamSection, Visibility
 from clsim.vocabulary import GROUPS, UNKNOWN
 
@@ -36,7 +37,7 @@ def class_order(stream: StreamSection, class_names: Sequence[str], positives: ND
         Unplannable: an explicit order, or tasks, that do not name every class once.
     """
     if stream.tasks is not None:
-        return _explicit_order([name for task in stream.tasks for name in task], class_names, "tasks")
+        return _explicit_order(_first_named(stream.tasks), class_names, "tasks")
     alphabetical = np.array(sorted(range(len(class_names)), key=lambda column: class_names[column]), dtype=np.int64)
     if isinstance(stream.order, list):
         return _explicit_order(stream.order, class_names, "order")
@@ -45,6 +46,15 @@ def class_order(stream: StreamSection, class_names: Sequence[str], positives: ND
     if stream.order == "frequency":
         return alphabetical[np.argsort(-np.asarray(positives)[alphabetical], kind="stable")]
     return alphabetical
+
+
+def _first_named(tasks: list[list[str]]) -> list[str]:
+    """Return the names in tasks in the order of their first appearance; one that a task names twice stays double."""
+    found: list[str] = []
+    for task in tasks:
+        before = set(map(composed, found))
+        found += [name for name in task if composed(name) not in before]
+    return found
 
 
 def _explicit_order(order: list[str], class_names: Sequence[str], key: str) -> Ids:
@@ -67,67 +77,59 @@ def _explicit_order(order: list[str], class_names: Sequence[str], key: str) -> I
     return np.array([list(class_names).index(name) for name in order], dtype=np.int64)
 
 
-def task_ranges(stream: StreamSection, n_classes: int) -> list[tuple[int, int]]:
-    """Column range [start, stop) of each task: Bi-Cj, whose last task may be smaller, or as many classes as listed.
-
-    B0-Cj starts with j classes.
-
-    Raises:
-        Unplannable: the first task wants more classes than there are, or the sizes have another sum.
-    """
-    if stream.increment is None:
-        sizes = stream.sizes or [len(task) for task in stream.tasks or []]
-        if sum(sizes) != n_classes:
-            raise Unplannable(("stream", "sizes"), f"given {sum(sizes)} classes in all, but there are {n_classes}")
-        stops = np.cumsum(sizes).tolist()
-        return list(zip([0, *stops[:-1]], stops, strict=True))
-    first = stream.base or stream.increment
-    if first > n_classes:
-        key = "base" if stream.base else "increment"
-        raise Unplannable(("stream", key), f"given {first}, but there are only {n_classes} classes")
-    starts = [0, *range(first, n_classes, stream.increment)]
-    return list(zip(starts, [*starts[1:], n_classes], strict=True))
-
-
 def assign(
-    rule: Literal["overlap"] | Disjoint | OwnRule, truth: Labels, tasks: Sequence[tuple[int, int]], seed: int
+    rule: Literal["overlap"] | Disjoint | OwnRule,
+    truth: Labels,
+    tasks: Sequence[TaskClasses],
+    seed: int,
+    returning: float = 1.0,
 ) -> list[Ids]:
     """Training images of each task, ascending.
 
     overlap (KRT family): every image with a positive among the task's classes; it may be in several tasks.
     disjoint (APPLE, AGCN, PRS): each image is in exactly one of them:
-        random: any with equal probability; first: the earliest; rarest: the one of its rarest class (fewest positives
-        in `truth`, ties by column).
-    rule: as a function of the user's says; see `own_assignment`.
+        random: any with equal probability; first: the earliest; rarest: one whose classes its rarest class is among
+        (fewest positives in `truth`, ties by column), with equal probability.
+    rule: as a function of the user's says, which is given the new classes; see `own_assignment`.
 
     Args:
         truth: int8 [N, C] in stream order; images without a positive are in no task.
+        returning: probability that an image which fits a task by returning classes alone may be in it.
 
     Raises:
         Unplannable: a rule of the user's that fails.
     """
     if isinstance(rule, OwnRule):
-        return own_assignment(rule, truth, tasks, seed)
-    shows = np.stack([(truth[:, slice(*task)] == 1).any(axis=1) for task in tasks], axis=1)  # [N, T]
+        return own_assignment(rule, truth, [(task.start, task.stop) for task in tasks], seed)
+    shows = np.stack([_fits(truth, task, index, seed, returning) for index, task in enumerate(tasks)], axis=1)  # [N, T]
     if rule == "overlap":
         return [np.flatnonzero(column).astype(np.int64) for column in shows.T]
     if rule.disjoint == "first":
         owner = shows.argmax(axis=1)
-    elif rule.disjoint == "random":
+    else:
+        if rule.disjoint == "rarest":
+            rarest_first = np.argsort((truth == 1).sum(axis=0), kind="stable")
+            rarest = rarest_first[(truth[:, rarest_first] == 1).argmax(axis=1)]
+            shows &= np.stack([np.isin(rarest, task.current) for task in tasks], axis=1)
         count = np.maximum(shows.sum(axis=1), 1).astype(np.uint64)
         pick = raw_integers(len(truth), seed, "assignment") % count
         owner = (shows.cumsum(axis=1) > pick[:, None].astype(np.int64)).argmax(axis=1)
-    else:
-        rarest_first = np.argsort((truth == 1).sum(axis=0), kind="stable")
-        rarest = rarest_first[(truth[:, rarest_first] == 1).argmax(axis=1)]
-        owner = np.searchsorted([start for start, _ in tasks], rarest, side="right") - 1
     owner = np.where(shows.any(axis=1), owner, -1)
     return [np.flatnonzero(owner == task).astype(np.int64) for task in range(len(tasks))]
 
 
-def show(
-    rule: Visibility, truth: Labels, samples: Ids, task: int, classes: tuple[int, int], seed: int
-) -> tuple[Ids, Labels]:
+def _fits(truth: Labels, task: TaskClasses, index: int, seed: int, returning: float) -> NDArray[np.bool_]:
+    """Which images may be in a task, bool [N]."""
+    new: NDArray[np.bool_] = (truth[:, task.start : task.stop] == 1).any(axis=1)
+    if not task.returning:
+        return new
+    again: NDArray[np.bool_] = (truth[:, list(task.returning)] == 1).any(axis=1)
+    if returning < 1:
+        again &= uniforms(len(truth), seed, "returning images", index) < returning
+    return new | again
+
+
+def show(rule: Visibility, truth: Labels, samples: Ids, task: int, classes: Ids, seed: int) -> tuple[Ids, Labels]:
     """Columns in which labels of a task's rows may be visible, and the visible values.
 
     task: all labels of the task's classes. full: all labels of all classes.
@@ -137,11 +139,12 @@ def show(
     Args:
         truth: int8 [N, C] in stream order.
         samples: int64 [n], the task's images.
+        classes: int64 [k], ascending columns of the task's classes.
 
     Returns:
         int64 [k] ascending columns and int8 [n, k] values: 1, 0, -1 hidden.
     """
-    columns = np.arange(truth.shape[1]) if rule == "full" else np.arange(*classes)
+    columns = np.arange(truth.shape[1]) if rule == "full" else classes
     values = truth[np.ix_(samples, columns)]
     if isinstance(rule, Keep):
         values = np.where(_kept(rule, len(truth), samples, len(columns), task, seed), values, UNKNOWN)

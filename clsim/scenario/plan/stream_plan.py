@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.html_table import html_table
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.vocabulary import GROUPS, UNKNOWN
 
 PLAN_FORMAT = 1
@@ -31,7 +32,8 @@ class TaskPlan:
     """One training task.
 
     Attributes:
-        classes: column range [start, stop) of the classes this task introduces.
+        classes: column range [start, stop) of the classes this task introduces; empty if it brings no new class.
+        returning: ascending columns of classes of earlier tasks that are this task's classes too.
         samples: int64 [n], training image of each row; a row is one image with this task's visible labels.
         columns: int64 [k], ascending columns in which labels may be visible.
         values: int8 [n, k], visible labels in these columns: 1, 0, or -1 for hidden. All other columns are hidden.
@@ -48,6 +50,12 @@ class TaskPlan:
     values: NDArray[np.int8]
     memory_values: NDArray[np.int8] | None = None
     soft: NDArray[np.float32] | None = None
+    returning: tuple[int, ...] = ()
+
+    @property
+    def of_classes(self) -> TaskClasses:
+        """The columns of the task's classes."""
+        return TaskClasses(*self.classes, self.returning)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -178,6 +186,8 @@ class StreamPlan:
             "groups": self.groups.rule,
             "derived_from": self.derived_from,
         }
+        if any(task.returning for task in self.tasks):
+            header["returning"] = [task.returning for task in self.tasks]
         digest.update(json.dumps(header, sort_keys=True).encode())
         for name, array, kind in self._arrays():
             little = np.ascontiguousarray(array, dtype=kind)
@@ -223,6 +233,7 @@ class StreamPlan:
                     "values": _as_text(task.values),
                     "memory_values": None if task.memory_values is None else _as_text(task.memory_values),
                     **({} if task.soft is None else {"soft": _as_triples(task.soft)}),
+                    **({} if not task.returning else {"returning": task.returning}),
                 }
                 for task in self.tasks
             ],
@@ -274,6 +285,7 @@ class StreamPlan:
                     soft=_from_triples(task["soft"], len(task["samples"]), len(task["columns"]))
                     if "soft" in task
                     else None,
+                    returning=tuple(task.get("returning", ())),
                 )
                 for task in data["tasks"]
             ),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clsim.data.source import ImageSource, Split
 from clsim.scenario.plan.stream_plan import StreamPlan
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.vocabulary import UNKNOWN
 
@@ -25,7 +26,7 @@ class MultiLabelBenchmark(CLScenario):
         test_stream: for stock Avalanche: after task t the test images in scope, true labels of the seen columns.
             Row ids as in evaluation_stream.
 
-    Each experience carries `classes_in_this_experience`, `classes_seen_so_far`, `previous_classes` and
+    Each experience carries `classes_in_this_experience`, `old_classes`, `classes_seen_so_far`, `previous_classes` and
     `future_classes`, lists of column indices.
 
     Args:
@@ -77,8 +78,8 @@ class MultiLabelBenchmark(CLScenario):
         everything = list(range(plan.n_classes))
         for name in ("train", *tested):
             for experience, task in zip(self.streams[name], plan.tasks, strict=True):
-                _describe(experience, everything, *task.classes)
-        _describe(self.streams["evaluation"][0], everything, 0, plan.n_classes)
+                _describe(experience, everything, task.of_classes)
+        _describe(self.streams["evaluation"][0], everything, TaskClasses(0, plan.n_classes))
         self._ends = plan.row_offsets[1:].tolist() if for_run else None
         if for_run:
             self.train_rows.open_until(0)
@@ -99,11 +100,12 @@ class MultiLabelBenchmark(CLScenario):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-def _describe(experience: Any, columns: list[int], start: int, stop: int) -> None:
-    experience.classes_in_this_experience = columns[start:stop]
-    experience.previous_classes = columns[:start]
-    experience.classes_seen_so_far = columns[:stop]
-    experience.future_classes = columns[stop:]
+def _describe(experience: Any, columns: list[int], task: TaskClasses) -> None:
+    experience.classes_in_this_experience = task.current.tolist()
+    experience.old_classes = task.old.tolist()
+    experience.previous_classes = columns[: task.start]
+    experience.classes_seen_so_far = columns[: task.stop]
+    experience.future_classes = columns[task.stop :]
 
 
 def _visible_targets(plan: StreamPlan) -> NDArray[np.int8] | NDArray[np.float32]:

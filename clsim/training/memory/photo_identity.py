@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.training.learner import Learner
 from clsim.training.memory.replay import Replay
 from clsim.training.plugin import Plugin
@@ -23,21 +24,21 @@ class PhotoIdentity(Plugin):
 
     Args:
         samples: int64 [R], photograph of each training row.
-        tasks: column range [start, stop) of each task.
+        tasks: classes of each task.
     """
 
-    def __init__(self, samples: NDArray[np.int64], tasks: tuple[tuple[int, int], ...]) -> None:
+    def __init__(self, samples: NDArray[np.int64], tasks: tuple[TaskClasses, ...]) -> None:
         super().__init__()
         self.samples = samples
         self.tasks = tasks
-        self.known = np.zeros((int(samples.max(initial=-1)) + 1, tasks[-1][1]), dtype=np.float32)
+        self.known = np.zeros((int(samples.max(initial=-1)) + 1, tasks[-1].stop), dtype=np.float32)
 
     def before_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
         """Note the labels that the task's rows show; also on resume."""
         rows = learner.experience.dataset.rows()
-        start, stop = self.tasks[learner.experience.current_experience]
-        shown = self._replay(learner).store.targets(rows).numpy()[:, start:stop]
-        self.known[self.samples[rows], start:stop] = shown
+        columns = self.tasks[learner.experience.current_experience].current
+        shown = self._replay(learner).store.targets(rows).numpy()[:, columns]
+        self.known[np.ix_(self.samples[rows], columns)] = shown
 
     def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
         self.memory_updated(learner, self._replay(learner))
@@ -45,9 +46,9 @@ class PhotoIdentity(Plugin):
     def memory_updated(self, learner: Learner, replay: Replay, **kwargs: Any) -> None:
         """Write what is known of every stored photograph into the classes seen so far."""
         memory, task = replay.memory, learner.experience.current_experience
-        seen = self.tasks[task][1]
-        known = self.known[self.samples[memory.rows], :seen]
-        memory.relabel(np.arange(len(memory)), (0, seen), known, task)
+        seen = np.arange(self.tasks[task].stop)
+        known = self.known[np.ix_(self.samples[memory.rows], seen)]
+        memory.relabel(np.arange(len(memory)), seen, known, task)
 
     def _replay(self, learner: Learner) -> Replay:
         replay = learner.find_plugin(Replay)

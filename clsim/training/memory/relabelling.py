@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from clsim.randomness import permutation
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.training.learner import Learner
 from clsim.training.memory.replay import Replay
 from clsim.training.plugin import Plugin
@@ -73,7 +74,7 @@ class OnlineRelabelling(Plugin):
             says that confident predictions become labels.
         fallback: threshold of classes for which "adaptive" has no positive held out.
         ternary: see `relabel`.
-        tasks: column range [start, stop) of each task.
+        tasks: classes of each task.
         snapshot: the run's, whose model is the one before t; from `Context.snapshot`.
         seed: the run's seed.
     """
@@ -83,7 +84,7 @@ class OnlineRelabelling(Plugin):
         threshold: float | Literal["none", "adaptive", "prior"],
         fallback: float,
         ternary: bool,
-        tasks: tuple[tuple[int, int], ...],
+        tasks: tuple[TaskClasses, ...],
         snapshot: Snapshot,
         seed: int,
     ) -> None:
@@ -94,7 +95,7 @@ class OnlineRelabelling(Plugin):
         self.tasks = tasks
         self.snapshot = snapshot
         self.seed = seed
-        n_classes = tasks[-1][1]
+        n_classes = tasks[-1].stop
         self.thresholds = np.full(n_classes, fallback if isinstance(threshold, str) else threshold, dtype=np.float32)
         self.positives = np.zeros(n_classes, dtype=np.int64)
         self.rows_seen = 0
@@ -111,33 +112,32 @@ class OnlineRelabelling(Plugin):
     def memory_updated(self, learner: Learner, replay: Replay, **kwargs: Any) -> None:
         """Fill the blocks beside the diagonal, after the memory has taken in the task's rows."""
         memory, task = replay.memory, learner.experience.current_experience
-        start, seen = self.tasks[task]
         self._update_thresholds(learner, replay, task)
-        above = memory.stored_by < task, (start, seen), learner.model
-        below = memory.stored_by == task, (0, start), self.snapshot.model
+        above = memory.stored_by < task, self.tasks[task].current, learner.model
+        below = memory.stored_by == task, self.tasks[task].old, self.snapshot.model
         for rows, columns, model in (above, below):
             positions = np.flatnonzero(rows)
             if model is not None and len(positions):
-                scores = learner.probabilities(model, replay.store, memory.rows[positions])[:, slice(*columns)]
+                scores = learner.probabilities(model, replay.store, memory.rows[positions])[:, columns]
                 memory.relabel(positions, columns, self._labels(scores, columns), task)
 
     def _update_thresholds(self, learner: Learner, replay: Replay, task: int) -> None:
-        start, seen = self.tasks[task]
+        columns = self.tasks[task].current
         rows = learner.experience.dataset.rows()
-        labels = replay.store.targets(rows).numpy()[:, start:seen]
-        self.positives[start:seen] = (labels == 1).sum(axis=0)
+        labels = replay.store.targets(rows).numpy()[:, columns]
+        self.positives[columns] += (labels == 1).sum(axis=0)
         self.rows_seen += len(rows)
         if self.threshold == "adaptive":
-            scores = learner.probabilities(learner.model, replay.store, self.held_out)[:, start:seen]
-            held_out = replay.store.targets(self.held_out).numpy()[:, start:seen]
-            self.thresholds[start:seen] = break_even(scores, held_out, self.fallback)
+            scores = learner.probabilities(learner.model, replay.store, self.held_out)[:, columns]
+            held_out = replay.store.targets(self.held_out).numpy()[:, columns]
+            self.thresholds[columns] = break_even(scores, held_out, self.fallback)
 
-    def _labels(self, scores: Floats, columns: tuple[int, int]) -> Floats:
+    def _labels(self, scores: Floats, columns: NDArray[np.int64]) -> Floats:
         if self.threshold == "none":
             return scores.astype(np.float32)
-        thresholds = self.thresholds[slice(*columns)]
+        thresholds = self.thresholds[columns]
         if self.threshold == "prior":
-            share = np.clip(self.positives[slice(*columns)] / max(1, self.rows_seen), 0, 1)
+            share = np.clip(self.positives[columns] / max(1, self.rows_seen), 0, 1)
             quantiles = [np.quantile(column, 1 - part) for column, part in zip(scores.T, share, strict=True)]
             thresholds = np.array(quantiles, dtype=np.float32)
         return relabel(scores, thresholds, self.ternary)

@@ -13,7 +13,7 @@ from clsim.scenario.stream.rows import RowStore
 from clsim.training.learner import Learner
 from clsim.training.memory.store import Memory
 from clsim.training.plugin import Plugin
-from clsim.training.unknown import assume_negative
+from clsim.training.unknown import assume_negative, runs
 
 Mode = Literal["paired", "concat"]
 CurrentClasses = Literal["negative", "ignore", "refresh"]
@@ -94,15 +94,18 @@ class Replay(Plugin):
         return self.store.stored(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
 
     def _apply_policies(self, learner: Learner, drawn: NDArray[np.int64]) -> None:
-        start, stop = len(learner.experience.previous_classes), len(learner.experience.classes_seen_so_far)
+        current = learner.experience.classes_in_this_experience
         if self._refreshed is not None:
-            block = learner.mb_y[-len(drawn) :, start:stop]
-            refreshed = torch.from_numpy(self._refreshed[drawn]).to(block.device)
-            block.copy_(torch.where(block < 0, refreshed, block))
+            refreshed = torch.from_numpy(self._refreshed[drawn]).to(learner.mb_y.device)
+            first = 0
+            for part in runs(tuple(current)):
+                block = learner.mb_y[-len(drawn) :, part]
+                block.copy_(torch.where(block < 0, refreshed[:, first : first + block.shape[1]], block))
+                first += block.shape[1]
         if self.current_classes == "negative":
-            assume_negative(learner.mb_y, learner.replayed, start, stop)
+            assume_negative(learner.mb_y, learner.replayed, current)
         if self.other_classes == "negative":
-            assume_negative(learner.mb_y, learner.replayed, 0, start)
+            assume_negative(learner.mb_y, learner.replayed, learner.experience.old_classes)
         elif self.other_classes == "ignore":
             learner.distillable &= ~learner.replayed
 

@@ -58,14 +58,14 @@ class TaskByTask:
         raise NotImplementedError
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
-        seen = memory.tasks[task][1]
+        counts = memory.budget.of_tasks(memory.tasks[: task + 1])
         kept = []
         for stored in np.unique(memory.stored_by):
-            classes = memory.tasks[int(stored)]
             group = np.flatnonzero(memory.stored_by == stored)
-            count = memory.budget.of_task(classes, seen)
+            count = counts[int(stored)]
             if stored == task:
-                group = group[self.rank(memory.labels[group, slice(*classes)], memory.seed, task, count, features)]
+                labels = memory.labels[np.ix_(group, memory.tasks[task].current)]
+                group = group[self.rank(labels, memory.seed, task, count, features)]
             kept.append(group[:count])
         return np.concatenate(kept)
 
@@ -157,7 +157,7 @@ class ReservoirSelection:
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
         keys = raw_integers(int(memory.rows.max(initial=-1)) + 1, memory.seed, "reservoir")[memory.rows]
-        return np.sort(np.argsort(keys, kind="stable")[: memory.budget.of_all(memory.tasks[task][1])])
+        return np.sort(np.argsort(keys, kind="stable")[: memory.budget.of_all(memory.tasks[task].stop)])
 
 
 class RankedSelection(TaskByTask):
@@ -193,7 +193,7 @@ class OwnSelection:
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
         chosen = _positions(self.selection.choose(memory, task, features), len(memory), 0, self.name)
-        most = memory.budget.of_all(memory.tasks[task][1])
+        most = memory.budget.of_all(memory.tasks[task].stop)
         if len(chosen) > most:
             raise RunError(f"selection {self.name}: keeps {len(chosen)} rows, the budget holds {most}")
         return chosen

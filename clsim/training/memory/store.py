@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from clsim.errors import StrategyError
 from clsim.randomness import raw_integers
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.scenario.schema import ScenarioConfig
 from clsim.training.memory.selection import Selection
 from clsim.vocabulary import UNKNOWN
@@ -69,22 +71,33 @@ class Budget:
             return self.bytes
         return self.of_all(n_classes) * row_bytes(n_classes, image_bytes)
 
-    def of_task(self, classes: tuple[int, int], seen: int) -> int:
-        """Rows for a task with columns [start, stop) once `seen` columns are known.
+    def of_classes(self, seen: int) -> NDArray[np.int64]:
+        """Rows for each class once `seen` columns are known, int64 [seen].
 
         DECIDED: a total is divided by seen classes, and what the division leaves goes to the first columns, one each.
         """
-        start, stop = classes
         if self.per_class is not None:
-            return self.per_class * (stop - start)
+            return np.full(seen, self.per_class)
         if self.total is None:
             raise StrategyError("memory.budget.bytes: a memory needs a budget in rows, which Context.budget gives")
         share, rest = divmod(self.total, seen)
-        return share * (stop - start) + max(0, min(stop, rest) - start)
+        return share + (np.arange(seen) < rest)
+
+    def of_tasks(self, tasks: Sequence[TaskClasses]) -> list[int]:
+        """Rows for each task once these are known.
+
+        DECIDED: what a class may have is divided evenly by the tasks that it is a class of. What is left of a row, as
+        only classes that come back leave it, is not used.
+        """
+        rows = self.of_classes(tasks[-1].stop)
+        times = np.zeros(len(rows))
+        for task in tasks:
+            times[task.current] += 1
+        return [int((rows[task.current] / times[task.current]).sum() + 1e-9) for task in tasks]
 
     def of_all(self, seen: int) -> int:
         """Rows in all once `seen` columns are known."""
-        return self.of_task((0, seen), seen)
+        return int(self.of_classes(seen).sum())
 
     def check(self, n_classes: int, config: ScenarioConfig | None = None) -> None:
         """See that the budget holds one row for each class, or one row at all if it is in bytes.
@@ -116,16 +129,19 @@ class Memory:
         labels: float32 [M, C], labels as seen when stored: 1, 0, -1 unknown, (0, 1) soft.
         provenance: int16 [M, C], -1 unknown, 0 given by the stream, k + 1 relabelled after task k.
         stored_by: int64 [M], task that stored the row.
+
+    Args:
+        tasks: classes of each task.
     """
 
-    def __init__(self, budget: Budget, selection: Selection, tasks: tuple[tuple[int, int], ...], seed: int) -> None:
+    def __init__(self, budget: Budget, selection: Selection, tasks: tuple[TaskClasses, ...], seed: int) -> None:
         self.budget = budget
         self.selection = selection
         self.tasks = tasks
         self.seed = seed
         self.rows = np.empty(0, dtype=np.int64)
-        self.labels = np.empty((0, tasks[-1][1]), dtype=np.float32)
-        self.provenance = np.empty((0, tasks[-1][1]), dtype=np.int16)
+        self.labels = np.empty((0, tasks[-1].stop), dtype=np.float32)
+        self.provenance = np.empty((0, tasks[-1].stop), dtype=np.int16)
         self.stored_by = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -166,18 +182,17 @@ class Memory:
         return np.argsort(keys, axis=1, kind="stable").reshape(-1)[:n]
 
     def relabel(
-        self, which: NDArray[np.int64], columns: tuple[int, int], labels: NDArray[np.float32], task: int
+        self, which: NDArray[np.int64], columns: NDArray[np.int64], labels: NDArray[np.float32], task: int
     ) -> None:
         """Write predicted labels over entries that nothing was given for.
 
         Args:
             which: int64 [n], positions in the memory.
-            columns: column range [start, stop).
-            labels: float32 [n, stop - start]: 1, 0, (0, 1) soft, -1 leaves an entry unknown.
+            columns: int64 [k].
+            labels: float32 [n, k]: 1, 0, (0, 1) soft, -1 leaves an entry unknown.
             task: index of the task after which they were predicted.
         """
-        start, stop = columns
-        block = np.ix_(which, np.arange(start, stop))
+        block = np.ix_(which, columns)
         free = self.provenance[block] != GIVEN
         self.labels[block] = np.where(free, labels, self.labels[block])
         source = np.where(labels == UNKNOWN, UNKNOWN, task + 1)

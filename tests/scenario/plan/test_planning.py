@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 
 from clsim.errors import ScenarioError, Unplannable
 from clsim.scenario.plan.planning import build_plan, describe, joint_plan, plan_notes, stream_data
-from clsim.scenario.plan.rules import class_groups, class_order, task_ranges
+from clsim.scenario.plan.rules import class_groups, class_order
+from clsim.scenario.plan.task_classes import task_classes
 from clsim.scenario.schema import EvaluationSection
 
 LABELS = arrays(np.int8, st.tuples(st.integers(1, 12), st.integers(1, 7)), elements=st.sampled_from([-1, 0, 1]))
@@ -56,10 +57,10 @@ def _coverable(labels: np.ndarray) -> np.ndarray:
 def test_bi_cj_gives_the_protocols_number_of_tasks(
     configure: Any, base: int, increment: int, classes: int, tasks: int, last: int
 ) -> None:
-    ranges = task_ranges(configure(base, increment).stream, classes)
+    ranges = task_classes(configure(base, increment).stream, _names(classes))
     assert len(ranges) == tasks
-    assert ranges[0] == (0, base or increment)
-    assert ranges[-1] == (classes - last, classes)
+    assert ranges[0] == (0, base or increment, ())
+    assert ranges[-1] == (classes - last, classes, ())
 
 
 @quick
@@ -68,11 +69,11 @@ def test_tasks_partition_the_classes(configure: Any, base: int, increment: int, 
     stream = configure(base, increment).stream
     if (base or increment) > classes:
         with pytest.raises(ScenarioError, match=f"given {base or increment}, but there are only {classes} classes"):
-            task_ranges(stream, classes)
+            task_classes(stream, _names(classes))
         return
-    ranges = task_ranges(stream, classes)
-    assert [column for start, stop in ranges for column in range(start, stop)] == list(range(classes))
-    assert all(stop - start == increment for start, stop in ranges[1:-1])
+    ranges = task_classes(stream, _names(classes))
+    assert [column for task in ranges for column in task.current.tolist()] == list(range(classes))
+    assert all(task.stop - task.start == increment for task in ranges[1:-1])
 
 
 def test_alphabetical_order_is_by_name_wherever_the_column_stands(configure: Any) -> None:
@@ -143,11 +144,11 @@ def test_columns_follow_the_order_of(configure: Any) -> None:
 @pytest.mark.parametrize("sizes", [[24, 18, 14, 14], [1], [2, 3]])
 def test_tasks_have_the_listed_sizes(configure: Any, sizes: list[int]) -> None:
     stream = configure(increment=None, **{"stream.sizes": sizes}).stream
-    ranges = task_ranges(stream, sum(sizes))
-    assert [stop - start for start, stop in ranges] == sizes
-    assert [column for task in ranges for column in range(*task)] == list(range(sum(sizes)))
+    ranges = task_classes(stream, _names(sum(sizes)))
+    assert [len(task.current) for task in ranges] == sizes
+    assert [column for task in ranges for column in task.current.tolist()] == list(range(sum(sizes)))
     with pytest.raises(Unplannable, match=f"given {sum(sizes)} classes in all, but there are {sum(sizes) + 1}"):
-        task_ranges(stream, sum(sizes) + 1)
+        task_classes(stream, _names(sum(sizes) + 1))
 
 
 def test_tasks_have_the_listed_classes_in_their_order(configure: Any) -> None:

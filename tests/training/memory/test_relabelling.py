@@ -9,13 +9,14 @@ import pytest
 from avalanche.core import SupervisedPlugin
 
 from clsim.errors import StrategyError
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.training.composition import Composition
 from clsim.training.memory.relabelling import OnlineRelabelling, break_even, relabel
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.store import GIVEN, Memory
 from clsim.vocabulary import UNKNOWN
 
-TASKS = ((0, 4), (4, 8), (8, 10))
+TASKS = tuple(TaskClasses(*task) for task in ((0, 4), (4, 8), (8, 10)))
 
 
 def memory_of(template: Any) -> Memory:
@@ -95,7 +96,7 @@ def test_each_block_is_told_by_the_model_of_its_task(build: Any, learn: Any) -> 
     memory = memory_of(learn(build("er+or", last=[keep])))
     for stored in range(3):
         rows = memory.stored_by == stored
-        for task, (start, stop) in enumerate(TASKS):
+        for task, (start, stop, _) in enumerate(TASKS):
             if task == stored:
                 assert (memory.provenance[rows, start:stop] == GIVEN).all()
                 continue
@@ -140,7 +141,7 @@ def test_prior_thresholds_fill_a_block_by_the_share_of_images_seen(build: Any, l
     memory, store = memory_of(template), template.benchmark.train_rows
     rows = [experience.dataset.rows() for experience in template.benchmark.train_stream]
     for task in (1, 2):
-        columns = slice(*TASKS[task])
+        columns = slice(*TASKS[task][:2])
         positives = (store.targets(rows[task]).numpy()[:, columns] == 1).sum(axis=0)
         share = positives / sum(len(part) for part in rows[: task + 1])
         block = memory.labels[memory.stored_by == 0, columns]
@@ -161,7 +162,7 @@ def test_a_class_without_an_exemplar_is_relabelled_like_the_others(build: Any, l
     options, overrides = {"threshold": threshold, "selection": "random"}, {"memory.budget.per_class": 1}
     template = learn(build("rebll", options=options, overrides=overrides))
     memory = memory_of(template)
-    positives = [(memory.labels[memory.stored_by == t, slice(*TASKS[t])] == 1).sum(axis=0) for t in range(3)]
+    positives = [(memory.labels[memory.stored_by == t, slice(*TASKS[t][:2])] == 1).sum(axis=0) for t in range(3)]
     assert (np.concatenate(positives) == 0).any(), positives
     assert (memory.labels != UNKNOWN).all()
     assert all(bool(value.isfinite().all()) for value in template.model.state_dict().values())

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clsim.parts import KINDS, find
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.training.memory.selection import ClassBalancedSelection, RandomSelection
 from clsim.training.memory.store import Budget, Memory
 
-TASKS = ((0, 2), (2, 4), (4, 7))
+TASKS = tuple(TaskClasses(*task) for task in ((0, 2), (2, 4), (4, 7)))
 SELECTIONS = {name: find("selection", name) for name in KINDS["selection"].shipped}
 RANKING = {name: kind for name, kind in SELECTIONS.items() if hasattr(kind, "rank")}
 RANDOM = sorted(set(SELECTIONS) - {"herding"})  # test_selection_herding.py
@@ -23,7 +24,7 @@ TOTAL, PER_CLASS = Budget(total=12), Budget(per_class=3)
 
 def labels_of(task: int, n: int) -> NDArray[np.float32]:
     """Random labels of a task's own columns, all others unknown."""
-    start, stop = TASKS[task]
+    start, stop, _ = TASKS[task]
     labels = np.full((n, TASKS[-1][1]), -1, dtype=np.float32)
     labels[:, start:stop] = np.random.default_rng(task).integers(0, 2, (n, stop - start))
     return labels

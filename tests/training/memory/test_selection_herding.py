@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.selection import HerdingSelection
 from clsim.training.memory.store import Budget, Memory
@@ -71,7 +72,7 @@ def test_it_looks_at_no_more_rows_than_are_wanted() -> None:
 
 
 def test_without_features_it_refuses() -> None:
-    memory = Memory(Budget(per_class=2), HerdingSelection(), ((0, 2),), 0)
+    memory = Memory(Budget(per_class=2), HerdingSelection(), (TaskClasses(0, 2),), 0)
     with pytest.raises(ValueError, match="needs the features"):
         memory.update(0, np.arange(4), np.ones((4, 2), dtype=np.float32))
 

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clsim.errors import StrategyError
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.training.memory.selection import RandomSelection
 from clsim.training.memory.store import GIVEN, Budget, Memory
 from clsim.vocabulary import UNKNOWN
 
-TASKS = ((0, 2), (2, 4), (4, 7))
+TASKS = tuple(TaskClasses(*task) for task in ((0, 2), (2, 4), (4, 7)))
 
 
 def task_labels(task: int, n: int, seed: int = 0) -> NDArray[np.float32]:
     """Labels of a task's rows as the stream shows them: only the task's own columns are known."""
-    start, stop = TASKS[task]
+    start, stop, _ = TASKS[task]
     labels = np.full((n, TASKS[-1][1]), -1, dtype=np.float32)
     labels[:, start:stop] = np.random.default_rng(seed + task).integers(0, 2, (n, stop - start))
     return labels
@@ -53,13 +54,13 @@ def test_a_total_is_shared_by_seen_classes_with_the_rest_to_the_first_ones() -> 
 
 @given(st.integers(7, 300))
 def test_a_total_is_spent_to_the_last_row(total: int) -> None:
-    for seen, tasks in ((2, 1), (4, 2), (7, 3)):
-        assert sum(Budget(total=total).of_task(task, seen) for task in TASKS[:tasks]) == total
+    for tasks in (1, 2, 3):
+        assert sum(Budget(total=total).of_tasks(TASKS[:tasks])) == total
 
 
 @given(st.integers(7, 300))
 def test_the_share_of_a_task_never_grows(total: int) -> None:
-    shares = [Budget(total=total).of_task(TASKS[0], seen) for seen in (2, 4, 7)]
+    shares = [Budget(total=total).of_tasks(TASKS[:tasks])[0] for tasks in (1, 2, 3)]
     assert shares == sorted(shares, reverse=True)
 
 
@@ -104,7 +105,7 @@ def test_the_labels_given_are_copied() -> None:
 
 def test_a_relabelled_entry_can_be_relabelled_again_and_a_given_one_never() -> None:
     memory = filled(Budget(per_class=3), tasks=1)
-    given, which, columns = memory.labels[:, :2].copy(), np.arange(len(memory)), (0, 4)
+    given, which, columns = memory.labels[:, :2].copy(), np.arange(len(memory)), np.arange(4)
     for task, label in ((1, 0.25), (2, 0.75)):
         memory.relabel(which, columns, np.full((len(memory), 4), label, dtype=np.float32), task)
         np.testing.assert_array_equal(memory.labels[:, :2], given)
