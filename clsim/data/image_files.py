@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from clsim.data.image_stream import StreamedImages
 from clsim.data.label_cache import cached_labels
 from clsim.data.pixel_depth import Window
 from clsim.data.source import ImageArray, ImageSource, Split
-from clsim.errors import ClsimError, ScenarioError
+from clsim.errors import ClsimError, ScenarioError, did_you_mean
 from clsim.preparation import counted
 from clsim.vocabulary import UNKNOWN
 
@@ -241,6 +242,17 @@ def skipped_images(source: ImageSource) -> dict[Split, list[Path]]:
     if not isinstance(source, ImageFiles):
         return {split: [] for split in SPLITS}
     return {split: [source.files(split)[row] for row in source.bad_images(split)] for split in SPLITS}
+
+
+def nearest_file(file: Path, capitals_only: bool = False) -> str:
+    """Return a hint at the file in the same folder that was perhaps meant: first one with other capitals.
+
+    Args:
+        capitals_only: no other one, as where names are numbers and have near ones of other images.
+    """
+    names = sorted(os.listdir(file.parent)) if os.path.isdir(file.parent) else []
+    same = [name for name in names if name.casefold() == file.name.casefold()]
+    return f", did you mean {same[0]!r}?" if same else "" if capitals_only else did_you_mean(file.name, names)
 
 
 def few_images(source: ImageSource, split: Split, rows: NDArray[np.int64], size: int) -> Pixels:
