@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -46,7 +46,7 @@ def import_dataset(
     folder: str | Path,
     options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    via: Literal["datumaro"] | None = None,
+    via: str | None = None,
     python: str | None = None,
 ) -> ImportedFolder:
     """Import an export as a table of images and labels with a scenario; the images stay where they are.

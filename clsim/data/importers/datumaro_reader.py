@@ -62,8 +62,20 @@ def answer(format: str, folder: str) -> dict[str, Any]:
     }
 
 
+def told(error: BaseException | None) -> str:
+    """Return an error and its causes in one line; datumaro's own often says nothing of what is wrong."""
+    texts = []
+    while error is not None:
+        texts.append(f"{type(error).__name__}: {error}".replace("\n", " "))
+        error = error.__cause__
+    return "; ".join(texts)
+
+
 if __name__ == "__main__":
     stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a format prints is no part of the answer
-    json.dump(answer(sys.argv[1], sys.argv[2]), stdout)
+    try:
+        json.dump(answer(sys.argv[1], sys.argv[2]), stdout)
+    except Exception as error:
+        sys.exit(told(error))
     stdout.close()

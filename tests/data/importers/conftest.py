@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -49,7 +49,7 @@ def importing(tmp_path: Path) -> Import:
     def run(
         format: str,
         files: Mapping[str, str | None],
-        via: Literal["datumaro"] | None = None,
+        via: str | None = None,
         python: str | None = None,
         **options: Any,
     ) -> Imported:
