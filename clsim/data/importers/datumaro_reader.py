@@ -30,13 +30,13 @@ def answer(format: str, folder: str) -> dict[str, Any]:
         return {"formats": formats}
     problems: list[str] = []
 
-    class Collecting(ImportErrorPolicy):  # type: ignore[misc]
+    class _Collecting(ImportErrorPolicy):
         def _handle_item_error(self, error: Exception) -> None:
             problems.append(str(error))
 
         _handle_annotation_error = _handle_item_error
 
-    dataset = Dataset.import_from(folder, format, error_policy=Collecting())
+    dataset = Dataset.import_from(folder, format, error_policy=_Collecting())
     categories = dataset.categories().get(AnnotationType.label)
     classes = [category.name for category in categories.items] if categories is not None else []
     left_out: Counter[str] = Counter()
