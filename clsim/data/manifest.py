@@ -66,6 +66,11 @@ class Manifest(ImageFiles):
                 raise Unplannable(("dataset", "label_list" if self.config.label_list else "label_columns"), text + hint)
         return values
 
+    def notes(self) -> list[str]:
+        """Return how many rows were joined; see `clsim.data.source.NotingSource`."""
+        repeated = int(self._parsed["repeated"][0])
+        return [f"rows that repeat another one exactly, and are joined: {repeated}"] if repeated else []
+
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
         return [Path(file) for file in unpack_texts(self._parsed[f"{split}_files"])]

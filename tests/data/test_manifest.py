@@ -100,10 +100,11 @@ def test_paths_of_windows_and_names_without_suffix(columns: Any, tmp_path: Path)
     assert (data.files("train"), data.files("test")) == ([tmp_path / "x" / "0001.jpg"], [tmp_path / "0002.JPG"])
 
 
-def test_rows_that_repeat_another_one_are_joined_and_counted(columns: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_that_repeat_another_one_are_joined_and_counted(columns: Any) -> None:
     data = columns(COLUMNS + "a.jpg,train,1,0\n./a.jpg,train,1,0\n")
     assert len(data.labels("train")) == 2
-    assert "m.csv: 2 rows repeat another one exactly, and are joined" in caplog.text
+    assert data.notes() == ["rows that repeat another one exactly, and are joined: 2"]
+    assert columns().notes() == []
 
 
 def test_a_file_with_other_capitals_is_named(columns: Any, tmp_path: Path) -> None:
