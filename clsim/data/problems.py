@@ -35,7 +35,7 @@ class Problems:
             self.first.append(f"{where}: {told}" if where != "" else told)
 
     def extend(self, count: int, first: Sequence[str]) -> None:
-        """Note the problems that another process has found: their number and the texts of the first ones."""
+        """Note problems that are counted already: their number and the texts of the first ones."""
         self.first += first[: MOST_SHOWN - len(self.first)]
         self.count += count
 

@@ -151,7 +151,11 @@ def _meaning(path: Path, columns: dict[str, _Column], delimiter: str | None) -> 
     elif texts:
         dataset["label_list"] = texts[0]
         separators = [mark for mark in SEPARATORS if any(mark in value for value in columns[texts[0]].values)]
-        if separators and separators[0] != "|" and not all(v[:1] in ("[", "{", "(", "") for v in columns[texts[0]].values):
+        if (
+            separators
+            and separators[0] != "|"
+            and not all(v[:1] in ("[", "{", "(", "") for v in columns[texts[0]].values)
+        ):
             dataset["separator"] = separators[0]
             notes.append(f"separator: is {separators[0]!r} really between two classes?")
     else:

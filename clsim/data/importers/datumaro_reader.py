@@ -30,7 +30,7 @@ def answer(format: str, folder: str) -> dict[str, Any]:
         return {"formats": formats}
     problems: list[str] = []
 
-    class _Collecting(ImportErrorPolicy):
+    class _Collecting(ImportErrorPolicy):  # type: ignore[misc]
         def _handle_item_error(self, error: Exception) -> None:
             problems.append(str(error))
 
