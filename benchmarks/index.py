@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import side_by_side
-from clsim.data.coco import Coco, CocoConfig, annotation_file
-from clsim.data.coco import parse_annotations as parse_coco
+from clsim.data.coco import Coco, CocoConfig
+from clsim.data.coco_forms import annotation_file
+from clsim.data.coco_parser import parse_annotations as parse_coco
 from clsim.data.source import ImageSource, Split
 from clsim.data.voc import VOC_CLASSES, Voc, VocConfig
-from clsim.data.voc import parse_annotations as parse_voc
+from clsim.data.voc_labels import parse_annotations as parse_voc
 
 VOC_IMAGES = {"trainval": 5011, "test": 4952}
 VOC_OBJECTS = 3.075

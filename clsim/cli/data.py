@@ -71,6 +71,18 @@ def import_export(
         list[str], typer.Option("--set", help="option of the format: images=FOLDER", metavar="KEY=VALUE")
     ] = [],  # noqa: B006
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder that an import wrote")] = False,
+    via: Annotated[
+        str | None, typer.Option("--via", help="datumaro: FORMAT is one of its many; needs --python", metavar="READER")
+    ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option(
+            "--python",
+            help="Python of an environment with datumaro; docs/data.md has the command that makes one",
+            envvar="CLSIM_DATUMARO_PYTHON",
+            metavar="FILE",
+        ),
+    ] = None,
     formats: Annotated[
         bool,
         typer.Option("--list", help="list the formats and their options", is_eager=True, callback=_list_formats),
@@ -79,7 +91,7 @@ def import_export(
     """Write a table, a scenario and a report from an export of CVAT, Label Studio, YOLO and others."""
     from clsim.scenario.import_dataset import import_dataset
 
-    written = import_dataset(format, source, folder, overrides(settings), overwrite)
+    written = import_dataset(format, source, folder, overrides(settings), overwrite, via, python)
     say(written.report)
     say(f"written: {written.folder}; see what it streams: clsim plan {written.scenario}")
 

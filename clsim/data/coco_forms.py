@@ -8,8 +8,12 @@ from os.path import isdir, isfile  # unlike Path's they answer for a path that n
 from pathlib import Path
 from typing import Any
 
+from clsim.data.class_names import composed
+
 EXPORTED = "_annotations.coco.json"
 """Roboflow's file in the folder of each split."""
+CROWD: dict[object, int] = {None: 0, 0: 0, "0": 0, "false": 0, "False": 0, 1: 1, "1": 1, "true": 1, "True": 1}
+"""What `iscrowd` says; True and 1.0 are the key 1."""
 _DIGITS = re.compile(r"-?[0-9]{1,19}")
 _EXACT = 2.0**53
 """Whole floats up to here are exact."""
@@ -55,6 +59,19 @@ def tidied(content: Any) -> Any:
         if isinstance(annotation, dict):
             annotation["id"] = number
     return content
+
+
+def is_flag(given: Any) -> bool:
+    """Return whether `CROWD` has a value of `iscrowd`, which may be anything."""
+    return given is None or (isinstance(given, str | int | float) and given in CROWD)
+
+
+def no_classes(categories: Sequence[dict[str, Any]]) -> frozenset[str]:
+    """Return the names that exporters list beside the classes: super-categories of others, and `__background__`."""
+    pairs = [(entry["name"], entry.get("supercategory")) for entry in categories]
+    above = {composed(over) for name, over in pairs if isinstance(over, str) and over != name}
+    names = (composed(name) for name, _ in pairs)
+    return frozenset(name for name in names if name in above or name.strip("_ ").casefold() == "background")
 
 
 def _whole(given: Any) -> Any:

@@ -16,12 +16,22 @@ class CocoLabels(NamedTuple):
     ids: NDArray[np.int64]  # [N] image ids
     files: list[str]  # file name of each image, relative to the folder of its split
     labels: NDArray[np.int8]  # [N, C], 1 present, 0 absent
+    idle: tuple[str, ...] = ()  # super-categories and background among the classes that no image shows
 
     def of(self, rows: NDArray[np.int64]) -> CocoLabels:
         """Those of some rows, int64 [n], ascending."""
         labels = np.ascontiguousarray(self.labels[rows])
         labels.flags.writeable = False
-        return CocoLabels(self.class_names, self.ids[rows], [self.files[row] for row in rows.tolist()], labels)
+        return self._replace(ids=self.ids[rows], files=[self.files[row] for row in rows.tolist()], labels=labels)
+
+    def without(self, names: Container[str]) -> CocoLabels:
+        """Return these labels without the columns of some classes."""
+        kept = [column for column, name in enumerate(self.class_names) if name not in names]
+        if len(kept) == len(self.class_names):
+            return self
+        labels = np.ascontiguousarray(self.labels[:, kept])
+        labels.flags.writeable = False
+        return self._replace(class_names=tuple(self.class_names[column] for column in kept), labels=labels)
 
     def unused(self) -> list[str]:
         """Return the classes that no image shows."""
@@ -37,4 +47,4 @@ class CocoLabels(NamedTuple):
             if name in self.class_names:
                 labels[:, column] = self.labels[:, self.class_names.index(name)]
         labels.flags.writeable = False
-        return CocoLabels(tuple(names), self.ids, self.files, labels)
+        return self._replace(class_names=tuple(names), labels=labels)

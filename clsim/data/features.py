@@ -22,12 +22,12 @@ from clsim.data.image_files import SPLITS
 from clsim.data.label_cache import cached_labels
 from clsim.data.label_values import SOFT, LabelValuesConfig, read_codes
 from clsim.data.path_options import DATA_PATH
+from clsim.data.problems import MOST_SHOWN, Problems
 from clsim.data.source import Split
 from clsim.errors import ScenarioError, Unplannable, did_you_mean
 from clsim.opening import refuse_flood
 
 KEYS = ("train_x", "train_y", "test_x", "test_y", "x", "y", "split", "class_names")
-_MOST_PROBLEMS = 10
 
 
 class FeaturesConfig(LabelValuesConfig, frozen=True, extra="forbid", strict=True):
@@ -198,7 +198,9 @@ class Features:
         if self.config.soft_labels is not None:
             codes[soft] = SOFT
         if (unread := np.argwhere(codes == -128)).size:
-            raise _problem("\n".join(self._wrong(key, y, *at) for at in unread[:_MOST_PROBLEMS].tolist()))
+            problems = Problems()
+            problems.extend(len(unread), [self._wrong(key, y, *at) for at in unread[:MOST_SHOWN].tolist()])
+            problems.refuse("file")
         return codes, values[codes == SOFT]
 
     def _wrong(self, key: str, y: NDArray[Any], row: int, column: int) -> str:

@@ -30,7 +30,7 @@ from clsim.data.image_stream import StreamedImages
 from clsim.data.label_cache import cached_labels
 from clsim.data.pixel_depth import Window
 from clsim.data.source import ImageArray, ImageSource, Split
-from clsim.errors import ClsimError, ScenarioError
+from clsim.errors import ClsimError, ScenarioError, did_you_mean
 from clsim.preparation import counted
 from clsim.vocabulary import UNKNOWN
 
@@ -251,6 +251,17 @@ def skipped_images(source: ImageSource) -> dict[Split, list[Path]]:
         files = source.files(split) if bad else []
         found[split] = [files[row] for row in bad]
     return found
+
+
+def nearest_file(file: Path, capitals_only: bool = False) -> str:
+    """Return a hint at the file in the same folder that was perhaps meant: first one with other capitals.
+
+    Args:
+        capitals_only: no other one, as where names are numbers and have near ones of other images.
+    """
+    names = sorted(os.listdir(file.parent)) if os.path.isdir(file.parent) else []
+    same = [name for name in names if name.casefold() == file.name.casefold()]
+    return f", did you mean {same[0]!r}?" if same else "" if capitals_only else did_you_mean(file.name, names)
 
 
 def few_images(source: ImageSource, split: Split, rows: NDArray[np.int64], size: int) -> Pixels:

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
+from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig, nearest_file
 from clsim.data.label_cache import Arrays, cached_labels, unpack_texts
 from clsim.data.label_values import read_codes
 from clsim.data.manifest_config import ManifestConfig
 from clsim.data.manifest_parser import PARSER_VERSION, folder_of, parse_manifest, tables_of
 from clsim.data.source import Split
-from clsim.errors import ClsimError, Unplannable, did_you_mean
+from clsim.errors import ClsimError, Unplannable
 
 
 class Manifest(ImageFiles):
@@ -66,6 +66,11 @@ class Manifest(ImageFiles):
                 raise Unplannable(("dataset", "label_list" if self.config.label_list else "label_columns"), text + hint)
         return values
 
+    def notes(self) -> list[str]:
+        """Return how many rows were joined; see `clsim.data.source.NotingSource`."""
+        repeated = int(self._parsed["repeated"][0])
+        return [f"rows that repeat another one exactly, and are joined: {repeated}"] if repeated else []
+
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
         return [Path(file) for file in unpack_texts(self._parsed[f"{split}_files"])]
@@ -80,7 +85,7 @@ class Manifest(ImageFiles):
         few = f"{len(missing)} of {total} images of {split} are missing"
         start = folder_of(self.config, given)
         text = f"{missing[0]}: no such file ({few}); {given.file} lists it, and relative paths start at {start}"
-        text += _nearest_file(missing[0])
+        text += nearest_file(missing[0])
         return Unplannable(("dataset", given.key), text)
 
     @cached_property
@@ -88,14 +93,7 @@ class Manifest(ImageFiles):
         given = tables_of(self.config)
         for one in given:
             if not os.path.isfile(one.file):
-                raise Unplannable(("dataset", one.key), f"{one.file}: no such file{_nearest_file(one.file)}")
+                raise Unplannable(("dataset", one.key), f"{one.file}: no such file{nearest_file(one.file)}")
         options = self.config.model_dump_json(exclude=ImageFilesConfig.model_fields.keys() - {"name"})
         identity = ("manifest", PARSER_VERSION, options)
         return cached_labels(identity, [one.file for one in given], lambda: parse_manifest(self.config))
-
-
-def _nearest_file(file: Path) -> str:
-    """Return a hint at the file in the same folder that was perhaps meant: first one with other capitals."""
-    names = sorted(os.listdir(file.parent)) if os.path.isdir(file.parent) else []
-    same = [name for name in names if name.casefold() == file.name.casefold()]
-    return f", did you mean {same[0]!r}?" if same else did_you_mean(file.name, names)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.label_cache import Arrays, pack_texts
@@ -21,11 +22,9 @@ from clsim.data.table_form import BadTable, Row, Table
 from clsim.data.tables import open_table
 from clsim.errors import Unplannable, did_you_mean
 
-PARSER_VERSION = 4  # of the cached labels
+PARSER_VERSION = 5  # of the cached labels
 
 _SPLITS: tuple[Split, ...] = ("train", "test")
-
-log = logging.getLogger("clsim")
 
 
 class TableOf(NamedTuple):
@@ -64,7 +63,7 @@ def parse_manifest(config: ManifestConfig) -> Arrays:
     Returns:
         `train` and `test`, int8 [N, C], codes as in `label_values.read_codes`, rows as in the tables and columns by
         class name; `train_soft` and `test_soft`, float32, their soft values; `class_names`, `train_files` and
-        `test_files` (absolute), packed texts.
+        `test_files` (absolute), packed texts; `repeated`, int64 [1], rows that repeat another one exactly.
 
     Raises:
         Unplannable: the first problems, each with file, line, column, what was given and what is allowed.
@@ -74,9 +73,10 @@ def parse_manifest(config: ManifestConfig) -> Arrays:
         kind = LabelLists(config) if config.label_column is None else LabelRows(config)
     images: dict[Split, Images] = {split: Images([], [], []) for split in _SPLITS}
     places: dict[str, Place] = {}
+    repeated = 0
     for given in tables_of(config):
         try:
-            _read(config, kind, given, images, places)
+            repeated += _read(config, kind, given, images, places)
         except BadTable as error:
             raise Unplannable(("dataset", given.key), str(error)) from None
     names = kind.class_names(images)
@@ -90,7 +90,7 @@ def parse_manifest(config: ManifestConfig) -> Arrays:
         of_split = {split: [files[row] for row in rows[split].tolist()] for split in _SPLITS}
     else:
         of_split = {split: images[split].files for split in _SPLITS}
-    arrays: Arrays = {"class_names": pack_texts(names)}
+    arrays: Arrays = {"class_names": pack_texts(names), "repeated": np.array([repeated])}
     for split in _SPLITS:
         codes, soft = found[split]
         arrays |= {split: codes, f"{split}_soft": soft, f"{split}_files": pack_texts(of_split[split])}
@@ -122,8 +122,8 @@ def _read(
     given: TableOf,
     images: dict[Split, Images],
     places: dict[str, Place],
-) -> None:
-    """Add the images of one table; rows that repeat another one are joined, and counted in the log."""
+) -> int:
+    """Add the images of one table and return how many rows repeat another one exactly, which are joined."""
     folder, problems, repeated = folder_of(config, given), Problems(), 0
     others = [column for column in (config.path_column, None if given.split else config.column_of_split) if column]
     wanted = (columns := kind.columns()) and [*others, *columns]
@@ -149,13 +149,12 @@ def _read(
             for part, value in zip(images[split], (file, row.where, place.labels), strict=True):
                 part.append(value)
     problems.refuse(given.key)
-    if repeated:
-        log.warning("%s: %d rows repeat another one exactly, and are joined", given.file, repeated)
     for split in _SPLITS[:1] if config.shares else _SPLITS:
         if given.split in (split, None) and not images[split].files:
             names, column = ", ".join(_split_names(config)), config.column_of_split
             named = "" if given.split or column is None else f"; allowed in {column!r}: {names}"
             raise Unplannable(("dataset", given.key), f"{given.file}: no image of the {split} split{named}")
+    return repeated
 
 
 def _until_damage(table: Table, problems: Problems) -> Iterator[Row]:

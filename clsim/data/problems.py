@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from clsim.errors import ClsimError, Unplannable
@@ -33,6 +33,11 @@ class Problems:
         if len(self.first) < MOST_SHOWN:
             told = text if isinstance(text, str) else text()
             self.first.append(f"{where}: {told}" if where != "" else told)
+
+    def extend(self, count: int, first: Sequence[str]) -> None:
+        """Note problems that are counted already: their number and the texts of the first ones."""
+        self.first += first[: MOST_SHOWN - len(self.first)]
+        self.count += count
 
     def text(self) -> str:
         """Return the number of problems and the first ones, a line each; one problem alone; an empty text for none."""

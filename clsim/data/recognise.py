@@ -17,6 +17,7 @@ from clsim.data.recognise_table import recognise_table
 from clsim.data.table_form import BadTable
 from clsim.data.voc import VOC_CLASSES
 from clsim.data.voc_annotations import read_annotations
+from clsim.data.voc_layout import annotation_files, read_ids
 from clsim.errors import ClsimError, storage_errors
 from clsim.opening import read_regular
 
@@ -87,9 +88,11 @@ def _voc(folder: Path) -> Recognised | None:
     name = re.sub(r"^VOC(?=\d{4}$)", "", home.name)
     dataset: dict[str, Any] = {"name": "voc", "root": str(root), "train": [f"{name} {train}"]}
     dataset["test"] = SHARE if test is None else [f"{name} {test}"]
-    files = [home / "Annotations" / f"{image}.xml" for split in (train, test) if split for image in _ids(home, split)]
+    lists = (home / "ImageSets" / "Main" / f"{split}.txt" for split in (train, test) if split)
+    images = [image for path in lists for image in read_ids(path, "root")]
+    files = annotation_files(str(home / "Annotations"), images)
     if (home / "Annotations").is_dir():
-        classes = {name for objects in read_annotations(list(map(str, files))) for name in objects}
+        classes = {name for objects in read_annotations(files) for name in objects}
     else:
         dataset["labels"] = "class-files"
         end = f"_{train}.txt"
@@ -104,11 +107,6 @@ def _voc_splits(home: Path) -> list[str]:
     """Return the names of lists of images, without those of single classes, `<class>_<split>.txt`."""
     stems = sorted(path.stem for path in (home / "ImageSets" / "Main").glob("*.txt"))
     return [stem for stem in stems if not any(stem.endswith(f"_{other}") for other in stems)]
-
-
-def _ids(home: Path, split: str) -> list[str]:
-    text = read_regular(home / "ImageSets" / "Main" / f"{split}.txt").decode("utf-8", errors="replace")
-    return [line.split()[0] for line in text.splitlines() if line.strip()]
 
 
 def _coco(folder: Path) -> Recognised | None:

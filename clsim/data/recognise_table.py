@@ -108,6 +108,8 @@ def _read(path: Path) -> tuple[str | None, dict[str, _Column]]:
     if path.suffix.lower() == ".csv":
         with open(path, encoding="utf-8-sig", errors="replace", opener=regular) as file:
             header = file.readline(MOST_HEADER)
+            while header.startswith("#"):
+                header = file.readline(MOST_HEADER)
         delimiter = max(",;\t|", key=header.count)
     with open_table(path, delimiter=delimiter) as table:
         columns = {name: _Column() for name in table.columns}
@@ -150,7 +152,11 @@ def _meaning(path: Path, columns: dict[str, _Column], delimiter: str | None) -> 
     elif texts:
         dataset["label_list"] = texts[0]
         separators = [mark for mark in SEPARATORS if any(mark in value for value in columns[texts[0]].values)]
-        if separators and separators[0] != "|" and not all(v[:1] in ("[", "") for v in columns[texts[0]].values):
+        if (
+            separators
+            and separators[0] != "|"
+            and not all(v[:1] in ("[", "{", "(", "") for v in columns[texts[0]].values)
+        ):
             dataset["separator"] = separators[0]
             notes.append(f"separator: is {separators[0]!r} really between two classes?")
     else:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -31,60 +32,32 @@ from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig
 from clsim.data.label_cache import cached_labels
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
-from clsim.data.voc_annotations import READER_VERSION, ignored_elements, read_annotations
+from clsim.data.voc_annotations import READER_VERSION, ignored_elements
+from clsim.data.voc_labels import Labels, UnknownClasses, parse_annotations, parse_class_files
+from clsim.data.voc_layout import (
+    FOLDER,
+    SPLIT,
+    YEAR,
+    Listed,
+    annotation_files,
+    download_advice,
+    image_files,
+    listed_split,
+    problem,
+    read_ids,
+)
 from clsim.errors import Unplannable, did_you_mean
-from clsim.opening import read_regular
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 
-ARCHIVES = {
-    "2007 trainval": "VOCtrainval_06-Nov-2007.tar",
-    "2007 test": "VOCtest_06-Nov-2007.tar",
-    "2008 trainval": "VOCtrainval_14-Jul-2008.tar",
-    "2009 trainval": "VOCtrainval_11-May-2009.tar",
-    "2010 trainval": "VOCtrainval_03-May-2010.tar",
-    "2011 trainval": "VOCtrainval_25-May-2011.tar",
-    "2012 trainval": "VOCtrainval_11-May-2012.tar",
-}
-"""What to download from host.robots.ox.ac.uk/pascal/VOC; test labels are public for 2007 only."""
-
-ABSENT, PRESENT, DIFFICULT = 0, 1, 2
-"""Entries of a parsed matrix, before `difficult` decides what the third means."""
 DIFFICULT_MEANS = {"negative": 0, "ignore": -1, "positive": 1}
-IMAGE_IDS = re.compile(r"[\w-][\w.-]*(?:\n[\w-][\w.-]*)*")
-"""One id a line."""
-CLASS_FILE_FLAGS = {"1": PRESENT, "-1": ABSENT, "0": DIFFICULT}
-
-Labels = NDArray[np.int8]
-
-_YEAR = r"20(?:07|08|09|10|11|12)"
-_FOLDER = r"(?!\d+ )[\w-][\w.-]*"
-"""Not of digits alone: a year without public data is more likely a mistake than a folder."""
-
-
-class Listed(NamedTuple):
-    """A split of a year or of another folder, such as 2007 trainval or MyData train."""
-
-    year: str
-    split: str
-
-    @property
-    def folder(self) -> str:
-        """The folder below the root: VOC2007 for 2007, any other name as it is."""
-        return f"VOC{self.year}" if re.fullmatch(_YEAR, self.year) else self.year
-
-    @property
-    def archive(self) -> str:
-        """Name of the archive that holds it; an empty string when there is no public one."""
-        known = "trainval" if self.split in ("train", "val", "trainval") else self.split
-        return ARCHIVES.get(f"{self.year} {known}", "")
 
 
 def _listed(value: str) -> str:
-    if not re.fullmatch(rf"({_YEAR}|{_FOLDER}) [A-Za-z0-9][A-Za-z0-9_-]*", value):
+    if not re.fullmatch(rf"({YEAR}|{FOLDER}) {SPLIT}", value):
         raise ValueError(
             "allowed: a year from 2007 to 2012, or the name of another folder below the root, and a split of "
             "ImageSets/Main, such as '2007 trainval' or 'MyData train'"
@@ -172,9 +145,11 @@ class Voc(ImageFiles):
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
         return [
-            self._year_folder(block.listed) / "JPEGImages" / f"{block.images[row]}.jpg"
+            file
             for block in self._blocks[split]
-            for row in block.rows
+            for file in image_files(
+                self._year_folder(block.listed) / "JPEGImages", [block.images[row] for row in block.rows]
+            )
         ]
 
     def image_names(self, split: Split) -> list[str]:
@@ -186,9 +161,11 @@ class Voc(ImageFiles):
         if self.config.labels == "class-files":
             return Counter()
         files = [
-            f"{self._year_folder(block.listed)}/Annotations/{block.images[row]}.xml"
+            file
             for block in self._blocks[split]
-            for row in block.rows
+            for file in annotation_files(
+                f"{self._year_folder(block.listed)}/Annotations", [block.images[row] for row in block.rows]
+            )
         ]
         return sum(map(ignored_elements, files), Counter())
 
@@ -200,18 +177,24 @@ class Voc(ImageFiles):
         """Names the first missing image, how many are, and what to download."""
         (listed,) = {b.listed for b in self._blocks[split] if self._year_folder(b.listed) == missing[0].parents[1]}
         few = f"{len(missing)} of {total} images of {split} are missing"
-        return _problem(
-            "root", f"{missing[0]}: no such file ({few}); {_download_advice(self._root, listed, 'JPEGImages')}"
-        )
+        return problem("root", f"{missing[0]}: no such file ({few}); {self._advice(self._root, listed, 'JPEGImages')}")
 
     # --- where things are
+
+    @property
+    def _own(self) -> bool:
+        """Whether the classes are listed by the user, so that no public archive has their labels."""
+        return not isinstance(self.config.class_names, str)
+
+    def _advice(self, root: Path, listed: Listed, folder: str = "ImageSets/Main") -> str:
+        return download_advice(root, listed, self._own, folder)
 
     @cached_property
     def _root(self) -> Path:
         if self.config.root is None:
-            raise _problem("root", "not set: where your VOCdevkit lies; give --set dataset.root=FOLDER")
+            raise problem("root", "not set: where your VOCdevkit lies; give --set dataset.root=FOLDER")
         root = Path(self.config.root)
-        for listed in map(_parse, dict.fromkeys(self.config.train + self._test)):
+        for listed in map(listed_split, dict.fromkeys(self.config.train + self._test)):
             self._check_layout(root, listed)
         return root
 
@@ -230,14 +213,12 @@ class Voc(ImageFiles):
         if os.path.isdir(main):
             splits = sorted(path.stem for path in main.glob("*.txt") if not self._is_class_file(path.stem))
             hint = f"{did_you_mean(listed.split, splits)}; splits there: {', '.join(splits) or 'none'}"
-            raise _problem(
-                "root", f"{main / f'{listed.split}.txt'}: no such file{hint}; {_download_advice(root, listed)}"
-            )
+            raise problem("root", f"{main / f'{listed.split}.txt'}: no such file{hint}; {self._advice(root, listed)}")
         for other in (root / "VOCdevkit", root.parent):
             if os.path.isdir(other / year / "ImageSets" / "Main"):
-                raise _problem("root", f"{main}: no such folder; did you mean dataset.root: {other}?")
+                raise problem("root", f"{main}: no such folder; did you mean dataset.root: {other}?")
         absent = root if not os.path.isdir(root) else root / year if not os.path.isdir(root / year) else main
-        raise _problem("root", f"{absent}: no such folder; {_download_advice(root, listed)}")
+        raise problem("root", f"{absent}: no such folder; {self._advice(root, listed)}")
 
     def _is_class_file(self, stem: str) -> bool:
         return any(stem.startswith(f"{name}_") for name in self.class_names)
@@ -250,13 +231,13 @@ class Voc(ImageFiles):
         used: list[tuple[str, Listed, list[str]]] = []
         for split, names in (("train", self.config.train), ("test", self._test)):
             for name in names:
-                listed = _parse(name)
-                images = _read_ids(self._main_folder(listed) / f"{listed.split}.txt", "root")
+                listed = listed_split(name)
+                images = read_ids(self._main_folder(listed) / f"{listed.split}.txt", "root")
                 # DECIDED: an error, because an image trained and tested on makes every number of the run meaningless.
                 for where, other, earlier in used:
                     if other.year == listed.year and (again := set(images).intersection(earlier)):
                         text = f"{name} shares {len(again)} images with {where}, the first is {min(again)}"
-                        raise _problem(split, text)
+                        raise problem(split, text)
                 used.append((f"{name} of {split}", listed, images))
                 blocks[split].append(Block(listed, images, np.arange(len(images))))  # type: ignore[index]
         chosen = self._blocks_of_ids(blocks["train"])
@@ -285,19 +266,28 @@ class Voc(ImageFiles):
             return blocks
         path = Path(self.config.ids)
         if not os.path.isfile(path):
-            raise _problem("ids", f"{path}: no such file; give --set dataset.ids=FILE, with one image id a line")
-        wanted = _read_ids(path, "ids")
+            raise problem("ids", f"{path}: no such file; give --set dataset.ids=FILE, with one image id a line")
+        wanted = read_ids(path, "ids")
         known = {image for block in blocks for image in block.images}
         if unknown := [image for image in wanted if image not in known]:
             splits = " + ".join(self.config.train)
-            raise _problem("ids", f"{path}: {len(unknown)} ids are not in {splits}, the first is {unknown[0]}")
+            raise problem("ids", f"{path}: {len(unknown)} ids are not in {splits}, the first is {unknown[0]}")
         return [block._replace(rows=np.flatnonzero(np.isin(block.images, wanted))) for block in blocks]
 
     # --- labels
 
     @cached_property
     def _annotated(self) -> dict[Split, Labels]:
-        return {split: self._read_labels(blocks) for split, blocks in self._blocks.items()}
+        annotated: dict[Split, Labels] = {}
+        unknown: UnknownClasses | None = None
+        for split, blocks in self._blocks.items():
+            try:
+                annotated[split] = self._read_labels(blocks)
+            except UnknownClasses as error:
+                unknown = error if unknown is None else unknown.joined(error)
+        if unknown is not None:
+            raise unknown
+        return annotated
 
     def _read_labels(self, blocks: list[Block]) -> Labels:
         means = np.array([0, 1, DIFFICULT_MEANS[self.config.difficult]], dtype=np.int8)
@@ -307,125 +297,39 @@ class Voc(ImageFiles):
 
     def _parsed(self, listed: Listed, images: list[str]) -> Labels:
         """The matrix of a whole listed split, int8 [N, C]: ABSENT, PRESENT or DIFFICULT."""
-        main, kind = self._main_folder(listed), self.config.labels
-        if kind == "class-files":
-            files = [f"{main}/{name}_{listed.split}.txt" for name in self.class_names]
-        else:
-            folder = f"{self._year_folder(listed)}/Annotations"
-            files = [f"{folder}/{image}.xml" for image in images]
-        identity = ("voc", READER_VERSION, str(main), listed.split, kind, self.class_names)
-        parse = parse_class_files if kind == "class-files" else parse_annotations
-        inputs = [f"{main}/{listed.split}.txt", *files]
-        try:
-            arrays = cached_labels(identity, inputs, lambda: {"labels": parse(files, images, self.class_names)})
-        except OSError:
-            raise self._missing_labels(listed, files) from None
+        for files in self._label_files(listed, images):
+            with suppress(OSError):  # one of them is not there
+                return self._cached(listed, images, files)
+        raise self._missing_labels(listed, next(self._label_files(listed, images)))
+
+    def _cached(self, listed: Listed, images: list[str], files: list[str]) -> Labels:
+        main, kind, names = self._main_folder(listed), self.config.labels, self.class_names
+
+        def parse() -> Labels:
+            if kind == "class-files":
+                return parse_class_files(files, images, names)
+            return parse_annotations(files, images, names, self._own)
+
+        identity = ("voc", READER_VERSION, str(main), listed.split, kind, names)
+        arrays = cached_labels(identity, [f"{main}/{listed.split}.txt", *files], lambda: {"labels": parse()})
         labels: Labels = arrays["labels"]
         return labels
+
+    def _label_files(self, listed: Listed, images: list[str]) -> Iterator[list[str]]:
+        """Yield the files that hold the labels: first by the names that VOC gives them, which costs no look."""
+        if self.config.labels == "class-files":
+            yield [f"{self._main_folder(listed)}/{name}_{listed.split}.txt" for name in self.class_names]
+        else:
+            folder = f"{self._year_folder(listed)}/Annotations"
+            yield [f"{folder}/{image}.xml" for image in images]
+            yield annotation_files(folder, images)
 
     def _missing_labels(self, listed: Listed, files: list[str]) -> Unplannable:
         missing = missing_files(files)
         count = f"{len(missing)} of {len(files)} are missing"
         folder = "ImageSets/Main" if self.config.labels == "class-files" else "Annotations"
-        text = f"{missing[0]}: no such file ({count}); {_download_advice(self._root, listed, folder)}"
+        text = f"{missing[0]}: no such file ({count}); {self._advice(self._root, listed, folder)}"
         if self.config.labels == "annotations" and len(missing) == len(files):
             first = self._main_folder(listed) / f"{self.class_names[0]}_{listed.split}.txt"
             text += "; with dataset.labels: class-files no annotations are needed" if os.path.isfile(first) else ""
-        return _problem("root", text)
-
-
-def parse_class_files(files: Sequence[str], images: Sequence[str], class_names: Sequence[str]) -> Labels:
-    """Class presence from one file a class, int8 [N, C]: ABSENT, PRESENT or DIFFICULT.
-
-    Args:
-        files: one for each class; lines `id flag` with flag 1, -1 or 0 (only difficult objects).
-        images: the N ids of the split, ascending; every file must hold exactly these.
-
-    Raises:
-        Unplannable: a malformed line, or other ids than `images`.
-    """
-    labels = np.empty((len(images), len(class_names)), dtype=np.int8)
-    expected = set(images)
-    for column, path in enumerate(files):
-        text = _text(Path(path), "root")
-        flags: dict[str, int] = {}
-        for number, line in enumerate(text.splitlines(), start=1):
-            match line.split():
-                case [image, flag] if flag in CLASS_FILE_FLAGS:
-                    if image in flags:
-                        raise _problem("root", f"{path}:{number}: image {image} is listed more than once")
-                    flags[image] = CLASS_FILE_FLAGS[flag]
-                case []:
-                    continue
-                case _:
-                    shown = repr(line[:60])
-                    raise _problem("root", f"{path}:{number}: given {shown}, expected an image id and 1, -1 or 0")
-        if flags.keys() != expected:
-            lacks, surplus = sorted(expected - flags.keys()), sorted(flags.keys() - expected)
-            fault = f"lacks image {lacks[0]}" if lacks else f"has image {surplus[0]}, which is not in the split"
-            more = len(lacks or surplus) - 1
-            raise _problem("root", f"{path}: {fault}{f' ({more} more like it)' if more else ''}")
-        labels[:, column] = [flags[image] for image in images]
-    return labels
-
-
-def parse_annotations(files: Sequence[str], images: Sequence[str], class_names: Sequence[str]) -> Labels:
-    """Class presence from annotation files, int8 [N, C]: ABSENT, PRESENT or DIFFICULT (all its objects are).
-
-    Args:
-        files: XML file of each of the N images.
-
-    Raises:
-        Unplannable: a file is missing or malformed, or names a class that is none of `class_names`.
-    """
-    columns = {name: column for column, name in enumerate(class_names)}
-    labels = np.full((len(images), len(class_names)), ABSENT, dtype=np.int8)
-    for row, objects in enumerate(read_annotations(files)):
-        for name, plain in objects.items():
-            if name not in columns:
-                hint = did_you_mean(name, class_names)
-                allowed = ", ".join(class_names[:25])
-                text = f"{files[row]}: object of the unknown class {name!r}{hint}; known: {allowed}"
-                raise _problem("class_names", text)
-            labels[row, columns[name]] = PRESENT if plain else DIFFICULT
-    return labels
-
-
-def _parse(text: str) -> Listed:
-    year, _, split = text.partition(" ")
-    return Listed(year, split)
-
-
-def _read_ids(path: Path, key: str) -> list[str]:
-    """Image ids of a text file, ascending, so that the order of its lines decides nothing."""
-    lines = list(map(str.strip, _text(path, key).splitlines()))
-    ids = list(filter(None, lines))
-    if not ids:
-        raise _problem(key, f"{path}: names no image")
-    if not IMAGE_IDS.fullmatch("\n".join(ids)):  # one match for all, because a warm start has little else to do
-        number, line = next((n, line) for n, line in enumerate(lines, 1) if line and not IMAGE_IDS.fullmatch(line))
-        raise _problem(key, f"{path}:{number}: given {line[:60]!r}, expected one image id")
-    ids.sort()
-    if len(set(ids)) < len(ids):
-        twice = next(one for one, next_one in pairwise(ids) if one == next_one)
-        raise _problem(key, f"{path}: image {twice} is listed more than once")
-    return ids
-
-
-def _text(path: Path, key: str) -> str:
-    try:
-        return read_regular(path).decode("utf-8")
-    except (OSError, ValueError) as error:
-        raise _problem(key, f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _download_advice(root: Path, listed: Listed, folder: str = "ImageSets/Main") -> str:
-    """What to download and how to unpack it."""
-    where = f"unpacked so that {root / listed.folder / folder} exists; clsim downloads nothing"
-    if listed.archive:
-        return f"needed is {listed.archive} from host.robots.ox.ac.uk/pascal/VOC/voc{listed.year}, {where}"
-    return f"no public archive holds the labels of {listed.year} {listed.split}; your own files must be there: {where}"
-
-
-def _problem(key: str, text: str) -> Unplannable:
-    return Unplannable(("dataset", key), text)
+        return problem("root", text)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from clsim.data.importers.contract import Format, Options
 from clsim.data.importers.registry import format_called
 from clsim.data.importers.table import LabelTable, make_table
+from clsim.data.importers.via_datumaro import datumaro_format
 from clsim.data.problems import Problems
 from clsim.data.recognise import Recognised
 from clsim.errors import ClsimError, did_you_mean
@@ -46,6 +47,8 @@ def import_dataset(
     folder: str | Path,
     options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    via: str | None = None,
+    python: str | None = None,
 ) -> ImportedFolder:
     """Import an export as a table of images and labels with a scenario; the images stay where they are.
 
@@ -57,12 +60,16 @@ def import_dataset(
         folder: to write; it must be new or empty.
         options: of the format.
         overwrite: replace a folder that an import has written.
+        via: "datumaro": the format is one of datumaro's, which reads it in a process of its own.
+        python: of the environment that has it.
 
     Raises:
         ClsimError: no such format or option, or problems of the export: their number and the first ten; or what
             `clsim plan` would say of the scenario.
     """
-    of_format = format_called(format)
+    if via not in (None, "datumaro"):
+        raise ClsimError(f"via: given {via!r}, allowed: datumaro")
+    of_format = format_called(format) if via is None else datumaro_format(format, python)
     chosen = _options(of_format, options or {})
     source, target = (Path(os.path.abspath(path)) for path in (source, folder))
     if not source.is_dir():

@@ -59,6 +59,7 @@ def voc() -> Callable[..., Voc]:
     """`voc(root, difficult="ignore")`: the source of a folder of digit scenes."""
 
     def source(root: Path | None, **options: Any) -> Voc:
-        return Voc(VocConfig(name="voc", root=None if root is None else str(root), class_names=DIGITS, **options))
+        options = {"class_names": DIGITS, **options}
+        return Voc(VocConfig(name="voc", root=None if root is None else str(root), **options))
 
     return source

@@ -61,7 +61,7 @@ def test_missing_and_unreadable_images_are_all_named(devkit: Path, voc: Make) ->
     checks = check_source(source)
     problem = first_problem(source, checks)
     assert isinstance(problem, Unplannable)
-    assert problem.text.startswith(f"{image(devkit, 7)}: no such file (1 of 24 images of train are missing); needed is")
+    assert problem.text.startswith(f"{image(devkit, 7)}: no such file (1 of 24 images of train are missing); expected")
 
 
 def test_a_folder_of_broken_images_is_not_listed_without_end(devkit: Path, voc: Make) -> None:

@@ -15,8 +15,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from clsim.data import coco
-from clsim.data.coco import Coco, CocoConfig, annotation_file, parse_annotations
+from clsim.data import coco_parser
+from clsim.data.coco import Coco, CocoConfig
+from clsim.data.coco_forms import annotation_file
+from clsim.data.coco_parser import parse_annotations
 from clsim.errors import Unplannable
 
 # Like COCO's, the ids of categories have gaps and do not follow the alphabet.
@@ -180,7 +182,7 @@ def test_annotations_without_iscrowd_are_labels(root: Path) -> None:
 def test_labels_come_from_the_cache_until_the_file_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = source(root)
     before.labels("train")
-    monkeypatch.setattr(coco, "parse_annotations", lambda file: pytest.fail("parsed again"))
+    monkeypatch.setattr(coco_parser, "parse_annotations", lambda file: pytest.fail("parsed again"))
     after = source(root)
     np.testing.assert_array_equal(after.labels("train"), before.labels("train"), strict=True)
     assert (after.class_names, after.files("train")) == (before.class_names, before.files("train"))
@@ -221,6 +223,7 @@ def test_wrong_ids_are_named_by_line(root: Path) -> None:
     ids = root / "ids.txt"
     ids.write_text("4\n7\nCOCO_4.jpg\n4\n-9\n")
     assert problems(lambda: source(root, ids=str(ids)).labels("train"), "ids") == [
+        "4 problems:",
         f"{ids}:2: 7 is not the id of a labelled image of train2014",
         f"{ids}:3: given 'COCO_4.jpg', allowed: the id of an image, a whole number",
         f"{ids}:4: 4 is there a second time, first in line 1",
@@ -331,7 +334,7 @@ def test_a_file_in_another_format_is_explained(
 def test_a_list_is_no_annotation_file(root: Path) -> None:
     file = annotation_file(root, "train2014")
     file.write_text("[]")
-    assert len(problems(lambda: parse_annotations(file))) == 3
+    assert len(problems(lambda: parse_annotations(file))) == 4
 
 
 def test_many_problems_are_cut_short(root: Path) -> None:
@@ -341,7 +344,7 @@ def test_many_problems_are_cut_short(root: Path) -> None:
     file = write(root, "train2014", value)
     found = problems(lambda: parse_annotations(file))
     assert len(found) == 11
-    assert found[-1].endswith("and more")
+    assert found[0] == "29 problems, the first 10:"
 
 
 def test_splits_with_other_categories_are_refused(root: Path) -> None:
@@ -384,6 +387,9 @@ def test_missing_images_are_named_with_what_to_download(root: Path) -> None:
     data.files("test")[1].unlink()
     (text,) = problems(lambda: data.images("test", 16))
     assert text.startswith(f"{data.files('test')[1]}: no such file (1 of 2 images of test are missing); download")
+    data.files("test")[1].with_suffix(".JPG").touch()
+    (text,) = problems(lambda: data.images("test", 16))
+    assert f"are missing), did you mean {data.files('test')[1].with_suffix('.JPG').name!r}?; download" in text
 
 
 def test_the_fingerprint_is_of_the_images_wherever_they_are(root: Path) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from clsim.data.coco import Coco, CocoConfig, parse_annotations
+from clsim import load_scenario
+from clsim.data.coco import Coco, CocoConfig
+from clsim.data.coco_parser import parse_annotations
 from clsim.errors import Unplannable
 
 NAMES = ("cat", "dog", "unused")
@@ -113,6 +115,38 @@ def test_folders_of_cvat_and_names_with_the_folder_of_the_split(
     write(tmp_path / "annotations" / "instances_default.json", content(*shown, prefix=prefix))
     source = of(tmp_path, train="default", test={"share": 0.25})
     assert tmp_path / file in [*source.files("train"), *source.files("test")]
+
+
+def test_super_categories_and_the_background_are_left_out_if_no_image_shows_them(tmp_path: Path) -> None:
+    names = ("cat", "dog", "pets", "__background__", "bird")
+    train, test = content((0,), (1,), names=names), content((0,), (1,), names=names)
+    for value in (train, test):
+        for entry in value["categories"][:2]:
+            entry["supercategory"] = "pets"
+    write(tmp_path / "annotations" / "instances_a.json", train)
+    write(tmp_path / "annotations" / "instances_b.json", test)
+    source = of(tmp_path, train="a", test="b")
+    assert source.class_names == ("bird", "cat", "dog")
+    assert source.notes() == ["super-categories and background that no image shows, left out: __background__, pets"]
+    assert source.labels("test").tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert of(tmp_path, train="a", test={"share": 0.5}).class_names == ("bird", "cat", "dog")
+    test["annotations"].append({"image_id": 0, "category_id": 2})
+    write(tmp_path / "annotations" / "instances_b.json", test)
+    shown = of(tmp_path, train="a", test="b")
+    assert shown.class_names == ("bird", "cat", "dog", "pets")
+    assert shown.labels("test")[:, 3].tolist() == [1, 0]
+
+
+def test_what_is_left_out_is_said_by_plan(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", content(*[(0,), (1,)] * 5, names=("cat", "dog", "background", "bird")))
+    section = {"name": "coco", "train_file": str(tmp_path / "a.json"), "test": {"share": 0.2}, "classes": "used"}
+    training = {"epochs": 1, "optimizer": {"lr": 0.1}}
+    scenario = load_scenario({"name": "own", "dataset": section, "stream": {"increment": 1}, "training": training})
+    assert scenario.plan().class_names == ("cat", "dog")
+    assert scenario.data_notes() == [
+        "super-categories and background that no image shows, left out: background",
+        "classes that no image shows, left out (dataset.classes: used): bird",
+    ]
 
 
 def test_splits_may_differ_in_categories_that_neither_shows(tmp_path: Path) -> None:

@@ -100,10 +100,11 @@ def test_paths_of_windows_and_names_without_suffix(columns: Any, tmp_path: Path)
     assert (data.files("train"), data.files("test")) == ([tmp_path / "x" / "0001.jpg"], [tmp_path / "0002.JPG"])
 
 
-def test_rows_that_repeat_another_one_are_joined_and_counted(columns: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_that_repeat_another_one_are_joined_and_counted(columns: Any) -> None:
     data = columns(COLUMNS + "a.jpg,train,1,0\n./a.jpg,train,1,0\n")
     assert len(data.labels("train")) == 2
-    assert "m.csv: 2 rows repeat another one exactly, and are joined" in caplog.text
+    assert data.notes() == ["rows that repeat another one exactly, and are joined: 2"]
+    assert columns().notes() == []
 
 
 def test_a_file_with_other_capitals_is_named(columns: Any, tmp_path: Path) -> None:
@@ -256,6 +257,11 @@ def test_tables_are_parsed_once(columns: Any, monkeypatch: pytest.MonkeyPatch) -
             ("other_splits",),
             "not together with train_file",
         ),
+        ({"file": "m.csv", "label_column": "x", "label_list": "y"}, ("label_column",), "not together with label_list"),
+        ({"file": "m.csv", "label_column": "x", "separator": ";"}, ("separator",), "not together with label_column"),
+        ({"file": "m.csv", "label_list": "x", "counts": "present"}, ("counts",), "not together with label_list"),
+        ({"file": "m.csv", "label_column": "x", "threshold": 0.5}, ("threshold",), "go together"),
+        ({"file": "m.csv", "label_list": "x", "confidence_column": "y"}, ("confidence_column",), "not together"),
         ({"file": "m.csv", "label_columns": ["a", "a"]}, ("label_columns",), "none twice"),
         ({"file": "m.csv", "label_columns": []}, ("label_columns",), "at least one class"),
         ({"file": "m.csv", "label_columns": "rest", "test_splits": ["train"]}, ("test_splits",), "named twice"),

@@ -64,6 +64,12 @@ def test_a_column_with_a_list_of_classes(tmp_path: Path, mark: str, more: dict[s
     assert dataset == {**expected, "test": {"share": 0.2}}
 
 
+def test_a_comment_above_the_header_does_not_name_the_delimiter(tmp_path: Path) -> None:
+    lines = [f"{path};{dog};{1 - int(dog or 0)}" for path, _, dog, _ in BITS]
+    dataset, _ = found_in(tmp_path, all_csv="\n".join(["# made by a, b, c, d", "image;dog;cat", *lines]))
+    assert dataset["delimiter"] == ";"
+
+
 def test_two_tables_and_json_lines(tmp_path: Path) -> None:
     lines = [json.dumps({"path": path, "tags": ["cat", "dog"][: 1 + bool(dog)]}) for path, _, dog, _ in BITS]
     text = "\n".join(lines)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from clsim.data import voc as voc_module
 from clsim.data.digits import Digits
@@ -144,57 +145,53 @@ def remove(*names: str) -> Callable[[Path], None]:
     return act
 
 
-TRAINVAL = "needed is VOCtrainval_06-Nov-2007.tar from host.robots.ox.ac.uk/pascal/VOC/voc2007, unpacked so that "
-TEST = TRAINVAL.replace("trainval", "test")
+OWN = "expected is {main}, as in PASCAL VOC; clsim downloads nothing"
 
 
 @pytest.mark.parametrize(
     ("damage", "options", "text"),
     [
-        (lambda root: root.rename(root.parent / "x"), {}, "{root}: no such folder; " + TRAINVAL + "{main} exists"),
+        (lambda root: root.rename(root.parent / "x"), {}, "{root}: no such folder; " + OWN),
         (
             lambda root: (root / "VOC2007").rename(root / "x"),
             {},
-            "{root}/VOC2007: no such folder; " + TRAINVAL + "{main} exists",
+            "{root}/VOC2007: no such folder; " + OWN,
         ),
         (
             lambda root: (root / "VOC2007" / "ImageSets").rename(root / "x"),
             {},
-            "{main}: no such folder; " + TRAINVAL + "{main} exists",
+            "{main}: no such folder; " + OWN,
         ),
         (
             remove(f"{MAIN}/trainval.txt"),
             {},
-            "{main}/trainval.txt: no such file; splits there: test; " + TRAINVAL + "{main} exists",
+            "{main}/trainval.txt: no such file; splits there: test; " + OWN,
         ),
         (
             remove(),
             {"train": ["2007 trainvl"]},
-            "{main}/trainvl.txt: no such file, did you mean 'trainval'?; splits there: test, trainval; "
-            "no public archive holds the labels of 2007 trainvl; your own files must be there",
+            "{main}/trainvl.txt: no such file, did you mean 'trainval'?; splits there: test, trainval; " + OWN,
         ),
         (
             remove(),
             {"train": ["2012 trainval"]},
-            "{root}/VOC2012: no such folder; needed is VOCtrainval_11-May-2012.tar from "
-            "host.robots.ox.ac.uk/pascal/VOC/voc2012",
+            "{root}/VOC2012: no such folder; expected is {root}/VOC2012/ImageSets/Main, ",
         ),
         (
             remove(f"{MAIN}/4_test.txt", f"{MAIN}/7_test.txt"),
             {"labels": "class-files"},
-            "{main}/4_test.txt: no such file (2 of 10 are missing); " + TEST + "{main} exists",
+            "{main}/4_test.txt: no such file (2 of 10 are missing); " + OWN,
         ),
         (
             remove("VOC2007/Annotations/000002.xml"),
             {},
-            "{root}/VOC2007/Annotations/000002.xml: no such file (1 of 24 are missing); " + TRAINVAL,
+            "{root}/VOC2007/Annotations/000002.xml: no such file (1 of 24 are missing); expected is ",
         ),
         (
             remove("VOC2007/Annotations/*"),
             {},
             "{root}/VOC2007/Annotations/000001.xml: no such file (24 of 24 are missing); "
-            + TRAINVAL
-            + "{root}/VOC2007/Annotations exists; clsim downloads nothing; "
+            "expected is {root}/VOC2007/Annotations, as in PASCAL VOC; clsim downloads nothing; "
             "with dataset.labels: class-files no annotations are needed",
         ),
     ],
@@ -208,6 +205,30 @@ def test_what_is_missing_is_named_with_what_to_download(
     assert error.path == ("dataset", "root")
     assert error.text.startswith(text.format(root=devkit, main=devkit / MAIN))
     assert "clsim downloads nothing" in error.text
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {},
+            "VOC2007: no such folder; needed is VOCtrainval_06-Nov-2007.tar from host.robots.ox.ac.uk/",
+        ),
+        (
+            {"train": ["2012 trainval"]},
+            "VOC2012: no such folder; needed is VOCtrainval_11-May-2012.tar from host",
+        ),
+        (
+            {"train": ["2010 test"]},
+            "VOC2010: no such folder; no public archive holds the labels of 2010 test; ",
+        ),
+    ],
+    ids=str,
+)
+def test_an_archive_is_named_for_the_twenty_classes_alone(tmp_path: Path, voc: Make, options: Any, text: str) -> None:
+    error = problem(voc(tmp_path, class_names="voc", **options))
+    assert error.text.startswith(f"{tmp_path}/{text}")
+    assert error.text.endswith("/ImageSets/Main exists; clsim downloads nothing")
 
 
 @pytest.mark.parametrize("given", ["..", "VOC2007"])
@@ -224,8 +245,8 @@ def test_missing_images_are_no_matter_for_labels_and_found_before_a_run(devkit: 
         source.check_size(32)
     image = devkit / "VOC2007" / "JPEGImages" / "000021.jpg"
     few = "(4 of 24 images of train are missing)"
-    assert caught.value.text.startswith(f"{image}: no such file {few}; {TRAINVAL}{image.parent} exists")
-    with pytest.raises(Unplannable, match=r"000025\.jpg: no such file \(5 of 12 images of test .*VOCtest_06-Nov"):
+    assert caught.value.text.startswith(f"{image}: no such file {few}; expected is {image.parent}, as in PASCAL VOC")
+    with pytest.raises(Unplannable, match=r"000025\.jpg: no such file \(5 of 12 images of test are missing"):
         source.images("test", 32)
 
 
@@ -304,11 +325,26 @@ def test_a_malformed_annotation(devkit: Path, voc: Make, content: str, text: str
     assert problem(voc(devkit)).text.startswith(f"{path}{text}")
 
 
-def test_an_unknown_class_is_named_with_its_file(devkit: Path, voc: Make) -> None:
-    path = write_annotation(devkit / "VOC2007" / "Annotations" / "000007.xml", ("11", ""))
-    error = problem(voc(devkit))
-    assert error.path == ("dataset", "class_names")
-    assert error.text.startswith(f"{path}: object of the unknown class '11', did you mean '1'?; known: 0, 1, 2")
+def test_all_unknown_classes_are_listed_with_counts_and_the_line_to_paste(devkit: Path, voc: Make) -> None:
+    home = devkit / "VOC2007" / "Annotations"
+    for image, name in ((7, "11"), (9, "bee"), (11, "bee"), (30, "wasp: red")):
+        write_annotation(home / f"{image:06d}.xml", (name, ""), (name, ""))
+    with pytest.raises(Unplannable) as caught:
+        voc(devkit).labels("train")
+    assert caught.value.path == ("dataset", "class_names")
+    assert caught.value.text.split("\n") == [
+        "the annotations name 3 unknown classes:",
+        f"\"11\": images 1, the first {home}/000007.xml, did you mean '1'?",
+        f'"bee": images 2, the first {home}/000009.xml',
+        f'"wasp: red": images 1, the first {home}/000030.xml',
+        "if they are meant, paste this below dataset:",
+        'class_names: ["0", "1", "11", "2", "3", "4", "5", "6", "7", "8", "9", "bee", "wasp: red"]',
+    ]
+    with pytest.raises(Unplannable) as caught:
+        voc(devkit, class_names="voc").labels("train")
+    pasted = YAML(typ="safe").load(caught.value.text.partition("dataset:\n")[2])
+    source = voc(devkit, **pasted)
+    assert source.labels("train")[:, source.class_names.index("bee")].sum() == 2
 
 
 # --- the cache of labels

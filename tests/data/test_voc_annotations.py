@@ -51,6 +51,66 @@ def test_objects_in_other_letters_or_in_a_list_are_read(tmp_path: Path, body: st
 
 
 @pytest.mark.parametrize(
+    ("flag", "difficult"),
+    [
+        ("", False),
+        ("Unspecified", False),
+        ("0.0", False),
+        ("false", False),
+        ("True", True),
+        ("1.0", True),
+        (" 1\n", True),
+    ],
+)
+def test_what_difficult_says(tmp_path: Path, flag: str, difficult: bool) -> None:
+    path = write_annotation(tmp_path / "a.xml", ("dog", f"<difficult>{flag}</difficult>"))
+    assert read_annotation(str(path)) == {"dog": not difficult}
+
+
+@pytest.mark.parametrize("encoding", ["GBK", "big5", "shift_jis", "cp1251", "utf-16", "utf-8"])
+@pytest.mark.parametrize("before", ["", "\n \n", "This file was made by a tool.\n"])
+def test_encodings_that_python_knows_and_text_before_the_declaration(
+    tmp_path: Path, encoding: str, before: str
+) -> None:
+    if encoding == "utf-16" and before:
+        return
+    name = "\u043a\u043e\u0442"  # in all of these encodings
+    path = tmp_path / "a.xml"
+    body = f"<annotation>\n<object><name>{name}</name></object>\n</annotation>"
+    path.write_bytes(f'{before}<?xml version="1.0" encoding="{encoding}"?>\n{body}'.encode(encoding))
+    assert read_annotation(str(path)) == {name: True}
+    path.write_bytes(path.read_bytes().replace("</object>".encode(encoding).removeprefix(b"\xff\xfe"), b""))
+    with pytest.raises(Unplannable, match=r"a\.xml(:\d+)?: not valid XML"):
+        read_annotation(str(path))
+
+
+def test_lines_are_those_of_the_file_where_text_stands_before_the_declaration(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(
+        'made by a tool\n<?xml version="1.0"?>\n<annotation>\n<item><name>a</name><bndbox/></item></annotation>'
+    )
+    with pytest.raises(Unplannable, match=r"a\.xml:4: <item> looks like an object"):
+        read_annotation(str(path))
+    path.write_text('<b/>\n<?xml version="1.0"?>\n<annotation/>')
+    with pytest.raises(Unplannable, match=r"a\.xml:2: not valid XML"):
+        read_annotation(str(path))
+    path.write_bytes('<?xml version="1.0" encoding="gbk"?><annotation>\u732b</annotation>'.encode("utf-8"))
+    with pytest.raises(Unplannable, match=r"a\.xml: not valid XML"):
+        read_annotation(str(path))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_problems_of_all_annotations_are_counted(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    paths = [str(write_annotation(tmp_path / f"{n:02d}.xml", ("", ""), ("", ""))) for n in range(9)]
+    with pytest.raises(Unplannable) as caught:
+        read_annotations(paths, workers)
+    lines = caught.value.text.split("\n")
+    assert lines[0] == "18 problems, the first 10:"
+    assert lines[1:] == [f"{tmp_path}/{n:02d}.xml: object {k} has no <name>" for n in range(5) for k in (1, 2)]
+
+
+@pytest.mark.parametrize(
     ("element", "tag"),
     [
         ("<item><name>dog</name><bndbox/></item>", "item"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clsim.data.problems import Problems
+from clsim.opening import read_regular
 
 MOST_LOOKED_AT = 4096
 """Bytes of a file that are read to recognise it."""
@@ -32,7 +33,7 @@ def read_text(path: Path, problems: Problems) -> str:
     if not path.is_file():
         problems.stop(path, "no such file")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_regular(path).decode("utf-8-sig")
     except OSError as error:
         problems.stop(path, f"cannot be read: {error.strerror or error}")
     except UnicodeDecodeError as error:
@@ -52,7 +53,7 @@ def read_xml(path: Path, problems: Problems) -> ET.Element:
     if not path.is_file():
         problems.stop(path, "no such file")
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
         if b"<!ENTITY" in content.replace(b"\0", b""):  # in UTF-16 too
             problems.stop(path, "defines XML entities, which no export needs")
         return ET.fromstring(content)

@@ -46,14 +46,20 @@ Import = Callable[..., Imported]
 def importing(tmp_path: Path) -> Import:
     """Write files, import them, plan the scenario; a file without content is an image."""
 
-    def run(format: str, files: Mapping[str, str | None], **options: Any) -> Imported:
+    def run(
+        format: str,
+        files: Mapping[str, str | None],
+        via: str | None = None,
+        python: str | None = None,
+        **options: Any,
+    ) -> Imported:
         home = tmp_path / "export"
         home.mkdir(exist_ok=True)
         for name, content in files.items():
             path = home / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"image {name}" if content is None else content, encoding="utf-8")
-        written = import_dataset(format, home, tmp_path / "out", options, overwrite=True)
+        written = import_dataset(format, home, tmp_path / "out", options, True, via, python)
         return Imported(home, written.scenario, written.report)
 
     return run

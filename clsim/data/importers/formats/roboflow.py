@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from clsim.data.coco_forms import CROWD, is_flag, tidied
 from clsim.data.importers.contract import PRESENT, Export, Format, LabelledImage, ObjectOptions
 from clsim.data.importers.reading import read_json
 from clsim.data.problems import Problems
@@ -45,7 +46,7 @@ def _image(path: Path, split: str | None, name: str) -> str:
 
 
 def _read_coco(path: Path, split: str | None, export: Export, problems: Problems) -> list[str]:
-    content = read_json(path, problems)
+    content = tidied(read_json(path, problems))
     sections = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in sections):
         problems.stop(path, f"not COCO's format: it needs the lists {', '.join(sections)}")
@@ -59,7 +60,9 @@ def _read_coco(path: Path, split: str | None, export: Export, problems: Problems
             problems.add(where, "image_id is no id of an image")
         elif annotation.get("category_id") not in of_category:
             problems.add(where, f"category_id: {annotation.get('category_id')!r} is no id of a category")
-        elif not annotation.get("iscrowd"):
+        elif not is_flag(annotation.get("iscrowd")):
+            problems.add(where, f"iscrowd: given {annotation['iscrowd']!r}, allowed: 0, 1")
+        elif not CROWD[annotation.get("iscrowd")]:
             of_image[annotation["image_id"]].labels[of_category[annotation["category_id"]]] = PRESENT
     export.images += of_image.values()
     return list(of_category.values())

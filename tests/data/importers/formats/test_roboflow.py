@@ -30,6 +30,19 @@ def test_coco_per_split(importing: Any) -> None:
     assert "other_splits in the scenario: 'valid'" in found.report
 
 
+def test_ids_and_crowds_are_read_as_coco_files_are(importing: Any) -> None:
+    value = json.loads(coco((1,), (2,)))
+    for entry in value["images"]:
+        entry["id"] = str(entry["id"])
+    value["annotations"][0]["iscrowd"] = "0"
+    value["annotations"] += [{"image_id": 1.0, "category_id": "1", "iscrowd": "1"}]
+    files = {f"{split}/_annotations.coco.json": json.dumps(value) for split in SPLITS}
+    assert importing("roboflow", {**files, **IMAGES}).shown("train") == {"train/0.jpg": "cat", "train/1.jpg": "dog"}
+    value["annotations"][0]["iscrowd"] = 2
+    with pytest.raises(ClsimError, match=r"annotations\[0\]: iscrowd: given 2, allowed: 0, 1"):
+        importing("roboflow", {**files, "train/_annotations.coco.json": json.dumps(value)})
+
+
 def test_a_table_per_split_without_test_images(importing: Any) -> None:
     table = "filename, cat, dog\n0.jpg, 1, 0\n1.jpg, 1, 1\n"
     found = importing("roboflow", {"train/_classes.csv": table, "valid/_classes.csv": table, **IMAGES})
