@@ -17,6 +17,8 @@ from clsim.launch.engines import Order
 from clsim.launch.engines.process import Attempt
 from clsim.running.interruption import INTERRUPTED
 
+FOR_TASK = (signal.SIGINT, signal.SIGUSR2)
+"""Signals that are for the task alone; the run would end at once by them."""
 LAST_WORDS = 600.0
 """Seconds for which a task that SIGTERM has stopped waits for Slurm to end it, and perhaps to requeue it."""
 
@@ -30,13 +32,13 @@ class Task:
     def __call__(self) -> int:
         """Carry out the run and return its exit code."""
         self._terminated = self._interrupted = False
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])  # would end the child, which inherits the mask
+        signal.pthread_sigmask(signal.SIG_BLOCK, FOR_TASK)  # the child, which Slurm sends them too, inherits the mask
         self._attempt = Attempt(self.order)
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGTERM, self._terminate)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_TASK)
         code = self._attempt.wait()
-        if self._terminated and not self._interrupted and code == INTERRUPTED and "SLURM_JOB_ID" in os.environ:
+        if self._terminated and not self._interrupted and code == INTERRUPTED and _under_slurm():
             time.sleep(LAST_WORDS)
         return code
 
@@ -53,8 +55,13 @@ class Task:
         self._attempt.stop()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._interrupted:
+        if self._interrupted or (self._terminated and not _under_slurm()):
             self._attempt.kill()
         else:
             self._attempt.stop()
         self._interrupted = True
+
+
+def _under_slurm() -> bool:
+    """Tell a job of Slurm from a process of submitit's local executor, which is stopped by SIGTERM, then SIGINT."""
+    return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
