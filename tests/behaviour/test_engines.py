@@ -131,7 +131,7 @@ def arguments() -> dict[str, Any]:
     """Of a comparison whose runs share their first task, and write a checkpoint at each step."""
     overrides = {"dataset.train": 60, "dataset.test": 40, "stream.increment": 4, "training.batch_size": 16}
     overrides |= {"training.epochs": 3, "training.model.image_size": 28, "threads": 1, "checkpoint.steps": 1}
-    return {"strategies": "finetune,er,lwf+er", "overrides": overrides, "device": "cpu", "progress": False}
+    return {"strategies": "finetune,er", "overrides": overrides, "device": "cpu", "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -185,24 +185,9 @@ def test_a_killed_worker_changes_no_number(engine: Engine, arguments, undisturbe
     assert sum("tried again, 1 of 1" in text for text in recorder.said) == 1
     assert "goes on from" in log(folder)
     assert files_of(comparison) == undisturbed
-    trained_by = [
-        json.loads((path / "result.json").read_text())["first_task"] for path in comparison.folder.glob("*/seed0")
-    ]
-    assert sum(one is not None for one in trained_by) == 2, "the others took the first task"
-    assert {path.name for path in comparison.folder.iterdir()} <= {"er", "finetune", "lwf+er", ".slurm"}
-
-
-@pytest.mark.engines
-def test_a_killed_run_itself_is_a_failed_one_and_the_same_call_goes_on(
-    engine: Engine, arguments, undisturbed, tmp_path: Path
-) -> None:
-    folder = tmp_path / "digits-b0c2" / "er" / "seed0"
-    thread = when_saved(folder, lambda: run_process(folder).kill())
-    failed = clsim.compare("digits-b0c2", out=tmp_path, **(arguments | {"engine": engine}))
-    thread.join()
-    assert list(failed.failed) == [folder]
-    assert failed.failed[folder].startswith("killed by signal 9")
-    assert files_of(clsim.compare("digits-b0c2", out=tmp_path, **(arguments | {"engine": engine}))) == undisturbed
+    results = [json.loads(path.read_text()) for path in comparison.folder.glob("*/seed0/result.json")]
+    assert sum(one["first_task"] is not None for one in results) == 1, "the other took the first task"
+    assert {path.name for path in comparison.folder.iterdir()} <= {"er", "finetune", ".slurm"}
 
 
 @pytest.mark.engines
@@ -220,13 +205,11 @@ def test_ctrl_c_saves_and_another_engine_goes_on(engine: Engine, arguments, undi
 
 
 @pytest.mark.engines
-def test_a_run_whose_machine_is_lost_goes_on_on_another_one(
-    ray_cluster, arguments, undisturbed, tmp_path: Path
-) -> None:
+def test_a_run_whose_machine_is_lost_goes_on_elsewhere(ray_cluster, arguments, undisturbed, tmp_path: Path) -> None:
     """The raylet, the worker and the run die at once, as with the power."""
     node = ray_cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=80 * 2**20)
     here = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    folders = [tmp_path / "digits-b0c2" / name / "seed0" for name in ("finetune", "er", "lwf+er")]
+    folders = [tmp_path / "digits-b0c2" / name / "seed0" for name in ("finetune", "er")]
     lost: list[Path] = []
 
     def lose() -> None:
