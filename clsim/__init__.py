@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from clsim.inference.loading import load_model
     from clsim.inference.model import Model
     from clsim.launch.comparison import Comparison, compare
+    from clsim.launch.engines.ray import RayEngine
+    from clsim.launch.engines.slurm import SlurmEngine
     from clsim.launch.evaluation import Evaluation, evaluate
     from clsim.launch.single_run import resume, run
     from clsim.launch.tuning import tune
@@ -44,7 +46,9 @@ _HOME = {
     "Model": "clsim.inference.model",
     "MultiLabelMetrics": "clsim.evaluation.multi_label_metrics",
     "Options": "clsim.training.strategy",
+    "RayEngine": "clsim.launch.engines.ray",
     "Scenario": "clsim.scenario",
+    "SlurmEngine": "clsim.launch.engines.slurm",
     "Strategy": "clsim.training.strategy",
     "StreamPlan": "clsim.scenario",
     "Variant": "clsim.launch.variants",
@@ -67,7 +71,9 @@ __all__ = [
     "Model",
     "MultiLabelMetrics",
     "Options",
+    "RayEngine",
     "Scenario",
+    "SlurmEngine",
     "Strategy",
     "StreamPlan",
     "Variant",

@@ -30,6 +30,7 @@ pytest_plugins = [
     "tests.fixtures.recorded_runs",
     "tests.fixtures.full_disk",
     "tests.fixtures.browser",
+    "tests.fixtures.clusters",
     "tests.fixtures.manifests",
 ]
 

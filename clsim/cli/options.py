@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clsim.cli import completion
+
+if TYPE_CHECKING:
+    from clsim.launch.arguments import EngineLike
 
 ScenarioArgument = Annotated[
     str,
@@ -29,6 +32,20 @@ WorkersOption = Annotated[
 ]
 RetryOption = Annotated[
     bool, typer.Option("--retry-out-of-memory", help="try a run that is out of memory once more, alone")
+]
+EngineOption = Annotated[str | None, typer.Option("--engine", help="what carries out the runs: local, ray or slurm")]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="of the Ray cluster: auto, or host:port of its head; default: auto")
+]
+GpusPerRunOption = Annotated[
+    float | None, typer.Option("--gpus-per-run", help="GPUs that a run holds on Ray, such as 0.5; default: 1")
+]
+RetriesOption = Annotated[
+    int | None, typer.Option("--retries", help="times that a lost run is tried again on Ray or Slurm; default: 3")
+]
+SlurmOption = Annotated[
+    str | None,
+    typer.Option("--slurm", help="settings of each job: partition=gpu,time=4:00:00,mem=16GB", metavar="KEY=VALUE,..."),
 ]
 PerGpuOption = Annotated[int | None, typer.Option("--per-gpu", help="runs at a time on each GPU; default: 1")]
 BaselineOption = Annotated[
@@ -67,6 +84,46 @@ def overrides_and_grid(settings: list[str]) -> tuple[dict[str, Any], dict[str, l
         else:
             single |= dict([parse_assignment(text)])
     return single, grid
+
+
+def engine_of(
+    engine: str | None, address: str | None, gpus_per_run: float | None, retries: int | None, slurm: str | None
+) -> EngineLike | None:
+    """Return the engine that the options say.
+
+    Raises:
+        RunError: an option of another engine; as the engines.
+    """
+    from clsim.errors import RunError
+    from clsim.launch.engines.ray import RayEngine
+    from clsim.launch.engines.slurm import SlurmEngine
+
+    if slurm is not None and engine != "slurm":
+        raise RunError("--slurm: needs --engine slurm")
+    for option, value in {"--address": address, "--gpus-per-run": gpus_per_run}.items():
+        if value is not None and engine != "ray":
+            raise RunError(f"{option}: needs --engine ray")
+    if retries is not None and engine not in ("ray", "slurm"):
+        raise RunError("--retries: needs --engine ray or slurm")
+    given: dict[str, Any] = {"address": address, "gpus_per_run": gpus_per_run, "retries": retries}
+    given = {key: value for key, value in given.items() if value is not None}
+    if engine == "ray":
+        return RayEngine(**given)
+    return SlurmEngine(_settings(slurm or ""), **given) if engine == "slurm" else engine
+
+
+def _settings(text: str) -> dict[str, str]:
+    """Return the keys and values of `--slurm`; a value with commas stands in quotes."""
+    from clsim.errors import RunError
+    from clsim.launch.variant_text import split_at_commas
+
+    found = {}
+    for part in split_at_commas(text, f"--slurm {text}"):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise RunError(f"--slurm {text}: expected KEY=VALUE, joined with commas, found {part!r}")
+        found[key.strip()] = value.strip().strip("'\"")
+    return found
 
 
 def scenario_settings(settings: list[str]) -> list[str]:

@@ -11,18 +11,24 @@ import typer
 
 from clsim.cli import completion
 from clsim.cli.options import (
+    AddressOption,
     BaselineOption,
     DeviceOption,
     DryRunOption,
+    EngineOption,
     GpusOption,
+    GpusPerRunOption,
     OutOption,
     OverwriteOption,
     PerGpuOption,
     QuietOption,
+    RetriesOption,
     RetryOption,
     ScenarioArgument,
     SetOption,
+    SlurmOption,
     WorkersOption,
+    engine_of,
     overrides,
     overrides_and_grid,
 )
@@ -119,6 +125,11 @@ def compare(
     device: DeviceOption = "auto",
     gpus: GpusOption = None,
     per_gpu: PerGpuOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    gpus_per_run: GpusPerRunOption = None,
+    retries: RetriesOption = None,
+    slurm: SlurmOption = None,
     retry_out_of_memory: RetryOption = False,
     prepare: Annotated[
         bool, typer.Option("--prepare", help="make the run folders, for other machines to carry out, and end")
@@ -148,6 +159,7 @@ def compare(
         **{"overrides": single, "grid": grid, "out": out, "device": device, "workers": workers},
         "prepare_only": prepare,
         **{"gpus": gpus, "per_gpu": per_gpu, "retry_out_of_memory": retry_out_of_memory},
+        "engine": engine_of(engine, address, gpus_per_run, retries, slurm),
         **{"overwrite": overwrite, "share_first_task": share_first_task, "progress": not quiet, "baseline": baseline},
     }
     if dry_run:

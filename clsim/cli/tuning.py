@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clsim.cli.options import DeviceOption, GpusOption, OutOption, PerGpuOption, SetOption, overrides
+from clsim.cli.options import (
+    AddressOption,
+    DeviceOption,
+    EngineOption,
+    GpusOption,
+    GpusPerRunOption,
+    OutOption,
+    PerGpuOption,
+    RetriesOption,
+    SetOption,
+    SlurmOption,
+    engine_of,
+    overrides,
+)
 from clsim.cli.tables import say
 from clsim.running.interruption import INTERRUPTED
 
@@ -49,6 +62,11 @@ def tune(
     device: DeviceOption = "auto",
     gpus: GpusOption = None,
     per_gpu: PerGpuOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    gpus_per_run: GpusPerRunOption = None,
+    retries: RetriesOption = None,
+    slurm: SlurmOption = None,
 ) -> None:
     """Search for good values of a strategy's options on validation images, then show the best on test images.
 
@@ -78,6 +96,7 @@ def tune(
             workers=workers,
             gpus=gpus,
             per_gpu=per_gpu,
+            engine=engine_of(engine, address, gpus_per_run, retries, slurm),
             progress=ConsoleProgress(),
         )
     except TuningInterrupted as stop:

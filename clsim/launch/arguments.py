@@ -14,16 +14,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from clsim.errors import RunError, ScenarioError, StrategyError
+from clsim.errors import RunError, ScenarioError, StrategyError, did_you_mean
 from clsim.launch.progress import ConsoleProgress, Progress, Unfailing
 from clsim.scenario import Scenario, load_scenario
 from clsim.scenario.document import plain
 
 if TYPE_CHECKING:
+    from clsim.launch.engines import Engine
     from clsim.launch.variants import Variant
     from clsim.training.strategy import Strategy
 
     StrategyLike: TypeAlias = str | type[Strategy] | Variant | Mapping[str, Any]
+    EngineLike: TypeAlias = str | Engine
     ScenarioLike: TypeAlias = Scenario | str | Path | Mapping[str, Any]
 
 _LONGEST = 80
@@ -123,6 +125,27 @@ def as_flag(value: bool, name: str) -> bool:
     if not isinstance(value, bool):
         raise RunError(f"{name}: given {_quoted(value)}, expected True or False")
     return value
+
+
+def as_engine(value: EngineLike | None) -> Engine:
+    """Return the engine that starts runs: one of its names, with what it does by default, or an engine.
+
+    Raises:
+        RunError: it is neither.
+    """
+    from clsim.launch.engines import Engine
+    from clsim.launch.engines.local import LocalEngine
+    from clsim.launch.engines.ray import RayEngine
+    from clsim.launch.engines.slurm import SlurmEngine
+
+    if isinstance(value, Engine):
+        return value
+    named: dict[str, type[Engine]] = {"local": LocalEngine, "ray": RayEngine, "slurm": SlurmEngine}
+    name = "local" if value is None else value
+    if not isinstance(name, str) or name not in named:
+        nearest = did_you_mean(name, named) if isinstance(name, str) else ""
+        raise RunError(f"engine: given {_quoted(value)}, allowed: {', '.join(named)}, or a RayEngine(...){nearest}")
+    return named[name]()
 
 
 def as_progress(value: Progress | bool | None) -> Progress | None:

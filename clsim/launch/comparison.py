@@ -26,7 +26,7 @@ from clsim.torchrun import refuse_ranks
 if TYPE_CHECKING:
     import pandas as pd
 
-    from clsim.launch.arguments import ScenarioLike, StrategyLike
+    from clsim.launch.arguments import EngineLike, ScenarioLike, StrategyLike
     from clsim.report.plot import Plot
     from clsim.report.results import Results
 
@@ -135,6 +135,7 @@ def compare(
     workers: int | None = None,
     gpus: str | int | Sequence[str | int] | None = None,
     per_gpu: int | None = None,
+    engine: EngineLike | None = None,
     retry_out_of_memory: bool = False,
     prepare_only: bool = False,
     overwrite: bool = False,
@@ -165,6 +166,8 @@ def compare(
             there are as many as `gpus` and `per_gpu` allow.
         gpus: "all", or names of GPUs as in CUDA_VISIBLE_DEVICES: [0, 2] or "GPU-8932f937". Each run sees one of them.
         per_gpu: runs at a time on each GPU; by default one.
+        engine: what carries out the runs: "local" (this machine), "ray", "slurm", or a `clsim.RayEngine` or
+            `clsim.SlurmEngine` with settings. No number depends on it.
         retry_out_of_memory: a run that is out of memory is tried once more, alone, after the others.
         prepare_only: make the folders of the runs and carry none out. `device` and `scenario.threads` must be said,
             because the machine that runs them may be another one.
@@ -194,6 +197,7 @@ def compare(
         workers=workers,
         gpus=gpus,
         per_gpu=per_gpu,
+        engine=engine,
         retry_out_of_memory=retry_out_of_memory,
         prepare_only=prepare_only,
         overwrite=overwrite,
@@ -260,6 +264,7 @@ def _request(
     workers: int | None,
     gpus: str | int | Sequence[str | int] | None,
     per_gpu: int | None,
+    engine: EngineLike | None,
     retry_out_of_memory: bool,
     prepare_only: bool,
     overwrite: bool,
@@ -275,6 +280,7 @@ def _request(
         workers=workers,
         gpus=gpus,
         per_gpu=per_gpu,
+        engine=engine,
         retry_out_of_memory=retry_out_of_memory,
         prepare_only=prepare_only,
         overwrite=overwrite,

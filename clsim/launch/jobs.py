@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from clsim.errors import RunError, ScenarioError
 from clsim.evaluation.own_metrics import OwnMetric
 from clsim.launch.arguments import (
+    as_engine,
     as_flag,
     as_path,
     as_progress,
@@ -18,9 +19,10 @@ from clsim.launch.arguments import (
     split_overrides,
 )
 from clsim.launch.comparison_file import comparison_of
+from clsim.launch.engines import Engine
 from clsim.launch.progress import Progress
 from clsim.launch.single_run import plan_run
-from clsim.launch.slots import Hardware, check_elsewhere, check_hardware
+from clsim.launch.slots import Hardware, check_elsewhere
 from clsim.launch.variant_text import check_label
 from clsim.launch.variants import (
     Entry,
@@ -37,7 +39,7 @@ from clsim.scenario import Scenario
 from clsim.scenario.schema import ObjectSection
 
 if TYPE_CHECKING:
-    from clsim.launch.arguments import ScenarioLike, StrategyLike
+    from clsim.launch.arguments import EngineLike, ScenarioLike, StrategyLike
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Request:
         entries: the strategies, by their names.
         home: `<out>/<name>`.
         hardware: what the runs may use.
+        engine: starts the runs.
     """
 
     scenario: Scenario
@@ -56,6 +59,7 @@ class Request:
     order_seeds: tuple[int, ...]
     home: Path
     hardware: Hardware
+    engine: Engine
     prepare_only: bool
     retry_out_of_memory: bool
     overwrite: bool
@@ -129,6 +133,7 @@ def check_request(
     workers: int | None,
     gpus: str | int | Sequence[str | int] | None = None,
     per_gpu: int | None = None,
+    engine: EngineLike | None = None,
     retry_out_of_memory: bool = False,
     prepare_only: bool = False,
     overwrite: bool,
@@ -150,10 +155,11 @@ def check_request(
     keys, options = split_overrides(given.overrides)
     loaded = as_scenario(given.scenario, keys, given.origins)
     _refuse_objects(loaded)
+    starts_runs, places = as_engine(engine), _Places(gpus=gpus, per_gpu=per_gpu, workers=workers)
     if as_flag(prepare_only, "prepare_only"):
-        hardware = check_elsewhere(device, loaded.config.threads, gpus=gpus, per_gpu=per_gpu, workers=workers)
+        hardware = check_elsewhere(device, loaded.config.threads, **places, engine=engine)
     else:
-        hardware = check_hardware(device, gpus, per_gpu, workers)
+        hardware = starts_runs.slots(device, loaded.config.threads, **places)
     grid = as_grid(given.grid)
     refuse_other_sections(grid, "grid")
     entries = compose(expand(variants, grid), options)
@@ -164,6 +170,7 @@ def check_request(
         order_seeds,
         home=out / (loaded.name if given.name is None else check_label(given.name, "name")),
         hardware=hardware,
+        engine=starts_runs,
         prepare_only=prepare_only,
         retry_out_of_memory=retry_out_of_memory,
         overwrite=overwrite,
@@ -171,6 +178,14 @@ def check_request(
         progress=told,
         baseline=None if given.baseline is None else _baseline_name(given.baseline, entries),
     )
+
+
+class _Places(TypedDict):
+    """Arguments that say how many runs there are at a time, and where."""
+
+    gpus: str | int | Sequence[str | int] | None
+    per_gpu: int | None
+    workers: int | None
 
 
 def _refuse_objects(scenario: Scenario) -> None:

@@ -88,6 +88,8 @@ def pool_of(
         fork=fork,
         gpus=division.slots,
         retry_out_of_memory=request.retry_out_of_memory,
+        engine=request.engine,
+        device=request.hardware.device,
     )
 
 

@@ -18,6 +18,24 @@ ELSEWHERE = ("cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
+class Node:
+    """A machine that an engine has.
+
+    Attributes:
+        cores: that runs may use.
+        runs: most at a time, such as the shares of its GPUs; None: as many as the cores allow.
+    """
+
+    cores: int
+    runs: int | None = None
+
+    def places(self, threads: int) -> int:
+        """Return how many runs with so many threads it takes at a time."""
+        places = self.cores // threads
+        return places if self.runs is None else min(places, self.runs)
+
+
+@dataclass(frozen=True)
 class Hardware:
     """What the runs of a comparison may use, checked.
 
@@ -26,12 +44,14 @@ class Hardware:
         gpus: names of GPUs as in CUDA_VISIBLE_DEVICES; empty: the device is another one.
         per_gpu: runs at a time on each GPU; None: as many as `workers` asks for, by default one.
         workers: runs at a time; None: as many as cores or GPUs allow.
+        nodes: machines of an engine that itself gives each run its GPU; empty: this machine.
     """
 
     device: str
     gpus: tuple[str, ...] = ()
     per_gpu: int | None = None
     workers: int | None = None
+    nodes: tuple[Node, ...] = ()
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -64,7 +84,7 @@ def check_hardware(
     Raises:
         RunError: one of them cannot be, or they contradict each other.
     """
-    workers, per_gpu = _at_least_one(workers, "workers"), _at_least_one(per_gpu, "per_gpu")
+    workers, per_gpu = at_least_one(workers, "workers"), at_least_one(per_gpu, "per_gpu")
     if gpus is not None and device not in ("auto", "cuda"):
         raise RunError(f"gpus: given {gpus}, but the device is {device}; give one of them")
     found = resolve_device(device if gpus is None else "cuda")
@@ -109,7 +129,7 @@ def check_elsewhere(device: str, threads: str | int, **here: Any) -> Hardware:
 
 
 def divide(hardware: Hardware, requested: str | int, runs: int, earlier: Iterable[Path]) -> Division:
-    """Divide the cores among the runs at a time.
+    """Divide the cores among the runs at a time: as many threads for each as all of them can have, at least one.
 
     With `threads: auto`, runs that are reused or continued give their number of threads to the new ones.
 
@@ -122,8 +142,20 @@ def divide(hardware: Hardware, requested: str | int, runs: int, earlier: Iterabl
     if hardware.gpus or hardware.device == "mps":
         workers = hardware.workers or len(hardware.slots)
         return Division(recorded or resolve_threads(requested, min(workers, runs)), workers, hardware.slots)
-    threads = recorded or resolve_threads(requested, min(hardware.workers or usable_cores(), runs))
-    return Division(threads, hardware.workers or max(1, usable_cores() // threads))
+    nodes = hardware.nodes or (Node(usable_cores()),)
+    at_a_time = min(runs, hardware.workers or runs)
+    threads = recorded or (_most_threads(nodes, at_a_time) if requested == "auto" else int(requested))
+    return Division(threads, hardware.workers or max(1, sum(node.places(threads) for node in nodes)))
+
+
+def _most_threads(nodes: Sequence[Node], runs: int) -> int:
+    """Return the threads of each run with which so many, or as many as there are places, run at a time."""
+    fit = (
+        threads
+        for threads in range(max(node.cores for node in nodes), 0, -1)
+        if sum(node.places(threads) for node in nodes) >= min(runs, sum(node.places(1) for node in nodes))
+    )
+    return next(fit, 1)
 
 
 def _chosen(gpus: str | int | Sequence[str | int], visible: Sequence[str]) -> tuple[str, ...]:
@@ -145,7 +177,8 @@ def _chosen(gpus: str | int | Sequence[str | int], visible: Sequence[str]) -> tu
     return tuple(names)
 
 
-def _at_least_one(value: int | None, name: str) -> int | None:
+def at_least_one(value: int | None, name: str) -> int | None:
+    """Return a number of runs at a time, or of the like; None: not given."""
     if value is not None and as_seed(value, name) < 1:
         raise RunError(f"{name}: given {value}, must be at least 1")
     return value

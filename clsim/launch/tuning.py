@@ -31,7 +31,7 @@ from clsim.torchrun import refuse_ranks
 if TYPE_CHECKING:
     import pandas as pd
 
-    from clsim.launch.arguments import ScenarioLike, StrategyLike
+    from clsim.launch.arguments import EngineLike, ScenarioLike, StrategyLike
 
 TRIALS_FILE = "trials.csv"
 
@@ -83,6 +83,7 @@ def tune(
     workers: int | None = None,
     gpus: str | int | Sequence[str | int] | None = None,
     per_gpu: int | None = None,
+    engine: EngineLike | None = None,
     progress: Progress | None = None,
 ) -> Tuning:
     """Search for good values of a strategy's options on validation images, and show the best on test images.
@@ -106,7 +107,7 @@ def tune(
         seed: of the choices, by default 0.
         name: of the folder below `out`; None: `<scenario>-tuning`. The comparison goes to `<name>-test`.
         out: where run folders go.
-        device, workers, gpus, per_gpu: as in `clsim.compare`.
+        device, workers, gpus, per_gpu, engine: as in `clsim.compare`.
         progress: as in `clsim.compare`.
 
     Raises:
@@ -128,7 +129,7 @@ def tune(
         seed=seed,
         name=name,
     )
-    machine: dict[str, Any] = {"device": device, "workers": workers, "gpus": gpus, "per_gpu": per_gpu}
+    machine: dict[str, Any] = {"device": device, "workers": workers, "gpus": gpus, "per_gpu": per_gpu, "engine": engine}
     request = _request(search, out, machine, progress)
     with storage_errors(request.home), listening(Speaking(request.progress)):
         _check_ends(search, request)

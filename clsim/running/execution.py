@@ -67,6 +67,7 @@ def execute(
     parent: int | None = None,
     device: str | None = None,
     as_prepared: bool = False,
+    order: str | None = None,
 ) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
@@ -82,6 +83,7 @@ def execute(
         device: which of several GPUs to use, as cuda:1; None: as the folder says.
         as_prepared: refuse the run if anything that fixes its numbers, code and versions too, is not as it was when the
             folder was prepared, so that runs of one comparison cannot differ in it.
+        order: as in `clsim.running.folder_lock.locked`.
 
     Returns:
         The content of `result.json`.
@@ -95,7 +97,7 @@ def execute(
         return follow(folder, ranks, device or "cpu")
     scenario, spec = open_run(folder)
     files = RunFolder(folder)
-    with storage_errors(folder), locked(folder) as hold:
+    with storage_errors(folder), locked(folder, order) as hold:
         if files.finished:
             ranks.share()
             return read_object(files.result)
@@ -402,7 +404,7 @@ def main(arguments: Sequence[str]) -> int:
     """Carry out a run in a process of its own.
 
     Args:
-        arguments: FOLDER [FIRST_TASK] [--parent DESCRIPTOR]; see `execute`.
+        arguments: FOLDER [FIRST_TASK] [--order NAME] [--parent DESCRIPTOR]; see `execute`.
 
     Returns:
         The process's exit code.
@@ -410,13 +412,15 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("first_task", type=Path, nargs="?")
+    parser.add_argument("--order")
     parser.add_argument("--parent", type=int)
     options = parser.parse_args(arguments)
     make_lossy()
     try:
         with ended_by_signals():
             keep_freed_memory()
-            execute(options.folder, first_task=options.first_task, parent=options.parent, as_prepared=True)
+            given = {"first_task": options.first_task, "parent": options.parent, "order": options.order}
+            execute(options.folder, as_prepared=True, **given)
     except ClsimError as error:
         print(error, file=sys.stderr)
         codes = {OutOfMemoryError: OUT_OF_MEMORY, FolderInUse: IN_USE, OtherRun: OTHER_RUN}

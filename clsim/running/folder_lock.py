@@ -6,6 +6,9 @@ Not every shared file system carries that lock from machine to machine, and none
 back. So the file holds a token of its own for each holder, and the holder gives a sign of life by the file's time. A
 holder on another machine that has given none for STALE seconds counts as lost: whoever comes then writes its own token.
 A holder that was only cut off finds the other token (`Hold.check`) before it writes a checkpoint, and ends.
+
+Ray and Slurm know at once that a machine is lost. All attempts at a run that they make for one order write the name of
+the order beside the token; an attempt takes the lock of an earlier one of its order over without waiting.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ STALE = 600.0
 """Seconds without a sign of life after which another machine takes the folder over.
 
 DECIDED: twenty signs, because a file server that stands still for some minutes must not cost a run its folder."""
-
+LAST_SAVE = 60.0
+"""Seconds for which an attempt waits for an earlier one of its order, which lives on and writes a checkpoint."""
 
 IN_USE = 11
 """Exit code of a run's process that could not have the folder, or lost it; the number of EAGAIN."""
@@ -100,8 +104,12 @@ class Hold:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Hold]:
+def locked(folder: Path, order: str | None = None) -> Iterator[Hold]:
     """Hold the folder while the block runs, with a sign of life every BEAT seconds.
+
+    Args:
+        order: name that all attempts at one order share. Whoever starts this attempt vouches that the machine or the
+            process of each earlier one is lost; None: nobody does.
 
     Raises:
         FolderInUse: a living process holds it, perhaps on another machine.
@@ -109,7 +117,7 @@ def locked(folder: Path) -> Iterator[Hold]:
     """
     path = RunFolder(folder).lock
     try:
-        file, hold = _open(folder, path)
+        file, hold = _open(folder, path, order)
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from None
     ended = threading.Event()
@@ -145,21 +153,18 @@ def _beat_until(ended: threading.Event, hold: Hold) -> None:
         hold.beat()
 
 
-def _open(folder: Path, path: Path) -> tuple[BinaryIO, Hold]:
+def _open(folder: Path, path: Path, order: str | None) -> tuple[BinaryIO, Hold]:
     """Open the lock file, locked, with this process as its content."""
-    try:
-        file = open_locked(path)
-    except BlockingIOError:
-        holder = _read_holder(path)
-        raise FolderInUse(f"{folder}: in use by {_other_machine(holder) or _process_name(holder)}") from None
+    file = _open_free(folder, path, order)
     try:
         holder = _read_holder(path)
-        if (other := _other_machine(holder)) is not None:
+        if (other := _other_machine(holder)) is not None and not _is_of(holder, order):
             _refuse_living(folder, path, holder, other)
         if os.fstat(file.fileno()).st_size:  # of a holder that was killed
             file.truncate(0)
         hold = Hold(folder, secrets.token_hex(8))
         content = {"pid": os.getpid(), "host": socket.gethostname(), "boot": _boot_id(), "token": hold.token}
+        content |= {} if order is None else {"order": order}
         file.write(json.dumps(content).encode())
         file.flush()
         os.fsync(file.fileno())
@@ -167,6 +172,23 @@ def _open(folder: Path, path: Path) -> tuple[BinaryIO, Hold]:
         file.close()
         raise
     return file, hold
+
+
+def _open_free(folder: Path, path: Path, order: str | None) -> BinaryIO:
+    """Open the lock file, locked; an earlier attempt at the order that lives on this machine has time to end."""
+    until = time.monotonic() + LAST_SAVE
+    while True:
+        try:
+            return open_locked(path)
+        except BlockingIOError:
+            holder = _read_holder(path)
+            if time.monotonic() > until or not _is_of(holder, order):
+                raise FolderInUse(f"{folder}: in use by {_other_machine(holder) or _process_name(holder)}") from None
+        time.sleep(0.2)
+
+
+def _is_of(holder: dict[str, Any], order: str | None) -> bool:
+    return order is not None and holder.get("order") == order
 
 
 def _refuse_living(folder: Path, path: Path, holder: dict[str, Any], other: str) -> None:

@@ -45,3 +45,12 @@ def test_a_run_that_is_taken_over_ends_at_its_next_checkpoint_and_goes_on_when_t
     clsim.resume(files.path)
     assert "goes on from" in files.run_log.read_text()
     assert not files.lock.exists()
+
+
+def test_the_next_attempt_of_an_engine_goes_on_at_once(tiny: Scenario, tmp_path: Path) -> None:
+    files = RunFolder(tmp_path / "run")
+    prepare(files.path, tiny, RunSpec("finetune", "finetune", 0, "cpu"), 1)
+    files.lock.write_text(ELSEWHERE[:-1] + ', "order": "mine"}')
+    assert main([str(files.path), "--order", "another"]) == IN_USE
+    assert main([str(files.path), "--order", "mine"]) == 0
+    assert files.finished

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clsim.launch import pool as pool_module
+from clsim.launch import engines
 from clsim.launch.pool import Pool
 from clsim.launch.run_state import RunState
 
@@ -103,7 +103,7 @@ def fork(request: pytest.FixtureRequest) -> bool:
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[Path, RunState]]:
     """States of folders that wait, by what the process of each does."""
     (tmp_path / "small_run.py").write_text(RUN)
-    monkeypatch.setattr(pool_module, "MODULE", "small_run")
+    monkeypatch.setattr(engines, "MODULE", "small_run")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
 
     def make(**codes: str) -> dict[Path, RunState]:
@@ -299,9 +299,9 @@ def test_runs_save_themselves_and_end_when_this_process_is_killed(jobs, fork: bo
     (folder,) = jobs(run=AS_RUNS_DO)
     code = (
         "from pathlib import Path\n"
-        "from clsim.launch import pool\n"
+        "from clsim.launch import engines, pool\n"
         "from clsim.launch.run_state import RunState\n"
-        "pool.MODULE = 'small_run'\n"
+        "engines.MODULE = 'small_run'\n"
         f"pool.Pool(1, 1, fork={fork}).run({{Path({str(folder)!r}): RunState(4, 2, 'waiting')}})\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])

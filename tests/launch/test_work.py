@@ -19,7 +19,7 @@ import clsim
 from clsim.children import module_command
 from clsim.errors import RunError
 from clsim.files import write_json
-from clsim.launch import pool as pool_module
+from clsim.launch import engines
 from clsim.launch import work as work_module
 from clsim.launch.prepared_comparison import FILE, PreparedComparison, PreparedRun, read_prepared
 from clsim.running import folder_lock
@@ -36,7 +36,7 @@ COUNT = '(folder / "tries").open("a").write("x"); '
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """A prepared comparison, by what the process of each run does."""
     (tmp_path / "small_run.py").write_text(RUN)
-    monkeypatch.setattr(pool_module, "MODULE", "small_run")
+    monkeypatch.setattr(engines, "MODULE", "small_run")
     monkeypatch.setattr(work_module, "STARTER_SUITED", False)
     monkeypatch.setattr(work_module, "LOOK_EVERY", 0.2)
     monkeypatch.setattr(work_module, "other_versions", lambda _: [])

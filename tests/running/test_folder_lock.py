@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ HOLD = """
     from pathlib import Path
     from clsim.running.folder_lock import locked
 
-    with locked(Path(sys.argv[1])):
+    with locked(Path(sys.argv[1]), *sys.argv[2:]):
         print("held", flush=True)
         time.sleep(60)
 """
@@ -45,15 +46,15 @@ CONTEND = """
 """
 
 
-def start(code: str, folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(code), str(folder)]
+def start(code: str, folder: Path, *order: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(code), str(folder), *order]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @contextmanager
-def holder(folder: Path) -> Iterator[subprocess.Popen[str]]:
+def holder(folder: Path, *order: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the folder."""
-    process = start(HOLD, folder)
+    process = start(HOLD, folder, *order)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -130,6 +131,33 @@ def test_a_machine_that_gives_none_for_ten_minutes_is_lost(tmp_path: Path) -> No
         assert in_use(tmp_path)
         assert json.loads((tmp_path / "lock").read_text())["token"] == hold.token
     assert not (tmp_path / "lock").exists()
+
+
+def test_the_next_attempt_at_an_order_takes_the_lock_of_a_lost_machine_over_at_once(tmp_path: Path) -> None:
+    forge(tmp_path, order="mine")
+    for order in (None, "another"):
+        with pytest.raises(FolderInUse, match="in use by process 7 on elsewhere"), locked(tmp_path, order):
+            pass
+    with locked(tmp_path, "mine") as hold:
+        hold.check()
+        assert json.loads((tmp_path / "lock").read_text())["order"] == "mine"
+    forge(tmp_path)
+    with pytest.raises(FolderInUse), locked(tmp_path, "mine"):
+        pass
+
+
+def test_an_attempt_waits_for_an_earlier_one_of_its_order_that_lives_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with holder(tmp_path, "mine") as process:
+        threading.Timer(1, process.kill).start()
+        with pytest.raises(FolderInUse), locked(tmp_path, "another"):
+            pass
+        with locked(tmp_path, "mine"):
+            assert process.wait() == -signal.SIGKILL
+    monkeypatch.setattr(folder_lock, "LAST_SAVE", 0.3)
+    with holder(tmp_path, "mine"), pytest.raises(FolderInUse, match="in use by process"), locked(tmp_path, "mine"):
+        pass
 
 
 def test_a_holder_that_was_taken_for_lost_finds_the_other_token(

@@ -1,0 +1,263 @@
+"""Every engine carries runs out alike: small processes with each of them, and real runs with the marker `engines`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import clsim
+from clsim.launch import engines
+from clsim.launch.comparison import ComparisonInterrupted
+from clsim.launch.engines import Engine
+from clsim.launch.engines import slurm as slurm_module
+from clsim.launch.engines.ray import RayEngine
+from clsim.launch.engines.slurm import SlurmEngine
+from clsim.launch.pool import Pool
+from clsim.launch.run_state import RunState
+from clsim.running.checkpoint_files import newest_checkpoint
+from clsim.running.run_folder import RunFolder
+from tests.launch.test_pool import AS_RUNS_DO, DEAF, RUN, Recorder, ends, interrupt, when_up
+
+pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
+
+KILL_STARTER = "os.kill(os.getppid(), signal.SIGKILL); time.sleep(0.5); sys.exit(130)"
+"""The run's parent is the process that the engine has on the machine; the run notices and ends."""
+
+
+@pytest.fixture(scope="module")
+def code_of_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the module `small_run`; made before the clusters, whose processes search it."""
+    folder = tmp_path_factory.mktemp("code")
+    (folder / "small_run.py").write_text(RUN)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
+    return folder
+
+
+@pytest.fixture(scope="module", params=["ray", "slurm", "local slurm"])
+def engine(request: pytest.FixtureRequest, code_of_runs: Path) -> Engine:
+    """Each engine that starts runs by processes of its own, with one retry."""
+    if request.param == "ray":
+        return RayEngine(request.getfixturevalue("ray_cluster").address, retries=1)
+    if request.param == "slurm":
+        request.getfixturevalue("real_slurm")
+        return SlurmEngine({"time": 5}, retries=1)
+    pytest.importorskip("submitit", reason="needs submitit: pip install 'clsim[slurm]'")
+    return SlurmEngine(cluster="local", retries=1)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[Path, RunState]]:
+    """States of folders that wait, by what the process of each does."""
+    monkeypatch.setattr(engines, "MODULE", "small_run")
+    monkeypatch.setattr(slurm_module, "LOOK_EVERY", 0.3)
+    monkeypatch.setattr(slurm_module, "RESULT_WITHIN", 1.0)
+
+    def make(**codes: str) -> dict[Path, RunState]:
+        states = {}
+        for name, code in codes.items():
+            folder = tmp_path / name / "seed0"
+            folder.mkdir(parents=True)
+            (folder / "code").write_text(code)
+            states[folder] = RunState(4, 2, "waiting")
+        return states
+
+    return make
+
+
+def test_runs_end_as_they_do_on_this_machine_and_lost_ones_are_tried_again(engine: Engine, jobs) -> None:
+    states = jobs(
+        lost=f'again = (folder / "first").exists(); (folder / "first").touch()\nif not again: {KILL_STARTER}\nfinish()',
+        hopeless=f'(folder / "tries").open("a").write(arguments[2] + "\\n"); {KILL_STARTER}',
+        fails="print('no images'); sys.exit(3)",
+        well='(folder / "saw").write_text(os.environ["OMP_NUM_THREADS"] + os.environ["PYTHONSAFEPATH"]); finish()',
+    )
+    lost, hopeless, fails, well = states
+    recorder = Recorder()
+    Pool(2, 1, recorder, engine=engine).run(states)
+    assert [state.status for state in states.values()] == ["finished", "failed", "failed", "finished"]
+    assert states[fails].reason == f"ended with exit code 3 and without a result; see {fails / 'output.txt'}"
+    assert (fails / "output.txt").read_text() == "no images\n"
+    assert (well / "saw").read_text() == "11"
+    assert "2 times in all" in states[hopeless].reason
+    attempts = (hopeless / "tries").read_text().split()
+    assert len(attempts) == 2
+    assert len(set(attempts)) == 1, "one order, so that the second may take the lock of the first over"
+    said = [text for text in recorder.said if text.startswith(str(lost))]
+    assert len(said) == 1
+    assert said[0].endswith("tried again, 1 of 1, from its last checkpoint")
+
+
+def test_one_ctrl_c_saves_and_a_second_one_kills(engine: Engine, jobs) -> None:
+    states = jobs(saves=AS_RUNS_DO, deaf=DEAF, waits="finish()")
+    saves, deaf, waits = states
+
+    def twice() -> None:
+        when_up(saves, lambda: None).join()
+        interrupt()
+        for _ in range(200):
+            if (saves / "checkpoint").exists():
+                break
+            time.sleep(0.05)
+        assert psutil.pid_exists(int((deaf / "pid").read_text()))
+        interrupt()
+
+    thread = when_up(deaf, twice)
+    pool = Pool(2, 1, engine=engine)
+    pool.run(states)
+    thread.join()
+    assert pool.interruption.at_once
+    assert [state.status for state in states.values()] == ["interrupted", "interrupted", "waiting"]
+    assert (saves / "checkpoint").exists()
+    assert ends(int((deaf / "pid").read_text()))
+    assert ends(int((deaf / "child").read_text()))
+    assert not (waits / "pid").exists()
+
+
+# real runs
+
+
+@pytest.fixture(scope="module")
+def arguments() -> dict[str, Any]:
+    """Of a comparison whose runs share their first task, and write a checkpoint at each step."""
+    overrides = {"dataset.train": 60, "dataset.test": 40, "stream.increment": 4, "training.batch_size": 16}
+    overrides |= {"training.epochs": 3, "training.model.image_size": 28, "threads": 1, "checkpoint.steps": 1}
+    return {"strategies": "finetune,er", "overrides": overrides, "device": "cpu", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(arguments: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of the comparison on this machine."""
+    return files_of(clsim.compare("digits-b0c2", out=tmp_path_factory.mktemp("local"), **arguments))
+
+
+def files_of(comparison: clsim.Comparison) -> dict[str, bytes]:
+    """Everything that is the same for equal runs."""
+    assert not comparison.failed
+    names = (RunFolder.metrics, RunFolder.trained_model, RunFolder.result, RunFolder.identity, RunFolder.plan)
+    return {
+        f"{folder.parent.name} {name}": (folder / name).read_bytes()
+        for folder in comparison.folder.glob("*/seed0")
+        for name in names
+    }
+
+
+def run_process(folder: Path) -> psutil.Process:
+    """The process that holds a run's folder."""
+    return psutil.Process(json.loads(RunFolder(folder).lock.read_text())["pid"])
+
+
+def when_saved(folder: Path, act: Callable[[], None]) -> threading.Thread:
+    """Act as soon as the run is in its second task and has a checkpoint there."""
+
+    def wait() -> None:
+        for _ in range(4000):
+            checkpoint = newest_checkpoint(folder)
+            if checkpoint is not None and checkpoint.header["position"]["task"] >= 1:
+                return act()
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def log(folder: Path) -> str:
+    return RunFolder(folder).run_log.read_text()
+
+
+@pytest.mark.engines
+def test_a_killed_worker_changes_no_number(engine: Engine, arguments, undisturbed, tmp_path: Path) -> None:
+    folder = tmp_path / "digits-b0c2" / "er" / "seed0"
+    thread = when_saved(folder, lambda: run_process(folder).parent().kill())
+    recorder = Recorder()
+    comparison = clsim.compare("digits-b0c2", out=tmp_path, **(arguments | {"engine": engine, "progress": recorder}))
+    thread.join()
+    assert sum("tried again, 1 of 1" in text for text in recorder.said) == 1
+    assert "goes on from" in log(folder)
+    assert files_of(comparison) == undisturbed
+    results = [json.loads(path.read_text()) for path in comparison.folder.glob("*/seed0/result.json")]
+    assert sum(one["first_task"] is not None for one in results) == 1, "the other took the first task"
+    assert {path.name for path in comparison.folder.iterdir()} <= {"er", "finetune", ".slurm"}
+
+
+@pytest.mark.engines
+def test_ctrl_c_saves_and_another_engine_goes_on(engine: Engine, arguments, undisturbed, tmp_path: Path) -> None:
+    folder = tmp_path / "digits-b0c2" / "er" / "seed0"
+    thread = when_saved(folder, interrupt)
+    with pytest.raises(ComparisonInterrupted) as stop:
+        clsim.compare("digits-b0c2", out=tmp_path, **(arguments | {"engine": engine}))
+    thread.join()
+    assert folder in stop.value.comparison.interrupted
+    assert not stop.value.comparison.failed
+    assert not RunFolder(folder).lock.exists()
+    assert files_of(clsim.compare("digits-b0c2", out=tmp_path, **arguments)) == undisturbed
+    assert "goes on from" in log(folder)
+
+
+@pytest.mark.engines
+def test_a_run_whose_machine_is_lost_goes_on_elsewhere(ray_cluster, arguments, undisturbed, tmp_path: Path) -> None:
+    """The raylet, the worker and the run die at once, as with the power."""
+    node = ray_cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=80 * 2**20)
+    here = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    folders = [tmp_path / "digits-b0c2" / name / "seed0" for name in ("finetune", "er")]
+    lost: list[Path] = []
+
+    def lose() -> None:
+        for folder in folders * 400:
+            if RunFolder(folder).lock.exists() and newest_checkpoint(folder) is not None:
+                process = run_process(folder)
+                if here in process.parents():
+                    lost.append(folder)
+                    everything = [process, process.parent(), here]
+                    for each in everything:
+                        each.kill()
+                    return
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    engine = RayEngine(ray_cluster.address)
+    recorder = Recorder()
+    comparison = clsim.compare("digits-b0c2", out=tmp_path, **(arguments | {"engine": engine, "progress": recorder}))
+    thread.join()
+    assert [f"{folder}: its machine was lost; tried again, 1 of 3, from its last checkpoint" for folder in lost] == [
+        text for text in recorder.said if "lost" in text
+    ]
+    assert files_of(comparison) == undisturbed
+    assert "goes on from" in log(lost[0])
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("signals", [["USR2"], ["TERM"]], ids=["before the time limit", "preempted"])
+def test_slurm_saves_a_run_that_it_puts_back_into_the_queue(
+    signals: list[str], real_slurm: Path, arguments, undisturbed, tmp_path: Path
+) -> None:
+    folder = tmp_path / "digits-b0c2" / "er" / "seed0"
+
+    def put_back() -> None:
+        (job,) = subprocess.check_output(["squeue", "--noheader", "--format=%i", "--name=clsim-er-seed0"]).split()
+        for name in signals:
+            subprocess.check_call(["scancel", f"--signal={name}", job])
+        if signals == ["TERM"]:  # what Slurm does at the end of the grace time
+            time.sleep(3)
+            subprocess.check_call(["scontrol", "requeue", job])
+
+    thread = when_saved(folder, put_back)
+    recorder = Recorder()
+    engine = SlurmEngine({"time": 20}, retries=0)
+    comparison = clsim.compare("digits-b0c2", out=tmp_path, **(arguments | {"engine": engine, "progress": recorder}))
+    thread.join()
+    assert recorder.said == []
+    assert files_of(comparison) == undisturbed
+    assert "goes on from" in log(folder)
+    assert "interrupted" in log(folder), "it was saved, and not only killed"
