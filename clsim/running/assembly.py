@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from avalanche.logging import BaseLogger
@@ -11,9 +11,12 @@ from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
 from clsim.evaluation.history import History
-from clsim.evaluation.memory_labels import MemoryLabels
-from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
+from clsim.evaluation.plugins import EpochLosses, MemorySize, TaskReport
 from clsim.running.features import benchmark_and_model
+from clsim.running.label_files import label_files_noted
+from clsim.running.scoring.desk import Desk, ScorerHere
+from clsim.running.scoring.hand_in import Forward, HandIn, LabelsElsewhere, Scorer, sampled_rows
+from clsim.running.scoring.messages import Beginning, Wanted
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
 from clsim.sealing import sealed
@@ -42,23 +45,29 @@ def build_template(
     *,
     seed: int,
     device: str,
-    history: History,
-    loggers: list[BaseLogger],
+    loggers: Sequence[BaseLogger],
+    history: History | None = None,
     row_truth: NDArray[np.int8] | None = None,
+    scorer: Scorer | None = None,
+    wait: bool = False,
 ) -> MultiLabelTemplate:
     """Return the training template of a run with its benchmark, model, plugins and evaluator.
 
     The code of the strategy runs sealed: it finds no label that the stream hides.
 
     Args:
+        loggers: that get the template; without `scorer` those that get what is scored.
+        history: of the scores, where they are kept in this process; with `scorer` None.
         row_truth: int8 [R, C] of 0 and 1, the true labels of the training rows, for the evaluator of a memory's
-            labels; None: no such evaluator.
+            labels; None: no such evaluator, or `scorer` has it.
+        scorer: has the history, and everything that it needs the truth for.
+        wait: whether `loggers` are to get what is scored.
     """
     config = scenario.config
     training = composition.training(config.training)
     composition.check_targets(plan, config.training.loss)
     benchmark, stock_model = benchmark_and_model(scenario, plan, seed, device)
-    with sealed():
+    with sealed(), label_files_noted(config):
         composition.check(config, plan.n_classes)
         new_model = partial(composition.network, stock_model, seed)
         tasks = tuple(task.classes for task in plan.tasks)
@@ -70,22 +79,30 @@ def build_template(
         model = new_model()
     if isinstance(criterion, CountedLoss):
         plugins.append(criterion)
-    metrics: list[Any] = [EpochLosses(), StreamScores(history)]
-    if any(provides(plugin, "nbytes") for plugin in plugins):
-        metrics.append(MemorySize(plugins, Budget.of(config).bytes if config.memory.budget != "none" else None))
-    for replay in (plugin for plugin in plugins if isinstance(plugin, Replay)):
-        if row_truth is not None:
-            metrics.append(MemoryLabels(replay, row_truth, tasks))
-    metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
+    if scorer is None:
+        assert history is not None
+        scorer, loggers = ScorerHere(Desk(history, loggers, row_truth)), []
+    has_size = any(provides(plugin, "nbytes") for plugin in plugins)
+    limit = Budget.of(config).bytes if config.memory.budget != "none" else None
+    replays = [plugin for plugin in plugins if isinstance(plugin, Replay)]
+    reports = [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
+    score_epochs = config.evaluation.every == "epoch"
+    wanted: Wanted = scorer.ask("begin", Beginning(len(replays), training.epochs, score_epochs))
+    sampled = partial(sampled_rows, plan, wanted.samples, wanted.pictures)
+    metrics = [
+        EpochLosses(),
+        HandIn(scorer, MemorySize(plugins, limit) if has_size else None, replays, reports, sampled, wait),
+        *(LabelsElsewhere(scorer, place) for place in range(1, wanted.memories + 1)),
+    ]
     return MultiLabelTemplate(
         benchmark=benchmark,
         model=model,
         config=training,
         criterion=criterion,
         plugins=plugins,
-        evaluator=EvaluationPlugin(metrics, loggers=loggers),
+        evaluator=EvaluationPlugin(metrics, loggers=[Forward(scorer), *loggers]),
         seed=seed,
         device=device,
         restarts=new_model if composition.restarts else None,
-        score_epochs=config.evaluation.every == "epoch",
+        score_epochs=score_epochs,
     )

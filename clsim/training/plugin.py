@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from avalanche.core import SupervisedPlugin
 
-from clsim.errors import RunError, StrategyError, did_you_mean
+from clsim.errors import StrategyError, did_you_mean
 
 if TYPE_CHECKING:
     Base = object  # Avalanche names the argument `strategy` and knows not what it is; mypy would hold us to that
@@ -154,9 +154,9 @@ class Plugin(Base):
         A plugin that keeps nothing returns {}.
 
         Raises:
-            RunError: not overridden. Such a run cannot be resumed.
+            NotResumable: not overridden. Such a run cannot be resumed.
         """
-        raise RunError(f"not resumable: plugin {type(self).__name__} has no state_dict")
+        raise NotResumable(f"not resumable: plugin {type(self).__name__} has no state_dict")
 
     def rebuild_model(self, model: MultiLabelNet, state: dict[str, Any]) -> None:
         """Change the make of a resumed run's network before its weights are loaded. `state` is of `state_dict`."""
@@ -165,7 +165,7 @@ class Plugin(Base):
         """Continue from `state_dict`.
 
         Raises:
-            RunError: not overridden, although there is a state.
+            NotResumable: not overridden, although there is a state.
         """
         if state:
-            raise RunError(f"not resumable: plugin {type(self).__name__} has no load_state_dict")
+            raise NotResumable(f"not resumable: plugin {type(self).__name__} has no load_state_dict")

@@ -72,7 +72,9 @@ class RowStore:
             Sealed: a row is closed.
         """
         if len(rows) and (last := int(rows.max())) >= self._end:
-            raise Sealed(f"{asking_line()}row {last} belongs to a task that has not begun; rows 0 to {self._end - 1} have")
+            raise Sealed(
+                f"{asking_line()}row {last} belongs to a task that has not begun; rows 0 to {self._end - 1} have"
+            )
         return rows - self._first_row
 
     @property
