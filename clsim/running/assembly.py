@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from avalanche.logging import BaseLogger
@@ -89,7 +90,7 @@ def build_template(
     score_epochs = config.evaluation.every == "epoch"
     wanted: Wanted = scorer.ask("begin", Beginning(len(replays), training.epochs, score_epochs))
     sampled = partial(sampled_rows, plan, wanted.samples, wanted.pictures)
-    metrics = [
+    metrics: list[Any] = [
         EpochLosses(),
         HandIn(scorer, MemorySize(plugins, limit) if has_size else None, replays, reports, sampled, wait),
         *(LabelsElsewhere(scorer, place) for place in range(1, wanted.memories + 1)),

@@ -17,23 +17,23 @@ import torch
 from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import skipped_images
 from clsim.errors import OUT_OF_MEMORY, ClsimError, NotResumable, OutOfMemoryError, RunError, storage_errors
-from clsim.evaluation.history import History
 from clsim.evaluation.loggers import TimingFile
 from clsim.evaluation.outside_loggers import Delivery, LoggedRun, observed
 from clsim.files import GrowingFile, remove_parts, write_atomically
-from clsim.plugin_files import PluginFileError, blamed
+from clsim.plugin_files import blamed
 from clsim.preparation import training_begins
 from clsim.running.assembly import build_template, training_plan
 from clsim.running.checkpoint_files import Checkpoint, keep_newest, newest_checkpoint
-from clsim.running.checkpointer import Checkpointer, check_identity, place, resume_command
+from clsim.running.checkpointer import Checkpointer, check_identity, place
 from clsim.running.dotted_keys import hyperparameters
 from clsim.running.environment import environment, record_environment
 from clsim.running.folder_lock import IN_USE, FolderInUse, Hold, LockLost, locked
 from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
 from clsim.running.label_files import label_files_noted
+from clsim.running.last_words import error_text, interruption_text
 from clsim.running.memory_shortage import shortage_named
-from clsim.running.observers import Listener, folder_loggers, outside_loggers, own_metrics
+from clsim.running.observers import Listener, outside_loggers
 from clsim.running.preparation_file import preparation_file
 from clsim.running.prepared_run import open_run
 from clsim.running.result import Facts
@@ -41,19 +41,16 @@ from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import OTHER_RUN, OtherRun, identity_of, record_identity, refuse_other_run
 from clsim.running.run_log import run_log
 from clsim.running.run_spec import RunSpec
-from clsim.running.scoring.desk import Desk, ScorerHere
 from clsim.running.scoring.hand_in import HandIn, Scorer
-from clsim.running.scoring.process import SUITED, ScoringProcess
+from clsim.running.scoring.starting import replacing_outputs, start_scorer
 from clsim.running.shared_first_task import SharedFirstTask
 from clsim.running.trained_model import write_trained_model
 from clsim.scenario import Scenario, StreamPlan
 from clsim.sealing import sealed
 from clsim.standard_streams import make_lossy
-from clsim.strict_json import Tail, read_object
+from clsim.strict_json import read_object
 from clsim.training.composition import Composition
-from clsim.training.events import provides
 from clsim.training.plugin_failures import plugin_failures
-from clsim.training.state import OF_AVALANCHE
 from clsim.training.template import MultiLabelTemplate
 
 log = logging.getLogger("clsim")
@@ -107,10 +104,10 @@ def execute(
                 raise  # what the folder says stays as another process, or one elsewhere, finds it
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and not error.args:  # not by the checkpointer
-                    error.args = (_interruption_text(files),)
+                    error.args = (interruption_text(files),)
                 with suppress(OSError):  # the disk may be what is wrong
                     log.exception("stopped")
-                    write_atomically(files.error, _error_text(error) + "\n")
+                    write_atomically(files.error, error_text(error) + "\n")
                 raise
 
 
@@ -137,38 +134,12 @@ def _run(files: RunFolder, scenario: Scenario, spec: RunSpec, hold: Hold, asked:
 def _train(run: _Run, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str, Any]:
     """Carry out the run from its checkpoint to its result."""
     growing = _cut_growing_files(run.files, checkpoint)
-    scorer = _start_scorer(run, asked.listener)
+    scorer = start_scorer(run.files, run.scenario, run.plan, run.settings, run.hold, asked.listener)
     try:
         run.plan = run.plan.without_truth()
         return _learn_and_record(run, scorer, checkpoint, growing, asked)
     finally:
         scorer.close()
-
-
-def _start_scorer(run: _Run, listener: Listener | None) -> Scorer:
-    """Start the process that scores, which alone has the truth from now on."""
-    files, scenario, evaluation = run.files, run.scenario, run.scenario.config.evaluation
-    history = History(run.plan, evaluation.empty_classes, evaluation.thresholds, own_metrics(scenario.config))
-    loggers = folder_loggers(files, scenario, history, run.settings)
-    desk = Desk(history, loggers, scenario.truth()[run.plan.row_samples])
-    listen = None if listener is None else _Listening(files.metrics, listener)
-    if SUITED:
-        return ScoringProcess(desk, resume_command(files.path), run.hold.leave_to_parent, listen)
-    return ScorerHere(desk, listen)
-
-
-class _Listening:
-    """Calls a listener with each line of `metrics.jsonl`, first with those that a resumed run has already written."""
-
-    def __init__(self, path: Path, listener: Listener) -> None:
-        self.tail = Tail(path)
-        self.listener = listener
-        self()
-
-    def __call__(self) -> None:
-        lines, _ = self.tail.read()
-        for line in lines:
-            self.listener(line)
 
 
 def _learn_and_record(
@@ -384,34 +355,11 @@ def _facts(run: _Run, template: MultiLabelTemplate, timing: TimingFile) -> Facts
         "control": composition.control or composition.given_truth(run.plan.derived_from is not None) or None,
         "loss_of": composition.loss_of(),
         "reference": composition.reference,
-        "replaced_outputs": _replacing_outputs(template),
+        "replaced_outputs": replacing_outputs(template.plugins),
         "first_task": {"trained_by": trained_by} if trained_by else None,
     }
     size = HandIn.of(template).size
     return Facts(fields, None if size is None else (size.rows or 0, size.bytes))
-
-
-def _replacing_outputs(template: MultiLabelTemplate) -> list[str]:
-    """Return the plugins that may give other scores than the network's when the evaluation images are scored."""
-    plugins: list[Any] = [plugin for plugin in template.plugins if not isinstance(plugin, OF_AVALANCHE)]
-    return [type(plugin).__name__ for plugin in plugins if provides(plugin, "after_eval_forward")]
-
-
-def _error_text(error: BaseException) -> str:
-    """Return what `error.txt` says."""
-    told = isinstance(error, KeyboardInterrupt | PluginFileError)  # of which the text says everything
-    return str(error) if told else f"{type(error).__name__}: {error}"
-
-
-def _interruption_text(files: RunFolder) -> str:
-    """Return what is left of a run that was stopped at once."""
-    checkpoint = newest_checkpoint(files.path)
-    if checkpoint is not None:
-        saved = place(checkpoint.header["position"])
-        return f"interrupted; last saved {saved}; go on with: {resume_command(files.path)}"
-    if not files.environment.exists():
-        return f"interrupted before training; go on with: {resume_command(files.path)}"
-    return "interrupted before its first checkpoint"
 
 
 def main(arguments: Sequence[str]) -> int:

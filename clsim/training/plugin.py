@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from avalanche.core import SupervisedPlugin
 
-from clsim.errors import StrategyError, did_you_mean
+from clsim.errors import NotResumable, StrategyError, did_you_mean
 
 if TYPE_CHECKING:
     Base = object  # Avalanche names the argument `strategy` and knows not what it is; mypy would hold us to that
