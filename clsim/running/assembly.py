@@ -87,12 +87,13 @@ def build_template(
     limit = Budget.of(config).bytes if config.memory.budget != "none" else None
     replays = [plugin for plugin in plugins if isinstance(plugin, Replay)]
     reports = [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
+    writers = [plugin for plugin in plugins if provides(plugin, "written_labels")]
     score_epochs = config.evaluation.every == "epoch"
     wanted: Wanted = scorer.ask("begin", Beginning(len(replays), training.epochs, score_epochs))
     sampled = partial(sampled_rows, plan, wanted.samples, wanted.pictures)
     metrics: list[Any] = [
         EpochLosses(),
-        HandIn(scorer, MemorySize(plugins, limit) if has_size else None, replays, reports, sampled, wait),
+        HandIn(scorer, MemorySize(plugins, limit) if has_size else None, replays, reports, writers, sampled, wait),
         *(LabelsElsewhere(scorer, place) for place in range(1, wanted.memories + 1)),
     ]
     return MultiLabelTemplate(

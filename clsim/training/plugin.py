@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from avalanche.core import SupervisedPlugin
+from numpy.typing import NDArray
 
 from clsim.errors import NotResumable, StrategyError, did_you_mean
 
@@ -147,6 +149,15 @@ class Plugin(Base):
     def report(self, class_names: Sequence[str]) -> dict[str, float]:
         """Return numbers of the task just trained by their tag; they are logged with the metrics of the task."""
         return {}
+
+    def written_labels(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.floating]]:
+        """Return labels that the plugin has written itself: row ids, columns and values in 0..1, [n] each.
+
+        Override it if a plugin fills unknown labels elsewhere than in a replay memory, which is looked at anyway. After
+        each task the process that scores compares them with the truth, and logs how good they are as
+        `written/<plugin>_entries`, `_precision`, `_FPR` and `_FNR`. Nothing comes back.
+        """
+        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the plugin keeps between two steps: tensors, numbers, texts, and dicts and lists of these.

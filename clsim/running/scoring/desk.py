@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clsim.errors import ClsimError
 from clsim.evaluation.history import History
-from clsim.evaluation.memory_labels import MemoryLabels
+from clsim.evaluation.memory_labels import MemoryLabels, written_quality
 from clsim.evaluation.plugins import StreamScores
 from clsim.evaluation.sample_pictures import SamplePictures
 from clsim.running.result import Facts, write_result
@@ -80,7 +80,17 @@ class Desk:
         values += [MetricValue(NO_METRIC, *value) for value in scored.sizes]
         for labels in self.labels:
             values += labels.after_eval_exp(template) or []
+        values += self._of_written(scored, template.position.task)
         return values + [MetricValue(NO_METRIC, *value) for value in scored.reports]
+
+    def _of_written(self, scored: Pass, done: int) -> list[MetricValue]:
+        values: list[MetricValue] = []
+        if self.row_truth is None:
+            return values
+        for plugin, (rows, columns, labels) in scored.written.items():
+            for name, value in written_quality(labels, self.row_truth[rows, columns]).items():
+                values.append(MetricValue(NO_METRIC, f"written/{plugin}_{name}", value, done))
+        return values
 
     @property
     def owners(self) -> list[Any]:

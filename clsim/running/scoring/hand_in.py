@@ -20,6 +20,7 @@ from clsim.running.scoring.desk import NO_METRIC, written_labels
 from clsim.running.scoring.messages import Event, Pass, TrainingSample, Value
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.training.memory.replay import Replay
+from clsim.training.plugin import Plugin
 from clsim.training.template import MultiLabelTemplate
 
 SampledRows = Callable[[int], NDArray[np.int64]]
@@ -64,6 +65,7 @@ class HandIn(CollectedScores):
         size: of what is kept of earlier tasks; None: nothing is.
         replays: the plugins with a memory.
         reports: of other plugins.
+        writers: plugins that have `written_labels`.
         sampled: see `SampledRows`.
         wait: wait for the numbers and emit them, for loggers that have the template.
     """
@@ -74,6 +76,7 @@ class HandIn(CollectedScores):
         size: MemorySize | None,
         replays: Sequence[Replay],
         reports: Sequence[TaskReport],
+        writers: Sequence[Plugin],
         sampled: SampledRows,
         wait: bool,
     ) -> None:
@@ -82,6 +85,7 @@ class HandIn(CollectedScores):
         self.size = size
         self.replays = list(replays)
         self.reports = list(reports)
+        self.writers = list(writers)
         self.sampled = sampled
         self.wait = wait
 
@@ -103,6 +107,7 @@ class HandIn(CollectedScores):
                 _measured([self.size] if self.size is not None else [], template),
                 _measured(self.reports, template),
                 [written_labels(replay.memory) for replay in self.replays],
+                {type(plugin).__name__: plugin.written_labels() for plugin in self.writers},
                 self._sample(template),
             )
         event = Event("after_eval_exp", replace(template.position), scored=scored)

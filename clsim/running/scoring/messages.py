@@ -78,6 +78,7 @@ class Pass:
         sizes: of what is kept of earlier tasks.
         reports: what plugins report.
         memories: one per replay memory; empty inside a task.
+        written: plugin -> row ids, columns and values of labels that it has written elsewhere; see `Plugin`.
         sample: None: no picture is due; an error: the rows cannot be read.
     """
 
@@ -86,6 +87,7 @@ class Pass:
     sizes: list[Value] = field(default_factory=list)
     reports: list[Value] = field(default_factory=list)
     memories: list[WrittenLabels] = field(default_factory=list)
+    written: dict[str, tuple[NDArray[Any], ...]] = field(default_factory=dict)
     sample: TrainingSample | ClsimError | None = None
 
 

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from clsim.errors import RunError
+from clsim.errors import ClsimError, RunError
 from clsim.running.interruption import SIGNALS
 from clsim.running.scoring.desk import Desk
 
@@ -182,10 +182,10 @@ def _serve(desk: Desk, pipe: Connection, parent: int) -> int:
 
 
 def _packed(error: BaseException) -> bytes:
-    """Return an error as an answer; one that cannot travel as its text."""
-    try:
+    """Return an error as an answer; one that does not travel whole as its text."""
+    with suppress(Exception):
         packed = pickle.dumps((error, None))
-        pickle.loads(packed)
-    except Exception:
-        return pickle.dumps((RunError(f"{type(error).__name__}: {error}"), None))
-    return packed
+        if str(pickle.loads(packed)[0]) == str(error):
+            return packed
+    text = str(error) if isinstance(error, ClsimError) else f"{type(error).__name__}: {error}"
+    return pickle.dumps((RunError(text), None))
