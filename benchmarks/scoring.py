@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.timing import side_by_side
 
 HEADINGS = ("run", "in one process (s)", "in two (s)", "ratio", "ratio of the fastest")
-ROUNDS = 7
+ROUNDS = 5
 RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "finetune, 2 tasks of 1 epoch, 60 images": (
         "finetune",
@@ -27,7 +27,7 @@ RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 def measure() -> list[tuple[str, ...]]:
     """Return rows of HEADINGS."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, (strategy, overrides) in RUNS.items():
         ways = {way: partial(carry_out, strategy, overrides, way == "two") for way in ("one", "two")}
         found = side_by_side(ways, ROUNDS)

@@ -20,6 +20,7 @@ from clsim.running.scoring.hand_in import Forward, HandIn, LabelsElsewhere, Scor
 from clsim.running.scoring.messages import Beginning, Wanted
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
+from clsim.scenario.schema import ScenarioConfig
 from clsim.sealing import sealed
 from clsim.training.composition import Composition
 from clsim.training.events import provides
@@ -66,6 +67,9 @@ def build_template(
     """
     config = scenario.config
     training = composition.training(config.training)
+    if scorer is None:
+        assert history is not None
+        scorer, loggers = ScorerHere(Desk(history, loggers, row_truth)), []
     composition.check_targets(plan, config.training.loss)
     benchmark, stock_model = benchmark_and_model(scenario, plan, seed, device)
     with sealed(), label_files_noted(config):
@@ -80,31 +84,42 @@ def build_template(
         model = new_model()
     if isinstance(criterion, CountedLoss):
         plugins.append(criterion)
-    if scorer is None:
-        assert history is not None
-        scorer, loggers = ScorerHere(Desk(history, loggers, row_truth)), []
-    has_size = any(provides(plugin, "nbytes") for plugin in plugins)
-    limit = Budget.of(config).bytes if config.memory.budget != "none" else None
-    replays = [plugin for plugin in plugins if isinstance(plugin, Replay)]
-    reports = [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
-    writers = [plugin for plugin in plugins if provides(plugin, "written_labels")]
-    score_epochs = config.evaluation.every == "epoch"
-    wanted: Wanted = scorer.ask("begin", Beginning(len(replays), training.epochs, score_epochs))
-    sampled = partial(sampled_rows, plan, wanted.samples, wanted.pictures)
-    metrics: list[Any] = [
-        EpochLosses(),
-        HandIn(scorer, MemorySize(plugins, limit) if has_size else None, replays, reports, writers, sampled, wait),
-        *(LabelsElsewhere(scorer, place) for place in range(1, wanted.memories + 1)),
-    ]
     return MultiLabelTemplate(
         benchmark=benchmark,
         model=model,
         config=training,
         criterion=criterion,
         plugins=plugins,
-        evaluator=EvaluationPlugin(metrics, loggers=[Forward(scorer), *loggers]),
+        evaluator=_evaluator(config, training.epochs, plan, plugins, scorer, loggers, wait),
         seed=seed,
         device=device,
         restarts=new_model if composition.restarts else None,
-        score_epochs=score_epochs,
+        score_epochs=config.evaluation.every == "epoch",
     )
+
+
+def _evaluator(
+    config: ScenarioConfig,
+    epochs: int,
+    plan: StreamPlan,
+    plugins: list[Any],
+    scorer: Scorer,
+    loggers: Sequence[BaseLogger],
+    wait: bool,
+) -> EvaluationPlugin:
+    """Return what hands in, and the loggers that get the template; arguments as of `build_template`."""
+    has_size = any(provides(plugin, "nbytes") for plugin in plugins)
+    limit = Budget.of(config).bytes if config.memory.budget != "none" else None
+    replays = [plugin for plugin in plugins if isinstance(plugin, Replay)]
+    reports = [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
+    writers = [plugin for plugin in plugins if provides(plugin, "written_labels")]
+    beginning = Beginning(len(replays), epochs, config.evaluation.every == "epoch")
+    wanted: Wanted = scorer.ask("begin", beginning)
+    sampled = partial(sampled_rows, plan, wanted.samples, wanted.pictures)
+    size = MemorySize(plugins, limit) if has_size else None
+    metrics: list[Any] = [
+        EpochLosses(),
+        HandIn(scorer, size, replays, reports, writers, sampled, wait),
+        *(LabelsElsewhere(scorer, place) for place in range(1, wanted.memories + 1)),
+    ]
+    return EvaluationPlugin(metrics, loggers=[Forward(scorer), *loggers])

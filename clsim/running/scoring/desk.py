@@ -169,7 +169,7 @@ class _Seen:
         """Return what the sampled rows show, as `RowStore.targets` does."""
         return torch.from_numpy(self.sample.targets)
 
-    def scored(self, model: Any, store: Any, rows: Any) -> NDArray[np.float32]:
+    def scored(self, model: Any, store: Any, rows: Any, **kwargs: Any) -> NDArray[np.float32]:
         """Return the scores of the sampled rows, as the template's method does."""
         return self.sample.scores
 
