@@ -15,7 +15,17 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import checkpoint, convolutions, image_pipeline, index, ranking, stream_length, training_step, watching
+from benchmarks import (
+    checkpoint,
+    convolutions,
+    image_pipeline,
+    index,
+    ranking,
+    scoring,
+    stream_length,
+    training_step,
+    watching,
+)
 from clsim.allocator import keep_freed_memory
 from clsim.files import write_atomically
 from clsim.running.environment import environment
@@ -161,6 +171,12 @@ SECTIONS = {
         f"{watching.STRATEGY}, tiny-resnet at 16 px, 256 rows a task, 1,000 test images, all loggers that a run has by "
         "default: the share of its CPU time, without imports, that curves, pictures and tables take. Aim: 5 %.",
         lambda: table(watching.HEADINGS, watching.measure()),
+    ),
+    "scoring": Section(
+        "A process of its own for the scores",
+        "Whole runs of `digits-b0c2` with one thread, as a comparison starts them, scored in the process that trains "
+        "and in one of their own. Aim: no slower.",
+        lambda: table(scoring.HEADINGS, scoring.measure()),
     ),
 }
 

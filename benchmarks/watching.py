@@ -64,9 +64,11 @@ def run(classes: int, tasks: int, per_task: int = 256, test: int = 1000) -> dict
 
     from clsim.evaluation.history import History
     from clsim.evaluation.loggers import TimingFile
+    from clsim.evaluation.plugins import EpochLosses
     from clsim.running.assembly import build_template
     from clsim.running.observers import folder_loggers
     from clsim.running.run_folder import RunFolder
+    from clsim.running.scoring.desk import Desk, ScorerHere
     from clsim.training.composition import Composition
 
     torch.set_num_threads(1)
@@ -82,19 +84,20 @@ def run(classes: int, tasks: int, per_task: int = 256, test: int = 1000) -> dict
     history = History(plan)
     with tempfile.TemporaryDirectory() as folder:
         files = RunFolder(Path(folder))
-        loggers = [*folder_loggers(files, stream, history, {}), TimingFile(files.timing)]
+        timing = TimingFile(files.timing)
+        desk = Desk(history, folder_loggers(files, stream, history, {}), stream.truth()[plan.row_samples])
         template = build_template(
             stream,
             Composition(STRATEGY),
             plan,
             seed=0,
             device="cpu",
-            history=history,
-            loggers=loggers,
-            row_truth=stream.truth()[plan.row_samples],
+            loggers=[timing],
+            scorer=ScorerHere(desk),  # in this process, whose time is measured
         )
+        losses = [metric for metric in template.evaluator.metrics if isinstance(metric, EpochLosses)]
         began = time.process_time()
-        with timed(loggers) as logging, timed(template.evaluator.metrics) as metrics:
+        with timed([*desk.loggers, timing]) as logging, timed([*losses, desk.scores, *desk.labels]) as metrics:
             template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
         total = time.process_time() - began
         sizes = {path: path.stat().st_size for path in Path(folder).iterdir()}

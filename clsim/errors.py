@@ -51,6 +51,10 @@ class RunError(ClsimError):
     """A run folder that is taken, incomplete or unreadable, or a run that cannot go on."""
 
 
+class NotResumable(RunError):
+    """A run whose state would not be complete, because a part of it cannot be saved."""
+
+
 OUT_OF_MEMORY = 12
 """Exit code of a run's process that an OutOfMemoryError has ended; the number of ENOMEM."""
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FrameType
 
 from clsim.errors import RunError
 
@@ -46,12 +47,13 @@ def refuse_sealed(what: str) -> None:
 
 
 def asking_line() -> str:
-    """Return `file:line: ` of the innermost caller outside clsim and Python's own modules; "" if there is none."""
-    frame = sys._getframe(1)
+    """Return `file:line: ` of the innermost caller that is a user's own code; "" if there is none."""
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = str(frame.f_globals.get("__name__", ""))
-        package = name.partition(".")[0]
-        if package != "clsim" and package not in sys.stdlib_module_names and not frame.f_code.co_filename[:1] == "<":
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}: "
-        frame = frame.f_back  # type: ignore[assignment]
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        file = frame.f_code.co_filename
+        shipped = package == "clsim" or package in sys.stdlib_module_names or "site-packages" in file
+        if not shipped and not file.startswith("<"):
+            return f"{file}:{frame.f_lineno}: "
+        frame = frame.f_back
     return ""

@@ -8,7 +8,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from clsim.evaluation.kept_scores import DTYPE
 from clsim.evaluation.machine_load import LoadMeter
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.files import GrowingFile, write_atomically
-from clsim.strict_json import finite_or_null, read_lines
+from clsim.strict_json import finite_or_null
 from clsim.training.template import MultiLabelTemplate
 from clsim.vocabulary import SEEN_MAP
 
@@ -63,24 +63,14 @@ class LineLogger(BaseLogger):
 
 
 class MetricsFile(LineLogger):
-    """Appends each line to a JSON Lines file.
+    """Appends each line to a JSON Lines file."""
 
-    Args:
-        listener: called with each line, first with those that a resumed run has already written.
-    """
-
-    def __init__(self, path: Path, listener: Callable[[dict[str, Any]], None] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         self.file = GrowingFile(path)
-        self.listener = listener
-        if listener is not None:
-            for line in read_lines(path):
-                listener(line)
 
     def write(self, line: dict[str, Any]) -> None:
         self.file.append(json.dumps(line, allow_nan=False) + "\n")
-        if self.listener is not None:
-            self.listener(line)
 
 
 class CsvFile(LineLogger):

@@ -71,6 +71,23 @@ def label_quality(labels: NDArray[np.floating], states: States, truth: NDArray[n
     return dict(zip(MEMORY_QUALITY, values, strict=True))
 
 
+def written_quality(values: NDArray[np.floating], truth: NDArray[np.integer]) -> dict[str, float]:
+    """Quality of labels that a part has written, in percent; NaN where there is nothing to divide by.
+
+    Args:
+        values: float [n], 0..1; above 0.5 says present.
+        truth: int [n], 1, 0, -1 not annotated in the data set, which counts nowhere but in `entries`.
+
+    Returns:
+        entries: their number.
+        precision, FPR, FNR: present against absent.
+    """
+    says, present, absent = values > 0.5, truth == 1, truth == 0
+    tp, fp, fn = (np.sum(said & is_so) for said, is_so in ((says, present), (says, absent), (~says, present)))
+    rates = _percent(tp, tp + fp), _percent(fp, absent.sum()), _percent(fn, present.sum())
+    return {"entries": len(values), **dict(zip(("precision", "FPR", "FNR"), rates, strict=True))}
+
+
 def ones_beside(
     labels: NDArray[np.floating], provenance: NDArray[np.integer], truth: NDArray[np.integer], above: NDArray[np.bool_]
 ) -> dict[str, int]:

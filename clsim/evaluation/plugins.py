@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from avalanche.evaluation.metric_results import MetricValue
+from numpy.typing import NDArray
 
 from clsim.errors import RunError
 from clsim.evaluation.history import History
@@ -19,22 +20,13 @@ from clsim.training.template import MultiLabelTemplate
 log = logging.getLogger("clsim")
 
 
-class StreamScores(Observer):
-    """Collects the logits of a pass over `evaluation_stream` and emits every metric after it.
+class CollectedScores(Observer):
+    """Collects the logits of a pass over `evaluation_stream`; other streams are ignored."""
 
-    The truth lies in the plan and is joined by row id; the batches carry none. Other streams are ignored. Metric
-    values are placed at the number of tasks learnt. A pass inside a task leaves the history alone and emits `epoch/*`
-    only, at the number of epochs done.
-    """
-
-    def __init__(self, history: History) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.history = history
         self._logits: list[Any] = []
         self._rows: list[Any] = []
-
-    def result(self) -> float | None:
-        return float(self.history.seen_map[self.history.last]) if self.history.last >= 0 else None
 
     def reset(self) -> None:
         self._logits, self._rows = [], []
@@ -49,13 +41,35 @@ class StreamScores(Observer):
                 raise RunError("StreamScores: a plugin has replaced the loader of the evaluation stream: no row ids")
             self._rows.append(template.rows.cpu().numpy())
 
+    def take(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return row ids int64 [M] and logits float32 [M, S] of the pass, and forget them."""
+        found = np.concatenate(self._rows), np.concatenate(self._logits)
+        self.reset()
+        return found
+
+
+class StreamScores(CollectedScores):
+    """Emits every metric of a pass over `evaluation_stream`.
+
+    The truth lies in the plan and is joined by row id; the batches carry none. Metric values are placed at the number
+    of tasks learnt. A pass inside a task leaves the history alone and emits `epoch/*` only, at the number of epochs
+    done.
+    """
+
+    def __init__(self, history: History) -> None:
+        super().__init__()
+        self.history = history
+
+    def result(self) -> float | None:
+        return float(self.history.seen_map[self.history.last]) if self.history.last >= 0 else None
+
     def after_eval_exp(self, template: MultiLabelTemplate) -> list[MetricValue] | None:
         if not scores_evaluation_stream(template):
             return None
-        rows = np.concatenate(self._rows) - self.history.plan.n_train_rows
-        scores = np.empty((len(rows), self._logits[0].shape[1]), dtype=np.float32)
-        scores[rows] = np.concatenate(self._logits)
-        self.reset()
+        ids, logits = self.take()
+        rows = ids - self.history.plan.n_train_rows
+        scores = np.empty((len(rows), logits.shape[1]), dtype=np.float32)
+        scores[rows] = logits
         if template.position.started:
             values = self.history.epoch_values(scores, template.position.task)
             return [MetricValue(self, name, value, epochs_done(template)) for name, value in values.items()]

@@ -8,6 +8,7 @@ from typing import Any
 
 from clsim.report.results import NO_VALUE, Results
 from clsim.report.tables import number
+from clsim.report.too_good import too_good
 from clsim.running.dotted_keys import flat
 
 UPPER_REFERENCE = ("upper reference", "trains on all data so far")
@@ -124,7 +125,7 @@ def _own_metrics_differ(results: Results) -> list[str]:
 def warnings_of(results: Results) -> list[str]:
     """Sentences on what was left out and on what makes the rows of the final table hard to compare."""
     found = [text for text in (_skipped(results), _first_tasks(results)) if text]
-    found += _own_metrics_differ(results)
+    found += [*too_good(results), *_own_metrics_differ(results)]
     seeds = {name: tuple(run.seed for run in results.of(name)) for name in results.strategies}
     if len(set(seeds.values())) > 1:
         lists = "; ".join(f"{name}: {', '.join(map(str, own))}" for name, own in seeds.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,12 @@ from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
 from clsim.evaluation.history import History
-from clsim.evaluation.memory_labels import MemoryLabels
-from clsim.evaluation.plugins import EpochLosses, MemorySize, StreamScores, TaskReport
+from clsim.evaluation.plugins import EpochLosses, MemorySize, TaskReport
 from clsim.running.features import benchmark_and_model
+from clsim.running.label_files import label_files_noted
+from clsim.running.scoring.desk import Desk, ScorerHere
+from clsim.running.scoring.hand_in import Forward, HandIn, LabelsElsewhere, Scorer, sampled_rows
+from clsim.running.scoring.messages import Beginning, Wanted
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
 from clsim.scenario.schema import ScenarioConfig
@@ -45,9 +49,11 @@ def build_template(
     *,
     seed: int,
     device: str,
-    history: History | None,
-    loggers: list[BaseLogger],
+    loggers: Sequence[BaseLogger],
+    history: History | None = None,
     row_truth: NDArray[np.int8] | None = None,
+    scorer: Scorer | None = None,
+    wait: bool = False,
     ranks: Ranks | None = None,
 ) -> MultiLabelTemplate:
     """Return the training template of a run with its benchmark, model, plugins and evaluator.
@@ -55,16 +61,22 @@ def build_template(
     The code of the strategy runs sealed: it finds no label that the stream hides.
 
     Args:
-        history: takes the scores; None: nothing is measured, for a rank that is not the first.
+        loggers: that get the template; without `scorer` those that get what is scored.
+        history: of the scores, where they are kept in this process; with `scorer` None. Without both nothing is
+            measured, as on a rank that is not the first.
         row_truth: int8 [R, C] of 0 and 1, the true labels of the training rows, for the evaluator of a memory's
-            labels; None: no such evaluator.
+            labels; None: no such evaluator, or `scorer` has it.
+        scorer: has the history, and everything that it needs the truth for.
+        wait: whether `loggers` are to get what is scored.
         ranks: of the run; None: this process alone.
     """
     config = scenario.config
     training = composition.training(config.training)
+    if scorer is None and history is not None:
+        scorer, loggers = ScorerHere(Desk(history, loggers, row_truth)), []
     composition.check_targets(plan, config.training.loss)
     benchmark, stock_model = benchmark_and_model(scenario, plan, seed, device)
-    with sealed():
+    with sealed(), label_files_noted(config):
         composition.check(config, plan.n_classes)
         new_model = partial(composition.network, stock_model, seed)
         tasks = tuple(task.of_classes for task in plan.tasks)
@@ -82,7 +94,9 @@ def build_template(
         config=training,
         criterion=criterion,
         plugins=plugins,
-        evaluator=_evaluator(config, plan, plugins, history, loggers, row_truth),
+        evaluator=_nothing_measured()
+        if scorer is None
+        else _evaluator(config, training.epochs, plan, plugins, scorer, loggers, wait),
         seed=seed,
         device=device,
         restarts=new_model if composition.restarts else None,
@@ -93,21 +107,32 @@ def build_template(
 
 def _evaluator(
     config: ScenarioConfig,
+    epochs: int,
     plan: StreamPlan,
     plugins: list[Any],
-    history: History | None,
-    loggers: list[BaseLogger],
-    row_truth: NDArray[np.int8] | None,
+    scorer: Scorer,
+    loggers: Sequence[BaseLogger],
+    wait: bool,
 ) -> EvaluationPlugin:
-    if history is None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Avalanche's, that nothing is logged
-            return EvaluationPlugin(loggers=[])
-    metrics: list[Any] = [EpochLosses(), StreamScores(history)]
-    if any(provides(plugin, "nbytes") for plugin in plugins):
-        metrics.append(MemorySize(plugins, Budget.of(config).bytes if config.memory.budget != "none" else None))
-    for replay in (plugin for plugin in plugins if isinstance(plugin, Replay)):
-        if row_truth is not None:
-            metrics.append(MemoryLabels(replay, row_truth, tuple(task.classes for task in plan.tasks)))
-    metrics += [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
-    return EvaluationPlugin(metrics, loggers=loggers)
+    """Return what hands in, and the loggers that get the template; arguments as of `build_template`."""
+    has_size = any(provides(plugin, "nbytes") for plugin in plugins)
+    limit = Budget.of(config).bytes if config.memory.budget != "none" else None
+    replays = [plugin for plugin in plugins if isinstance(plugin, Replay)]
+    reports = [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
+    writers = [plugin for plugin in plugins if provides(plugin, "written_labels")]
+    beginning = Beginning(len(replays), epochs, config.evaluation.every == "epoch")
+    wanted: Wanted = scorer.ask("begin", beginning)
+    sampled = partial(sampled_rows, plan, wanted.samples, wanted.pictures)
+    size = MemorySize(plugins, limit) if has_size else None
+    metrics: list[Any] = [
+        EpochLosses(),
+        HandIn(scorer, size, replays, reports, writers, sampled, wait),
+        *(LabelsElsewhere(scorer, place) for place in range(1, wanted.memories + 1)),
+    ]
+    return EvaluationPlugin(metrics, loggers=[Forward(scorer), *loggers])
+
+
+def _nothing_measured() -> EvaluationPlugin:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Avalanche's, that nothing is logged
+        return EvaluationPlugin(loggers=[])

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from clsim.errors import RunError
+from clsim.errors import NotResumable, RunError
 from clsim.files import GrowingFile
 from clsim.running.checkpoint_files import Checkpoint, write_checkpoint
 from clsim.running.folder_lock import Hold
@@ -105,7 +105,7 @@ class Checkpointer:
         template.refuse_not_finite()
         try:
             state = template.state_dict()
-        except RunError as error:
+        except NotResumable as error:
             if self.obstacle != str(error):
                 log.warning("no checkpoint: %s", error)
             self.obstacle = str(error)

@@ -16,35 +16,34 @@ import torch
 
 from clsim.allocator import keep_freed_memory
 from clsim.data.image_files import skipped_images
-from clsim.errors import OUT_OF_MEMORY, ClsimError, OutOfMemoryError, RunError, storage_errors
-from clsim.evaluation.history import History
+from clsim.errors import OUT_OF_MEMORY, ClsimError, NotResumable, OutOfMemoryError, RunError, storage_errors
 from clsim.evaluation.loggers import TimingFile
-from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.outside_loggers import Delivery, LoggedRun, observed
-from clsim.evaluation.plugins import MemorySize
-from clsim.files import GrowingFile, json_text, remove_parts, write_atomically
-from clsim.plugin_files import PluginFileError, blamed
+from clsim.files import GrowingFile, remove_parts, write_atomically
+from clsim.plugin_files import blamed
 from clsim.preparation import training_begins
 from clsim.running.assembly import build_template, training_plan
 from clsim.running.checkpoint_files import Checkpoint, keep_newest, newest_checkpoint
-from clsim.running.checkpointer import Checkpointer, check_identity, place, resume_command
-from clsim.running.checksums import write_checksums
+from clsim.running.checkpointer import Checkpointer, check_identity, place
 from clsim.running.dotted_keys import hyperparameters
 from clsim.running.environment import environment, record_environment
 from clsim.running.folder_lock import IN_USE, FolderInUse, Hold, LockLost, locked
 from clsim.running.following import follow, leading
 from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
+from clsim.running.label_files import label_files_noted
+from clsim.running.last_words import error_text, interruption_text
 from clsim.running.memory_shortage import shortage_named
-from clsim.running.observers import Listener, folder_loggers, outside_loggers, own_metrics
+from clsim.running.observers import Listener, outside_loggers
 from clsim.running.preparation_file import preparation_file
 from clsim.running.prepared_run import open_run
-from clsim.running.record import RunRecord, measured
-from clsim.running.record_parts import LabelsRecord, MemoryRecord, TaskRecord
+from clsim.running.result import Facts
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import OTHER_RUN, OtherRun, identity_of, record_identity, refuse_other_run
 from clsim.running.run_log import run_log
 from clsim.running.run_spec import RunSpec
+from clsim.running.scoring.hand_in import HandIn, Scorer
+from clsim.running.scoring.starting import replacing_outputs, start_scorer
 from clsim.running.shared_first_task import SharedFirstTask
 from clsim.running.trained_model import write_trained_model
 from clsim.scenario import Scenario, StreamPlan
@@ -113,10 +112,10 @@ def execute(
                 raise  # what the folder says stays as another process, or one elsewhere, finds it
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and not error.args:  # not by the checkpointer
-                    error.args = (_interruption_text(files),)
+                    error.args = (interruption_text(files),)
                 with suppress(OSError):  # the disk may be what is wrong
                     log.exception("stopped")
-                    write_atomically(files.error, _error_text(error) + "\n")
+                    write_atomically(files.error, error_text(error) + "\n")
                 raise
 
 
@@ -143,15 +142,27 @@ def _run(files: RunFolder, scenario: Scenario, spec: RunSpec, hold: Hold, asked:
 
 def _train(run: _Run, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str, Any]:
     """Carry out the run from its checkpoint to its result."""
+    growing = _cut_growing_files(run.files, checkpoint)
+    scorer = start_scorer(run.files, run.scenario, run.plan, run.settings, run.hold, asked.listener)
+    try:
+        run.plan = run.plan.without_truth()
+        return _learn_and_record(run, scorer, checkpoint, growing, asked)
+    finally:
+        scorer.close()
+
+
+def _learn_and_record(
+    run: _Run, scorer: Scorer, checkpoint: Checkpoint | None, growing: Sequence[GrowingFile], asked: _Asked
+) -> dict[str, Any]:
+    """Train with what hands in, and without truth; have the result written."""
     files, scenario = run.files, run.scenario
-    growing = _cut_growing_files(files, checkpoint)
-    evaluation = scenario.config.evaluation
-    history = History(run.plan, evaluation.empty_classes, evaluation.thresholds, own_metrics(scenario.config))
     timing = TimingFile(files.timing)
     outside = outside_loggers(files.path, scenario.config, asked.say)
-    template = _assemble(run, history, timing, asked.listener, outside)
+    template = _assemble(run, scorer, timing, outside)
+    scenario.forget_labels()
     if asked.first_task is not None:
-        template.first_task = SharedFirstTask(asked.first_task, files.metrics, timing, run.name)
+        settle = partial(scorer.ask, "settle")
+        template.first_task = SharedFirstTask(asked.first_task, files.metrics, timing, run.name, settle)
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state())
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
@@ -160,7 +171,7 @@ def _train(run: _Run, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str,
     run.ranks.share({"identity": run.resume_identity, "checkpoint": checkpoint and asdict(checkpoint)})
     with observed(outside, LoggedRun(run.name, scenario.name, files.path, run.settings)):
         _learn(run, template, growing, asked.parent)
-    result = _write_result(run, template, history, timing)
+    result: dict[str, Any] = scorer.ask("finish", files, _facts(run, template, timing))
     run.ranks.share()
     for logger in outside:
         logger.end(result)
@@ -168,13 +179,14 @@ def _train(run: _Run, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str,
     return result
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Run:
     """A run that is carried out: the content of its folder, resolved.
 
     Attributes:
         identity: see `clsim.running.run_identity`.
-        plan: that it trains on.
+        plan: that it trains on; without the truth once another process scores.
+        plan_sha256: hash of that plan with the truth.
         skipped: split -> number of images that are left out, because they cannot be decoded.
         hold: of the folder.
         ranks: that train it, of which this process is the first.
@@ -188,6 +200,7 @@ class _Run:
     threads: int
     identity: dict[str, Any]
     plan: StreamPlan
+    plan_sha256: str
     skipped: dict[str, int]
     hold: Hold
     ranks: Ranks
@@ -206,11 +219,11 @@ class _Run:
     @property
     def resume_identity(self) -> dict[str, Any]:
         """What must be equal when the run goes on: its identity, and the plan that `joint` or an oracle memory make."""
-        return self.identity | {"training_plan_sha256": self.plan.sha256}
+        return self.identity | {"training_plan_sha256": self.plan_sha256}
 
 
 def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | None, hold: Hold, ranks: Ranks) -> _Run:
-    """Resolve a run and write the plan that it trains on.
+    """Resolve a run and the plan that it trains on.
 
     Raises:
         RunError: the device is not here, or of another kind than the run's.
@@ -225,12 +238,12 @@ def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | Non
     composition = Composition(spec.strategy, spec.options)
     identity = identity_of(scenario, spec, threads)  # at once, so that it is of the code that is loaded here
     plan = training_plan(scenario, composition)
-    write_atomically(files.plan, plan.to_bytes())
+    files.plan.unlink(missing_ok=True)  # an earlier version wrote it when a run began; it holds the truth
     log.info(
         "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
     )
     skipped = _log_skipped(scenario)
-    return _Run(files, scenario, spec, composition, device, threads, identity, plan, skipped, hold, ranks)
+    return _Run(files, scenario, spec, composition, device, threads, identity, plan, plan.sha256, skipped, hold, ranks)
 
 
 def _log_skipped(scenario: Scenario) -> dict[str, int]:
@@ -267,20 +280,17 @@ def _cut_growing_files(files: RunFolder, checkpoint: Checkpoint | None) -> list[
     return growing
 
 
-def _assemble(
-    run: _Run, history: History, timing: TimingFile, listener: Listener | None, outside: Sequence[Delivery]
-) -> MultiLabelTemplate:
-    """Return the template of a run with everything that logs into its folder, and the loggers outside it."""
-    plan = run.plan
+def _assemble(run: _Run, scorer: Scorer, timing: TimingFile, outside: Sequence[Delivery]) -> MultiLabelTemplate:
+    """Return the template of a run, with the loggers that get it."""
     return build_template(
         run.scenario,
         run.composition,
-        plan,
+        run.plan,
         seed=run.spec.seed,
         device=run.device,
-        history=history,
-        loggers=[*folder_loggers(run.files, run.scenario, history, run.settings, listener), *outside, timing],
-        row_truth=run.scenario.truth()[plan.row_samples],
+        loggers=[*outside, timing],
+        scorer=scorer,
+        wait=bool(outside),
         ranks=run.ranks,
     )
 
@@ -289,11 +299,11 @@ def _note_obstacle(files: RunFolder, template: MultiLabelTemplate, say: Callable
     """Say so if a run that begins cannot be resumed.
 
     Raises:
-        RunError: it has begun before and cannot be resumed.
+        NotResumable: it has begun before and cannot be resumed.
     """
     try:
         template.stateful()
-    except RunError as error:
+    except NotResumable as error:
         if files.obstacle is not None:
             raise
         write_atomically(files.not_resumable, f"{error}\n")
@@ -324,7 +334,8 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
         def where() -> str:
             return place(asdict(template.position))
 
-        with shortage_named(config, run.device, where), plugin_failures(template), blamed(where), sealed():
+        failures = shortage_named(config, run.device, where), plugin_failures(template), blamed(where)
+        with failures[0], failures[1], failures[2], sealed(), label_files_noted(config):
             template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
     run.hold.check()
     _write_model(run, template)
@@ -343,61 +354,28 @@ def _write_model(run: _Run, template: MultiLabelTemplate, task: int | None = Non
     write_trained_model(run.files.path, template.model, config, classes, seed, run.composition, task)
 
 
-def _write_result(run: _Run, template: MultiLabelTemplate, history: History, timing: TimingFile) -> dict[str, Any]:
-    """Write the result, by which the run is finished, and return its content."""
-    stream, plan = run.scenario.config.stream, run.plan
-    record = RunRecord(
-        scenario=run.scenario.name,
-        strategy=run.spec.name,
-        options=run.composition.options(),
-        seed=run.spec.seed,
-        order_seed=stream.order_seed if stream.order == "seed" else None,
-        plan_sha256=plan.sha256,
-        derived_from=plan.derived_from,
-        data_fingerprint=run.identity["data_fingerprint"],
-        skipped_images=run.skipped,
-        threads=run.threads,
-        device=device_kind(run.device),
-        class_names=list(plan.class_names),
-        tasks=[TaskRecord(t, plan.names(task), task.classes, len(task)) for t, task in enumerate(plan.tasks)],
-        **measured(history.summary()),
-        control=run.composition.control or None,
-        loss_of=run.composition.loss_of(),
-        reference=run.composition.reference,
-        memory=_memory_record(template),
-        first_task={"trained_by": trained_by} if (trained_by := timing.trained_by()) else None,
-    )
-    result = record.content()
-    text = json_text(result)
-    write_checksums(run.files, text)
-    write_atomically(run.files.result, text)
-    log.info("finished: last mAP %s", result["last_mAP"])
-    return result
-
-
-def _error_text(error: BaseException) -> str:
-    """Return what `error.txt` says."""
-    told = isinstance(error, KeyboardInterrupt | PluginFileError)  # of which the text says everything
-    return str(error) if told else f"{type(error).__name__}: {error}"
-
-
-def _interruption_text(files: RunFolder) -> str:
-    """Return what is left of a run that was stopped at once."""
-    checkpoint = newest_checkpoint(files.path)
-    if checkpoint is not None:
-        saved = place(checkpoint.header["position"])
-        return f"interrupted; last saved {saved}; go on with: {resume_command(files.path)}"
-    if not files.environment.exists():
-        return f"interrupted before training; go on with: {resume_command(files.path)}"
-    return "interrupted before its first checkpoint"
-
-
-def _memory_record(template: MultiLabelTemplate) -> MemoryRecord | None:
-    size = MemorySize.of(template)
-    if size is None:
-        return None
-    labels = MemoryLabels.of(template)
-    return MemoryRecord(size.rows or 0, size.bytes, None if labels is None else LabelsRecord.of(labels.summary()))
+def _facts(run: _Run, template: MultiLabelTemplate, timing: TimingFile) -> Facts:
+    """Return what the result says beside the numbers."""
+    stream, composition = run.scenario.config.stream, run.composition
+    trained_by = timing.trained_by()
+    fields = {
+        "scenario": run.scenario.name,
+        "strategy": run.spec.name,
+        "options": composition.options(),
+        "seed": run.spec.seed,
+        "order_seed": stream.order_seed if stream.order == "seed" else None,
+        "data_fingerprint": run.identity["data_fingerprint"],
+        "skipped_images": run.skipped,
+        "threads": run.threads,
+        "device": device_kind(run.device),
+        "control": composition.control or composition.given_truth(run.plan.derived_from is not None) or None,
+        "loss_of": composition.loss_of(),
+        "reference": composition.reference,
+        "replaced_outputs": replacing_outputs(template.plugins),
+        "first_task": {"trained_by": trained_by} if trained_by else None,
+    }
+    size = HandIn.of(template).size
+    return Facts(fields, None if size is None else (size.rows or 0, size.bytes))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -61,8 +61,9 @@ class Hold:
         lost: the last sign of life found the token of another holder.
     """
 
-    def __init__(self, folder: Path, token: str) -> None:
+    def __init__(self, folder: Path, token: str, file: BinaryIO) -> None:
         self.folder, self.token = folder, token
+        self._file = file
         self.lost = False
         self._looked = time.time()  # a clock that goes on while the machine sleeps
 
@@ -92,6 +93,10 @@ class Hold:
         """
         if self.lost or time.time() - self._looked > BEAT:
             self.check()
+
+    def leave_to_parent(self) -> None:
+        """Close the lock's file in a forked process, so that the lock goes with the process that has taken it."""
+        self._file.close()
 
     def beat(self) -> None:
         """Give a sign of life, unless another holder has the folder."""
@@ -162,7 +167,7 @@ def _open(folder: Path, path: Path, order: str | None) -> tuple[BinaryIO, Hold]:
             _refuse_living(folder, path, holder, other)
         if os.fstat(file.fileno()).st_size:  # of a holder that was killed
             file.truncate(0)
-        hold = Hold(folder, secrets.token_hex(8))
+        hold = Hold(folder, secrets.token_hex(8), file)
         content = {"pid": os.getpid(), "host": socket.gethostname(), "boot": _boot_id(), "token": hold.token}
         content |= {} if order is None else {"order": order}
         file.write(json.dumps(content).encode())

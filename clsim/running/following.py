@@ -23,6 +23,7 @@ from clsim.running.memory_shortage import shortage_named
 from clsim.running.prepared_run import open_run
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import OtherRun, differences, identity_of
+from clsim.sealing import sealed
 from clsim.strict_json import read_object
 from clsim.training.composition import Composition
 from clsim.training.plugin_failures import plugin_failures
@@ -73,14 +74,15 @@ def _train(folder: Path, ranks: Ranks, device: str, begun: dict[str, Any]) -> No
 
     with blamed(), shortage_named(scenario.config, device):
         template = build_template(
-            scenario, composition, plan, seed=spec.seed, device=device, history=None, loggers=[], ranks=ranks
+            scenario, composition, plan.without_truth(), seed=spec.seed, device=device, loggers=[], ranks=ranks
         )
+        scenario.forget_labels()
         if begun["checkpoint"] is not None:
             template.load_state_dict(Checkpoint(**begun["checkpoint"]).state({"cuda:0": device}))
         with interruptible() as interruption:
             ranks.asks_to_stop = lambda: interruption.requested
             template.at_cut = leading(ranks, _leave)
-            with shortage_named(scenario.config, device, where), plugin_failures(template), blamed(where):
+            with shortage_named(scenario.config, device, where), plugin_failures(template), blamed(where), sealed():
                 template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
 
 

@@ -98,7 +98,6 @@ def folder_loggers(
     scenario: Scenario,
     history: History,
     settings: Mapping[str, Any],
-    listener: Listener | None = None,
 ) -> list[BaseLogger]:
     """Return the loggers whose files belong to the run folder.
 
@@ -107,7 +106,6 @@ def folder_loggers(
         scenario: of the run.
         history: of its scores; its plan is the one that the run trains on.
         settings: what tells runs apart, one level of dotted keys.
-        listener: called with each line of `metrics.jsonl`.
     """
     from clsim.evaluation.loggers import CsvFile, MemoryFile, MetricsFile
     from clsim.evaluation.sample_pictures import SamplePictures
@@ -115,7 +113,7 @@ def folder_loggers(
 
     config, plan = scenario.config, history.plan
     memory = MemoryFile(files.memory, plan.class_names, len(plan.tasks))
-    found: list[BaseLogger] = [MetricsFile(files.metrics, listener), memory]
+    found: list[BaseLogger] = [MetricsFile(files.metrics), memory]
     if has_logger(config, "tensorboard"):
         curves = TensorBoardCurves(files.events, history, settings, config.evaluation.pictures)
         samples = 0 if isinstance(scenario.source, FeatureSource) else config.evaluation.samples

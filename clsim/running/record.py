@@ -74,6 +74,7 @@ class RunRecord:
         control: what the strategy knows that a method may not.
         loss_of: the part of the strategy that brought the loss; None: the loss is the scenario's.
         reference: see `Strategy`.
+        replaced_outputs: plugins that may have given other scores of the evaluation images than the network's.
         first_task: `trained_by` names the run that trained the first task for this one; None: trained by itself.
         memory: None: it has none.
         metrics: those that the user brings, by name.
@@ -110,6 +111,7 @@ class RunRecord:
     control: str | None = None
     loss_of: str | None = None
     reference: Reference | None = None
+    replaced_outputs: list[str] = field(default_factory=list)
     first_task: dict[str, str] | None = None
     memory: MemoryRecord | None = None
     metrics: dict[str, MetricRecord] = field(default_factory=dict)

@@ -40,7 +40,7 @@ class RunFolder:
         identity: what fixes the run's numbers.
         command: the command line that made the folder; empty if Python did, interactively.
         environment: versions, device, time.
-        plan: the stream that it trains on.
+        plan: the stream that it was trained on, with the truth; not there before the run is finished.
         metrics: every logged value, a line for each epoch and evaluation.
         timing: time and memory, a line for each task.
         table: every logged value as a table, if the logger csv is asked for.

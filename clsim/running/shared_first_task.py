@@ -9,6 +9,7 @@ read without executing code.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,19 @@ class SharedFirstTask:
         metrics: `metrics.jsonl` of this run, which holds nothing but the first task when that ends.
         timing: where the time of its steps is counted.
         name: of this run, such as "finetune/seed0", for the results of those that take its task.
+        settle: waits until all that has been logged is in `metrics`.
     """
 
-    def __init__(self, folder: Path, metrics: Path, timing: TimingFile, name: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        metrics: Path,
+        timing: TimingFile,
+        name: str,
+        settle: Callable[[], object] = lambda: None,
+    ) -> None:
         self.folder = folder
+        self.settle = settle
         self.name = name
         self.metrics = metrics
         self.timing = timing
@@ -62,6 +72,7 @@ class SharedFirstTask:
         """Leave the state for the others; if that fails, they train by themselves."""
         try:
             if newest_checkpoint(self.folder) is None:
+                self.settle()
                 self.folder.mkdir(parents=True, exist_ok=True)
                 facts = {
                     "identity": {},  # of the folder, which is named after it

@@ -251,6 +251,15 @@ class Composition:
                 plan = part.derive_plan(plan, labels, *(() if values is None else (values,))) or plan
         return plan
 
+    def given_truth(self, derived: bool) -> str:
+        """Say which parts were given the true labels without a trace in the plan; "" if none was.
+
+        Args:
+            derived: whether the run trains on another plan than the scenario's, which says it already.
+        """
+        asked = [name for name, part in self.named() if type(part).derive_plan is not Strategy.derive_plan]
+        return "" if derived or not asked else f"{' and '.join(asked)}: derive_plan was given the true labels"
+
     def first_task_key(self) -> str | None:
         """Return the hash of what is active in the first task over all parts; None: a part may not share it.
 

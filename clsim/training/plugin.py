@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from avalanche.core import SupervisedPlugin
+from numpy.typing import NDArray
 
-from clsim.errors import RunError, StrategyError, did_you_mean
+from clsim.errors import NotResumable, StrategyError, did_you_mean
 
 if TYPE_CHECKING:
     Base = object  # Avalanche names the argument `strategy` and knows not what it is; mypy would hold us to that
@@ -148,15 +150,24 @@ class Plugin(Base):
         """Return numbers of the task just trained by their tag; they are logged with the metrics of the task."""
         return {}
 
+    def written_labels(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.floating]]:
+        """Return labels that the plugin has written itself: row ids, columns and values in 0..1, [n] each.
+
+        Override it if a plugin fills unknown labels elsewhere than in a replay memory, which is looked at anyway. After
+        each task the process that scores compares them with the truth, and logs how good they are as
+        `written/<plugin>_entries`, `_precision`, `_FPR` and `_FNR`. Nothing comes back.
+        """
+        raise NotImplementedError
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the plugin keeps between two steps: tensors, numbers, texts, and dicts and lists of these.
 
         A plugin that keeps nothing returns {}.
 
         Raises:
-            RunError: not overridden. Such a run cannot be resumed.
+            NotResumable: not overridden. Such a run cannot be resumed.
         """
-        raise RunError(f"not resumable: plugin {type(self).__name__} has no state_dict")
+        raise NotResumable(f"not resumable: plugin {type(self).__name__} has no state_dict")
 
     def rebuild_model(self, model: MultiLabelNet, state: dict[str, Any]) -> None:
         """Change the make of a resumed run's network before its weights are loaded. `state` is of `state_dict`."""
@@ -165,7 +176,7 @@ class Plugin(Base):
         """Continue from `state_dict`.
 
         Raises:
-            RunError: not overridden, although there is a state.
+            NotResumable: not overridden, although there is a state.
         """
         if state:
-            raise RunError(f"not resumable: plugin {type(self).__name__} has no load_state_dict")
+            raise NotResumable(f"not resumable: plugin {type(self).__name__} has no load_state_dict")

@@ -9,7 +9,7 @@ from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates.base_sgd import PeriodicEval
 
-from clsim.errors import RunError
+from clsim.errors import NotResumable
 from clsim.training.events import provides
 from clsim.training.learner import Position
 
@@ -24,14 +24,14 @@ def stateful(template: MultiLabelTemplate) -> list[Any]:
     """Return the plugins, metrics and loggers that a state holds, in order.
 
     Raises:
-        RunError: a plugin has no `state_dict`, so that the run cannot be resumed.
+        NotResumable: a plugin has no `state_dict`, so that the run cannot be resumed.
     """
     owners: list[Any] = [plugin for plugin in template.plugins if not isinstance(plugin, OF_AVALANCHE)]
     observers = [*template.evaluator.metrics, *template.evaluator.loggers]
     owners += [observer for observer in observers if provides(observer, "state_dict")]
     for owner in owners:
         if not provides(owner, "state_dict"):
-            raise RunError(f"not resumable: plugin {type(owner).__name__} has no state_dict")
+            raise NotResumable(f"not resumable: plugin {type(owner).__name__} has no state_dict")
     return owners
 
 
@@ -44,7 +44,7 @@ def task_state(template: MultiLabelTemplate) -> dict[str, Any]:
     """Return what the steps of training change, without what plugins, metrics and loggers have of their own.
 
     Raises:
-        RunError: a plugin has replaced the data loader.
+        NotResumable: a plugin has replaced the data loader.
     """
     model = template.model
     state: dict[str, Any] = {
@@ -57,7 +57,7 @@ def task_state(template: MultiLabelTemplate) -> dict[str, Any]:
     }
     if template.position.started:
         if template.dataloader is not template.loader:
-            raise RunError("not resumable: a plugin has replaced the data loader")
+            raise NotResumable("not resumable: a plugin has replaced the data loader")
         state["task"] = {
             "optimizer": template.optimizer.state_dict(),
             "schedule": template.schedule.state_dict(),

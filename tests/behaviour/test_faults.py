@@ -30,7 +30,6 @@ from clsim.scenario import load_scenario
 
 FullFor = Callable[[str], AbstractContextManager[None]]
 FILES = (
-    "plan.json.gz",
     "environment.json",
     "scores.json",
     "events.out.tfevents.clsim",
@@ -40,6 +39,7 @@ FILES = (
     "000001.pt",
     "000002.json",
     "memory.csv",
+    "plan.json.gz",
     "checksums.json",
     "result.json",
 )

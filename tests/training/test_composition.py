@@ -223,3 +223,14 @@ def test_the_criterion_is_masked_bce_unless_a_part_brings_one() -> None:
     from clsim.training.losses.binary import masked_bce
 
     assert Composition("lwf+er").criterion(BceSection(name="bce")).func is masked_bce
+
+
+def test_a_part_that_asks_for_the_truth_is_named_unless_the_plan_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "peek.py"
+    file.write_text(
+        'import clsim\n\nclass Peek(clsim.Strategy):\n    name = "peek"\n\n'
+        "    def derive_plan(self, plan, truth):\n        self.truth = truth\n"
+    )
+    peeking = Composition(f"er+{file}:Peek")
+    assert peeking.given_truth(derived=False) == "peek: derive_plan was given the true labels"
+    assert peeking.given_truth(derived=True) == Composition("er").given_truth(derived=False) == ""

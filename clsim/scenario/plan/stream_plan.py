@@ -11,7 +11,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -145,6 +145,15 @@ class StreamPlan:
     def single_label(self) -> bool:
         """Whether each test image shows exactly one class, so that top-1 accuracy has a meaning."""
         return bool(len(self.test_truth) and ((self.test_truth == 1).sum(axis=1) == 1).all())
+
+    def without_truth(self) -> StreamPlan:
+        """Return the plan as a process may have it that trains: truth of evaluation images and class groups unknown.
+
+        Its hash is another one, and no run records it.
+        """
+        positives, group = np.zeros_like(self.groups.positives), np.zeros_like(self.groups.group)
+        groups = ClassGroups(self.groups.rule, positives, group)
+        return replace(self, test_truth=np.full_like(self.test_truth, UNKNOWN), groups=groups)
 
     @property
     def has_soft_labels(self) -> bool:

@@ -21,6 +21,7 @@ from clsim.scenario import Scenario, StreamPlan, load_scenario
 from clsim.scenario.plan.planning import joint_plan
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import FetchedRows, MultiLabelDataset
+from clsim.sealing import Sealed
 from clsim.training.losses.binary import masked_bce
 
 KEYS = {"dataset.train": 60, "dataset.test": 20, "stream.increment": 4, "training.model.image_size": 28}
@@ -65,6 +66,22 @@ def test_streams_are_avalanches_own(benchmark: MultiLabelBenchmark, plan: Stream
     }
     assert isinstance(benchmark.train_stream[0].dataset, AvalancheDataset)
     assert [experience.current_experience for experience in benchmark.train_stream] == [0, 1, 2]
+
+
+def test_in_a_run_rows_open_with_their_task_and_no_stream_has_labels_of_test_images(
+    scenario: Scenario, plan: StreamPlan
+) -> None:
+    benchmark = scenario.benchmark(plan.without_truth(), for_run=True)
+    assert sorted(benchmark.streams) == ["evaluation", "train"]
+    with pytest.raises(AttributeError, match=r"^a run has no test_stream"):
+        _ = benchmark.test_stream
+    store = benchmark.train_rows
+    for task in range(len(plan.tasks)):
+        for asked in (store.targets, store.memory_targets, store.images):
+            with pytest.raises(Sealed, match=rf"row {plan.rows(task)[0]} belongs to a task that has not begun"):
+                asked(plan.rows(task)[:1])
+        benchmark.begin(task)
+        assert (store.targets(plan.rows(task)) >= 0).any()
 
 
 @pytest.mark.parametrize("own_collate", [True, False], ids=["own collate", "default collate"])
