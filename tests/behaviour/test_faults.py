@@ -94,7 +94,7 @@ def test_a_disk_that_is_full_for_any_file_is_named_and_nothing_is_lost(
     execute(folder)
     assert differences(folder, finished_run) == []
     gone_on_from = re.findall(r"goes on from \S+/(\d+)\.pt", (folder / "run.log").read_text())
-    assert gone_on_from == ["000001", "000002", "000003", "000003"]
+    assert gone_on_from == ["000001", "000002", "000003", "000003", "000003"]
 
 
 def test_a_full_disk_for_the_log_ends_the_run_too(tiny_overrides: dict[str, Any], tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import torch
 
 import clsim
 from clsim.errors import RunError
-from clsim.evaluation.history import History
 from clsim.models.build import build_model
 from clsim.running import checkpointer
 from clsim.running.run_folder import RunFolder
@@ -167,10 +166,7 @@ KEEP = {"checkpoint.keep": "all"}
 
 
 def history_of(out: Path, strategy: str, overrides: dict[str, Any]) -> tuple[Path, list[np.ndarray]]:
-    scores: list[np.ndarray] = []
-    add = History.add
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(History, "add", lambda self, given, task: (scores.append(given.copy()), add(self, given, task)))
+    with recorded_scores() as scores:
         folder = clsim.run("digits-b0c2", strategy, overrides=overrides, out=out).folder
     return folder, scores
 
