@@ -66,7 +66,7 @@ def parse_manifest(config: ManifestConfig) -> Arrays:
         `test_files` (absolute), packed texts; `repeated`, int64 [1], rows that repeat another one exactly.
 
     Raises:
-        Unplannable: the first problems, each with file, line, column, what was given and what is allowed.
+        Unplannable: the number of problems and the first ones, each with file, line, column and what is allowed.
     """
     kind: LabelForm = LabelColumns(config)
     if config.label_list is not None or config.label_column is not None:

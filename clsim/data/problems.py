@@ -8,6 +8,7 @@ from typing import NoReturn
 from clsim.errors import ClsimError, Unplannable
 
 MOST_SHOWN = 10
+_LONGEST = 400  # characters of one of several problems
 
 
 class Problems:
@@ -44,7 +45,7 @@ class Problems:
         if self.count < 2:
             return "".join(self.first)
         shown = f", the first {len(self.first)}" if self.count > len(self.first) else ""
-        return "\n".join([f"{self.count} problems{shown}:", *self.first])
+        return "\n".join([f"{self.count} problems{shown}:", *map(_cut, self.first)])
 
     def refuse(self, key: str | None = None) -> None:
         """Raise an error if there are problems.
@@ -64,3 +65,7 @@ class Problems:
         self.add(where, text)
         self.refuse()
         raise AssertionError
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."

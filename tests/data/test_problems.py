@@ -27,3 +27,5 @@ def test_one_problem_is_one_line() -> None:
     problems.add("", "a.csv: wrong")
     problems.add("b.csv", "wrong")
     assert problems.text() == "2 problems:\na.csv: wrong\nb.csv: wrong"
+    problems.add("", "x" * 1000)
+    assert problems.text().splitlines()[3] == "x" * 400 + " ..."
