@@ -24,8 +24,10 @@ from clsim.launch.engines.ray import RayEngine
 from clsim.launch.engines.slurm import SlurmEngine
 from clsim.launch.pool import Pool
 from clsim.launch.run_state import RunState
+from clsim.launch.slots import Hardware, Node
 from clsim.running.checkpoint_files import newest_checkpoint
 from clsim.running.run_folder import RunFolder
+from tests.fixtures.clusters import slurm_is_installed
 from tests.launch.test_pool import AS_RUNS_DO, DEAF, RUN, Recorder, ends, interrupt, when_up
 
 pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
@@ -43,15 +45,18 @@ def code_of_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["ray", "slurm", "local slurm"])
+ENGINES = ["ray", "slurm", pytest.param("local slurm", marks=pytest.mark.engines)]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest, code_of_runs: Path) -> Engine:
-    """Each engine that starts runs by processes of its own, with one retry."""
+    """Each engine that starts runs by processes of its own, with one retry; local where there is no Slurm."""
     if request.param == "ray":
         return RayEngine(request.getfixturevalue("ray_cluster").address, retries=1)
-    if request.param == "slurm":
-        request.getfixturevalue("real_slurm")
-        return SlurmEngine({"time": 5}, retries=1)
     pytest.importorskip("submitit", reason="needs submitit: pip install 'clsim[slurm]'")
+    if request.param == "slurm" and slurm_is_installed():
+        request.getfixturevalue("real_slurm")
+        return SlurmEngine({"time": 20}, retries=1)
     return SlurmEngine(cluster="local", retries=1)
 
 
@@ -121,6 +126,17 @@ def test_one_ctrl_c_saves_and_a_second_one_kills(engine: Engine, jobs) -> None:
     assert ends(int((deaf / "pid").read_text()))
     assert ends(int((deaf / "child").read_text()))
     assert not (waits / "pid").exists()
+
+
+def test_runs_on_ray_share_a_gpu_and_the_cluster_says_which_there_are(ray_cluster, code_of_runs: Path, jobs) -> None:
+    saw = '(folder / "saw").write_text(os.environ["CUDA_VISIBLE_DEVICES"]); finish()'
+    states = jobs(one=saw, other=saw)
+    half = RayEngine(ray_cluster.address, gpus_per_run=0.5)
+    assert half.slots("auto", "auto", workers=None, gpus=None, per_gpu=None) == Hardware(
+        "cuda", nodes=(Node(1, 2),) * 2
+    )
+    Pool(2, 1, engine=half, device="cuda").run(states)
+    assert {(folder / "saw").read_text() for folder in states} <= {"0", "1"}
 
 
 # real runs
@@ -245,12 +261,18 @@ def test_slurm_saves_a_run_that_it_puts_back_into_the_queue(
     folder = tmp_path / "digits-b0c2" / "er" / "seed0"
 
     def put_back() -> None:
-        (job,) = subprocess.check_output(["squeue", "--noheader", "--format=%i", "--name=clsim-er-seed0"]).split()
+        name = ["--name=clsim-er-seed0"]
+        job = subprocess.check_output(["squeue", "--noheader", "--format=%i", *name], text=True).strip()
         for name in signals:
             subprocess.check_call(["scancel", f"--signal={name}", job])
         if signals == ["TERM"]:  # what Slurm does at the end of the grace time
             time.sleep(3)
             subprocess.check_call(["scontrol", "requeue", job])
+        for _ in range(600):  # Slurm lets a job wait for two minutes that comes back
+            if subprocess.check_output(["squeue", "--noheader", "--format=%T", f"--jobs={job}"]) == b"PENDING\n":
+                subprocess.check_call(["scontrol", "update", f"JobId={job}", "StartTime=now"])
+                return
+            time.sleep(0.1)
 
     thread = when_saved(folder, put_back)
     recorder = Recorder()
