@@ -35,8 +35,20 @@ def backward(template: MultiLabelTemplate, rows: int, terms: dict[str, Tensor]) 
     groups = [parameter for group in template.optimizer.param_groups for parameter in group["params"]]
     trained = {id(parameter): parameter for parameter in [*template.model.parameters(), *groups]}
     whole = template.ranks.backward(template.loss, trained.values(), rows, terms, bool(template.retain_graph))
-    template._stop_training = template._stop_training or template.ranks.ending
+    _take_end(template)
     return whole
+
+
+def begin_epoch(template: MultiLabelTemplate) -> None:
+    """End the task's training on all ranks where a plugin of one has asked for it since the last step."""
+    if not template.ranks.alone:
+        template.ranks.ending = bool(template.ranks.sum(torch.tensor(int(template.ranks.ending))))
+        _take_end(template)
+
+
+def _take_end(template: MultiLabelTemplate) -> None:
+    template._stop_training = template._stop_training or template.ranks.ending
+    template.ranks.ending = False
 
 
 def end_epoch(template: MultiLabelTemplate) -> None:

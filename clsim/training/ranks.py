@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -152,7 +152,7 @@ class Ranks:
         earlier = [parameter.grad for parameter in trained]
         for parameter in trained:
             parameter.grad = None
-        (loss * rows).backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+        (loss * rows).backward(retain_graph=retain_graph)
         own = loss.new_zeros(self.count, FIRST_TERM + 2 * SLOTS)  # the terms, and which of them there are
         known = [name for name in self._terms if name in terms]
         own[self.rank, :FIRST_TERM] = own.new_tensor([rows, self.asks_to_stop(), self.ending, len(known) < len(terms)])
@@ -175,14 +175,14 @@ class Ranks:
             own = self._with_new_terms(own, terms)
         said = own.sum(dim=0).tolist()
         self.requested = self.requested or bool(said[STOP])
-        self.ending = bool(said[END])
+        self.ending = bool(said[END])  # which the caller takes
         weighted = own[:, FIRST_TERM:].double() * own[:, ROWS].double()[:, None]
         values = (weighted.sum(dim=0) / total.double()).to(loss.dtype)
-        there = said[FIRST_TERM + SLOTS :]
+        present = said[FIRST_TERM + SLOTS :]
         return int(said[ROWS]), {
             name: values[place].reshape_as(terms[name]) if name in terms else values[place]
             for place, name in enumerate(self._terms)
-            if there[place]
+            if present[place]
         }
 
     def _with_new_terms(self, own: Tensor, terms: dict[str, Tensor]) -> Tensor:
@@ -283,7 +283,7 @@ class Ranks:
                 continue
             if type(module) in _SYNCED:
                 module.__class__ = _SYNCED[type(module)]
-                module.ranks = self
+                cast(SyncedBatchNorm, module).ranks = self
             elif module.training and type(module) is not nn.SyncBatchNorm:
                 raise RunError(
                     f"{name} is a {type(module).__name__}, which cannot be synchronised between ranks; freeze it with "
@@ -348,7 +348,7 @@ class _Summed(torch.autograd.Function):
         return summed
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> Tensor:
         return _Summed.forward(context, gradient.contiguous())
 
 
