@@ -3,13 +3,14 @@
 # make bench: time steps, metrics and long streams against other ways; writes benchmarks/results.md (some of it: python -m benchmarks images)
 # make soak: kill runs 60 times and compare what they come to with undisturbed ones; writes benchmarks/soak.md
 # make long: run the tests of minutes, which make test leaves out
+# make ranks: train on two ranks what one process trains, and stop and kill them (minutes)
 # make ci-times: measure what CI takes on a fresh clone; writes the table of docs/contributing.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test long lint bench soak ci-times clean
+.PHONY: demo test long ranks lint bench soak ci-times clean
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
@@ -19,6 +20,9 @@ test: lint
 
 long: $(INSTALLED)
 	$(BIN)/python -m pytest -m long --numprocesses=auto --maxprocesses=2 --dist=loadfile
+
+ranks: $(INSTALLED)
+	$(BIN)/python -m pytest -m 'long or not long' tests/training/test_ranks.py tests/behaviour/test_ranks_stopped.py
 
 ci-times: $(INSTALLED)
 	$(BIN)/python -m benchmarks.ci_times

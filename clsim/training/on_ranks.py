@@ -12,6 +12,7 @@ from clsim.errors import RunError
 from clsim.training import state
 from clsim.training.batches import EvaluationLoader
 from clsim.training.seeding import seed_generators
+from clsim.training.synced_batch_norm import synchronise
 
 if TYPE_CHECKING:
     from clsim.training.template import MultiLabelTemplate
@@ -24,7 +25,7 @@ def prepare_task(template: MultiLabelTemplate) -> None:
         RunError: a plugin has replaced the loader, or a batch norm cannot be synchronised.
     """
     template.ranks.ending = False
-    template.ranks.synchronise(template.model)
+    synchronise(template.model, template.ranks)
     if not template.ranks.alone and template.dataloader is not template.loader:
         names = " or ".join(_unknown_plugins(template)) or "a plugin"
         raise RunError(f"{names} has replaced the data loader, whose batches cannot be divided among several ranks")
