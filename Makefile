@@ -4,13 +4,14 @@
 # make soak: kill runs 60 times and compare what they come to with undisturbed ones; writes benchmarks/soak.md
 # make long: run the tests of minutes, which make test leaves out
 # make engines: carry real runs out on Ray and Slurm on this machine, and lose some of them, which make test leaves out
+# make ranks: train on two ranks what one process trains, and stop and kill them (minutes)
 # make ci-times: measure what CI takes on a fresh clone; writes the table of docs/contributing.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test long engines lint bench soak ci-times clean
+.PHONY: demo test long engines ranks lint bench soak ci-times clean
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
@@ -23,6 +24,9 @@ long: $(INSTALLED)
 
 engines: $(INSTALLED)
 	$(BIN)/python -m pytest -m engines
+
+ranks: $(INSTALLED)
+	$(BIN)/python -m pytest -m 'long or not long' tests/training/test_ranks.py tests/behaviour/test_ranks_stopped.py
 
 ci-times: $(INSTALLED)
 	$(BIN)/python -m benchmarks.ci_times

@@ -16,6 +16,7 @@ from clsim.running.checkpoint_files import Checkpoint, write_checkpoint
 from clsim.running.folder_lock import Hold
 from clsim.running.run_identity import differences, without_versions
 from clsim.scenario.schema import CheckpointSection
+from clsim.torchrun import this_process
 from clsim.training.template import MultiLabelTemplate
 
 log = logging.getLogger("clsim")
@@ -129,8 +130,10 @@ def place(position: Mapping[str, Any]) -> str:
 
 
 def resume_command(folder: Path) -> str:
-    """Return the command that goes on with the run of a folder."""
-    return shlex.join(["clsim", "resume", str(folder)])
+    """Return the command that goes on with the run of a folder, with as many ranks as this process belongs to."""
+    process = this_process()
+    launcher = ["torchrun", "--nproc-per-node", str(process.local_count), "--no-python"] if process.count > 1 else []
+    return shlex.join([*launcher, "clsim", "resume", str(folder)])
 
 
 def check_identity(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from clsim.errors import RunError
 from clsim.training import state
 from clsim.training.batches import EvaluationLoader
 from clsim.training.seeding import seed_generators
+from clsim.training.synced_batch_norm import synchronise
 
 if TYPE_CHECKING:
     from clsim.training.template import MultiLabelTemplate
@@ -24,7 +25,7 @@ def prepare_task(template: MultiLabelTemplate) -> None:
         RunError: a plugin has replaced the loader, or a batch norm cannot be synchronised.
     """
     template.ranks.ending = False
-    template.ranks.synchronise(template.model)
+    synchronise(template.model, template.ranks)
     if not template.ranks.alone and template.dataloader is not template.loader:
         names = " or ".join(_unknown_plugins(template)) or "a plugin"
         raise RunError(f"{names} has replaced the data loader, whose batches cannot be divided among several ranks")
@@ -35,8 +36,20 @@ def backward(template: MultiLabelTemplate, rows: int, terms: dict[str, Tensor]) 
     groups = [parameter for group in template.optimizer.param_groups for parameter in group["params"]]
     trained = {id(parameter): parameter for parameter in [*template.model.parameters(), *groups]}
     whole = template.ranks.backward(template.loss, trained.values(), rows, terms, bool(template.retain_graph))
-    template._stop_training = template._stop_training or template.ranks.ending
+    _take_end(template)
     return whole
+
+
+def begin_epoch(template: MultiLabelTemplate) -> None:
+    """End the task's training on all ranks where a plugin of one has asked for it since the last step."""
+    if not template.ranks.alone:
+        template.ranks.ending = bool(template.ranks.sum(torch.tensor(int(template.ranks.ending))))
+        _take_end(template)
+
+
+def _take_end(template: MultiLabelTemplate) -> None:
+    template._stop_training = template._stop_training or template.ranks.ending
+    template.ranks.ending = False
 
 
 def end_epoch(template: MultiLabelTemplate) -> None:

@@ -152,7 +152,7 @@ class Ranks:
         earlier = [parameter.grad for parameter in trained]
         for parameter in trained:
             parameter.grad = None
-        (loss * rows).backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+        (loss * rows).backward(retain_graph=retain_graph)
         own = loss.new_zeros(self.count, FIRST_TERM + 2 * SLOTS)  # the terms, and which of them there are
         known = [name for name in self._terms if name in terms]
         own[self.rank, :FIRST_TERM] = own.new_tensor([rows, self.asks_to_stop(), self.ending, len(known) < len(terms)])
@@ -175,20 +175,20 @@ class Ranks:
             own = self._with_new_terms(own, terms)
         said = own.sum(dim=0).tolist()
         self.requested = self.requested or bool(said[STOP])
-        self.ending = bool(said[END])
+        self.ending = bool(said[END])  # which the caller takes
         weighted = own[:, FIRST_TERM:].double() * own[:, ROWS].double()[:, None]
         values = (weighted.sum(dim=0) / total.double()).to(loss.dtype)
-        there = said[FIRST_TERM + SLOTS :]
+        present = said[FIRST_TERM + SLOTS :]
         return int(said[ROWS]), {
             name: values[place].reshape_as(terms[name]) if name in terms else values[place]
             for place, name in enumerate(self._terms)
-            if there[place]
+            if present[place]
         }
 
     def _with_new_terms(self, own: Tensor, terms: dict[str, Tensor]) -> Tensor:
         """Agree on the names of loss terms, and return the table of the step with those of all ranks."""
         said: list[Any] = [None] * self.count
-        with _others_needed():
+        with others_needed():
             dist.all_gather_object(said, {name: float(value) for name, value in terms.items()})
         self._terms = sorted({name for each in said for name in each} | set(self._terms))
         if len(self._terms) > SLOTS:
@@ -207,7 +207,7 @@ class Ranks:
         return summed
 
     def _sum(self, value: Tensor) -> None:
-        with _others_needed():
+        with others_needed():
             dist.all_reduce(value)
 
     # dealt out and gathered
@@ -237,7 +237,7 @@ class Ranks:
         if self.alone:
             return said
         content = [said]
-        with _others_needed():
+        with others_needed():
             dist.broadcast_object_list(content)
         return content[0]
 
@@ -261,95 +261,12 @@ class Ranks:
         state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
         sums = torch.stack([_bits(value) for value in state.values()])
         extremes = torch.cat([sums, -sums])
-        with _others_needed():
+        with others_needed():
             dist.all_reduce(extremes, dist.ReduceOp.MAX)
         most, least = extremes[: len(sums)], -extremes[len(sums) :]
         if differing := [name for name, same in zip(state, (most == least).tolist(), strict=True) if not same]:
             cause = f"; {' or '.join(suspects)} may decide or draw by the rows of its rank" if suspects else ""
             raise RunError(f"the ranks have different values of {differing[0]} {at}; training stopped{cause}")
-
-    # batch norm
-
-    def synchronise(self, model: nn.Module) -> None:
-        """Let batch norm of a network in training take mean and variance over the rows of all ranks.
-
-        Raises:
-            RunError: a batch norm of another make, whose statistics would be those of a rank.
-        """
-        if self.alone:
-            return
-        for name, module in model.named_modules():
-            if not isinstance(module, nn.modules.batchnorm._BatchNorm) or isinstance(module, SyncedBatchNorm):
-                continue
-            if type(module) in _SYNCED:
-                module.__class__ = _SYNCED[type(module)]
-                module.ranks = self
-            elif module.training and type(module) is not nn.SyncBatchNorm:
-                raise RunError(
-                    f"{name} is a {type(module).__name__}, which cannot be synchronised between ranks; freeze it with "
-                    "training.model.freeze=batch-norm, or run it in one process"
-                )
-
-
-class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm whose mean and variance in training are over the rows of all ranks; torch's own needs GPUs."""
-
-    ranks: Ranks
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise x [B, C, ...]; with an undivided batch, and in evaluation mode, as ever."""
-        if not self.training or not self.ranks.divided:
-            return super().forward(x)
-        self._check_input_dim(x)
-        rows, inner = x.float(), [0, *range(2, x.ndim)]
-        variance, mean = torch.var_mean(rows, inner, correction=0)
-        number = mean.new_full((1,), rows.numel() / rows.shape[1])
-        own = torch.cat([mean, variance, number])
-        table = [own if rank == self.ranks.rank else torch.zeros_like(own) for rank in range(self.ranks.count)]
-        means, variances, numbers = _Summed.apply(torch.stack(table)).split([len(mean), len(mean), 1], dim=1)
-        share = numbers / numbers.sum()
-        mean = (share * means).sum(dim=0)
-        variance = (share * (variances + (means - mean).square())).sum(dim=0)
-        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
-            self._update(mean.detach(), variance.detach(), float(numbers.detach().sum()))
-        scale = (variance + self.eps).rsqrt()
-        shape = [1, -1, *([1] * (x.ndim - 2))]
-        normalised = (rows - mean.view(shape)) * scale.view(shape)
-        if self.affine:
-            normalised = normalised * self.weight.view(shape) + self.bias.view(shape)
-        return normalised.to(x.dtype)
-
-    def _update(self, mean: Tensor, variance: Tensor, number: float) -> None:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        factor = self.momentum
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            factor = 1 / float(self.num_batches_tracked) if factor is None else factor
-        assert factor is not None
-        self.running_mean.lerp_(mean, factor)
-        self.running_var.lerp_(variance * number / max(1, number - 1), factor)
-
-
-_SYNCED: dict[type, type] = {
-    kind: type(f"Synced{kind.__name__}", (SyncedBatchNorm, kind), {})
-    for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-}
-
-
-class _Summed(torch.autograd.Function):
-    """The sum over the ranks, forwards and backwards."""
-
-    @staticmethod
-    def forward(context: Any, value: Tensor) -> Tensor:
-        summed = value.clone()
-        with _others_needed():
-            dist.all_reduce(summed)
-        return summed
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return _Summed.forward(context, gradient.contiguous())
 
 
 def start_ranks(device: str) -> Ranks:
@@ -400,7 +317,7 @@ def _end() -> None:
 
 
 @contextmanager
-def _others_needed() -> Iterator[None]:
+def others_needed() -> Iterator[None]:
     """Turn the error of a call that needs all ranks into one line."""
     global _lost
     try:

@@ -189,6 +189,7 @@ class MultiLabelTemplate(SupervisedTemplate):
             if self.position.step == 0:
                 self.loss_sums = {}
                 self._before_training_epoch(**kwargs)
+                on_ranks.begin_epoch(self)
                 if self._stop_training:
                     self._stop_training = False
                     break
@@ -258,7 +259,10 @@ class MultiLabelTemplate(SupervisedTemplate):
             self.loss = self._terms["total"]
 
     def stop_training(self) -> None:
-        """End the training of the current task after this step; with several ranks after the next, when all know."""
+        """End the training of the current task after this step.
+
+        With several ranks, one step later if it is called inside of a step: by then all know of it.
+        """
         if self.ranks.alone:
             super().stop_training()
         else:
@@ -377,6 +381,8 @@ class MultiLabelTemplate(SupervisedTemplate):
         part = part or Part.all_of(len(x))
         before = self._replayed + part.start
         self._replayed += part.whole
+        if not len(x):
+            return
         x = self.augmentation(x.to(self.device), "replayed", *self.position.place, before=before)
         new = [x, y, torch.zeros(len(x), dtype=torch.long)]
         self.mbatch = [torch.cat([a, b.to(self.device)]) for a, b in zip(self.mbatch, new, strict=True)]

@@ -28,6 +28,7 @@ LAYERS = [
             "clsim.source_code",
             "clsim.standard_streams",
             "clsim.strict_json",
+            "clsim.torchrun",
             "clsim.vocabulary",
         ),
     },

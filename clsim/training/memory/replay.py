@@ -85,8 +85,9 @@ class Replay(Plugin):
             whole = self.memory.draw(learner.batch_rows, *learner.position.place)
             part = learner.part(len(whole))
             drawn = whole[part.rows]
-        if len(drawn):
+        if part.whole:
             learner.extend_batch(*self._fetch(drawn), part=part)
+        if len(drawn):
             self._apply_policies(learner, drawn)
 
     def _fetch(self, positions: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
