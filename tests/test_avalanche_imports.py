@@ -9,13 +9,14 @@ from importlib.util import find_spec
 assert find_spec("avalanche").name == "avalanche"  # a look is no import
 import avalanche.training
 assert not {"wandb", "jax", "qpsolvers"} & set(sys.modules)
-assert type(avalanche.__loader__).__name__ == type(clsim.__loader__).__name__ == type(avalanche.__spec__.loader).__name__
+assert type(avalanche.__loader__) is type(avalanche.__spec__.loader) is type(clsim.__loader__)
 
 import numpy as np
 from avalanche.evaluation.metrics import confusion_matrix
 from avalanche.training.plugins import gem
 assert not hasattr(gem.qpsolvers, "__wrapped__") and "qpsolvers" not in sys.modules
-assert gem.qpsolvers.solve_qp(P=np.eye(1), q=np.array([-2.0]), G=np.eye(1), h=np.ones(1), solver="quadprog").round(6) == 1
+one = np.eye(1)
+assert gem.qpsolvers.solve_qp(P=one, q=np.array([-2.0]), G=one, h=np.ones(1), solver="quadprog").round(6) == 1
 import wandb
 assert wandb.__file__ and confusion_matrix.wandb is not wandb
 assert confusion_matrix.wandb.plot is wandb.plot
