@@ -79,11 +79,12 @@ class PartOption:
 
 def entry_points(group: str) -> EntryPoints:
     """Return the entry points of a group, of the packages that were installed when this process first asked."""
-    return _installed().select(group=group)
+    found: EntryPoints = _installed().select(group=group)
+    return found
 
 
 @cache
-def _installed() -> EntryPoints:
+def _installed() -> Any:
     return metadata.entry_points()  # opens two files of every installed package
 
 
