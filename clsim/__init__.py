@@ -17,6 +17,7 @@ if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:  # python -m clsim: Pytho
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from clsim.avalanche_imports import leave_out_hardly_used
 from clsim.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from clsim.scenario.import_dataset import import_dataset
     from clsim.training.strategy import Context, Options, Strategy
 
+leave_out_hardly_used()
 __version__ = version("clsim")
 
 _HOME = {

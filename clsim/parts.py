@@ -16,9 +16,9 @@ import inspect
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, partial
+from importlib import import_module, metadata
+from importlib.metadata import EntryPoint, EntryPoints
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -75,6 +75,17 @@ class PartOption:
         if isinstance(value, str) and (text := problem(self.kind, value)) is not None:
             raise PydanticCustomError("part", "{text}", {"text": text})
         return value
+
+
+def entry_points(group: str) -> EntryPoints:
+    """Return the entry points of a group, of the packages that were installed when this process first asked."""
+    found: EntryPoints = _installed().select(group=group)
+    return found
+
+
+@cache
+def _installed() -> Any:
+    return metadata.entry_points()  # opens two files of every installed package
 
 
 def entry_points_of(kind: str) -> dict[str, EntryPoint]:

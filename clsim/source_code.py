@@ -43,9 +43,9 @@ They may change between two runs of a comparison. A new module counts until it i
 """
 
 ONLY_SHOWING = (
-    *("evaluation.event_file", "evaluation.mlflow_logger", "evaluation.outside_loggers", "evaluation.pictures"),
-    *("evaluation.sample_pictures", "evaluation.sample_sheet", "evaluation.samples", "evaluation.sent_file"),
-    *("evaluation.tensorboard", "evaluation.wandb_logger"),
+    *("evaluation.canvas", "evaluation.event_file", "evaluation.mlflow_logger", "evaluation.outside_loggers"),
+    *("evaluation.pictures", "evaluation.png", "evaluation.sample_pictures", "evaluation.sample_sheet"),
+    *("evaluation.samples", "evaluation.sent_file", "evaluation.tensorboard", "evaluation.wandb_logger"),
 )
 """Modules that a run imports to show what it does: loggers and pictures. No number of a run comes from them."""
 

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -121,7 +121,7 @@ def to_square(image: Image.Image, size: int, resize: Resize) -> Pixels:
 
 
 def decode_row(
-    files: Sequence[Path] | Mapping[int, Path],
+    files: Sequence[Path | str],
     row: int,
     size: int,
     resize: Resize,
@@ -136,13 +136,13 @@ def decode_row(
     if row in blank:
         return np.zeros((3, size, size), dtype=np.uint8)
     try:
-        return decode(files[row], size, resize, window)
+        return decode(Path(files[row]), size, resize, window)
     except BadImage as error:
         raise ScenarioError([f"{error}; dataset.on_bad_image: skip leaves such images out"]) from None
 
 
 def cached_images(
-    files: Sequence[Path],
+    files: Sequence[Path | str],
     size: int,
     resize: Resize = "squash",
     blank: Collection[int] = frozenset(),
@@ -191,7 +191,7 @@ def cached_images(
     return pixels
 
 
-def image_contents(files: Sequence[Path]) -> bytes:
+def image_contents(files: Sequence[Path | str]) -> bytes:
     """Return the SHA-256 of each file, one after the other, 32 bytes each.
 
     Raises:

@@ -6,8 +6,9 @@ import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -74,7 +75,7 @@ class ImageFiles(ABC):
         self._images: dict[tuple[Split, int], ImageArray] = {}
         self._labels: dict[Split, NDArray[np.int8]] = {}
         self._bad: dict[Split, NDArray[np.int64]] = {}
-        self._paths: dict[Split, list[str]] = {}
+        self._path_texts: dict[Split, list[str]] = {}
 
     @abstractmethod
     def annotations(self, split: Split) -> NDArray[np.int8]:
@@ -137,19 +138,18 @@ class ImageFiles(ABC):
             ScenarioError: an image is missing or damaged, or the cache has no room.
         """
         if (split, size) not in self._images:
-            kind = StreamedImages if self._options.images == "stream" else cached_images
-            bad = frozenset(self.bad_images(split).tolist())
-            self._images[split, size] = kind(
-                self._existing_files(split), size, self._options.resize, bad, self._workers, self._options.window
-            )
+            options, bad = self._options, frozenset(self.bad_images(split).tolist())
+            how = size, options.resize, bad, self._workers, options.window
+            if options.images == "stream":
+                self._images[split, size] = StreamedImages(self._existing_files(split), *how)
+            else:
+                with self._missing_named(split):
+                    self._images[split, size] = cached_images(self._paths(split), *how)
         return self._images[split, size]
 
     def few_images(self, split: Split, rows: NDArray[np.int64], size: int) -> Pixels:
         """As `images` of some rows, uint8 [n, 3, size, size], read from their files: no other one is decoded."""
-        if split not in self._paths:  # as texts, which take a third of the memory
-            self._paths[split] = list(map(os.fspath, self.files(split)))
-        files = {row: Path(self._paths[split][row]) for row in rows.tolist()}
-        bad = frozenset(self.bad_images(split).tolist())
+        files, bad = self._paths(split), frozenset(self.bad_images(split).tolist())
         options = self._options
         decoded = [decode_row(files, row, size, options.resize, bad, options.window) for row in rows.tolist()]
         return np.stack(decoded) if decoded else np.empty((0, 3, size, size), dtype=np.uint8)
@@ -171,8 +171,9 @@ class ImageFiles(ABC):
         if self.window is not None:
             digest.update(f" window {self.window}".encode())
         for split in SPLITS:
-            files = self._existing_files(split)
-            digest.update(f"\n{split} {len(files)} ".encode() + image_contents(files))
+            files = self._paths(split)
+            with self._missing_named(split):
+                digest.update(f"\n{split} {len(files)} ".encode() + image_contents(files))
         for split in SPLITS:
             if len(bad := self.bad_images(split)):
                 digest.update(f"\n{split} without {bad.tolist()}".encode())
@@ -186,6 +187,21 @@ class ImageFiles(ABC):
     @property
     def _workers(self) -> int:
         return usable_cores() if self._options.workers == "auto" else self._options.workers
+
+    def _paths(self, split: Split) -> list[str]:
+        """Return `files`, listed once, as texts, which take a third of the memory."""
+        if split not in self._path_texts:
+            self._path_texts[split] = list(map(os.fspath, self.files(split)))
+        return self._path_texts[split]
+
+    @contextmanager
+    def _missing_named(self, split: Split) -> Iterator[None]:
+        """Say of a failure by missing files which and how many they are; a look at each beforehand would cost more."""
+        try:
+            yield
+        except ScenarioError:
+            self._existing_files(split)
+            raise
 
     def _existing_files(self, split: Split) -> list[Path]:
         files = self.files(split)

@@ -50,9 +50,9 @@ def crc32c(data: bytes) -> int:
 @cache
 def _crc_table() -> NDArray[np.uint32]:
     """Return what a byte adds to a checksum, uint32 [_BLOCK, 256], by its place in a block."""
-    entries = np.arange(256, dtype=np.uint32)
+    entries: NDArray[np.uint32] = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        entries = (entries >> 1) ^ np.where(entries & 1, 0x82F63B78, 0).astype(np.uint32)
+        entries = ((entries >> 1) ^ np.where(entries & 1, 0x82F63B78, 0)).astype(np.uint32)
     table = [entries]
     while len(table) < _BLOCK:
         table.append(entries[table[-1] & 255] ^ (table[-1] >> 8))

@@ -26,7 +26,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     filtered[0, 1:] = lines[0]
     np.subtract(lines[1:], lines[:-1], out=filtered[1:, 1:])
     shape = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)  # 8 bits each of red, green and blue, not interlaced
-    return _HEAD + _part(b"IHDR", shape) + _part(b"IDAT", zlib.compress(filtered, 1)) + _part(b"IEND", b"")
+    return _HEAD + _part(b"IHDR", shape) + _part(b"IDAT", zlib.compress(filtered.data, 1)) + _part(b"IEND", b"")
 
 
 def _part(kind: bytes, content: bytes) -> bytes:

@@ -7,11 +7,12 @@ imported, and which does not survive a fork; not where forking a process that us
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import Pipe
@@ -202,11 +203,28 @@ def _report_ends(pipe: Connection) -> None:
             pipe.send(("ended", pid, os.waitstatus_to_exitcode(status)))
 
 
+def _ready_for_runs(module: str) -> Callable[[list[str]], int]:
+    """Do once what each run would do for itself before its first step; returns the module's `main`.
+
+    That is the imports, the hash of clsim's code and a look at what packages are installed. What there is then, no run
+    will collect: a collector that looks through it in a forked process copies the pages of all modules.
+    """
+    from clsim.parts import entry_points_of  # here, where signals are handled already
+    from clsim.source_code import code_version
+
+    main: Callable[[list[str]], int] = import_module(module).main
+    for name in LATE_IMPORTS:
+        with suppress(ImportError):
+            import_module(name)
+    code_version()
+    entry_points_of("strategy")
+    gc.collect()
+    gc.freeze()
+    return main
+
+
 if __name__ == "__main__":
     interruption = Interruption()
     with handled(interruption.take):
-        main = import_module(sys.argv[2]).main
-        for name in LATE_IMPORTS:
-            with suppress(ImportError):
-                import_module(name)
+        main = _ready_for_runs(sys.argv[2])
         end_at_once(main(_serve(Connection(int(sys.argv[1])), interruption)))

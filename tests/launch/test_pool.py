@@ -436,6 +436,17 @@ def test_the_imports_are_done_once(jobs, fork: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fork", [True], indirect=True)
+def test_a_forked_run_hashes_no_code_and_collects_no_module(jobs, fork: bool) -> None:
+    states = jobs(
+        a="import gc; from clsim.parts import _installed; from clsim.source_code import code_version; "
+        "known = [function.cache_info().currsize for function in (_installed, code_version)]; "
+        '(folder / "known").write_text(f"{known} {gc.get_freeze_count() > 1000}"); finish()'
+    )
+    Pool(1, 1, fork=fork).run(states)
+    assert [(folder / "known").read_text() for folder in states] == ["[1, 1] True"]
+
+
+@pytest.mark.parametrize("fork", [True], indirect=True)
 def test_runs_of_a_starter_that_is_killed_fail_and_the_others_are_begun_without_it(jobs, fork: bool) -> None:
     states = jobs(first='(folder / "up").touch(); time.sleep(60)', second="finish()")
     first, _ = states
