@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Mapping
+import sys
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -79,7 +80,25 @@ class PartOption:
 
 def entry_points_of(kind: str) -> dict[str, EntryPoint]:
     """Return the entry points of a kind by name, sorted."""
-    return {point.name: point for point in sorted(entry_points(group=KINDS[kind].group), key=lambda point: point.name)}
+    return dict(_installed(KINDS[kind].group, _search_path(), entry_points))
+
+
+@lru_cache(maxsize=4 * len(KINDS))
+def _installed(group: str, _path: Hashable, read: Callable[..., Iterable[EntryPoint]]) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name; a search opens a file of each installed package, 5 ms in all."""
+    return {point.name: point for point in sorted(read(group=group), key=lambda point: point.name)}
+
+
+def _search_path() -> Hashable:
+    """Return what changes whenever a package is installed or removed: the folders of sys.path and their times."""
+    return tuple((folder, _changed(folder or os.curdir)) for folder in sys.path)
+
+
+def _changed(folder: str) -> int | None:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return None
 
 
 def names(kind: str) -> dict[str, str]:
