@@ -18,7 +18,7 @@ def marked_options(model: type[BaseModel], kind: type[Mark]) -> dict[KeyPath, Ma
 
 
 @lru_cache(maxsize=256)
-def _found(model: type[BaseModel], kind: type[Mark]) -> tuple[tuple[KeyPath, Mark], ...]:
+def _found(model: type[BaseModel], kind: type[Any]) -> tuple[tuple[KeyPath, Any], ...]:
     return tuple(_marked(model, kind, ()))
 
 

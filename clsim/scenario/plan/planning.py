@@ -20,6 +20,7 @@ from clsim.scenario.plan.rules import (
     assign,
     class_groups,
     class_order,
+    count_positives,
     show,
     show_soft,
     task_ranges,
@@ -82,8 +83,8 @@ def stream_data(
     _check_names(config, class_names)
     class_names = list(map(composed, class_names))
     chosen = _chosen_columns(config, class_names)
-    names, train, test = [class_names[column] for column in chosen], train[:, chosen], test[:, chosen]
-    usable = np.flatnonzero((train == 1).any(axis=1)).astype(np.int64)
+    names, train, test = [class_names[column] for column in chosen], _columns(train, chosen), _columns(test, chosen)
+    usable = np.flatnonzero(train.max(axis=1, initial=UNKNOWN) == 1).astype(np.int64)
     share = config.dataset.validation
     if config.evaluation.on == "validation" and not share:
         raise Unplannable(("evaluation", "on"), "given 'validation', which needs dataset.validation above 0")
@@ -93,15 +94,22 @@ def stream_data(
     shuffled = usable[permutation(len(usable), config.stream.seed, "validation")]
     held_out, pool = np.sort(shuffled[:count]), np.sort(shuffled[count:])
     pool = long_tail.apply(config.labels.long_tail, train, pool, names, config.stream.seed, image_names)
-    order = class_order(config.stream, names, (train[pool] == 1).sum(axis=0))
+    order = class_order(config.stream, names, count_positives(train, pool))
     return StreamData(
         tuple(names[column] for column in order),
-        np.ascontiguousarray(train[:, order]),
-        np.ascontiguousarray(test[:, order]),
+        _columns(train, order),
+        _columns(test, order),
         pool,
         held_out,
         None if soft is None else np.ascontiguousarray(soft[:, np.array(chosen)[order]]),
     )
+
+
+def _columns(labels: Labels, columns: Sequence[int] | Ids) -> Labels:
+    """Return columns of labels [N, C] in an order, C-contiguous; the labels themselves where that is what they are."""
+    if np.array_equal(columns, np.arange(labels.shape[1])):
+        return np.ascontiguousarray(labels)
+    return np.take(labels, columns, axis=1)
 
 
 def _check_names(config: ScenarioConfig, class_names: Sequence[str]) -> None:
@@ -171,7 +179,7 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         test_samples=images,
         test_truth=np.ascontiguousarray((data.train if validate else data.test)[images]),
         test_scope=config.evaluation.images,
-        groups=class_groups((data.train[data.pool] == 1).sum(axis=0), config.evaluation.groups),
+        groups=class_groups(count_positives(data.train, data.pool), config.evaluation.groups),
         test_split="train" if validate else "test",
     )
 

@@ -24,6 +24,7 @@ from clsim.vocabulary import GROUPS, UNKNOWN
 Labels = NDArray[np.int8]
 Ids = NDArray[np.int64]
 _MOST_SHOWN = 10
+_ROWS_AT_A_TIME = 16384
 
 
 def class_order(stream: StreamSection, class_names: Sequence[str], positives: NDArray[Any]) -> Ids:
@@ -96,7 +97,7 @@ def assign(rule: Assignment, truth: Labels, tasks: Sequence[tuple[int, int]], se
     """
     if isinstance(rule, OwnRule):
         return own_assignment(rule, truth, tasks, seed)
-    shows = np.stack([(truth[:, slice(*task)] == 1).any(axis=1) for task in tasks], axis=1)  # [N, T]
+    shows = np.stack([truth[:, slice(*task)].max(axis=1, initial=UNKNOWN) == 1 for task in tasks], axis=1)  # [N, T]
     if rule == "overlap":
         return [np.flatnonzero(column).astype(np.int64) for column in shows.T]
     if rule.disjoint == "first":
@@ -129,8 +130,9 @@ def show(
     Returns:
         int64 [k] ascending columns and int8 [n, k] values: 1, 0, -1 hidden.
     """
-    columns = np.arange(truth.shape[1]) if rule == "full" else np.arange(*classes)
-    values = truth[np.ix_(samples, columns)]
+    start, stop = (0, truth.shape[1]) if rule == "full" else classes
+    columns = np.arange(start, stop)
+    values = np.take(truth[:, start:stop], samples, axis=0)
     if isinstance(rule, Keep):
         values = np.where(_kept(rule, len(truth), samples, len(columns), task, seed), values, UNKNOWN)
     elif rule == "single-positive":
@@ -182,6 +184,14 @@ def add_noise(noise: NoiseSection, values: Labels, samples: Ids, n_images: int, 
     missed = (values == 1) & (draws < noise.false_negative)
     marked = (values == 0) & (draws < noise.false_positive)
     return np.select([missed, marked], [0, 1], values).astype(np.int8)
+
+
+def count_positives(labels: Labels, rows: Ids) -> NDArray[np.int64]:
+    """Return how many of the rows show each class, int64 [C]; a part of the rows at a time, to need no copy of all."""
+    count = np.zeros(labels.shape[1], dtype=np.int64)
+    for first in range(0, len(rows), _ROWS_AT_A_TIME):
+        count += (labels[rows[first : first + _ROWS_AT_A_TIME]] == 1).sum(axis=0)
+    return count
 
 
 def class_groups(positives: NDArray[Any], rule: Literal["counts", "terciles", "auto"]) -> ClassGroups:
