@@ -1,4 +1,4 @@
-"""Measure and write results.md beside this file: `python -m benchmarks [SECTION ...]`, by default every section.
+"""Measure and write results.md and growth.md beside this file: `python -m benchmarks [SECTION ...]`, by default all.
 
 Sections that are not measured stay as they are, each with its date and machine.
 """
@@ -18,6 +18,7 @@ import torch
 from benchmarks import (
     checkpoint,
     convolutions,
+    growth,
     image_pipeline,
     index,
     ranking,
@@ -25,13 +26,17 @@ from benchmarks import (
     stream_length,
     training_step,
     watching,
+    whole,
 )
 from clsim.allocator import keep_freed_memory
 from clsim.files import write_atomically
 from clsim.running.environment import environment
 
-HEAD = "# Speed\n\nMedians; ratios round by round, side by side in one process.\n"
-RESULTS = Path(__file__).with_name("results.md")
+HEADS = {
+    "results.md": "# Speed\n\nMedians; ratios round by round, side by side in one process.\n",
+    "growth.md": "# Growth\n\nCPU time; other work on the machine makes it longer too, where cores and caches are "
+    "shared.\n",
+}
 
 
 def table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -42,17 +47,19 @@ def table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of results.md.
+    """One part of a page.
 
     Attributes:
         title: its heading.
         text: what is measured, and the aim.
         measure: makes the tables.
+        page: one of HEADS.
     """
 
     title: str
     text: str
     measure: Callable[[], str]
+    page: str = "results.md"
 
 
 def steps() -> str:
@@ -166,6 +173,15 @@ SECTIONS = {
         "first and last fifth.",
         streams,
     ),
+    "whole": Section(
+        "A whole job",
+        "Experience replay on digit scenes, five tasks of two classes, tiny-resnet at 32 px, 400 training and 300 test "
+        "images, three epochs a task: the same stream, network, loss, optimiser, schedule and size of memory, with the "
+        "test set scored after each task, and curves for TensorBoard. CPU time of whole processes, imports and data "
+        "with it. clsim also draws its pictures and writes checkpoints, plan and trained model; the peers "
+        "(`benchmarks/whole.py`) hold normalised images in memory.",
+        lambda: table(whole.HEADINGS, whole.measure()),
+    ),
     "watching": Section(
         "What watching costs",
         f"{watching.STRATEGY}, tiny-resnet at 16 px, 256 rows a task, 1,000 test images, all loggers that a run has by "
@@ -181,6 +197,31 @@ SECTIONS = {
 }
 
 
+def grown() -> str:
+    """Plans, finished runs, herding and long streams."""
+    times = ("train, early (ms)", "train, late (ms)", "evaluate, early (ms)", "evaluate, late (ms)")
+    parts = {
+        f"A plan of images with three of {growth.CLASSES} classes each, from a CSV file and from the cache of labels. "
+        "Aim for a million rows: 5 s, 1.5 s, 500 MB.": (growth.PLAN_HEADINGS, growth.plans),
+        "`clsim compare` where all runs are finished, imports with it, and the report. Aim for 500: 20 s in all.": (
+            growth.RUN_HEADINGS,
+            growth.runs,
+        ),
+        f"Herding: {growth.PICKS} rows of one class with {growth.FEATURES} features each.": (
+            growth.HERDING_HEADINGS,
+            growth.herding,
+        ),
+        f"Streams of two classes a task, lwf+er, MLP, {stream_length.PER_TASK} rows a task: the cost of a task, wall "
+        "time, and peak memory. A task more is two columns more.": (("tasks", *times, "peak MB"), growth.tasks),
+    }
+    return "\n\n".join(f"{text}\n\n{table(headings, rows())}" for text, (headings, rows) in parts.items())
+
+
+SECTIONS["growth"] = Section(
+    "Rows, tasks and runs", "Each measurement is a process of its own.", grown, page="growth.md"
+)
+
+
 def measured(name: str) -> str:
     """A section, measured now."""
     section, facts = SECTIONS[name], environment("cpu", 1)
@@ -194,7 +235,7 @@ def measured(name: str) -> str:
 
 
 def sections_of(text: str) -> dict[str, str]:
-    """The sections of an earlier results.md, by name; those that nothing measures any more are left out."""
+    """The sections of an earlier page, by name; those that nothing measures any more are left out."""
     names = {section.title: name for name, section in SECTIONS.items()}
     parts = (f"## {part.rstrip()}\n" for part in text.split("\n## ")[1:])
     return {names[title]: part for part in parts if (title := part[3:].partition("\n")[0]) in names}
@@ -212,9 +253,10 @@ def main() -> None:
     for name in asked or SECTIONS:
         part = measured(name)
         print(part, flush=True)
-        known = sections_of(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+        page = Path(__file__).with_name(SECTIONS[name].page)
+        known = sections_of(page.read_text(encoding="utf-8")) if page.exists() else {}
         parts = known | {name: part}
-        write_atomically(RESULTS, "\n".join([HEAD, *(parts[key] for key in SECTIONS if key in parts)]))
+        write_atomically(page, "\n".join([HEADS[page.name], *(parts[key] for key in SECTIONS if key in parts)]))
 
 
 if __name__ == "__main__":

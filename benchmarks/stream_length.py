@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from benchmarks.workload import RandomSource, network, scenario
 PER_TASK = 128
 
 
-def measure() -> list[tuple[str, ...]]:
+def measure(lengths: Sequence[int] = (5, 50, 200)) -> list[tuple[str, ...]]:
     """Rows (tasks, ms to train a task early and late, ms to evaluate it early and late, peak memory in MB).
 
     Each stream runs in a process of its own, so that its peak memory is its own. Early and late are the medians over
     the first and the last fifth of the tasks.
     """
     rows = []
-    for tasks in (5, 50, 200):
+    for tasks in lengths:
         command = [sys.executable, "-m", "benchmarks.stream_length", str(tasks)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         rows.append(tuple(json.loads(output.splitlines()[-1])))

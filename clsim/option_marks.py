@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
@@ -13,7 +14,12 @@ KeyPath = tuple[str, ...]
 
 def marked_options(model: type[BaseModel], kind: type[Mark]) -> dict[KeyPath, Mark]:
     """Return the options of a configuration that bear a mark: keys from the outermost section inwards -> mark."""
-    return dict(_marked(model, kind, ()))
+    return dict(_found(model, kind))
+
+
+@lru_cache(maxsize=256)
+def _found(model: type[BaseModel], kind: type[Any]) -> tuple[tuple[KeyPath, Any], ...]:
+    return tuple(_marked(model, kind, ()))
 
 
 def _marked(model: type[BaseModel], kind: type[Mark], above: KeyPath) -> Iterator[tuple[KeyPath, Mark]]:

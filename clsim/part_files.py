@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +45,7 @@ class PartFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._found = dict(_definitions(ast.parse(read_regular(path)).body))
+        self._found = _found(read_regular(path))
 
     @property
     def names(self) -> list[str]:
@@ -109,6 +110,12 @@ class PartFile:
             if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
                 found[line.target.id] = StatedOption(_is_required(line.value), _path(line.annotation))
         return found
+
+
+@lru_cache(maxsize=64)
+def _found(content: bytes) -> dict[str, ast.AST | None]:
+    """Return the definitions of a file by name; a comparison asks for those of the same files once per run."""
+    return dict(_definitions(ast.parse(content).body))
 
 
 def _definitions(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.AST | None]]:

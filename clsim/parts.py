@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Mapping
+import sys
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from importlib import import_module, metadata
-from importlib.metadata import EntryPoint, EntryPoints
+from functools import lru_cache, partial
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -77,20 +78,27 @@ class PartOption:
         return value
 
 
-def entry_points(group: str) -> EntryPoints:
-    """Return the entry points of a group, of the packages that were installed when this process first asked."""
-    found: EntryPoints = _installed().select(group=group)
-    return found
-
-
-@cache
-def _installed() -> Any:
-    return metadata.entry_points()  # opens two files of every installed package
-
-
 def entry_points_of(kind: str) -> dict[str, EntryPoint]:
     """Return the entry points of a kind by name, sorted."""
-    return {point.name: point for point in sorted(entry_points(group=KINDS[kind].group), key=lambda point: point.name)}
+    return dict(_installed(KINDS[kind].group, _search_path(), entry_points))
+
+
+@lru_cache(maxsize=4 * len(KINDS))
+def _installed(group: str, _path: Hashable, read: Callable[..., Iterable[EntryPoint]]) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name; a search opens a file of each installed package, 5 ms in all."""
+    return {point.name: point for point in sorted(read(group=group), key=lambda point: point.name)}
+
+
+def _search_path() -> Hashable:
+    """Return what changes whenever a package is installed or removed: the folders of sys.path and their times."""
+    return tuple((folder, _changed(folder or os.curdir)) for folder in sys.path)
+
+
+def _changed(folder: str) -> int | None:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return None
 
 
 def names(kind: str) -> dict[str, str]:

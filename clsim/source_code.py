@@ -77,6 +77,12 @@ def run_files(home: Path = HOME) -> Iterator[Path]:
             yield path
 
 
+@lru_cache(maxsize=1)
+def _core() -> frozenset[Path]:
+    """Return `run_files` of this clsim, listed once per process as `code_version` is."""
+    return frozenset(run_files())
+
+
 def class_code(kind: type) -> str:
     """Return the `file_code` of the file that defines a class."""
     return file_code(Path(inspect.getfile(kind)))
@@ -90,7 +96,7 @@ def file_code(path: Path) -> str:
     """
     own = path.resolve()
     found: dict[Path, str] = {own: ""}
-    core = set(run_files())
+    core = _core()
     waiting = [own]
     while waiting:
         for file in _imported(waiting.pop()):
@@ -108,13 +114,19 @@ def hash_code(files: Iterable[tuple[str, Path]]) -> str:
     """
     digest = hashlib.sha256()
     for name, path in files:
-        content = path.read_bytes()
-        tree = _parsed(content)
-        code = content if tree is None else _text(tree).encode()
+        code = _code(path.read_bytes())
         digest.update(f"{name} {len(code)}\n".encode() + code)
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=64)
+def _code(content: bytes) -> bytes:
+    """Return what counts of a file; a comparison asks for the same files once per run."""
+    tree = _parsed(content)
+    return content if tree is None else _text(tree).encode()
+
+
+@lru_cache(maxsize=64)
 def _parsed(content: bytes) -> ast.Module | None:
     try:
         return ast.parse(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -112,6 +113,24 @@ def test_an_entry_point_is_a_name(net: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert parts.code_of("loss", "mine") is not None
     with pytest.raises(PartError, match=r"unknown loss 'mime', did you mean 'mine'\?; available: mine, bce"):
         find("loss", "mime")
+
+
+def test_installed_packages_are_searched_again_only_where_one_may_have_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    searches: list[str] = []
+    monkeypatch.setattr(parts, "entry_points", lambda group: searches.append(group) or [])
+    for _ in range(3):
+        assert "mine" not in names("loss")
+    assert searches == ["clsim.losses"]
+    package = tmp_path / "mine-1.0.dist-info"
+    package.mkdir()
+    (package / "entry_points.txt").write_text("[clsim.losses]\nmine = net:mine\n")
+    os.utime(tmp_path, ns=(0, 1))  # whatever the clock of the file system
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "mine" in names("loss")
 
 
 def test_an_entry_point_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

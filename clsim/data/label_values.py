@@ -82,6 +82,9 @@ def read_codes(codes: Codes, soft: Soft, config: LabelValuesConfig, split: Split
         config: what they mean.
         split: whose labels they are.
     """
+    if codes.min(initial=0) >= -1:  # as most tables are; what follows needs five bytes more per entry
+        codes.flags.writeable = False
+        return codes, None
     values = np.zeros(codes.shape, dtype=np.float32)
     values[codes == SOFT] = soft
     uncertain = codes == UNCERTAIN

@@ -6,6 +6,7 @@ import heapq
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from clsim.launch.run_state import RunState
@@ -35,8 +36,11 @@ def forecast(states: Mapping[Path, RunState], workers: int = 1) -> Forecast:
         states: of the runs.
         workers: runs at a time, where none runs yet.
     """
-    every = _mean(state.pace for state in states.values())
-    of_strategy = {name: _mean(_paces(states, name)) for name in {folder.parent.name for folder in states}}
+    paces: dict[str, list[float | None]] = {}
+    for folder, state in states.items():
+        paces.setdefault(folder.parent.name, []).append(state.pace)
+    every = _mean(chain.from_iterable(paces.values()))
+    of_strategy = {name: _mean(own) for name, own in paces.items()}
     each: dict[Path, float | None] = {}
     for folder, state in states.items():
         if state.status in ("running", "waiting"):
@@ -66,10 +70,6 @@ def _last_end(running: list[float | None], waiting: list[float | None], workers:
     for length in lengths:
         heapq.heapreplace(ends, ends[0] + length)
     return max(ends)
-
-
-def _paces(states: Mapping[Path, RunState], strategy: str) -> Iterable[float | None]:
-    return (state.pace for folder, state in states.items() if folder.parent.name == strategy)
 
 
 def _mean(paces: Iterable[float | None]) -> float | None:

@@ -43,7 +43,7 @@ def prepare_states(
         begins_again = found[folder] == "unfinished" and RunFolder(folder).obstacle is not None
         if begins_again or found[folder] == "new":
             with set_aside([folder] if begins_again else ()):
-                prepare(folder, job.scenario, job.spec, threads)
+                prepare(folder, job.scenario, job.spec, threads, identities[folder])
     return {folder: state_of(folder, job, found[folder]) for folder, job in jobs.items()}
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 from clsim.cores import usable_cores
 from clsim.errors import RunError, storage_errors
@@ -120,10 +123,11 @@ class _Worker:
     def take_all(self) -> bool:
         """Carry out what can be taken; tell whether this process was asked to stop."""
         self.postponed = False
-        states = {folder: self._state(folder) for folder in self.runs}
-        open_runs = [folder for folder in self.left() if not in_use(folder)]
+        left = self.left()
+        open_runs = _from_own_place([folder for folder in left if not in_use(folder)])
         if not open_runs:
             return False
+        states = {folder: self._state(folder) for folder in left}
         pool = Pool(
             self.division.workers,
             self.division.threads,
@@ -143,22 +147,25 @@ class _Worker:
 
     def left(self) -> list[Path]:
         """Return the runs that have neither a result nor failed since this worker began."""
-        failed = self.failed()
-        return [folder for folder in self.runs if not RunFolder(folder).finished and folder not in failed]
+        return [folder for folder in self.runs if self._is_left(folder)]
 
     def failed(self) -> dict[Path, str]:
         """Return the runs that have failed here, or elsewhere since this worker began, with the reasons."""
-        found = {}
-        for folder, before in self.errors_before.items():
-            if RunFolder(folder).finished:
-                continue
-            if folder in self.failed_here:
-                found[folder] = self.failed_here[folder]
-            elif (now := _error_time(folder)) is not None and now != before and not in_use(folder):
-                text = read_regular(RunFolder(folder).error).decode(errors="replace").partition("\n")[0]
-                if not text.startswith(INTERRUPTED):
-                    found[folder] = f"{text}; see {RunFolder(folder).run_log}"
-        return found
+        reasons = {folder: self._failure(folder) for folder in self.runs if not RunFolder(folder).finished}
+        return {folder: reason for folder, reason in reasons.items() if reason is not None}
+
+    def _is_left(self, folder: Path) -> bool:
+        return not RunFolder(folder).finished and self._failure(folder) is None
+
+    def _failure(self, folder: Path) -> str | None:
+        """Return why a run without a result has failed since this worker began; None: it has not."""
+        if folder in self.failed_here:
+            return self.failed_here[folder]
+        error = _error_time(folder)
+        if error is None or error == self.errors_before[folder] or in_use(folder):
+            return None
+        text = read_regular(RunFolder(folder).error).decode(errors="replace").partition("\n")[0]
+        return None if text.startswith(INTERRUPTED) else f"{text}; see {RunFolder(folder).run_log}"
 
     def _share(self, states: Mapping[Path, RunState]) -> dict[Path, Path]:
         """Return run folder -> folder of the first task that it shares with any other run, for those that need it."""
@@ -167,20 +174,18 @@ class _Worker:
             folder: self.home / FIRST_TASKS / run.first_task
             for folder, run in self.runs.items()
             if run.first_task is not None and times[run.first_task] > 1
-            if states[folder].status == "waiting" and states[folder].task == 1
+            if folder in states and states[folder].task == 1
         }
 
     def _state(self, folder: Path) -> RunState:
         run = self.runs[folder]
         state = RunState.of(run.epochs, run.tasks, "waiting")
         MetricsTail(folder, state).read()
-        if RunFolder(folder).finished:
-            state.status = "reused"
         return state
 
     def _is_elsewhere(self, pool: Pool, folder: Path) -> bool:
         """Tell whether another process has the run, has ended it, or trains the first task that it shares."""
-        if folder not in self.left() or in_use(folder):
+        if not self._is_left(folder) or in_use(folder):
             return True
         share = pool.share.get(folder)
         if share is None or is_there(share):
@@ -190,6 +195,18 @@ class _Worker:
             self.postponed = True
             return True
         return False
+
+
+def _from_own_place(folders: list[Path]) -> list[Path]:
+    """Return the folders in their order, from a place on that differs from worker to worker.
+
+    DECIDED: workers start at the same time; from the first run on, all of them would start the same runs over and over,
+    of which one each goes on.
+    """
+    if not folders:
+        return []
+    place = crc32(f"{socket.gethostname()} {os.getpid()}".encode()) % len(folders)
+    return [*folders[place:], *folders[:place]]
 
 
 def _refuse_other_versions(home: Path, prepared: PreparedComparison) -> None:

@@ -48,7 +48,8 @@ def _verdict(results: Results, best: str, order: list[str]) -> str:
     if pairs < LEAST_PAIRS:
         found = f"1 {what[:-1]}" if pairs == 1 else f"{pairs} {what} in common"
         return f"with {found} this may be chance ({LEAST_PAIRS} are needed for a verdict)"
-    not_beaten = [name for name in order if name != best and name not in beaten(results, METRIC)[best]]
+    others = {best} | beaten(results, METRIC)[best]
+    not_beaten = [name for name in order if name not in others]
     if not not_beaten:
         return f"it is significantly better than every other method ({pairs} {what})"
     differences = "the difference to {} is" if len(not_beaten) == 1 else "the differences to {} are"

@@ -20,7 +20,6 @@ from clsim.report.origin import changes, commands, dates
 from clsim.report.results import NO_VALUE, Results
 from clsim.report.sections import calibration, distance_to_joint, groups, imbalance, memory
 from clsim.report.sections.classes import class_panels, class_table
-from clsim.report.significance import leaders
 from clsim.vocabulary import GROUPS
 
 
@@ -116,7 +115,7 @@ def _tables(compared: Compared) -> dict[str, Any]:
 
 def _leading(results: Results) -> dict[str, dict[str, str]]:
     """Return the mark of the row of the best method by the metric of the headline."""
-    found = leaders(results).get(METRIC)
+    found = results.leaders.get(METRIC)
     if found is None:
         return {}
     leader, significant = found

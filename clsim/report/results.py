@@ -234,7 +234,21 @@ class Results:
 
     def of(self, strategy: str) -> list[RunResult]:
         """The runs of a strategy."""
-        return [run for run in self.runs if run.strategy == strategy]
+        return list(self._by_strategy.get(strategy, ()))
+
+    @cached_property
+    def _by_strategy(self) -> dict[str, list[RunResult]]:
+        found: dict[str, list[RunResult]] = {}
+        for run in self.runs:
+            found.setdefault(run.strategy, []).append(run)
+        return found
+
+    @cached_property
+    def leaders(self) -> dict[str, tuple[str, bool]]:
+        """Per metric the best method, and whether it is significantly better than each other one; see `leaders`."""
+        from clsim.report.significance import leaders
+
+        return leaders(self)
 
     @cached_property
     def stream_run(self) -> RunResult:
@@ -301,8 +315,7 @@ class Results:
 
     def values_by_pair(self, strategy: str, metric: str) -> dict[Hashable, float]:
         """A metric of a strategy's runs by `RunResult.pair`, NaN where it is undefined."""
-        own = self._frame.loc[self._frame["strategy"] == strategy, metric].astype(float)
-        return dict(zip((run.pair for run in self.of(strategy)), own, strict=True))
+        return {run.pair: float(run._row.get(metric, math.nan)) for run in self.of(strategy)}
 
 
 def load_results(directory: str | Path, order: Sequence[str] | None = None) -> Results:
@@ -315,12 +328,12 @@ def load_results(directory: str | Path, order: Sequence[str] | None = None) -> R
     for files in map(RunFolder, sorted(directory.glob(SEED_FOLDERS))):
         if files.seed is None or not files.path.is_dir():
             continue
-        if files.result.exists() and (reason := changed_since(files)) is not None:
-            unfinished.append(Unfinished(files.path, files.strategy, files.seed, f"left out: {reason}"))
-        elif files.result.exists():
-            runs.append(read_run(files.path))
-        else:
+        if not files.result.exists():
             unfinished.append(Unfinished(files.path, files.strategy, files.seed, _unfinished_reason(files)))
+        elif (reason := changed_since(files)) is not None:
+            unfinished.append(Unfinished(files.path, files.strategy, files.seed, f"left out: {reason}"))
+        else:
+            runs.append(_unchanged_run(files))
     if not runs:
         raise RunError(_nothing_found(directory, unfinished))
     _check_comparable(runs)
@@ -357,6 +370,11 @@ def read_run(folder: Path) -> RunResult:
     """
     files = RunFolder(folder)
     refuse_changed(files)
+    return _unchanged_run(files)
+
+
+def _unchanged_run(files: RunFolder) -> RunResult:
+    """Return a finished run whose files have been compared with its checksums; errors as of `read_run`."""
     record = read_record(files.result)
     environment = parse_object(_read(files.environment) or b"{}", str(files.environment))
     config_text = _read(files.config).decode("utf-8", errors="replace")
@@ -371,7 +389,7 @@ def read_run(folder: Path) -> RunResult:
         record = extended(record, read_evaluation(files), empty_classes)
     except ValueError as error:
         raise RunError(f"{files.evaluation}: {error}") from None
-    run = RunResult(folder, record, read_timing(files.timing), environment, config, config_text)
+    run = RunResult(files.path, record, read_timing(files.timing), environment, config, config_text)
     try:
         _ = run._row  # computed once, and here, so that damage is named by its file
     except (ValueError, TypeError, LookupError, AttributeError) as error:

@@ -13,7 +13,7 @@ import numpy as np
 from clsim.report.intervals import standard_deviation
 from clsim.report.loads import MARK, busier, other_load
 from clsim.report.results import METRICS, NO_VALUE, Results
-from clsim.report.significance import COMPARED, Contrast, leaders, lowest_and_highest
+from clsim.report.significance import COMPARED, Contrast, lowest_and_highest
 from clsim.vocabulary import AT_THRESHOLD
 
 Rows = list[tuple[str, ...]]
@@ -60,7 +60,7 @@ class Leader(str):
 
 def final_table(results: Results) -> Rows:
     """One row per strategy, `mean ± std` where there are several seeds, the best of a column as `Best` or `Leader`."""
-    best = leaders(results)
+    best = results.leaders
     marked = busier(results)
     length, unit = _time_unit(results, "train_seconds")
     rows: Rows = [FINAL_HEADINGS]
@@ -75,7 +75,7 @@ def accuracy_table(results: Results) -> Rows:
     """Top-1 accuracy of single-label data, all classes and by shots; empty where no run recorded it."""
     if results.frame["last_accuracy"].isna().all():
         return []
-    best = leaders(results)
+    best = results.leaders
     rows: Rows = [("Strategy", "Seeds", *ACCURACIES.values())]
     for row in results.summaries:
         rows.append((row["strategy"], str(row["seeds"]), *(_cell(row, metric, best) for metric in ACCURACIES)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -21,11 +23,16 @@ from clsim.scenario.document import read_document
 from clsim.scenario.validate import validate
 
 
-def prepare(folder: Path, scenario: Scenario, spec: RunSpec, threads: int) -> None:
+def prepare(
+    folder: Path, scenario: Scenario, spec: RunSpec, threads: int, identity: Mapping[str, Any] | None = None
+) -> None:
     """Make the folder of a new run with the files that define it; it appears with all of them, or not at all.
 
     They are `config.yaml`, the resolved scenario; `run.json`; `identity.json`, by which equal runs are known; and
     `command.txt`, which is for people only.
+
+    Args:
+        identity: of the run, where it is known; None: it is taken here.
 
     Raises:
         RunError: it cannot be written.
@@ -33,7 +40,7 @@ def prepare(folder: Path, scenario: Scenario, spec: RunSpec, threads: int) -> No
     config = scenario.config.model_dump(mode="json") | {"threads": threads}
     text = StringIO()
     YAML().dump(config, text)
-    identity = identity_of(scenario, spec, threads)
+    identity = identity or identity_of(scenario, spec, threads)
     try:
         with part_folder(folder) as part:
             files = RunFolder(part)

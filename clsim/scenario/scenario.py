@@ -214,9 +214,10 @@ class Scenario:
         with self.located():
             data = self._data
         digest = hashlib.sha256(repr((data.class_names, data.train.shape, data.test.shape)).encode())
-        digest.update(data.train.tobytes() + data.test.tobytes())
+        digest.update(data.train)
+        digest.update(data.test)
         if data.soft is not None:
-            digest.update(data.soft.tobytes())
+            digest.update(data.soft)
         return digest.hexdigest()
 
     def benchmark(

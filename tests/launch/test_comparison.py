@@ -9,6 +9,7 @@ import clsim
 from clsim.errors import RunError, ScenarioError, StrategyError
 from clsim.launch.run_state import RunState
 from clsim.report.writing import write_report
+from clsim.running import run_identity
 from clsim.running.run_identity import read_identity
 
 FILES = {"report.html", "results.csv", "statistics.csv", "classes.csv", "results.md", "results.tex"}
@@ -39,6 +40,18 @@ def test_every_strategy_and_seed_is_run_and_summarised(comparison: clsim.Compari
 def test_all_runs_meet_the_same_stream(comparison: clsim.Comparison) -> None:
     plans = {run.stream for run in comparison.results.runs}
     assert len(plans) == 1
+
+
+def test_the_identity_of_a_run_is_taken_once(tmp_path: Path, tiny_overrides: dict, monkeypatch) -> None:
+    taken: list[str] = []
+    really = run_identity.identity
+    monkeypatch.setattr(
+        run_identity, "identity", lambda *given, **more: (taken.append(given[1]), really(*given, **more))[1]
+    )
+    given = {"overrides": tiny_overrides | {"threads": 1}, "out": tmp_path, "device": "cpu"}
+    prepared = clsim.compare("digits-b0c2", "finetune,er", seeds=(0, 1), prepare_only=True, **given)
+    assert sorted(taken) == ["er", "er", "finetune", "finetune"]
+    assert read_identity(prepared.folder / "er" / "seed1")["seed"] == 1
 
 
 def test_the_report_is_written_where_asked(comparison: clsim.Comparison, tmp_path: Path) -> None:

@@ -73,6 +73,26 @@ def test_a_worker_takes_what_is_free_and_leaves_what_others_have(home) -> None:
     assert not list(place.glob("*/*/error.txt")), "nothing has failed for the others"
 
 
+def test_before_a_start_a_worker_looks_at_that_run_alone(home, monkeypatch) -> None:
+    place = home(**{f"run{number}": "finish()" for number in range(6)})
+    looks: list[Path] = []
+    really = work_module._error_time
+    monkeypatch.setattr(work_module, "_error_time", lambda folder: (looks.append(folder), really(folder))[1])
+    assert clsim.work(place, workers=6).interrupted == ()
+    assert len(looks) <= 4 * 6, "a thousand runs are not looked at a thousand times"
+
+
+def test_workers_of_several_machines_begin_at_places_of_their_own(monkeypatch) -> None:
+    folders = [Path(f"seed{number}") for number in range(1000)]
+    begins = set()
+    for number in range(64):
+        monkeypatch.setattr(work_module.socket, "gethostname", lambda number=number: f"node{number}")
+        ordered = work_module._from_own_place(folders)
+        assert sorted(ordered) == sorted(folders)
+        begins.add(ordered[0])
+    assert len(begins) > 55
+
+
 def test_until_empty_takes_a_lost_run_over_and_tries_no_failed_one_again(home, monkeypatch) -> None:
     monkeypatch.setattr(folder_lock, "STALE", 2.0)
     place = home(lost=COUNT + "finish()", fails=COUNT + "sys.exit(2)", elsewhere="finish()")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clsim.report import headline as module
 from clsim.report.headline import headline
 from clsim.report.results import joined, load_results
 
@@ -46,6 +47,19 @@ def test_the_sentence(
         for seed in range(seeds):
             make_run(tmp_path, name, seed=seed, last_mAP=VALUES[name][seed] if name in VALUES else 80.0)
     assert said in headline(load_results(tmp_path))
+
+
+def test_all_pairs_of_methods_are_tested_once_and_not_per_method(
+    make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in VALUES:
+        for seed in range(3):
+            make_run(tmp_path, name, seed=seed, last_mAP=VALUES[name][seed] + (name == "er"))
+    metrics: list[str] = []
+    really = module.beaten
+    monkeypatch.setattr(module, "beaten", lambda results, metric: (metrics.append(metric), really(results, metric))[1])
+    assert "significant" in headline(load_results(tmp_path))
+    assert metrics == ["last_mAP"]
 
 
 def test_runs_of_several_class_orders_are_not_called_seeds(make_run: Callable[..., Path], tmp_path: Path) -> None:

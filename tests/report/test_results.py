@@ -14,6 +14,9 @@ from clsim.errors import RunError
 from clsim.report.results import load_results
 from clsim.report.tables import threshold_tables
 from clsim.report.writing import write_report
+from clsim.running import checksums
+from clsim.running.run_folder import RunFolder
+from clsim.scenario.document import _composed
 
 PLAN, JOINT_PLAN, OTHER_PLAN = "a" * 64, "b" * 64, "c" * 64
 MakeRun = Callable[..., Path]
@@ -32,6 +35,21 @@ def test_frame_holds_one_row_per_finished_run(runs: Path) -> None:
     assert (frame["plan_sha256"][2], frame["derived_from"][2]) == (JOINT_PLAN, PLAN)
     assert math.isnan(frame["avg_mAP"][2])
     assert math.isnan(frame["memory_rows"][2])
+
+
+def test_a_file_of_a_run_is_read_for_its_checksum_once_and_equal_configurations_are_parsed_once(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        files = RunFolder(make_run(tmp_path, "er", seed=seed, config="name: read once\n"))
+        checksums.write_checksums(files, files.result.read_text(encoding="utf-8"))
+    read: list[Path] = []
+    really = checksums._sha256
+    monkeypatch.setattr(checksums, "_sha256", lambda run, name: (read.append(run.path / name), really(run, name))[1])
+    before = _composed.cache_info().misses
+    assert [run.config for run in load_results(tmp_path).runs] == [{"name": "read once"}] * 3
+    assert len(read) == len(set(read)) > 3
+    assert _composed.cache_info().misses == before + 1
 
 
 def test_frame_has_a_column_for_each_metric_at_each_threshold(runs: Path) -> None:

@@ -122,7 +122,9 @@ class HandIn(CollectedScores):
             return None
         store = template.benchmark.train_rows
         try:
-            return TrainingSample(store.targets(rows).numpy(), template.scored(template.model, store, rows, dealt=False))
+            return TrainingSample(
+                store.targets(rows).numpy(), template.scored(template.model, store, rows, dealt=False)
+            )
         except ClsimError as error:  # an image that cannot be decoded
             return error
 

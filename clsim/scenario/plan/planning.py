@@ -22,11 +22,12 @@ from clsim.scenario.plan.rules import (
     assign,
     class_groups,
     class_order,
+    count_positives,
     show,
     show_soft,
 )
 from clsim.scenario.plan.stream_plan import StreamPlan, TaskPlan
-from clsim.scenario.plan.streamed_classes import streamed_classes
+from clsim.scenario.plan.streamed_classes import columns_of, streamed_classes
 from clsim.scenario.plan.task_classes import TaskClasses, task_classes
 from clsim.scenario.schema import Given, GivenImages, ScenarioConfig
 from clsim.scenario.schema import Ids as LongTailIds
@@ -93,15 +94,15 @@ def stream_data(
             tail that cannot be, a list of images that does not fit.
     """
     names, train, test, soft, notes = streamed_classes(config, class_names, train, test, soft)
-    usable = np.flatnonzero((train == 1).any(axis=1)).astype(np.int64)
+    usable = np.flatnonzero(train.max(axis=1, initial=UNKNOWN) == 1).astype(np.int64)
     held_out, pool = _validation(config, usable, image_names)
     listed = image_names("train") if image_names and isinstance(config.labels.long_tail, LongTailIds) else None
     pool = long_tail.apply(config.labels.long_tail, train, pool, names, config.stream.seed, listed)
-    order = class_order(config.stream, names, (train[pool] == 1).sum(axis=0))
+    order = class_order(config.stream, names, count_positives(train, pool))
     return StreamData(
         tuple(names[column] for column in order),
-        np.ascontiguousarray(train[:, order]),
-        np.ascontiguousarray(test[:, order]),
+        columns_of(train, order),
+        columns_of(test, order),
         pool,
         held_out,
         None if soft is None else np.ascontiguousarray(soft[:, order]),
@@ -163,7 +164,7 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         test_truth=np.ascontiguousarray((data.train if validate else data.test)[images]),
         test_scope="given" if isinstance(scope, GivenImages) else scope,
         scopes=listed,
-        groups=class_groups((data.train[data.pool] == 1).sum(axis=0), config.evaluation.groups),
+        groups=class_groups(count_positives(data.train, data.pool), config.evaluation.groups),
         test_split="train" if validate else "test",
     )
 

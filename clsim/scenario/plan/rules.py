@@ -25,6 +25,7 @@ from clsim.vocabulary import GROUPS, UNKNOWN
 Labels = NDArray[np.int8]
 Ids = NDArray[np.int64]
 _MOST_SHOWN = 10
+_ROWS_AT_A_TIME = 16384
 
 
 def class_order(stream: StreamSection, class_names: Sequence[str], positives: NDArray[Any]) -> Ids:
@@ -120,7 +121,7 @@ def assign(
 
 def _fits(truth: Labels, task: TaskClasses, index: int, seed: int, returning: float) -> NDArray[np.bool_]:
     """Which images may be in a task, bool [N]."""
-    new: NDArray[np.bool_] = (truth[:, task.start : task.stop] == 1).any(axis=1)
+    new: NDArray[np.bool_] = truth[:, task.start : task.stop].max(axis=1, initial=UNKNOWN) == 1
     if not task.returning:
         return new
     again: NDArray[np.bool_] = (truth[:, list(task.returning)] == 1).any(axis=1)
@@ -145,7 +146,7 @@ def show(rule: Visibility, truth: Labels, samples: Ids, task: int, classes: Ids,
         int64 [k] ascending columns and int8 [n, k] values: 1, 0, -1 hidden.
     """
     columns = np.arange(truth.shape[1]) if rule == "full" else classes
-    values = truth[np.ix_(samples, columns)]
+    values = _block(truth, samples, columns)
     if isinstance(rule, Keep):
         values = np.where(_kept(rule, len(truth), samples, len(columns), task, seed), values, UNKNOWN)
     elif rule == "single-positive":
@@ -153,6 +154,14 @@ def show(rule: Visibility, truth: Labels, samples: Ids, task: int, classes: Ids,
         chosen = np.where(values == 1, (keys >> np.uint64(1)).astype(np.int64), -1).argmax(axis=1)
         values = np.where((np.arange(len(columns)) == chosen[:, None]) & (values == 1), values, UNKNOWN)
     return columns.astype(np.int64), np.ascontiguousarray(values, dtype=np.int8)
+
+
+def _block(truth: Labels, samples: Ids, columns: Ids) -> Labels:
+    """Return labels of rows and ascending columns, int8 [n, k]; of neighbouring columns without an index for each."""
+    start, stop = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
+    if stop - start == len(columns):
+        return np.take(truth[:, start:stop], samples, axis=0)
+    return truth[np.ix_(samples, columns)]
 
 
 def show_soft(
@@ -197,6 +206,14 @@ def add_noise(noise: NoiseSection, values: Labels, samples: Ids, n_images: int, 
     missed = (values == 1) & (draws < noise.false_negative)
     marked = (values == 0) & (draws < noise.false_positive)
     return np.select([missed, marked], [0, 1], values).astype(np.int8)
+
+
+def count_positives(labels: Labels, rows: Ids) -> NDArray[np.int64]:
+    """Return how many of the rows show each class, int64 [C]; a part of the rows at a time, to need no copy of all."""
+    count = np.zeros(labels.shape[1], dtype=np.int64)
+    for first in range(0, len(rows), _ROWS_AT_A_TIME):
+        count += (labels[rows[first : first + _ROWS_AT_A_TIME]] == 1).sum(axis=0)
+    return count
 
 
 def class_groups(positives: NDArray[Any], rule: Literal["counts", "terciles", "auto"]) -> ClassGroups:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clsim.data.class_names import alike, composed, folded, groups, shown, unfit_names
 from clsim.errors import Unplannable, did_you_mean
-from clsim.scenario.plan.rules import Labels
+from clsim.scenario.plan.rules import Ids, Labels
 from clsim.scenario.schema import ScenarioConfig
 
 Soft = NDArray[np.float32] | None
@@ -56,7 +56,14 @@ def streamed_classes(
     if config.dataset.classes == "used" and (unused := [name for name in every.names if name not in names]):
         notes = (*notes, f"classes that no image shows, left out (dataset.classes: used): {', '.join(unused)}")
     of_chosen = None if every.soft is None else every.soft[:, chosen]
-    return Streamed(names, every.train[:, chosen], every.test[:, chosen], of_chosen, notes)
+    return Streamed(names, columns_of(every.train, chosen), columns_of(every.test, chosen), of_chosen, notes)
+
+
+def columns_of(labels: Labels, columns: Sequence[int] | Ids) -> Labels:
+    """Return columns of labels [N, C] in an order, C-contiguous; the labels themselves where that is what they are."""
+    if np.array_equal(columns, np.arange(labels.shape[1])):
+        return np.ascontiguousarray(labels)
+    return np.take(labels, columns, axis=1)
 
 
 def _refuse_spellings(config: ScenarioConfig, class_names: Sequence[str]) -> None:

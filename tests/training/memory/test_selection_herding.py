@@ -38,6 +38,21 @@ def test_of_one_class_each_row_is_the_best_that_could_follow(n: int, seed: int) 
         assert distances[order[place]] <= min(distances.values()) + 1e-9
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(0, 99))
+def test_the_order_is_that_of_the_distances_themselves_equal_rows_too(n: int, distinct: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(distinct, 7)).astype(np.float32)[rng.integers(distinct, size=n)]
+    points = unit(features)
+    mean, total, expected = points.mean(axis=0), np.zeros(7), []
+    for count in range(1, n + 1):
+        distances = (((total + points) / count - mean) ** 2).sum(axis=1)
+        distances[expected] = np.inf
+        expected.append(int(distances.argmin()))
+        total = total + points[expected[-1]]
+    assert ranked(np.ones((n, 1), dtype=np.float32), features) == expected
+
+
 def test_length_of_a_feature_does_not_count() -> None:
     features = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
     scaled = features * np.geomspace(0.1, 10, 10, dtype=np.float32)[:, None]

@@ -1,0 +1,114 @@
+"""How costs grow with rows, tasks and runs; every measurement is a process of its own, in CPU time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import scale, stream_length
+
+CLASSES = 200
+ROWS = (10_000, 100_000, 1_000_000)
+RUNS = (100, 500)
+HERDED = (10_000, 100_000)
+PICKS, FEATURES = 1000, 64
+TASKS = (50, 200, 500)
+PLAN_HEADINGS = ("rows", "from the table (CPU s)", "peak MB", "from the cache (CPU s)", "peak MB")
+RUN_HEADINGS = ("finished runs", "compare (CPU s)", "report (CPU s)", "peak MB of the report")
+HERDING_HEADINGS = ("rows", f"{PICKS} picks (CPU s)", "peak MB")
+
+
+def plans() -> list[tuple[str, ...]]:
+    """Return rows of PLAN_HEADINGS: plan, its hash and that of the labels, of a table with a list of classes."""
+    found = []
+    for rows in ROWS:
+        with tempfile.TemporaryDirectory() as home:
+            _write_table(Path(home, "images.csv"), rows)
+            cold, warm = (_apart("plan", home) for _ in range(2))
+        times = [(f"{one['seconds']:.2f}", f"{one['peak'] / 2**20:.0f}") for one in (cold, warm)]
+        found.append((f"{rows:,}", *times[0], *times[1]))
+    return found
+
+
+def runs() -> list[tuple[str, ...]]:
+    """Return rows of RUN_HEADINGS: runs that are there found finished, and their report."""
+    found = []
+    for count in RUNS:
+        with tempfile.TemporaryDirectory() as home:
+            parts = scale.measure(Path(home), count // scale.SEEDS, ("reuse", "report"))
+        seconds = [f"{parts[name]['whole']:.1f}" for name in ("reuse", "report")]
+        found.append((str(count), *seconds, f"{parts['report']['peak'] / 2**20:.0f}"))
+    return found
+
+
+def herding() -> list[tuple[str, ...]]:
+    """Return rows of HERDING_HEADINGS."""
+    found = []
+    for rows in HERDED:
+        one = _apart("herd", str(rows))
+        found.append((f"{rows:,}", f"{one['seconds']:.2f}", f"{one['peak'] / 2**20:.0f}"))
+    return found
+
+
+def tasks() -> list[tuple[str, ...]]:
+    """Return the rows of `stream_length`, of longer streams."""
+    return stream_length.measure(TASKS)
+
+
+def _write_table(path: Path, rows: int) -> None:
+    """Write a table of images with up to three of CLASSES classes each; every tenth is a test image."""
+    shown = np.random.default_rng(0).integers(0, CLASSES, (rows, 3)).tolist()
+    with path.open("w", encoding="utf-8") as file:
+        file.write("path,split,labels\n")
+        for row, classes in enumerate(shown):
+            names = "|".join(f"c{one:03d}" for one in sorted(set(classes)))
+            file.write(f"img/{row:07d}.jpg,{'train' if row % 10 else 'test'},{names}\n")
+
+
+def _plan(home: str) -> None:
+    os.environ["CLSIM_CACHE"] = str(Path(home, "cache"))
+    from clsim.scenario import load_scenario
+
+    stream = load_scenario(
+        {
+            "name": "growth",
+            "dataset": {"name": "manifest", "file": str(Path(home, "images.csv")), "label_list": "labels"},
+            "stream": {"increment": 20},
+            "training": {"epochs": 1, "optimizer": {"lr": 0.1}, "model": {"name": "tiny-resnet", "image_size": 32}},
+        }
+    )
+    _say(lambda: (stream.plan().sha256, stream.labels_sha256))
+
+
+def _herd(rows: str) -> None:
+    from clsim.training.memory.selection import HerdingSelection
+
+    features = np.random.default_rng(0).normal(size=(int(rows), FEATURES)).astype(np.float32)
+    labels = np.ones((int(rows), 1), dtype=np.float32)
+    _say(lambda: HerdingSelection().rank(labels, 0, 0, PICKS, features))
+
+
+def _say(work: Callable[[], object]) -> None:
+    began = time.process_time()
+    work()
+    print(json.dumps({"seconds": time.process_time() - began, "peak": scale.peak_memory()}))
+
+
+def _apart(part: str, argument: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.growth", part, argument]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    {"plan": _plan, "herd": _herd}[sys.argv[1]](sys.argv[2])
