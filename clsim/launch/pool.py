@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
 from clsim.children import SAFE_PATH, module_command
-from clsim.errors import OUT_OF_MEMORY
+from clsim.errors import OUT_OF_MEMORY, RunError
 from clsim.evaluation.sent_file import failures
 from clsim.files import write_atomically
 from clsim.launch.first_task_groups import is_there, launch_order
@@ -31,6 +33,8 @@ MODULE = "clsim.running.execution"
 """Its `main` carries out a prepared folder; see there for its arguments."""
 
 IS_IN_USE = "in use by another process"
+REFUSED_FOR = 30.0
+"""Seconds for which starting a process is tried where the operating system has none to give."""
 STOPPED = (INTERRUPTED, *(-number for number in SIGNALS))
 """Exit codes of a run that was asked to stop; by a signal as long as it had nothing to save."""
 
@@ -88,6 +92,7 @@ class Pool:
         self.running: dict[Path, _Process] = {}
         self.interruption = Interruption()
         self.announced = False
+        self.refused_at: float | None = None
 
     def run(self, states: Mapping[Path, RunState]) -> None:
         """Carry out the runs that wait, and keep their states up to date. Runs that have ended are only shown."""
@@ -95,7 +100,8 @@ class Pool:
         waiting = launch_order(waiting, self.share, states)
         parent, alive = os.pipe()  # its end `alive` stays in this process, and goes with it
         if self.fork and waiting:
-            self.starter = Starter(MODULE, self.environment, parent)
+            with suppress(OSError):  # too many processes: each run is then begun anew, or waits
+                self.starter = Starter(MODULE, self.environment, parent)
         try:
             for folder, state in states.items():
                 self._show(folder, state)
@@ -123,8 +129,9 @@ class Pool:
             elif self.given_up(ready):
                 states[ready].end("pruned")
                 self._show(ready, states[ready])
-            else:
-                self._start(ready, states[ready], parent)
+            elif not self._start(ready, states[ready], parent):
+                waiting.insert(0, ready)
+                return
 
     def _end_processes(self) -> None:
         for process in self.running.values():  # only after an error, such as the display's
@@ -160,14 +167,30 @@ class Pool:
             self.interruption.request()
         return self.interruption.requested
 
-    def _start(self, folder: Path, state: RunState, parent: int) -> None:
+    def _start(self, folder: Path, state: RunState, parent: int) -> bool:
+        """Start a run. False: there are too many processes, or no memory for one more, for the moment.
+
+        Raises:
+            RunError: it is so for REFUSED_FOR seconds, and no run is at work that could end.
+        """
         share = self.share.get(folder)
         arguments = [str(folder)] if share is None else [str(folder), str(share)]
         shared = state.epochs if share is not None and is_there(share) else 0
         process = _Process(folder, state, shared, self._free_gpu())
-        process.launch(arguments, parent, self.environment, self.starter)
+        try:
+            process.launch(arguments, parent, self.environment, self.starter)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.ENOMEM):
+                raise
+            state.status = "waiting"
+            self.refused_at = self.refused_at or time.monotonic()
+            if not self.running and time.monotonic() - self.refused_at > REFUSED_FOR:
+                raise RunError(f"{folder}: no process can be started: {error.strerror}") from None
+            return False
+        self.refused_at = None
         self.running[folder] = process
         self._show(folder, state)
+        return True
 
     def _free_gpu(self) -> str | None:
         """Return the GPU of the next run: of those with a free share one with the fewest runs; None: of no concern."""
@@ -269,6 +292,8 @@ class _Process:
             kill_session(self.popen.pid)
         elif not self.stop_requested:
             self.popen.terminate()
+            with suppress(ProcessLookupError):
+                os.kill(self.popen.pid, signal.SIGCONT)  # one that was stopped does not see the request
             self.stop_requested = True
 
     def ended(self, interrupted: bool) -> bool:

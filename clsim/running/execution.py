@@ -41,7 +41,14 @@ from clsim.running.prepared_run import open_run
 from clsim.running.record import RunRecord, measured
 from clsim.running.record_parts import LabelsRecord, MemoryRecord, TaskRecord
 from clsim.running.run_folder import RunFolder
-from clsim.running.run_identity import OTHER_RUN, OtherRun, identity_of, record_identity, refuse_other_run
+from clsim.running.run_identity import (
+    OTHER_RUN,
+    OtherRun,
+    identity_of,
+    record_identity,
+    refuse_other_run,
+    refuse_unknown_code,
+)
 from clsim.running.run_log import run_log
 from clsim.running.run_spec import RunSpec
 from clsim.running.shared_first_task import SharedFirstTask
@@ -64,6 +71,7 @@ def execute(
     parent: int | None = None,
     device: str | None = None,
     as_prepared: bool = False,
+    changed_code: bool = False,
 ) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
@@ -79,6 +87,7 @@ def execute(
         device: which of several GPUs to use, as cuda:1; None: as the folder says.
         as_prepared: refuse the run if anything that fixes its numbers, code and versions too, is not as it was when the
             folder was prepared, so that runs of one comparison cannot differ in it.
+        changed_code: execute the run's Python files also if they are not as they were then, see `refuse_unknown_code`.
 
     Returns:
         The content of `result.json`.
@@ -97,6 +106,8 @@ def execute(
         files.error.unlink(missing_ok=True)
         with run_log(files.run_log), preparation_file(folder):
             try:
+                if not changed_code:
+                    refuse_unknown_code(folder, scenario, spec)
                 with blamed():
                     asked = _Asked(listener, first_task, say, parent, device, as_prepared)
                     return _run(files, scenario, spec, hold, asked)
