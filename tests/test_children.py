@@ -181,3 +181,11 @@ def test_python_is_started_in_one_way_only() -> None:
     for path in sorted((ROOT / "clsim").rglob("*.py")):
         if path.name != "children.py":
             assert not re.search(r"sys\.executable|multiprocessing\.(Process|get_context)", path.read_text()), path
+
+
+def test_processes_that_are_killed_leave_no_folder_of_wandb_in_tmpdir(tmp_path: Path) -> None:
+    """Avalanche imports it; a killed process cannot tidy up, and neither does one that ends at once."""
+    code = "import os; from clsim.running.execution import main; main(['none']); os.kill(os.getpid(), 9)"
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+    assert not list(tmp_path.glob("*wandb*"))

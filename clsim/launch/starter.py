@@ -19,7 +19,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from clsim.children import end_at_once, module_command
+from clsim.children import end_at_once, module_command, remove_unused_folders
 from clsim.running.interruption import SIGNALS, Interruption, handled
 
 SUITED = sys.platform == "linux"
@@ -217,4 +217,5 @@ if __name__ == "__main__":
         for name in LATE_IMPORTS:
             with suppress(ImportError):
                 import_module(name)
+        remove_unused_folders()
         end_at_once(main(_serve(Connection(int(sys.argv[1])), interruption)))

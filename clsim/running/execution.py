@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from clsim.allocator import keep_freed_memory
+from clsim.children import remove_unused_folders
 from clsim.data.image_files import skipped_images
 from clsim.errors import OUT_OF_MEMORY, ClsimError, OutOfMemoryError, RunError, storage_errors
 from clsim.evaluation.history import History
@@ -408,6 +409,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--parent", type=int)
     options = parser.parse_args(arguments)
     make_lossy()
+    remove_unused_folders()
     try:
         with ended_by_signals():
             keep_freed_memory()
