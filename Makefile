@@ -3,13 +3,14 @@
 # make bench: time steps, metrics and long streams against other ways; writes benchmarks/results.md (some of it: python -m benchmarks images)
 # make soak: kill runs 60 times and compare what they come to with undisturbed ones; writes benchmarks/soak.md
 # make long: run the tests of minutes, which make test leaves out
+# make audit: ask pip-audit about the pinned packages
 # make ci-times: measure what CI takes on a fresh clone; writes the table of docs/contributing.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test long lint bench soak ci-times clean
+.PHONY: demo test long lint bench soak audit ci-times clean
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
@@ -28,6 +29,9 @@ bench: $(INSTALLED)
 
 soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak
+
+audit: $(INSTALLED)
+	$(BIN)/python -m pip_audit -r constraints.txt --no-deps --disable-pip
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
