@@ -5,13 +5,14 @@
 # make long: run the tests of minutes, which make test leaves out
 # make engines: carry real runs out on Ray and Slurm on this machine, and lose some of them, which make test leaves out
 # make ranks: train on two ranks what one process trains, and stop and kill them (minutes)
+# make audit: ask pip-audit about the pinned packages
 # make ci-times: measure what CI takes on a fresh clone; writes the table of docs/contributing.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test long engines ranks lint bench soak ci-times clean
+.PHONY: demo test long engines ranks lint bench soak audit ci-times clean
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
@@ -36,6 +37,9 @@ bench: $(INSTALLED)
 
 soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak
+
+audit: $(INSTALLED)
+	$(BIN)/python -m pip_audit -r constraints.txt --no-deps --disable-pip
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,9 +1,12 @@
-"""Runs that are killed at random moments and go on, against runs that nobody killed: `python -m benchmarks.soak`.
+"""What disturbed runs come to, against undisturbed ones: `python -m benchmarks.soak [SECTION[=NUMBER]]...`.
+
+The section `runs` kills single runs; the others disturb comparisons, see `benchmarks.soak_sections`.
 
 Processes are killed with SIGKILL, half of them at any moment from their start on, half inside the write of a
 checkpoint. A run is killed a few times, then let go on to its end, and must then equal the undisturbed one: weights
 and all other state, `metrics.jsonl`, `memory.csv`, `result.json`, and the curves, pictures and precision-recall curves
-that TensorBoard reads. The table goes to soak.md beside this file.
+that TensorBoard reads. Each section has a place of its own in soak.md beside
+this file, with the day on which it was carried out.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from __future__ import annotations
 import datetime
 import multiprocessing
 import platform
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -25,6 +29,7 @@ import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from benchmarks import soak_sections
 from benchmarks.__main__ import table
 from clsim.files import write_atomically
 from clsim.running.checkpoint_files import newest_checkpoint
@@ -190,36 +195,71 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(one == other) or (one != one and other != other)
 
 
-def main() -> None:
-    """Kill runs of each strategy until there are enough, and write the table; exit code 1 if a run differs."""
-    facts = environment("cpu", 1)
-    versions = ", ".join(f"{name} {facts[name]}" for name in ("torch", "avalanche-lib", "numpy", "tensorboard"))
+def killed_runs(count: int | None = None) -> tuple[str, list[str]]:
+    """Kill runs of each strategy until there are enough; return the text of the section, and the runs that differ."""
+    kills = KILLS if count is None else count
     rows, different = [], []
     with tempfile.TemporaryDirectory() as home:
         for seed, strategy in enumerate(STRATEGIES):
             soak = Soak(Path(home), strategy, STREAM, seed)
             tally = soak.tally
-            while tally.kills < KILLS // len(STRATEGIES):
-                soak.disturb(min(KILLS_A_RUN, KILLS // len(STRATEGIES) - tally.kills))
+            while tally.kills < kills // len(STRATEGIES):
+                soak.disturb(min(KILLS_A_RUN, kills // len(STRATEGIES) - tally.kills))
             counts = (tally.kills, tally.inside_a_write, tally.before_the_first, tally.runs, len(tally.different))
             rows.append((strategy, *map(str, counts)))
             different += tally.different
     headings = ("strategy", "kills", "inside a checkpoint write", "before the first checkpoint", "runs", "different")
-    text = "\n".join(
-        [
-            "# Killed runs\n",
-            f"`make soak` on {datetime.date.today()}: {facts['cpu']}, one thread, {platform.platform()}, "
-            f"Python {facts['python']}, {versions}. Two tasks of digits; each run is killed up to {KILLS_A_RUN} times "
-            "with SIGKILL and then let go on to its end. `different` counts the runs that do not equal the "
-            "undisturbed one to the last bit, in weights and all other state, metrics, memory, result and curves.\n",
-            table(headings, rows),
-            "",
-        ]
+    text = (
+        f"Two tasks of digits; each run is killed up to {KILLS_A_RUN} times with SIGKILL and then let go on to its "
+        "end. `different` counts the runs that do not equal the undisturbed one to the last bit, in weights and all "
+        f"other state, metrics, memory, result and curves.\n\n{table(headings, rows)}"
     )
-    write_atomically(Path(__file__).with_name("soak.md"), text)
-    sys.stdout.write(text)
-    if different:
-        sys.exit("\n".join(different))
+    return text, different
+
+
+SECTIONS: dict[str, tuple[str, Callable[[int | None], tuple[str, list[str]]]]] = {
+    "runs": ("Killed runs", killed_runs),
+    "environments": ("Environments", soak_sections.environments_section),
+    "processes": ("Killed processes of a comparison", soak_sections.processes_section),
+    "signals": ("Processes asked to stop", soak_sections.signals_section),
+    "clock": ("Clock that jumps", soak_sections.clock_section),
+    "disk": ("Disk that fills up", soak_sections.disk_section),
+    "many": ("Many runs", soak_sections.many_section),
+}
+PAGE = Path(__file__).with_name("soak.md")
+
+
+def record(name: str, text: str) -> None:
+    """Put the text of a section into soak.md, in the place of its earlier one."""
+    facts = environment("cpu", 1)
+    versions = ", ".join(f"{key} {facts[key]}" for key in ("torch", "avalanche-lib", "numpy", "tensorboard"))
+    machine = f"{facts['cpu']}, {platform.platform()}, Python {facts['python']}, {versions}"
+    body = f"## {SECTIONS[name][0]}\n\n{datetime.date.today()}, {machine}.\n\n{text.strip()}"
+    new = f"<!-- {name} -->\n{body}\n<!-- end of {name} -->\n"
+    head = "# Soak\n\n`make soak`, or some of it: `python -m benchmarks.soak environments processes=20`.\n"
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    parts = {
+        other: found[0]
+        for other in SECTIONS
+        if (found := re.search(f"<!-- {other} -->\n.*?<!-- end of {other} -->\n", old, re.DOTALL))
+    }
+    parts[name] = new
+    write_atomically(PAGE, "\n".join([head, *(parts[other] for other in SECTIONS if other in parts)]))
+
+
+def main() -> None:
+    """Carry out all sections, or those given as NAME or NAME=NUMBER; exit code 1 if something differs or is left."""
+    asked = [word.partition("=") for word in sys.argv[1:]] or [(name, "", "") for name in SECTIONS]
+    if unknown := [name for name, _, _ in asked if name not in SECTIONS]:
+        sys.exit(f"no section {unknown[0]!r}; allowed: {', '.join(SECTIONS)}")
+    wrong = []
+    for name, _, number in asked:
+        text, found = SECTIONS[name][1](int(number) if number else None)
+        record(name, text)
+        sys.stdout.write(f"{text}\n")
+        wrong += found
+    if wrong:
+        sys.exit("\n".join(wrong))
 
 
 if __name__ == "__main__":

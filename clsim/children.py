@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
@@ -18,6 +19,19 @@ def module_command(module: str, *arguments: str) -> list[str]:
     `queue.py` or a folder named `clsim` there would be taken for the module of that name.
     """
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def remove_unused_folders() -> None:
+    """Remove the empty folders that W&B makes in TMPDIR when Avalanche imports it.
+
+    W&B does so itself when a process takes its modules apart, which those that end at once or are killed do not.
+    """
+    media = getattr(sys.modules.get("wandb.sdk.data_types._private"), "MEDIA_TMP", None)
+    artifact = getattr(sys.modules.get("wandb.sdk.artifacts.artifact"), "Artifact", None)
+    for folder in (media, getattr(artifact, "_TMP_DIR", None)):
+        if folder is not None:
+            with suppress(OSError):  # one that another version of W&B writes to
+                os.rmdir(folder.name)
 
 
 def end_at_once(code: int) -> NoReturn:

@@ -38,9 +38,19 @@ def open_locked(path: Path, before_waiting: Callable[[], None] | None = None) ->
         file.close()
 
 
+def lock_now(descriptor: int) -> None:
+    """Lock an open file or folder until it is closed.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+        OSError: the file system has no locks.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _lock(file: BinaryIO, before_waiting: Callable[[], None] | None) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_now(file.fileno())
     except BlockingIOError:
         if before_waiting is None:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -13,6 +12,8 @@ from glob import escape
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any, BinaryIO
+
+from clsim.file_lock import lock_now
 
 YOUNG = 2.0
 """Seconds after which a half-written file that nobody holds was left by a process that was killed."""
@@ -40,7 +41,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         try:
             with part.open("wb") as file:
                 with suppress(OSError):  # a file system without locks, on which nothing is removed either
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock_now(file.fileno())
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -66,7 +67,7 @@ def part_folder(target: Path) -> Iterator[Path]:
     descriptor = os.open(part, os.O_RDONLY)
     try:
         with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_now(descriptor)
         yield part
     finally:
         os.close(descriptor)
@@ -87,7 +88,7 @@ def _remove_left(path: Path) -> None:
             descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 if time.time() - os.fstat(descriptor).st_mtime > YOUNG:  # its writer may be about to lock it
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock_now(descriptor)
                     shutil.rmtree(left) if S_ISDIR(mode) else left.unlink()
             finally:
                 os.close(descriptor)

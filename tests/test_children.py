@@ -181,3 +181,16 @@ def test_python_is_started_in_one_way_only() -> None:
     for path in sorted((ROOT / "clsim").rglob("*.py")):
         if path.name != "children.py":
             assert not re.search(r"sys\.executable|multiprocessing\.(Process|get_context)", path.read_text()), path
+
+
+def test_the_folders_that_wandb_makes_in_tmpdir_are_removed() -> None:
+    """Avalanche imports it; a killed process cannot tidy up, and neither does one that ends at once."""
+    import clsim.running.execution  # noqa: F401  as a process that carries out runs has done
+    from clsim.children import remove_unused_folders
+
+    private = sys.modules["wandb.sdk.data_types._private"]
+    artifact = sys.modules["wandb.sdk.artifacts.artifact"]
+    folders = [private.MEDIA_TMP.name, artifact.Artifact._TMP_DIR.name]
+    remove_unused_folders()
+    remove_unused_folders()
+    assert not any(map(os.path.exists, folders))

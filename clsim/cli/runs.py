@@ -77,6 +77,9 @@ def resume(
     device: Annotated[
         str | None, typer.Option("--device", help="of the kind that the run began on, such as cuda:1")
     ] = None,
+    changed_code: Annotated[
+        bool, typer.Option("--changed-code", help="execute its Python files although they have changed since")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Go on with an interrupted run from its last checkpoint."""
@@ -86,7 +89,7 @@ def resume(
     if RunFolder(folder).finished:
         say(f"{folder}: is finished, nothing to resume")
         return
-    _print_result(resume_one(folder, device=device, progress=not quiet))
+    _print_result(resume_one(folder, device=device, progress=not quiet, changed_code=changed_code))
 
 
 def compare(

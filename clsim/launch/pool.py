@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import time
 from collections import Counter
@@ -9,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from clsim.errors import OUT_OF_MEMORY
+from clsim.errors import OUT_OF_MEMORY, RunError
 from clsim.evaluation.sent_file import failures
 from clsim.files import write_atomically
 from clsim.launch.engines import Engine, Handle, Order
@@ -26,6 +27,8 @@ from clsim.running.run_identity import OTHER_RUN
 LOOK_EVERY = 0.2
 """Seconds between two looks at the runs."""
 IS_IN_USE = "in use by another process"
+REFUSED_FOR = 30.0
+"""Seconds for which starting a process is tried where the operating system has none to give."""
 STOPPED = (INTERRUPTED, *(-number for number in SIGNALS))
 """Exit codes of a run that was asked to stop; by a signal as long as it had nothing to save."""
 
@@ -86,6 +89,7 @@ class Pool:
         self.running: dict[Path, _Process] = {}
         self.interruption = Interruption()
         self.announced = False
+        self.refused_at: float | None = None
 
     def run(self, states: Mapping[Path, RunState]) -> None:
         """Carry out the runs that wait, and keep their states up to date. Runs that have ended are only shown."""
@@ -119,8 +123,9 @@ class Pool:
             elif self.given_up(ready):
                 states[ready].end("pruned")
                 self._show(ready, states[ready])
-            else:
-                self._start(ready, states[ready])
+            elif not self._start(ready, states[ready]):
+                waiting.insert(0, ready)
+                return
 
     def _end_processes(self) -> None:
         for process in self.running.values():  # only after an error, such as the display's
@@ -153,13 +158,29 @@ class Pool:
             self.interruption.request()
         return self.interruption.requested
 
-    def _start(self, folder: Path, state: RunState) -> None:
+    def _start(self, folder: Path, state: RunState) -> bool:
+        """Start a run. False: there are too many processes, or no memory for one more, for the moment.
+
+        Raises:
+            RunError: it is so for REFUSED_FOR seconds, and no run is at work that could end.
+        """
         share, gpu = self.share.get(folder), self._free_gpu()
         shared = state.epochs if share is not None and is_there(share) else 0
         process = _Process(folder, state, shared, gpu)
-        process.handle = self.engine.start(Order(folder, share, self.threads, self.device, gpu))
+        try:
+            process.handle = self.engine.start(Order(folder, share, self.threads, self.device, gpu))
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.ENOMEM):
+                raise
+            state.status = "waiting"
+            self.refused_at = self.refused_at or time.monotonic()
+            if not self.running and time.monotonic() - self.refused_at > REFUSED_FOR:
+                raise RunError(f"{folder}: no process can be started: {error.strerror}") from None
+            return False
+        self.refused_at = None
         self.running[folder] = process
         self._show(folder, state)
+        return True
 
     def _free_gpu(self) -> str | None:
         """Return the GPU of the next run: of those with a free share one with the fewest runs; None: of no concern."""

@@ -17,6 +17,7 @@ from clsim.running.hardware import device_kind, resolve_device, resolve_threads
 from clsim.running.observers import check_observers
 from clsim.running.prepared_run import open_run, prepare
 from clsim.running.run_folder import RunFolder
+from clsim.running.run_identity import refuse_unknown_code
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
 from clsim.torchrun import this_process
@@ -81,7 +82,13 @@ def run(
     return _carry_out(folder, loaded, epochs, told, resolve_device(device))
 
 
-def resume(folder: str | Path, *, device: str | None = None, progress: Progress | bool | None = None) -> RunResult:
+def resume(
+    folder: str | Path,
+    *,
+    device: str | None = None,
+    progress: Progress | bool | None = None,
+    changed_code: bool = False,
+) -> RunResult:
     """Go on with an interrupted run from its last checkpoint, exactly as if it had not been interrupted.
 
     A run interrupted before its first checkpoint begins again from its `config.yaml`; a finished one is read.
@@ -90,6 +97,9 @@ def resume(folder: str | Path, *, device: str | None = None, progress: Progress 
         folder: of the run, `<out>/<scenario>/<strategy>/seed<k>`.
         device: of the kind that the run began on, such as cuda:1; None: the first one.
         progress: as in `run`.
+        changed_code: execute the Python files that the run names (strategy, backbone and so on) although they are not
+            as they were when it was prepared. Without it nothing of them is executed: the folder may be somebody
+            else's, and name any file.
 
     Raises:
         ClsimError: no run folder, one in use, a run that has changed since or cannot be resumed.
@@ -103,9 +113,11 @@ def resume(folder: str | Path, *, device: str | None = None, progress: Progress 
         device = resolve_device(device or spec.device)
     training = scenario.config.training
     if not RunFolder(folder).finished:
+        if not changed_code:
+            refuse_unknown_code(folder, scenario, spec)
         check_observers(scenario, TAKEN_NAMES)
         training = Composition(spec.strategy, spec.options).training(training)
-    return _carry_out(folder, scenario, training.epochs, told, device)
+    return _carry_out(folder, scenario, training.epochs, told, device, changed_code)
 
 
 def _progress(asked: Progress | bool | None) -> Progress | None:
@@ -123,7 +135,12 @@ def _first_of_ranks(device: str) -> bool:
 
 
 def _carry_out(
-    folder: Path, scenario: Scenario, epochs: int, progress: Progress | None, device: str | None
+    folder: Path,
+    scenario: Scenario,
+    epochs: int,
+    progress: Progress | None,
+    device: str | None,
+    changed_code: bool = False,
 ) -> RunResult:
     from clsim.report.results import read_run
     from clsim.running.execution import execute
@@ -142,7 +159,8 @@ def _carry_out(
 
     try:
         with listening(listen_to_work):
-            execute(folder, listen_to_line, say=None if progress is None else progress.say, device=device)
+            say = None if progress is None else progress.say
+            execute(folder, listen_to_line, say=say, device=device, changed_code=changed_code)
     finally:
         if progress is not None:
             progress.close()

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -19,7 +20,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from clsim.children import end_at_once, module_command
+from clsim.children import end_at_once, module_command, remove_unused_folders
 from clsim.running.interruption import SIGNALS, Interruption, handled
 
 SUITED = sys.platform == "linux"
@@ -28,6 +29,8 @@ LATE_IMPORTS = ("sklearn.datasets", "pandas", "pycocotools.coco")
 """What some data sources import when they are read."""
 LOOK_EVERY = 0.05
 """Seconds between two looks for runs that have ended."""
+ANSWERS_WITHIN = 60.0
+"""Seconds after which a starter that says nothing counts as gone; a fork takes some hundredths."""
 
 
 class Starter:
@@ -71,8 +74,11 @@ class Starter:
         count = len(self._started)
         with suppress(OSError):
             self._pipe.send((list(arguments), str(output)))
+        begun = time.monotonic()
         while len(self._started) == count and not self.gone:
-            self.listen(None)
+            self.listen(LOOK_EVERY)
+            if time.monotonic() - begun > ANSWERS_WITHIN:
+                self._process.kill()
         return None if self.gone or self._started[-1] == NO_PROCESS else Forked(self, self._started[-1])
 
     def code(self, pid: int) -> int | None:
@@ -86,8 +92,10 @@ class Starter:
         self._process.kill()
         self._process.wait()
 
-    def listen(self, seconds: float | None) -> None:
-        """Read its messages, and wait for the first one for at most `seconds`; None: without limit."""
+    def listen(self, seconds: float) -> None:
+        """Read its messages, and wait for the first one for at most `seconds`; one that was stopped is continued."""
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGCONT)
         try:
             while not self.gone and self._pipe.poll(seconds):
                 word, *numbers = self._pipe.recv()
@@ -130,7 +138,7 @@ class Forked:
     def wait(self) -> int:
         """Wait for the end of the run and return its exit code."""
         while (code := self.poll()) is None:
-            self._starter.listen(None)
+            self._starter.listen(LOOK_EVERY)
         return code
 
 
@@ -227,4 +235,5 @@ if __name__ == "__main__":
     interruption = Interruption()
     with handled(interruption.take):
         main = _ready_for_runs(sys.argv[2])
+        remove_unused_folders()
         end_at_once(main(_serve(Connection(int(sys.argv[1])), interruption)))

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from clsim.allocator import keep_freed_memory
+from clsim.children import remove_unused_folders
 from clsim.data.image_files import skipped_images
 from clsim.errors import OUT_OF_MEMORY, ClsimError, NotResumable, OutOfMemoryError, RunError, storage_errors
 from clsim.evaluation.loggers import TimingFile
@@ -39,7 +40,14 @@ from clsim.running.preparation_file import preparation_file
 from clsim.running.prepared_run import open_run
 from clsim.running.result import Facts
 from clsim.running.run_folder import RunFolder
-from clsim.running.run_identity import OTHER_RUN, OtherRun, identity_of, record_identity, refuse_other_run
+from clsim.running.run_identity import (
+    OTHER_RUN,
+    OtherRun,
+    identity_of,
+    record_identity,
+    refuse_other_run,
+    refuse_unknown_code,
+)
 from clsim.running.run_log import run_log
 from clsim.running.run_spec import RunSpec
 from clsim.running.scoring.hand_in import HandIn, Scorer
@@ -67,6 +75,7 @@ def execute(
     device: str | None = None,
     as_prepared: bool = False,
     order: str | None = None,
+    changed_code: bool = False,
 ) -> dict[str, Any]:
     """Carry out the run that a prepared folder defines, or the rest of it, and write its result.
 
@@ -83,6 +92,7 @@ def execute(
         as_prepared: refuse the run if anything that fixes its numbers, code and versions too, is not as it was when the
             folder was prepared, so that runs of one comparison cannot differ in it.
         order: as in `clsim.running.folder_lock.locked`.
+        changed_code: execute the run's Python files also if they are not as they were then, see `refuse_unknown_code`.
 
     Returns:
         The content of `result.json`.
@@ -105,6 +115,8 @@ def execute(
         files.error.unlink(missing_ok=True)
         with run_log(files.run_log), preparation_file(folder):
             try:
+                if not changed_code:
+                    refuse_unknown_code(folder, scenario, spec)
                 with blamed():
                     asked = _Asked(listener, first_task, say, parent, device, as_prepared, ranks)
                     return _run(files, scenario, spec, hold, asked)
@@ -394,6 +406,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--parent", type=int)
     options = parser.parse_args(arguments)
     make_lossy()
+    remove_unused_folders()
     try:
         with ended_by_signals():
             keep_freed_memory()

@@ -62,6 +62,7 @@ def open_run(folder: Path) -> tuple[Scenario, RunSpec]:
     files = RunFolder(folder)
     try:
         spec = RunSpec(**json.loads(read_regular(files.run)))
+        spec.check()
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{files.run}: not a run folder: {error}") from None
     return Scenario(validate(read_document(files.config))), spec

@@ -29,7 +29,7 @@ from clsim.running.run_folder import RunFolder
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
 from clsim.scenario.schema import ScenarioConfig
-from clsim.source_code import class_code, code_version
+from clsim.source_code import class_code, code_version, file_code
 from clsim.torchrun import this_process
 from clsim.training.composition import Composition
 
@@ -157,6 +157,46 @@ def record_identity(folder: Path, now: Mapping[str, Any], goes_on: bool) -> None
     both = {key: _both_values(before[key], value) if key in before else value for key, value in now.items()}
     if both != before:
         write_json(RunFolder(folder).identity, both)
+
+
+def refuse_unknown_code(folder: Path, scenario: Scenario, spec: RunSpec) -> None:
+    """Look, before anything of them is executed, whether a run's Python files are those that it was prepared with.
+
+    The strategy is looked at and every part that has its code in the identity: backbone, data set, loss, sampler and
+    rules of a scenario or of a strategy's options. So a folder whose `run.json` or `config.yaml` was edited runs no
+    other file. Metrics and loggers have no code in the identity; of all files only absolute paths are taken, as
+    `prepare` writes them.
+
+    Raises:
+        OtherRun: a file is another one, or the folder does not say which it was.
+        RunError: a relative path.
+    """
+    values = flat(scenario.config.model_dump(mode="json")) | flat(spec.options, "strategy.")
+    unidentified = [key for key in values if key.startswith(("evaluation.metrics", "loggers"))]
+    free = set(_texts({key: values[key] for key in unidentified}))
+    files = [text for text in [*spec.strategy.split("+"), *_texts(values)] if ".py:" in text]
+    if not files:
+        return
+    for text in files:
+        if not Path(text).is_absolute():
+            raise RunError(f"{folder}: names {text!r}, but a run folder names Python files by absolute paths")
+    known = {str(value) for key, value in read_identity(folder).items() if key.startswith("code.")}
+    for text in dict.fromkeys(files):
+        path = Path(text.rpartition(":")[0])
+        if text in free or not path.is_file():  # one that is not there is an error of its own, with what is near
+            continue
+        if not any(file_code(path) in code for code in known):
+            begun = f"{folder}: not begun, because it would be another run than the one that was prepared"
+            what = f"{path}: its code is none that {RunFolder.identity} has"
+            raise OtherRun(f"{begun}:\n  {what}; begin the run again, or resume with --changed-code")
+
+
+def _texts(values: Any) -> list[str]:
+    """Return all texts in plain values, at any depth."""
+    if isinstance(values, str):
+        return [values]
+    below = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
+    return [text for value in below for text in _texts(value)]
 
 
 def refuse_other_run(folder: Path, now: Mapping[str, Any], as_prepared: bool) -> None:

@@ -26,6 +26,15 @@ class RunSpec:
     device: str = "auto"
     options: dict[str, Any] = field(default_factory=dict)
 
+    def check(self) -> None:
+        """Raise ValueError unless the fields are what `prepare` writes; the folder may be somebody else's."""
+        if not all(isinstance(text, str) for text in (self.strategy, self.name, self.device)):
+            raise ValueError("strategy, name or device is not a text")
+        if type(self.seed) is not int or self.seed < 0 or not isinstance(self.options, dict):
+            raise ValueError("seed is not a whole number of 0 or more, or options are no object")
+        if (allowed := folder_name_problem(self.name)) is not None:
+            raise ValueError(f"name: given {self.name!r}, expected {allowed}")
+
     def folder(self, home: Path) -> Path:
         """Return `<home>/<strategy>/seed<k>`, where home is `<out>/<scenario>`."""
         return home / self.name / f"seed{self.seed}"

@@ -413,8 +413,11 @@ def test_a_strategy_that_has_been_mended_begins_again(
 ) -> None:
     folder, *_ = forgetful
     mended = FORGETFUL.replace("    pass\n", "    def state_dict(self):\n        return {}\n")
+    (tmp_path / "own.py").write_text(f"raise SystemExit('executed')\n{mended}")
+    with pytest.raises(RunError, match=r"own\.py: its code is none that identity\.json has"):
+        clsim.resume(folder)
     (tmp_path / "own.py").write_text(mended)
-    clsim.resume(folder)
+    clsim.resume(folder, changed_code=True)
     assert RunFolder(folder).obstacle is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,11 +12,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from clsim.errors import RunError
 from clsim.launch import engines
+from clsim.launch import pool as pool_module
 from clsim.launch.pool import Pool
 from clsim.launch.run_state import RunState
 
@@ -471,6 +475,34 @@ def test_a_signal_to_the_starter_stops_all_runs(jobs, fork: bool) -> None:
     assert pool.interruption.requested
     assert (first / "checkpoint").exists()
     assert (states[first].status, states[second].status) == ("interrupted", "waiting")
+
+
+def test_a_starter_that_was_stopped_is_continued(jobs) -> None:
+    states = jobs(first='(folder / "up").touch(); time.sleep(0.5); finish()', second="finish()")
+    first, second = states
+    thread = when_up(first, lambda: starters()[0].suspend())
+    Pool(1, 1, fork=True).run(states)
+    thread.join()
+    assert [states[folder].status for folder in (first, second)] == ["finished", "finished"]
+
+
+def test_a_run_whose_process_is_refused_is_tried_again(jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = subprocess.Popen
+    refusals = [BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")] * 2
+
+    def popen(*arguments: Any, **options: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return started(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    states = jobs(first="finish()", second="finish()")
+    Pool(2, 1, fork=False).run(states)
+    assert [state.status for state in states.values()] == ["finished", "finished"]
+    refusals += [BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")] * 100
+    monkeypatch.setattr(pool_module, "REFUSED_FOR", 0.1)
+    with pytest.raises(RunError, match="third: no process can be started: Resource temporarily unavailable"):
+        Pool(1, 1, fork=False).run(jobs(third="finish()"))
 
 
 @pytest.mark.parametrize("fork", [True], indirect=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from clsim.launch import engines
 from clsim.launch.engines import Engine, Order
@@ -43,7 +43,10 @@ class LocalEngine(Engine):
         """Keep the pipe that the runs watch, and the process that forks them, while the block runs."""
         self._parent, alive = os.pipe()  # its end `alive` stays in this process, and goes with it
         self._environment = run_environment(threads)
-        self._starter = Starter(engines.MODULE, self._environment, self._parent) if fork else None
+        self._starter = None
+        if fork:
+            with suppress(OSError):  # too many processes: each run is then begun anew, or waits
+                self._starter = Starter(engines.MODULE, self._environment, self._parent)
         try:
             yield
         finally:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from clsim.children import SAFE_PATH, module_command
 from clsim.launch.engines import Order
@@ -34,6 +36,8 @@ class Process:
     def stop(self) -> None:
         """Ask the run to write a checkpoint and end."""
         self._popen.terminate()
+        with suppress(ProcessLookupError):
+            os.kill(self._popen.pid, signal.SIGCONT)  # one that was stopped does not see the request
 
     def kill(self) -> None:
         """Kill the run and what it has started."""

@@ -65,8 +65,7 @@ def test_who_is_in_a_task_and_what_is_visible(
     keys = {"stream.repetition": {"probability": probability, "images": images}, "stream.seed": seed}
     try:
         plan = plan_of(configure, truth, **keys, **{"stream.assignment": rule, "labels.visible": visible})
-    except Unplannable as error:
-        assert "is empty" in error.text
+    except Unplannable:  # a task without an image
         return
     times = np.zeros(len(truth), dtype=int)
     for task in plan.tasks:
