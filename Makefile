@@ -2,6 +2,7 @@
 # make test: install, lint, type check, all tests
 # make bench: time steps, metrics and long streams against other ways; writes benchmarks/results.md (some of it: python -m benchmarks images)
 # make soak: kill runs 60 times and compare what they come to with undisturbed ones; writes benchmarks/soak.md
+# make gpu-sim: run every strategy, loss and augmentation on a second device written in Python, without a GPU
 # make long: run the tests of minutes, which make test leaves out
 # make ci-times: measure what CI takes on a fresh clone; writes the table of docs/contributing.md
 PYTHON ?= python3
@@ -9,13 +10,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test long lint bench soak ci-times clean
+.PHONY: demo test gpu-sim long lint bench soak ci-times clean
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=loadfile
+
+gpu-sim: $(INSTALLED)
+	$(BIN)/python -m pytest tests/gpu_sim -m "" --numprocesses=auto --maxprocesses=2
 
 long: $(INSTALLED)
 	$(BIN)/python -m pytest -m long --numprocesses=auto --maxprocesses=2 --dist=loadfile

@@ -44,9 +44,17 @@ class Checkpoint:
     path: Path
     header: dict[str, Any]
 
-    def state(self) -> dict[str, Any]:
-        """Read the state, its tensors on the devices they were on."""
-        loaded: dict[str, Any] = torch.load(self.path, weights_only=True)
+    def state(self, device: str = "cpu") -> dict[str, Any]:
+        """Read the state.
+
+        Args:
+            device: where tensors come that were on a GPU, of whatever kind and number; those of the CPU stay there.
+        """
+
+        def placed(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage:
+            return storage if location == "cpu" else storage.to(device=torch.device(device))
+
+        loaded: dict[str, Any] = torch.load(self.path, map_location=placed, weights_only=True)
         return loaded
 
 

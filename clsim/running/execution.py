@@ -143,7 +143,7 @@ def _train(run: _Run, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str,
     if asked.first_task is not None:
         template.first_task = SharedFirstTask(asked.first_task, files.metrics, timing, run.name)
     if checkpoint is not None:
-        template.load_state_dict(checkpoint.state())
+        template.load_state_dict(checkpoint.state(run.device))
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
     else:
         _note_obstacle(files, template, asked.say)

@@ -142,12 +142,13 @@ def compute_features(
     images = source.images(split, look.image_size)
     everything = np.arange(len(images))
     store = RowStore(images, everything, np.empty((len(images), 0), np.int8), 0, mean=look.mean, std=look.std)
-    backbone = backbone.to(device).eval()
+    place = torch.device(device)
+    backbone = backbone.to(place).eval()
     batches = np.array_split(everything, -(-len(images) // BATCH))  # of even size, so that no row is alone
     parts = []
     tell("features", 0, len(everything))
     for rows, coming in zip(batches, [*batches[1:], everything[:0]], strict=True):
-        x = store.images(rows).to(device)
+        x = store.images(rows, place)
         store.prefetch(coming)
         parts.append(run_network(backbone, x, config).cpu().numpy())
         tell("features", int(rows[-1]) + 1, len(everything))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clsim.errors import RunError
 from clsim.randomness import permutation
-from clsim.scenario.stream.rows import MultiLabelDataset, collate_rows
+from clsim.scenario.stream.rows import MultiLabelDataset
 from clsim.scenario.training_schema import SamplerSection
 from clsim.training.sampling import Membership, make_sampler, membership
 
@@ -98,7 +98,7 @@ class EpochLoader:
 
 
 class EvaluationLoader:
-    """Mini-batches `[x, y, task_label]` of a data set in its own order.
+    """Mini-batches `[x, y, task_label]` of a data set in its own order, with x as `MultiLabelDataset.stored` gives it.
 
     Attributes:
         rows: int64 [B], row ids of the batch last yielded; None if the data set has none.
@@ -117,6 +117,6 @@ class EvaluationLoader:
         for start in range(0, len(everything), self.batch_size):
             stop = start + self.batch_size
             self.rows = self.dataset.rows_at(everything[start:stop])
-            batch = collate_rows(self.dataset.__getitems__(everything[start:stop]))
+            batch = self.dataset.stored(everything[start:stop])
             self.dataset.prefetch(everything[stop : stop + self.batch_size])
             yield batch

@@ -100,7 +100,7 @@ def load_task_state(template: MultiLabelTemplate) -> None:
     template.make_schedule()
     template.optimizer.load_state_dict(saved["optimizer"])
     template.schedule.load_state_dict(saved["schedule"])
-    template.loss_sums = dict(saved["loss_sums"])
+    template.loss_sums = {name: value.to(template.device) for name, value in saved["loss_sums"].items()}
     template.learning_rate = saved["learning_rate"]
     for name, module in template.model.named_modules():
         module.training = name not in saved["in_eval_mode"]

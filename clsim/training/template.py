@@ -27,6 +27,7 @@ from clsim.training.learner import Experience, Kind, Learner, Position
 from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.precision import run_network
 from clsim.training.seeding import seed_generators
+from clsim.transfer import sent
 
 
 class FirstTask(Protocol):
@@ -103,7 +104,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.seed = seed
         self.restarts = restarts
         self.score_epochs = score_epochs
-        self.augmentation = Augmentation(config, seed, self.device)
+        self.augmentation = Augmentation(config, seed)
         self.position = Position()
         self.at_cut: Callable[[MultiLabelTemplate], None] | None = None
         self.first_task: FirstTask | None = None
@@ -237,11 +238,13 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.refuse_not_finite()
 
     def _unpack_minibatch(self) -> None:
-        """Move the batch to the device, and the row ids that its loader has beside it."""
-        super()._unpack_minibatch()
+        """Move the batch to the device, and the row ids that its loader has beside it; normalise what is scored."""
+        self.mbatch = [sent(part, self.device) for part in self.mbatch]
+        if not self.is_training and self.mb_x.dtype == torch.uint8:
+            self.mbatch[0] = self.augmentation.normalisation.of_bytes(self.mb_x)
         loader = self.dataloader
         rows = loader.rows if isinstance(loader, EpochLoader | EvaluationLoader) else None
-        self.rows = None if rows is None else rows.to(self.device)
+        self.rows = None if rows is None else sent(rows, self.device)
 
     def forward(self) -> Tensor:
         """Logits of the current batch, float [B, seen classes]."""
@@ -266,7 +269,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         parts = []
         for start in range(0, len(rows), self.eval_mb_size):
             stop = start + self.eval_mb_size
-            x = store.images(rows[start:stop]).to(self.device)
+            x = store.images(rows[start:stop], self.device)
             store.prefetch(rows[stop : stop + self.eval_mb_size])
             parts.append(self.logits(model, x).cpu().numpy())
         for module, training in modes.items():
@@ -314,11 +317,11 @@ class MultiLabelTemplate(SupervisedTemplate):
             index: row ids, int64 [R].
         """
         before = len(self.mb_x) - self._own
-        x = self.augmentation(x.to(self.device), "replayed", *self.position.place, before=before)
-        new = [x, y, torch.zeros(len(x), dtype=torch.long)]
-        self.mbatch = [torch.cat([a, b.to(self.device)]) for a, b in zip(self.mbatch, new, strict=True)]
+        x = self.augmentation(sent(x, self.device), "replayed", *self.position.place, before=before)
+        new = [x, sent(y, self.device), torch.zeros(len(x), dtype=torch.long, device=self.device)]
+        self.mbatch = [torch.cat(pair) for pair in zip(self.mbatch, new, strict=True)]
         if self.rows is not None:
-            self.rows = torch.cat([self.rows, index.to(self.device)])
+            self.rows = torch.cat([self.rows, sent(index, self.device)])
         self.replayed = torch.cat([self.replayed, torch.ones(len(x), dtype=torch.bool, device=self.device)])
         self.distillable = torch.cat([self.distillable, torch.ones(len(x), dtype=torch.bool, device=self.device)])
 

@@ -20,7 +20,7 @@ def assume_negative(targets: Tensor, rows: Tensor, start: int, stop: int) -> Non
         rows: bool [B].
     """
     block = targets[:, start:stop]
-    block[rows[:, None] & (block < 0)] = 0.0
+    block.masked_fill_(rows[:, None] & (block < 0), 0.0)
 
 
 class OldClassesOfNewRows(Plugin):

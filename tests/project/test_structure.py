@@ -27,6 +27,7 @@ LAYERS = [
             "clsim.source_code",
             "clsim.standard_streams",
             "clsim.strict_json",
+            "clsim.transfer",
             "clsim.vocabulary",
         ),
     },
@@ -152,7 +153,7 @@ def test_a_test_file_is_named_after_its_module_or_stands_with_the_promises() -> 
     homes = {"strategies": ROOT / "strategies", "benchmarks": ROOT / "benchmarks"}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         folder, *below = path.relative_to(ROOT / "tests").parts
-        if folder in ("behaviour", "project", "fuzz"):
+        if folder in ("behaviour", "project", "fuzz", "gpu_sim", "cuda"):
             continue
         home = homes[folder].joinpath(*below) if folder in homes else ROOT / "clsim" / path.relative_to(ROOT / "tests")
         words = path.stem.removeprefix("test_").split("_")

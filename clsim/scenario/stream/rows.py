@@ -19,6 +19,7 @@ from clsim.data.image_stream import StreamedImages
 from clsim.data.source import ImageArray
 from clsim.errors import RunError
 from clsim.scenario.stream.normalisation import Normalisation
+from clsim.transfer import sent
 from clsim.vocabulary import UNKNOWN
 
 
@@ -60,12 +61,16 @@ class RowStore:
         """Bytes of one stored image, or of its features: what a memory that keeps it has to hold."""
         return int(np.prod(self._images.shape[1:])) * self._images.itemsize
 
-    def images(self, rows: NDArray[np.int64]) -> Tensor:
+    def images(self, rows: NDArray[np.int64], device: torch.device | None = None) -> Tensor:
         """Images of row ids, float32 [B, 3, H, W]: RGB, normalised; -1..1 with the default mean and std.
 
         Of a store of features those, float32 [B, d].
+
+        Args:
+            device: where they are wanted and normalised, after a quarter of their bytes has been sent there; None: on
+                the CPU.
         """
-        stored = self.stored(rows)
+        stored = self.stored(rows) if device is None else sent(self.stored(rows), device)
         return stored if stored.dtype == torch.float32 else self._normalisation.of_bytes(stored)
 
     def stored(self, rows: NDArray[np.int64]) -> Tensor:

@@ -14,6 +14,7 @@ from clsim.training.learner import Learner
 from clsim.training.memory.store import Memory
 from clsim.training.plugin import Plugin
 from clsim.training.unknown import assume_negative
+from clsim.transfer import sent
 
 Mode = Literal["paired", "concat"]
 CurrentClasses = Literal["negative", "ignore", "refresh"]
@@ -96,7 +97,7 @@ class Replay(Plugin):
         start, stop = len(learner.experience.previous_classes), len(learner.experience.classes_seen_so_far)
         if self._refreshed is not None:
             block = learner.mb_y[-len(drawn) :, start:stop]
-            refreshed = torch.from_numpy(self._refreshed[drawn]).to(block.device)
+            refreshed = sent(torch.from_numpy(self._refreshed[drawn]), block.device)
             block.copy_(torch.where(block < 0, refreshed, block))
         if self.current_classes == "negative":
             assume_negative(learner.mb_y, learner.replayed, start, stop)
