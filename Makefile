@@ -19,7 +19,7 @@ test: lint
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=loadfile
 
 gpu-sim: $(INSTALLED)
-	$(BIN)/python -m pytest tests/gpu_sim -m "" --numprocesses=auto --maxprocesses=2
+	CLSIM_GPU_SIM=1 $(BIN)/python -m pytest tests/gpu_sim -m "" --numprocesses=auto --maxprocesses=2
 
 long: $(INSTALLED)
 	$(BIN)/python -m pytest -m long --numprocesses=auto --maxprocesses=2 --dist=loadfile

@@ -237,7 +237,8 @@ class _Process:
         """Start the process, forked by the starter if it can; it inherits the descriptor `parent`."""
         arguments = [*arguments, "--parent", str(parent)]
         path = RunFolder(self.folder).output
-        forked = starter.start(arguments, path) if starter is not None else None
+        own = {} if self.gpu is None else {VISIBLE: self.gpu}
+        forked = starter.start(arguments, path, own) if starter is not None else None
         if forked is not None:
             self.popen = forked
             return
@@ -247,7 +248,7 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**environment, **({} if self.gpu is None else {VISIBLE: self.gpu})},
+                env={**environment, **own},
                 pass_fds=[parent],
                 start_new_session=True,
             )

@@ -51,7 +51,7 @@ class Checkpoint:
             device: where tensors come that were on a GPU, of whatever kind and number; those of the CPU stay there.
         """
 
-        def placed(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage:
+        def placed(storage: Any, location: str) -> Any:
             return storage if location == "cpu" else storage.to(device=torch.device(device))
 
         loaded: dict[str, Any] = torch.load(self.path, map_location=placed, weights_only=True)

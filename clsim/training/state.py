@@ -95,7 +95,7 @@ def load_model(template: MultiLabelTemplate, state: dict[str, Any]) -> None:
 
 def load_task_state(template: MultiLabelTemplate) -> None:
     """Load what has been saved of a task into its loader, optimiser and schedule, which must be those of the task."""
-    saved = template.saved_task
+    saved, template.saved_task = template.saved_task, {}  # not kept: the optimiser's moments would outlive it
     template.loader.pool = saved["pool"]
     template.make_schedule()
     template.optimizer.load_state_dict(saved["optimizer"])

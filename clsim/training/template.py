@@ -25,7 +25,7 @@ from clsim.training.events import STEP_EVENTS, callbacks
 from clsim.training.finite import FiniteCheck
 from clsim.training.learner import Experience, Kind, Learner, Position
 from clsim.training.optimization import build_optimizer, build_schedule
-from clsim.training.precision import run_network
+from clsim.training.precision import laid_out, run_network
 from clsim.training.seeding import seed_generators
 from clsim.transfer import sent
 
@@ -349,8 +349,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         """Grow the head to the classes seen so far; evaluation changes nothing."""
         if self.is_training:
             self.model.grow(len(self.experience.classes_seen_so_far))
-        adapted: MultiLabelNet = self.model.to(self.device)
-        return adapted
+        return laid_out(self.model, self.config, self.device)
 
     def make_optimizer(self, *args: Any, **kwargs: Any) -> None:
         """A new optimiser: the one before knows nothing of the rows the head has gained.

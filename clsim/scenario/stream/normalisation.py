@@ -24,7 +24,9 @@ class Normalisation:
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         spread = torch.tensor(std, dtype=torch.float32).view(3, 1, 1)
         shift = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) / spread
-        self._factors = {spread.device: (1 / (255 * spread), 255 * spread, shift)}
+        self._factors: dict[torch.device, tuple[Tensor, ...]] = {
+            spread.device: (1 / (255 * spread), 255 * spread, shift)
+        }
 
     def of_bytes(self, values: Tensor) -> Tensor:
         """Normalised images, float32 [B, 3, H, W], of uint8 ones, on their device."""
