@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
@@ -56,6 +57,7 @@ def build_template(
     composition.check(config, plan.n_classes)
     composition.check_targets(plan, config.training.loss)
     benchmark, stock_model = benchmark_and_model(scenario, plan, seed, device)
+    benchmark.place(torch.device(device), training.data)
     new_model = partial(composition.network, stock_model, seed)
     tasks = tuple(task.classes for task in plan.tasks)
     samples = plan.row_samples if composition.control else None

@@ -144,6 +144,7 @@ def compute_features(
     everything = np.arange(len(images))
     store = RowStore(images, everything, np.empty((len(images), 0), np.int8), 0, mean=look.mean, std=look.std)
     place = torch.device(device)
+    store.place(place, "host")
     backbone = laid_out(backbone, config, place).eval()
     batches = np.array_split(everything, -(-len(images) // BATCH))  # of even size, so that no row is alone
     parts = []

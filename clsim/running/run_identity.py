@@ -40,10 +40,11 @@ PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 NO_NUMBERS: dict[str, Any] = {
     **dict.fromkeys(("source", "expected", "threads", "checkpoint", "loggers"), True),
     "evaluation": {"metrics", "keep_scores", "pictures"},
-    "training": {"tf32"},
+    "training": {"tf32", "compile", "data"},
 }
 """Keys of a scenario that are not compared: they change no number of the training, but for `threads`, whose resolved
-value is. A metric has an identity of its own, in `RunRecord.metrics`. `tf32` counts where the device is CUDA."""
+value is. A metric has an identity of its own, in `RunRecord.metrics`. `tf32` and `compile` count where the device is
+CUDA."""
 
 
 OTHER_RUN = 10
@@ -62,7 +63,8 @@ def identity_of(scenario: Scenario, spec: RunSpec, threads: int) -> dict[str, An
     device = device_kind(resolve_device(spec.device) if spec.device == "auto" else spec.device)
     launch: dict[str, Any] = {"seed": spec.seed, "device": device, "threads": threads}
     if device == "cuda":
-        launch |= {"training.tf32": scenario.config.training.tf32, **kernels(device)}
+        training = scenario.config.training
+        launch |= {"training.tf32": training.tf32, "training.compile": training.compile, **kernels(device)}
     return identity(scenario, spec.strategy, spec.options, **launch)
 
 

@@ -338,6 +338,16 @@ class TrainingSection(Section):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the forward pass; bfloat16 by autocast, losses and weights stay float32"
     )
+    data: Literal["auto", "device", "host"] = Field(
+        "auto",
+        description="where images are for a run on a GPU: device: all in its memory; host: each batch is sent; auto: "
+        "in its memory if they take at most a fourth of what is free there; no number depends on it",
+    )
+    compile: Literal["none", "backbone"] = Field(
+        "none",
+        description="on a GPU of NVIDIA: have torch.compile make kernels for the backbone, which takes minutes at the "
+        "first step and changes last bits; without effect on other devices",
+    )
     tf32: bool = Field(
         False,
         description="on a GPU of NVIDIA: faster convolutions and products, of float32 numbers cut to 10 bits of "

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from clsim.models.network import MultiLabelNet
 from clsim.scenario.training_schema import TrainingSection
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -25,11 +26,23 @@ def run_network(network: nn.Module, x: Tensor, config: TrainingSection) -> Tenso
 
 
 def laid_out(network: Network, config: TrainingSection, device: torch.device) -> Network:
-    """Return a network, moved to a device, with its kernels in the memory layout that is computed with there."""
+    """Return a network, moved to a device, with kernels in the memory layout that is computed with there."""
     network.to(device)
     if config.model.channels_last == "auto" and _channels_last(config, device):
         network.to(memory_format=torch.channels_last)
+    if isinstance(network, MultiLabelNet):
+        compile_backbone(network, config, device)
     return network
+
+
+def compile_backbone(network: MultiLabelNet, config: TrainingSection, device: torch.device) -> None:
+    """Have torch compile the backbone once, in place, if the scenario says so and the device is CUDA.
+
+    Not the whole network: each growth of the head would ask for another graph. Names of weights stay; a copy of the
+    network, such as a teacher, is not compiled.
+    """
+    if config.compile == "backbone" and device.type == "cuda" and network.backbone._compiled_call_impl is None:
+        network.backbone.compile()
 
 
 def _channels_last(config: TrainingSection, device: torch.device) -> bool:

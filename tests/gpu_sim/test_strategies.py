@@ -16,7 +16,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "finetune": ("finetune", {}),
     "er with RandAugment": ("er", {"training.augmentation": {"randaugment": {"pool": "krt", "magnitude": [3, 30]}}}),
     "rebll and more": ("rebll+more", {"training.clip_norm": 1.0}),
-    "ewc": ("ewc", {}),
+    "ewc, images on the device": ("ewc", {"training.data": "device"}),
     "joint with class-balanced": ("joint", {"training.loss": {"name": "class-balanced"}}),
     "moments beside lwf": ("lwf+moments", {"strategy": {"moments.features": "transport"}}),
     "l3a": ("l3a", {**FROZEN, "strategy": {"expansion": 64}}),
@@ -77,7 +77,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"augmentation {name}": ("er", {"training.augmentation": value}) for name, value in AUGMENTATIONS.items()},
     **{f"loss {value['name']}": ("er", {"training.loss": value}) for value in LOSSES},
 }
-ROUNDED = {"ewc": ("loss/total",)}
+ROUNDED = {"ewc, images on the device": ("loss/total",)}
 """Values that a device other than a CPU adds up in another order."""
 
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from avalanche.benchmarks import benchmark_from_datasets
 from avalanche.benchmarks.scenarios.generic_scenario import CLScenario, EagerCLStream
 from numpy.typing import NDArray
 
 from clsim.data.source import ImageSource, Split
 from clsim.scenario.plan.stream_plan import StreamPlan
+from clsim.scenario.stream.device_images import Place
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.vocabulary import UNKNOWN
 
@@ -62,11 +64,13 @@ class MultiLabelBenchmark(CLScenario):
         )
         first = plan.n_train_rows
         hidden = RowStore(test_images, plan.test_samples, np.full_like(plan.test_truth, UNKNOWN), first, **look)
+        self._test_rows = [hidden]
         train = [MultiLabelDataset.from_rows(self.train_rows, plan.rows(t)) for t in range(len(plan.tasks))]
         test = []
         for task in plan.tasks:
             seen = task.classes[1]
             store = RowStore(test_images, plan.test_samples, plan.test_truth, first, seen=seen, **look)
+            self._test_rows.append(store)
             test.append(MultiLabelDataset.from_rows(store, plan.test_rows()[plan.in_scope(seen)]))
         evaluation = [MultiLabelDataset.from_rows(hidden, plan.test_rows())]
         streams = benchmark_from_datasets(train=train, test=test, evaluation=evaluation).streams
@@ -76,6 +80,14 @@ class MultiLabelBenchmark(CLScenario):
             for experience, task in zip(self.streams[name], plan.tasks, strict=True):
                 _describe(experience, everything, *task.classes)
         _describe(self.streams["evaluation"][0], everything, 0, plan.n_classes)
+
+    def place(self, device: torch.device, place: Place) -> None:
+        """Have the images come to the device of a run; see `clsim.scenario.stream.device_images.placed`."""
+        self.train_rows.place(device, place)
+        first, *others = self._test_rows
+        first.place(device, place)
+        for store in others:
+            store.on_device = first.on_device
 
 
 def _describe(experience: Any, columns: list[int], start: int, stop: int) -> None:

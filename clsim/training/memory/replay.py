@@ -91,7 +91,7 @@ class Replay(Plugin):
 
     def _fetch(self, positions: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         rows = self.memory.rows[positions]
-        return self.store.stored(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
+        return self.store.fetched(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
 
     def _apply_policies(self, learner: Learner, drawn: NDArray[np.int64]) -> None:
         start, stop = len(learner.experience.previous_classes), len(learner.experience.classes_seen_so_far)
