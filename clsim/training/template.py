@@ -242,8 +242,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.mbatch = [sent(part, self.device) for part in self.mbatch]
         if not self.is_training and self.mb_x.dtype == torch.uint8:
             self.mbatch[0] = self.augmentation.normalisation.of_bytes(self.mb_x)
-        loader = self.dataloader
-        rows = loader.rows if isinstance(loader, EpochLoader | EvaluationLoader) else None
+        rows = self.dataloader.rows if isinstance(self.dataloader, EpochLoader | EvaluationLoader) else None
         self.rows = None if rows is None else sent(rows, self.device)
 
     def forward(self) -> Tensor:
@@ -316,8 +315,7 @@ class MultiLabelTemplate(SupervisedTemplate):
             y: float [R, C].
             index: row ids, int64 [R].
         """
-        before = len(self.mb_x) - self._own
-        x = self.augmentation(sent(x, self.device), "replayed", *self.position.place, before=before)
+        x = self.augmentation(sent(x, self.device), "replayed", *self.position.place, before=len(self.mb_x) - self._own)
         new = [x, sent(y, self.device), torch.zeros(len(x), dtype=torch.long, device=self.device)]
         self.mbatch = [torch.cat(pair) for pair in zip(self.mbatch, new, strict=True)]
         if self.rows is not None:
