@@ -2,6 +2,8 @@
 # make test: install, lint, type check, all tests
 # make bench: time steps, metrics and long streams against other ways; writes benchmarks/results.md (some of it: python -m benchmarks images)
 # make soak: kill runs 60 times and compare what they come to with undisturbed ones; writes benchmarks/soak.md
+# make gpu-sim: run every strategy, loss and augmentation on a second device written in Python, without a GPU
+# make gpu: run the tests that need a GPU of NVIDIA, and time training on it; writes benchmarks/gpu.md
 # make long: run the tests of minutes, which make test leaves out
 # make engines: carry real runs out on Ray and Slurm on this machine, and lose some of them, which make test leaves out
 # make ranks: train on two ranks what one process trains, and stop and kill them (minutes)
@@ -12,13 +14,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test long engines ranks lint bench soak audit ci-times clean
+.PHONY: demo test gpu-sim gpu long engines ranks lint bench soak audit ci-times clean
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=loadfile
+
+gpu-sim: $(INSTALLED)
+	CLSIM_GPU_SIM=1 $(BIN)/python -m pytest tests/gpu_sim -m "" --numprocesses=auto --maxprocesses=2
+
+gpu: $(INSTALLED)
+	$(BIN)/python -m pytest tests/cuda -m ""
+	$(BIN)/python -m benchmarks.gpu
 
 long: $(INSTALLED)
 	$(BIN)/python -m pytest -m long --numprocesses=auto --maxprocesses=2 --dist=loadfile

@@ -109,7 +109,7 @@ def clsim_way(files: list[Path], size: int, recipe: str) -> Callable[[], None]:
     rows = np.arange(len(files))
     store = RowStore(pixels, rows, np.zeros((len(files), 1), np.int8), 0, mean=MEAN, std=STD)
     loader = EpochLoader(MultiLabelDataset.from_rows(store, rows), BATCH, seed=0, task=0)
-    augmentation = Augmentation(_training(size, recipe), 0, "cpu")
+    augmentation = Augmentation(_training(size, recipe), 0)
 
     def epoch() -> None:
         loader.start(loader.epoch + 1, 0)

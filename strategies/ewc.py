@@ -29,16 +29,29 @@ class EWC(kit.Strategy):
         from avalanche.training.plugins import EWCPlugin
         from avalanche.training.utils import ParamData
 
-        class ResumableEWC(EWCPlugin):
-            """The stock plugin with a state, so that its run can be resumed."""
+        from clsim.training.quadratic_penalty import plus_penalty
 
-            def before_backward(self, strategy: kit.Learner, **kwargs: Any) -> None:
+        class ResumableEWC(EWCPlugin):
+            """The stock plugin with a state, so that its run can be resumed, and with its penalty in few operations."""
+
+            def before_backward(self, strategy: Any, **kwargs: Any) -> None:
                 parameters = dict(strategy.model.named_parameters())
                 for tasks in (self.saved_params, self.importances):
                     for entries in tasks.values():
                         for key, entry in entries.items():
                             entries[key] = fitted(entry, parameters.get(key, entry.data))
-                super().before_backward(strategy, **kwargs)
+                total = torch.zeros((), device=strategy.device)
+                for task in range(strategy.clock.train_exp_counter):
+                    saved, importances = self.saved_params[task], self.importances[task]
+                    known = [key for key in parameters if key in saved]
+                    total = plus_penalty(
+                        total,
+                        [parameters[key] for key in known],
+                        [saved[key].data for key in known],
+                        [importances[key].data for key in known],
+                    )
+                if strategy.clock.train_exp_counter:
+                    strategy.loss += self.ewc_lambda * total
 
             def after_training_exp(self, strategy: kit.Learner, **kwargs: Any) -> None:
                 with torch.random.fork_rng(devices=[]):  # its data loader draws a seed it has no use for

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from avalanche.evaluation.metric_results import MetricValue
 from avalanche.logging import BaseLogger
 from numpy.typing import NDArray
@@ -32,6 +33,11 @@ def peak_memory() -> int:
     """Return the most memory this process has had so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere else
+
+
+def gpu_memory(device: torch.device) -> dict[str, int]:
+    """Return {"peak_gpu_bytes": the most memory that tensors have had on a GPU so far}; empty for other devices."""
+    return {"peak_gpu_bytes": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else {}
 
 
 class LineLogger(BaseLogger):
@@ -193,6 +199,7 @@ class TimingFile(BaseLogger):
             "eval_seconds": round(time.perf_counter() - self.eval_began, 4),
             "samples_per_second": round((template.samples_trained - self.samples) / max(self.trained, 1e-9), 1),
             "peak_memory_bytes": peak_memory(),
+            **gpu_memory(template.device),
             "other_load": None if self.other_load is None else round(self.other_load, 3),
         }
         self.file.append(json.dumps(line | self.shared) + "\n")

@@ -16,6 +16,7 @@ from clsim.launch.replacement import set_aside
 from clsim.launch.reuse import FolderState, classify_folder
 from clsim.launch.run_state import MetricsTail, RunState, recorded_pace
 from clsim.launch.slots import Division
+from clsim.launch.starter import FORKABLE
 from clsim.launch.starter import SUITED as STARTER_SUITED
 from clsim.running.folder_lock import locked
 from clsim.running.prepared_run import prepare
@@ -78,7 +79,7 @@ def pool_of(
 ) -> Pool:
     """Return the pool that carries out the waiting runs."""
     several = sum(state.status == "waiting" for state in states.values()) > 1
-    fork = STARTER_SUITED and several and all(job.spec.device == "cpu" for job in jobs.values())
+    fork = STARTER_SUITED and several and all(job.spec.device in FORKABLE for job in jobs.values())
     share = shared_first_tasks(request, jobs, identities, states)
     return Pool(
         division.workers,

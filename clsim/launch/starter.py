@@ -1,8 +1,9 @@
 """A process that has imported what runs need, and forks one whenever it is asked to.
 
 The imports take seconds, as long as a small run trains; forked from here a run begins at once, and ends at once. What
-it does between is what `python -m` on its module would do. Not for CUDA, which a process may have touched while it
-imported, and which does not survive a fork; not where forking a process that uses Apple's frameworks is known to crash.
+it does between is what `python -m` on its module would do. CUDA does not survive a fork: clsim's imports do not touch
+it, and if something else has, no run is forked. Not where forking a process that uses Apple's frameworks is known to
+crash.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import MappingProxyType
 
 from clsim.children import end_at_once, module_command, remove_unused_folders
 from clsim.running.interruption import SIGNALS, Interruption, handled
 
 SUITED = sys.platform == "linux"
+FORKABLE = ("cpu", "cuda")
+"""Devices whose runs may be forked."""
 NO_PROCESS = -1
 LATE_IMPORTS = ("sklearn.datasets", "pandas", "pycocotools.coco")
 """What some data sources import when they are read."""
@@ -69,11 +73,17 @@ class Starter:
         self.listen(0)
         return self._ready and not self.gone
 
-    def start(self, arguments: Sequence[str], output: Path) -> Forked | None:
-        """Fork a run in a session of its own, with its output appended to a file. None: the fork failed."""
+    def start(
+        self, arguments: Sequence[str], output: Path, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> Forked | None:
+        """Fork a run in a session of its own, with its output appended to a file. None: it cannot be forked.
+
+        Args:
+            environment: variables of this run alone.
+        """
         count = len(self._started)
         with suppress(OSError):
-            self._pipe.send((list(arguments), str(output)))
+            self._pipe.send((list(arguments), str(output), dict(environment)))
         begun = time.monotonic()
         while len(self._started) == count and not self.gone:
             self.listen(LOOK_EVERY)
@@ -165,18 +175,24 @@ def _serve(pipe: Connection, interruption: Interruption) -> list[str]:
                 pipe.send(("stop requested",))
                 announced = True
             if pipe.poll(LOOK_EVERY):
-                arguments, output = pipe.recv()
-                pid = NO_PROCESS if interruption.requested else _fork()
+                arguments, output, variables = pipe.recv()
+                pid = NO_PROCESS if interruption.requested or _touched_cuda() else _fork()
                 if pid == 0:
                     break
                 pipe.send(("started", pid))
             _report_ends(pipe)
     except (EOFError, OSError):
         sys.exit(0)
+    os.environ.update(variables)
     os.setsid()
     pipe.close()
     _print_into(output)
     return list(arguments)
+
+
+def _touched_cuda() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_initialized()
 
 
 def _fork() -> int:

@@ -23,6 +23,7 @@ from clsim.launch.prepared_comparison import PreparedComparison, read_prepared
 from clsim.launch.progress import Progress
 from clsim.launch.run_state import MetricsTail, RunState
 from clsim.launch.slots import Division, check_hardware
+from clsim.launch.starter import FORKABLE
 from clsim.launch.starter import SUITED as STARTER_SUITED
 from clsim.opening import read_regular
 from clsim.running.folder_lock import in_use
@@ -115,7 +116,7 @@ class _Worker:
         self.home, self.division, self.progress = home, division, progress
         self.retry_out_of_memory = retry_out_of_memory
         self.runs = {home / run.folder: run for run in prepared.runs}
-        self.fork = STARTER_SUITED and prepared.device == "cpu"
+        self.fork = STARTER_SUITED and prepared.device in FORKABLE
         self.errors_before = {folder: _error_time(folder) for folder in self.runs}
         self.failed_here: dict[Path, str] = {}
         self.postponed = False

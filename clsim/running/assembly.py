@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
@@ -76,6 +77,7 @@ def build_template(
         scorer, loggers = ScorerHere(Desk(history, loggers, row_truth)), []
     composition.check_targets(plan, config.training.loss)
     benchmark, stock_model = benchmark_and_model(scenario, plan, seed, device)
+    benchmark.place(torch.device(device), training.data)
     with sealed(), label_files_noted(config):
         composition.check(config, plan.n_classes)
         new_model = partial(composition.network, stock_model, seed)

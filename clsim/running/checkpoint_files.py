@@ -46,15 +46,22 @@ class Checkpoint:
     path: Path
     header: dict[str, Any]
 
-    def state(self, moved: dict[str, str] | None = None) -> dict[str, Any]:
-        """Read the state, its tensors on the devices they were on, or where `moved` says for a device.
+    def state(self, device: str = "cpu") -> dict[str, Any]:
+        """Read the state.
+
+        Args:
+            device: where tensors come that were on a GPU, of whatever kind and number; those of the CPU stay there.
 
         Raises:
             RunError: it is no state, although its header says so.
         """
+
+        def placed(storage: Any, location: str) -> Any:
+            return storage if location == "cpu" else storage.to(device=torch.device(device))
+
         try:
             refuse_packed(self.path)
-            loaded: dict[str, Any] = torch.load(self.path, weights_only=True, map_location=moved)
+            loaded: dict[str, Any] = torch.load(self.path, map_location=placed, weights_only=True)
         except pickle.UnpicklingError:
             raise RunError(f"{self.path}: not the state of a run: not only tensors and plain values") from None
         except (ValueError, RuntimeError) as error:

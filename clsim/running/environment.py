@@ -12,6 +12,7 @@ from typing import Any
 
 from clsim.errors import RunError
 from clsim.files import write_json
+from clsim.running.gpu import described
 from clsim.strict_json import read_object
 
 PACKAGES = ("clsim", "torch", "torchvision", "avalanche-lib", "numpy", "scikit-learn", "pycocotools", "tensorboard")
@@ -20,7 +21,10 @@ log = logging.getLogger("clsim")
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:
-    """Return the content of `environment.json`. `git_commit` is null outside a checkout of clsim."""
+    """Return the content of `environment.json`. `git_commit` is null outside a checkout of clsim.
+
+    A run on CUDA has four more entries: gpu, gpu_driver, cuda and cudnn.
+    """
     commit, dirty = _git_state(Path(__file__).resolve().parents[2])
     return {
         "python": platform.python_version(),
@@ -29,6 +33,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "cpu": _cpu(),
         "device": device,
         "threads": threads,
+        **described(device),
         "git_commit": commit,
         "git_dirty": dirty,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -30,6 +30,7 @@ from clsim.running.dotted_keys import hyperparameters
 from clsim.running.environment import environment, record_environment
 from clsim.running.folder_lock import IN_USE, FolderInUse, Hold, LockLost, locked
 from clsim.running.following import follow, leading
+from clsim.running.gpu import set_arithmetic
 from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
 from clsim.running.label_files import label_files_noted
@@ -176,7 +177,7 @@ def _learn_and_record(
         settle = partial(scorer.ask, "settle")
         template.first_task = SharedFirstTask(asked.first_task, files.metrics, timing, run.name, settle)
     if checkpoint is not None:
-        template.load_state_dict(checkpoint.state())
+        template.load_state_dict(checkpoint.state(run.device))
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
     else:
         _note_obstacle(files, template, asked.say)
@@ -247,6 +248,7 @@ def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | Non
     device = kind if device is None else resolve_device(device)
     if device_kind(device) != kind:
         raise RunError(f"{files.path}: a run on {kind}; given the device {device}")
+    set_arithmetic(scenario.config.training, device)
     composition = Composition(spec.strategy, spec.options)
     identity = identity_of(scenario, spec, threads)  # at once, so that it is of the code that is loaded here
     plan = training_plan(scenario, composition)

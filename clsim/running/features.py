@@ -54,12 +54,13 @@ from clsim.models.network import MultiLabelNet
 from clsim.models.stand_in import GivenFeatures, StandIn, weights_sha256
 from clsim.parts import code_of, is_file, library_of
 from clsim.preparation import tell
+from clsim.running.gpu import kernels
 from clsim.running.hardware import device_kind
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import RowStore
 from clsim.scenario.training_schema import ModelSection, TrainingSection
-from clsim.training.precision import run_network
+from clsim.training.precision import laid_out, run_network
 
 FEATURES_FORMAT = 2
 """Part of every address in the cache; a change of `compute_features` raises it."""
@@ -140,12 +141,14 @@ def compute_features(
     images = source.images(split, look.image_size)
     everything = np.arange(len(images))
     store = RowStore(images, everything, np.empty((len(images), 0), np.int8), 0, mean=look.mean, std=look.std)
-    backbone = backbone.to(device).eval()
+    place = torch.device(device)
+    store.place(place, "host")
+    backbone = laid_out(backbone, config, place).eval()
     batches = np.array_split(everything, -(-len(images) // BATCH))  # of even size, so that no row is alone
     parts = []
     tell("features", 0, len(everything))
     for rows, coming in zip(batches, [*batches[1:], everything[:0]], strict=True):
-        x = store.images(rows).to(device)
+        x = store.images(rows, place)
         store.prefetch(coming)
         parts.append(run_network(backbone, x, config).cpu().numpy())
         tell("features", int(rows[-1]) + 1, len(everything))
@@ -168,6 +171,8 @@ def _address(backbone: nn.Module, source: ImageSource, split: Split, config: Tra
         "arithmetic": [config.precision, model.channels_last, torch.get_num_threads()],
         "machine": [device_kind(device), _processor(device), torch.__version__, version("torchvision")],
     }
+    if device_kind(device) == "cuda":
+        facts["gpu"] = [kernels(device), config.tf32]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -78,7 +78,7 @@ def _train(folder: Path, ranks: Ranks, device: str, begun: dict[str, Any]) -> No
         )
         scenario.forget_labels()
         if begun["checkpoint"] is not None:
-            template.load_state_dict(Checkpoint(**begun["checkpoint"]).state({"cuda:0": device}))
+            template.load_state_dict(Checkpoint(**begun["checkpoint"]).state(device))
         with interruptible() as interruption:
             ranks.asks_to_stop = lambda: interruption.requested
             template.at_cut = leading(ranks, _leave)

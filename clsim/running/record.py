@@ -173,6 +173,7 @@ class TaskTiming:
         train_seconds, eval_seconds: time of its training and of the evaluation after it.
         samples_per_second: in training, replayed ones counted.
         peak_memory_bytes: of the process so far.
+        peak_gpu_bytes: of its tensors on a GPU so far.
         shared_seconds: part of train_seconds that another run has spent for this one.
         other_load: share of all cores of the machine that other processes kept busy during training, 0..1.
     """
@@ -182,6 +183,7 @@ class TaskTiming:
     eval_seconds: float | None = None
     samples_per_second: float | None = None
     peak_memory_bytes: int | None = None
+    peak_gpu_bytes: int | None = None
     shared_seconds: float | None = None
     other_load: float | None = None
 

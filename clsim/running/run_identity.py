@@ -24,6 +24,7 @@ from clsim.option_marks import marked_options
 from clsim.part_kinds import KINDS
 from clsim.parts import PartOption, code_of, is_file, library_of, option_paths
 from clsim.running.dotted_keys import flat
+from clsim.running.gpu import IDENTIFYING, kernels
 from clsim.running.hardware import device_kind, resolve_device
 from clsim.running.run_folder import RunFolder
 from clsim.running.run_spec import RunSpec
@@ -41,9 +42,11 @@ PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy", "pillow")
 NO_NUMBERS: dict[str, Any] = {
     **dict.fromkeys(("source", "expected", "threads", "checkpoint", "loggers"), True),
     "evaluation": {"metrics", "keep_scores", "pictures"},
+    "training": {"tf32", "compile", "data"},
 }
 """Keys of a scenario that are not compared: they change no number of the training, but for `threads`, whose resolved
-value is. A metric has an identity of its own, in `RunRecord.metrics`."""
+value is. A metric has an identity of its own, in `RunRecord.metrics`. `tf32` and `compile` count where the device is
+CUDA."""
 
 
 OTHER_RUN = 10
@@ -60,8 +63,13 @@ def identity_of(scenario: Scenario, spec: RunSpec, threads: int) -> dict[str, An
     A device that the spec names need not be in this machine, so that runs can be prepared for another one.
     """
     device = device_kind(resolve_device(spec.device) if spec.device == "auto" else spec.device)
-    ranks = {} if (count := this_process().count) == 1 else {"ranks": count}
-    return identity(scenario, spec.strategy, spec.options, seed=spec.seed, device=device, threads=threads, **ranks)
+    launch: dict[str, Any] = {"seed": spec.seed, "device": device, "threads": threads}
+    if (ranks := this_process().count) > 1:
+        launch["ranks"] = ranks
+    if device == "cuda":
+        training = scenario.config.training
+        launch |= {"training.tf32": training.tf32, "training.compile": training.compile, **kernels(device)}
+    return identity(scenario, spec.strategy, spec.options, **launch)
 
 
 def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **launch: Any) -> dict[str, Any]:
@@ -70,7 +78,8 @@ def identity(scenario: Scenario, strategy: str, options: Mapping[str, Any], **la
     Args:
         strategy: as in `RunSpec.strategy`.
         options: as in `RunSpec.options`.
-        launch: seed, device (cpu, cuda or mps) and threads; and ranks, where there are several.
+        launch: seed, device (cpu, cuda or mps) and threads; ranks, where there are several; for CUDA what else
+            fixes the arithmetic.
     """
     composition = Composition(strategy, options)
     resolved = composition.options()
@@ -217,7 +226,8 @@ def refuse_other_run(folder: Path, now: Mapping[str, Any], as_prepared: bool) ->
             raise
         return  # of an older version
     if as_prepared:
-        differing = differences(prepared, now)
+        found_here = [key for key in IDENTIFYING if key not in prepared]  # prepared where there was no GPU
+        differing = differences(prepared, {key: value for key, value in now.items() if key not in found_here})
     else:
         differing = differences(without_versions(prepared), without_versions(now))
     if differing:
@@ -231,6 +241,7 @@ def other_versions(prepared: Mapping[str, Any]) -> list[str]:
     """Return a text for each version, of clsim's code too, that this process has not as a run was prepared with."""
     now = {"code.clsim": code_version(), "python": platform.python_version()}
     now |= {package: version(package) for package in PACKAGES}
+    now |= {key: value for key, value in kernels(str(prepared.get("device"))).items() if key in prepared}
     return differences({key: value for key, value in prepared.items() if key in now}, now)
 
 
@@ -249,10 +260,9 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def without_versions(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an identity without the code and the versions of the packages that made it."""
-    return {
-        key: value for key, value in values.items() if not key.startswith("code.") and key not in ("python", *PACKAGES)
-    }
+    """Return an identity without the code and the versions of the packages that made it, and without the GPU."""
+    versions = ("python", *PACKAGES, *IDENTIFYING)
+    return {key: value for key, value in values.items() if not key.startswith("code.") and key not in versions}
 
 
 def _value_text(values: Mapping[str, Any], key: str) -> str:

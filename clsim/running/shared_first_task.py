@@ -61,7 +61,7 @@ class SharedFirstTask:
         found = newest_checkpoint(self.folder)
         if found is None:
             return False
-        template.take_task(found.state())
+        template.take_task(found.state(str(template.device)))
         self.timing.share(found.header["seconds"], found.header["trained_by"])
         for line in found.header["lines"]:
             _log_epoch(template, line)

@@ -102,7 +102,7 @@ class ModelSection(Section):
     channels_last: Literal["auto"] | bool = Field(
         "auto",
         description="memory layout of images and kernels; auto: on a CPU each convolution computes in the way that "
-        "is fastest for its shape, elsewhere as false; true is faster with bfloat16 on a GPU",
+        "is fastest for its shape, on a GPU of NVIDIA as true, elsewhere as false",
     )
 
     @field_validator("cache_features")
@@ -337,6 +337,21 @@ class TrainingSection(Section):
     clip_norm: float | None = Field(None, gt=0, description="largest norm of all gradients together; default: no limit")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the forward pass; bfloat16 by autocast, losses and weights stay float32"
+    )
+    data: Literal["auto", "device", "host"] = Field(
+        "auto",
+        description="where images are for a run on a GPU: device: all in its memory; host: each batch is sent; auto: "
+        "in its memory if they take at most a fourth of what is free there; no number depends on it",
+    )
+    compile: Literal["none", "backbone"] = Field(
+        "none",
+        description="on a GPU of NVIDIA: have torch.compile make kernels for the backbone, which takes minutes at the "
+        "first step and changes last bits; without effect on other devices",
+    )
+    tf32: bool = Field(
+        False,
+        description="on a GPU of NVIDIA: faster convolutions and products, of float32 numbers cut to 10 bits of "
+        "mantissa; without effect on other devices",
     )
 
     @model_validator(mode="after")

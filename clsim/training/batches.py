@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clsim.errors import RunError
 from clsim.randomness import permutation
-from clsim.scenario.stream.rows import MultiLabelDataset, collate_rows
+from clsim.scenario.stream.rows import MultiLabelDataset
 from clsim.scenario.training_schema import SamplerSection
 from clsim.training.ranks import Part, Ranks
 from clsim.training.sampling import Membership, make_sampler, membership
@@ -115,7 +115,8 @@ class EpochLoader:
 
 
 class EvaluationLoader:
-    """Mini-batches `[x, y, task_label]` of a data set in its own order; of several ranks each yields its turns.
+    """Mini-batches `[x, y, task_label]` of a data set in its own order, with x as `MultiLabelDataset.stored` gives it;
+    of several ranks each yields its turns.
 
     Attributes:
         rows: int64 [B], row ids of the batch last yielded; None if the data set has none.
@@ -139,6 +140,6 @@ class EvaluationLoader:
         for start in self._starts:
             stop, following = start + self.batch_size, start + self._starts.step
             self.rows = self.dataset.rows_at(everything[start:stop])
-            batch = collate_rows(self.dataset.__getitems__(everything[start:stop]))
+            batch = self.dataset.stored(everything[start:stop])
             self.dataset.prefetch(everything[following : following + self.batch_size])
             yield batch

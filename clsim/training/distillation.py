@@ -47,9 +47,10 @@ class Distillation(Plugin):
         return self.snapshot.model
 
     def after_forward(self, learner: Learner, **kwargs: Any) -> None:
-        if self.teacher is not None:
+        teacher = self.snapshot.on(learner.device)
+        if teacher is not None:
             with torch.no_grad():
-                self.answer = learner.logits(self.teacher.to(learner.device), learner.mb_x)
+                self.answer = learner.logits(teacher, learner.mb_x)
 
     def before_backward(self, learner: Learner, **kwargs: Any) -> None:
         if self.answer is not None:

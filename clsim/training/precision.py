@@ -4,21 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from clsim.models.network import MultiLabelNet
 from clsim.scenario.training_schema import TrainingSection
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def run_network(network: nn.Module, x: Tensor, config: TrainingSection) -> Tensor:
     """Run a network, or a backbone alone, on images [B, 3, H, W] or features [B, d], float; float32 [B, outputs]."""
-    if config.model.channels_last is True and x.ndim == 4:
+    if x.ndim == 4 and _channels_last(config, x.device):
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         with _batch_norm_of_one_row(network, len(x)):
             output: Tensor = network(x)
         return output.float()
+
+
+def laid_out(network: Network, config: TrainingSection, device: torch.device) -> Network:
+    """Return a network, moved to a device, with kernels in the memory layout that is computed with there."""
+    network.to(device)
+    if config.model.channels_last == "auto" and _channels_last(config, device):
+        network.to(memory_format=torch.channels_last)
+    if isinstance(network, MultiLabelNet):
+        compile_backbone(network, config, device)
+    return network
+
+
+def compile_backbone(network: MultiLabelNet, config: TrainingSection, device: torch.device) -> None:
+    """Have torch compile the backbone once, in place, if the scenario says so and the device is CUDA.
+
+    Not the whole network: each growth of the head would ask for another graph. Names of weights stay; a copy of the
+    network, such as a teacher, is not compiled.
+    """
+    if config.compile == "backbone" and device.type == "cuda" and network.backbone._compiled_call_impl is None:
+        network.backbone.compile()
+
+
+def _channels_last(config: TrainingSection, device: torch.device) -> bool:
+    """Tell whether images and kernels have their channels last; on a CPU and for `auto` each convolution decides."""
+    asked = config.model.channels_last
+    return device.type not in ("cpu", "mps") if asked == "auto" else asked
 
 
 @contextmanager

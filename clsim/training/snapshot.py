@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from clsim.models.network import MultiLabelNet
 from clsim.training.learner import Learner
 from clsim.training.plugin import Plugin
@@ -32,6 +34,14 @@ class Snapshot(Plugin):
         """Copy the model before its head grows. A resumed task calls this again, and has the copy from its state."""
         if not learner.position.started and learner.model.n_classes:
             self.model = copy.deepcopy(learner.model).eval().requires_grad_(False)
+
+    def on(self, device: torch.device) -> MultiLabelNet | None:
+        """Return the copy on a device, moved there once; None in the first task that is trained."""
+        if self.model is not None:
+            weight = next(self.model.parameters(), None)  # one, because a look at all of them in each step takes long
+            if weight is None or weight.device.type != device.type:
+                self.model.to(device)
+        return self.model
 
     def state_dict(self) -> dict[str, Any]:
         if self.model is None:

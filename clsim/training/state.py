@@ -97,12 +97,12 @@ def load_model(template: MultiLabelTemplate, state: dict[str, Any]) -> None:
 
 def load_task_state(template: MultiLabelTemplate) -> None:
     """Load what has been saved of a task into its loader, optimiser and schedule, which must be those of the task."""
-    saved = template.saved_task
+    saved, template.saved_task = template.saved_task, {}  # not kept: the optimiser's moments would outlive it
     template.loader.pool = saved["pool"]
     template.make_schedule()
     template.optimizer.load_state_dict(saved["optimizer"])
     template.schedule.load_state_dict(saved["schedule"])
-    template.loss_sums = dict(saved["loss_sums"])
+    template.loss_sums = {name: value.to(template.device) for name, value in saved["loss_sums"].items()}
     template.learning_rate = saved["learning_rate"]
     for name, module in template.model.named_modules():
         module.training = name not in saved["in_eval_mode"]

@@ -26,9 +26,10 @@ from clsim.training.events import STEP_EVENTS, callbacks
 from clsim.training.finite import FiniteCheck
 from clsim.training.learner import Experience, Kind, Learner, Position
 from clsim.training.optimization import build_optimizer, build_schedule
-from clsim.training.precision import run_network
+from clsim.training.precision import laid_out, run_network
 from clsim.training.ranks import Part, Ranks
 from clsim.training.seeding import seed_generators
+from clsim.transfer import sent
 
 
 class FirstTask(Protocol):
@@ -109,7 +110,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.score_epochs = score_epochs
         self.ranks = ranks or Ranks()
         self._distributed_check = not self.ranks.alone  # Avalanche's would warn of all plugins
-        self.augmentation = Augmentation(config, seed, self.device)
+        self.augmentation = Augmentation(config, seed)
         self.position = Position()
         self.at_cut: Callable[[MultiLabelTemplate], None] | None = None
         self.first_task: FirstTask | None = None
@@ -276,11 +277,12 @@ class MultiLabelTemplate(SupervisedTemplate):
             on_ranks.score(self, **kwargs)
 
     def _unpack_minibatch(self) -> None:
-        """Move the batch to the device, and the row ids that its loader has beside it."""
-        super()._unpack_minibatch()
-        loader = self.dataloader
-        rows = loader.rows if isinstance(loader, EpochLoader | EvaluationLoader) else None
-        self.rows = None if rows is None else rows.to(self.device)
+        """Move the batch to the device, and the row ids that its loader has beside it; normalise what is scored."""
+        self.mbatch = [sent(part, self.device) for part in self.mbatch]
+        if not self.is_training and self.mb_x.dtype == torch.uint8:
+            self.mbatch[0] = self.augmentation.normalisation.of_bytes(self.mb_x)
+        rows = self.dataloader.rows if isinstance(self.dataloader, EpochLoader | EvaluationLoader) else None
+        self.rows = None if rows is None else sent(rows, self.device)
 
     def forward(self) -> Tensor:
         """Logits of the current batch, float [B, seen classes]."""
@@ -309,7 +311,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         ranks = self.ranks if dealt else Ranks()
         starts = ranks.starts(len(rows), size)
         for start in starts:
-            x = store.images(rows[start : start + size]).to(self.device)
+            x = store.images(rows[start : start + size], self.device)
             store.prefetch(rows[start + starts.step : start + starts.step + size])
             parts.append(self.logits(model, x).cpu().numpy())
         for module, training in modes.items():
@@ -383,11 +385,11 @@ class MultiLabelTemplate(SupervisedTemplate):
         self._replayed += part.whole
         if not len(x):
             return
-        x = self.augmentation(x.to(self.device), "replayed", *self.position.place, before=before)
-        new = [x, y, torch.zeros(len(x), dtype=torch.long)]
-        self.mbatch = [torch.cat([a, b.to(self.device)]) for a, b in zip(self.mbatch, new, strict=True)]
+        x = self.augmentation(sent(x, self.device), "replayed", *self.position.place, before=before)
+        new = [x, sent(y, self.device), torch.zeros(len(x), dtype=torch.long, device=self.device)]
+        self.mbatch = [torch.cat(pair) for pair in zip(self.mbatch, new, strict=True)]
         if self.rows is not None:
-            self.rows = torch.cat([self.rows, index.to(self.device)])
+            self.rows = torch.cat([self.rows, sent(index, self.device)])
         self.replayed = torch.cat([self.replayed, torch.ones(len(x), dtype=torch.bool, device=self.device)])
         self.distillable = torch.cat([self.distillable, torch.ones(len(x), dtype=torch.bool, device=self.device)])
 
@@ -422,8 +424,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         """Grow the head to the classes seen so far; evaluation changes nothing."""
         if self.is_training:
             self.model.grow(len(self.experience.classes_seen_so_far))
-        adapted: MultiLabelNet = self.model.to(self.device)
-        return adapted
+        return laid_out(self.model, self.config, self.device)
 
     def make_optimizer(self, *args: Any, **kwargs: Any) -> None:
         """A new optimiser: the one before knows nothing of the rows the head has gained.

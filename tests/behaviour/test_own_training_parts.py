@@ -361,7 +361,7 @@ def test_what_is_no_schedule_is_one_line(own: Path) -> None:
 
 
 def augmentation(name: str, seed: int = 0, **more: Any) -> Augmentation:
-    return Augmentation(section(augmentation={"name": name, **more}), seed, "cpu")
+    return Augmentation(section(augmentation={"name": name, **more}), seed)
 
 
 def bytes_of(change: Augmentation, x: Tensor, *at: Any, **more: Any) -> Tensor:

@@ -557,9 +557,10 @@ finish()
 """
 
 
-def test_each_run_sees_one_gpu_and_no_gpu_has_more_runs_than_its_shares(jobs) -> None:
+@pytest.mark.parametrize("fork", [False, True])
+def test_each_run_sees_one_gpu_and_no_gpu_has_more_runs_than_its_shares(jobs, fork: bool) -> None:
     states = jobs(a=SEEN, b=SEEN, c=SEEN, d=SEEN, e=SEEN)
-    Pool(3, 1, gpus=["7", "MIG-x", "7"]).run(states)
+    Pool(3, 1, gpus=["7", "MIG-x", "7"], fork=fork).run(states)
     saw = [json.loads((folder / "saw").read_text()) for folder in states]
     assert [gpu for gpu, _ in saw[:3]] == ["7", "MIG-x", "7"]
     assert all(beside <= {"7": 1, "MIG-x": 0}[gpu] for gpu, beside in saw)

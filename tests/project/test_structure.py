@@ -29,6 +29,7 @@ LAYERS = [
             "clsim.standard_streams",
             "clsim.strict_json",
             "clsim.torchrun",
+            "clsim.transfer",
             "clsim.vocabulary",
         ),
     },
@@ -101,6 +102,7 @@ def test_no_package_bears_the_name_of_a_public_function() -> None:
 def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
     """Beyond `clsim.kit` only what makes a part what it is: not each other, no metrics, no runs."""
     own = {
+        "ewc": {"clsim.training.quadratic_penalty"},
         "identity": {"clsim.training.memory.photo_identity"},
         "joint": {"clsim.scenario.plan.planning"},
         "more": {"clsim.models.low_rank", "clsim.training.more.plugin"},
@@ -154,7 +156,7 @@ def test_a_test_file_is_named_after_its_module_or_stands_with_the_promises() -> 
     homes = {"strategies": ROOT / "strategies", "benchmarks": ROOT / "benchmarks"}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         folder, *below = path.relative_to(ROOT / "tests").parts
-        if folder in ("behaviour", "project", "fuzz"):
+        if folder in ("behaviour", "project", "fuzz", "gpu_sim", "cuda"):
             continue
         home = homes[folder].joinpath(*below) if folder in homes else ROOT / "clsim" / path.relative_to(ROOT / "tests")
         words = path.stem.removeprefix("test_").split("_")

@@ -100,3 +100,11 @@ def test_a_disk_that_fills_up_leaves_the_ones_before_whole(tmp_path: Path, full_
         assert newest(tmp_path).state()["number"] == 1
     write(tmp_path, 2)
     assert newest(tmp_path).state()["number"] == 2
+
+
+def test_tensors_of_a_gpu_are_read_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file says cuda:3 of all tensors, as if they had been there."""
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.serialization.location_tag", lambda storage: "cuda:3")
+        write(tmp_path, 1)
+    assert torch.equal(newest(tmp_path).state()["weights"], STATE["weights"])

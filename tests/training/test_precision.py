@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 from avalanche.core import SupervisedPlugin
 from torch import nn
 
+from clsim.models.build import build_model
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training.distillation import Distillation
-from clsim.training.precision import run_network
+from clsim.training.precision import compile_backbone, run_network
 
 BFLOAT16 = {"training.precision": "bfloat16"}
 CHANNELS_LAST = {"training.model.channels_last": True}
@@ -182,3 +184,23 @@ def test_a_batch_of_one_row_takes_the_stored_statistics_where_a_variance_does_no
     assert (first.num_batches_tracked, last.num_batches_tracked) == (1, 0)
     assert all(module.training for module in network.modules())
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in network.modules())
+
+
+def test_the_backbone_alone_is_compiled_once_and_on_a_gpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TrainingSection.model_validate(
+        {"epochs": 1, "optimizer": {"lr": 0.1}, "compile": "backbone", "model": {"image_size": 16}}
+    )
+    network = build_model(config.model, 0)
+    compile_backbone(network, config, torch.device("cpu"))
+    assert network.backbone._compiled_call_impl is None
+    compiled: list[nn.Module] = []
+
+    def remember(self: nn.Module) -> None:
+        compiled.append(self)
+        self._compiled_call_impl = self.forward
+
+    monkeypatch.setattr(nn.Module, "compile", remember)
+    for _ in range(2):
+        compile_backbone(network, config, torch.device("cuda"))
+    assert compiled == [network.backbone]
+    assert copy.deepcopy(network).backbone._compiled_call_impl is None

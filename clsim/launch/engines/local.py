@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 from clsim.launch import engines
 from clsim.launch.engines import Engine, Order
-from clsim.launch.engines.process import Process, begin, run_arguments, run_environment
+from clsim.launch.engines.process import Process, begin, gpu_of, run_arguments, run_environment
 from clsim.launch.slots import Hardware, check_hardware
 from clsim.launch.starter import Starter
 from clsim.running.run_folder import RunFolder
@@ -68,6 +68,6 @@ class LocalEngine(Engine):
         """Start a run, forked by the starter if it can."""
         if self._starter is not None:
             arguments, output = run_arguments(order, self._parent), RunFolder(order.folder).output
-            if (forked := self._starter.start(arguments, output)) is not None:
+            if (forked := self._starter.start(arguments, output, gpu_of(order))) is not None:
                 return Process(forked)
         return Process(begin(order, self._parent, self._environment))

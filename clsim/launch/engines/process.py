@@ -86,20 +86,24 @@ def run_arguments(order: Order, parent: int, vouched: bool = False) -> list[str]
     return [str(order.folder), *share, *attempt, "--parent", str(parent)]
 
 
+def gpu_of(order: Order) -> dict[str, str]:
+    """Return the environment variable that lets a run see its GPU alone; none, if that is of no concern."""
+    return {} if order.gpu is None else {VISIBLE: order.gpu}
+
+
 def begin(order: Order, parent: int, environment: Mapping[str, str], vouched: bool = False) -> subprocess.Popen[bytes]:
     """Start a run in a session of its own, with its output appended to a file in its folder.
 
     Args:
         parent, vouched: as of `run_arguments`.
     """
-    gpu = {} if order.gpu is None else {VISIBLE: order.gpu}
     with RunFolder(order.folder).output.open("ab") as output:
         return subprocess.Popen(
             module_command(order.module, *run_arguments(order, parent, vouched)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**environment, **gpu},
+            env={**environment, **gpu_of(order)},
             pass_fds=[parent],
             start_new_session=True,
         )

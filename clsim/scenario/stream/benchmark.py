@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from avalanche.benchmarks import benchmark_from_datasets
 from avalanche.benchmarks.scenarios.generic_scenario import CLScenario, EagerCLStream
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from clsim.data.source import ImageSource, Split
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.plan.task_classes import TaskClasses
+from clsim.scenario.stream.device_images import Place
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.vocabulary import UNKNOWN
 
@@ -65,11 +67,13 @@ class MultiLabelBenchmark(CLScenario):
         )
         first = plan.n_train_rows
         hidden = RowStore(test_images, plan.test_samples, np.full_like(plan.test_truth, UNKNOWN), first, **look)
+        self._test_rows = [hidden]
         train = [MultiLabelDataset.from_rows(self.train_rows, plan.rows(t)) for t in range(len(plan.tasks))]
         test = []
         for index, task in enumerate(() if for_run else plan.tasks):
             seen = task.classes[1]
             store = RowStore(test_images, plan.test_samples, plan.test_truth, first, seen=seen, **look)
+            self._test_rows.append(store)
             test.append(MultiLabelDataset.from_rows(store, plan.test_rows()[plan.in_scope(index)]))
         evaluation = [MultiLabelDataset.from_rows(hidden, plan.test_rows())]
         tested = {} if for_run else {"test": test}
@@ -98,6 +102,14 @@ class MultiLabelBenchmark(CLScenario):
                     "a run has no test_stream, whose labels are closed while it trains; scenario.benchmark() has one"
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def place(self, device: torch.device, place: Place) -> None:
+        """Have the images come to the device of a run; see `clsim.scenario.stream.device_images.placed`."""
+        self.train_rows.place(device, place)
+        first, *others = self._test_rows
+        first.place(device, place)
+        for store in others:
+            store.on_device = first.on_device
 
 
 def _describe(experience: Any, columns: list[int], task: TaskClasses) -> None:

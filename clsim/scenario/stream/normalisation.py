@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from clsim.scenario.stream.batch_memory import empty_batch
+from clsim.transfer import sent
 
 SLICE_BYTES = 1_300_000
 """On a CPU a batch is worked on in slices of this size: larger ones leave the caches and cost several times as much."""
@@ -20,11 +21,12 @@ class Normalisation:
         mean, std: three numbers each.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | str | None = None) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         spread = torch.tensor(std, dtype=torch.float32).view(3, 1, 1)
-        self._scale = (1 / (255 * spread)).to(device)
-        self._spread = (255 * spread).to(device)
-        self._shift = (torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) / spread).to(device)
+        shift = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) / spread
+        self._factors: dict[torch.device, tuple[Tensor, ...]] = {
+            spread.device: (1 / (255 * spread), 255 * spread, shift)
+        }
 
     def of_bytes(self, values: Tensor) -> Tensor:
         """Normalised images, float32 [B, 3, H, W], of uint8 ones, on their device."""
@@ -35,11 +37,19 @@ class Normalisation:
 
     def apply_(self, values: Tensor, out: Tensor | None = None) -> Tensor:
         """Normalise float32 [..., 3, H, W], into `out` or else in place."""
-        return torch.mul(values, self._scale, out=values if out is None else out).sub_(self._shift)
+        scale, _, shift = self._on(values.device)
+        return torch.mul(values, scale, out=values if out is None else out).sub_(shift)
 
     def undo_(self, x: Tensor) -> Tensor:
         """The 8-bit values that were normalised, as float32, in place; exact, because rounding ends far from halves."""
-        return x.add_(self._shift).mul_(self._spread).round_()
+        _, spread, shift = self._on(x.device)
+        return x.add_(shift).mul_(spread).round_()
+
+    def _on(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Return scale, spread and shift, float32 [3, 1, 1], on a device."""
+        if device not in self._factors:
+            self._factors[device] = tuple(sent(factor, device) for factor in self._factors[torch.device("cpu")])
+        return self._factors[device]
 
 
 def slices(x: Tensor) -> Iterator[slice]:

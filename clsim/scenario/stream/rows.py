@@ -18,8 +18,10 @@ from torch.utils.data import default_collate
 from clsim.data.image_stream import StreamedImages
 from clsim.data.source import ImageArray
 from clsim.errors import RunError
+from clsim.scenario.stream.device_images import DeviceImages, Place, placed
 from clsim.scenario.stream.normalisation import Normalisation
 from clsim.sealing import Sealed, asking_line
+from clsim.transfer import sent
 from clsim.vocabulary import UNKNOWN
 
 
@@ -35,7 +37,12 @@ class RowStore:
         seen: show only the first `seen` columns of the targets.
         memory_targets: int8 [R, C], what a memory stores of each row; None: what the row shows.
         mean, std: images are (RGB in 0..1 - mean) / std, three numbers each.
+
+    Attributes:
+        on_device: the images on the device of the run; None: a CPU, or no run has placed them.
     """
+
+    on_device: DeviceImages | None = None
 
     def __init__(
         self,
@@ -82,21 +89,37 @@ class RowStore:
         """Bytes of one stored image, or of its features: what a memory that keeps it has to hold."""
         return int(np.prod(self._images.shape[1:])) * self._images.itemsize
 
-    def images(self, rows: NDArray[np.int64]) -> Tensor:
+    def images(self, rows: NDArray[np.int64], device: torch.device | None = None) -> Tensor:
         """Images of row ids, float32 [B, 3, H, W]: RGB, normalised; -1..1 with the default mean and std.
 
         Of a store of features those, float32 [B, d].
+
+        Args:
+            device: where they are wanted and normalised, after a quarter of their bytes has been sent there; None: on
+                the CPU.
         """
-        stored = self.stored(rows)
+        stored = self.stored(rows) if device is None else sent(self.fetched(rows), device)
         return stored if stored.dtype == torch.float32 else self._normalisation.of_bytes(stored)
 
     def stored(self, rows: NDArray[np.int64]) -> Tensor:
         """Images of row ids as they are stored, uint8 [B, 3, H, W], or features, float32 [B, d]."""
         return torch.from_numpy(self._images[self._samples[self._places(rows)]])
 
+    def place(self, device: torch.device, place: Place) -> None:
+        """Have the images come to the device of a run; see `clsim.scenario.stream.device_images.placed`."""
+        self.on_device = placed(self._images, device, place)
+
+    def fetched(self, rows: NDArray[np.int64]) -> Tensor:
+        """Images of row ids as `stored` gives them, on the device of the run if they have been placed there."""
+        if self.on_device is None:
+            return self.stored(rows)
+        return self.on_device.take(self._samples[self._places(rows)])
+
     def prefetch(self, rows: NDArray[np.int64]) -> None:
-        """Say which row ids come next, so that images that are decoded as they are needed can be begun."""
-        if isinstance(self._images, StreamedImages):
+        """Say which row ids come next, so that images that are decoded or sent as they are needed can be begun."""
+        if self.on_device is not None:
+            self.on_device.prefetch(self._samples[self._places(rows)])
+        elif isinstance(self._images, StreamedImages):
             self._images.prefetch(self._samples[self._places(rows)])
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
@@ -216,13 +239,15 @@ class MultiLabelDataset(AvalancheDataset):
     def stored(self, positions: NDArray[np.int64]) -> list[Tensor]:
         """The batch at `positions`, `[x, y, task_label]`, with x as it is stored, 8-bit images or features.
 
+        x is on the device of the run if the images have been placed there.
+
         A set that falls back to item by item access gives normalised images.
         """
         if self.store is None:
             batch: list[Tensor] = collate_rows(self.__getitems__(positions))
             return batch
         rows = self.rows()[positions]
-        return FetchedRows(self.store.stored(rows), self.store.targets(rows)).batch
+        return FetchedRows(self.store.fetched(rows), self.store.targets(rows)).batch
 
     def prefetch(self, positions: NDArray[np.int64]) -> None:
         """Say which positions the next `__getitems__` will ask for; that one is then faster, nothing else changes."""

@@ -11,7 +11,7 @@ Choices between pixels are products with 0 and 1: `torch.where` takes ten times 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
+
+from clsim.transfer import sent
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -49,7 +51,7 @@ def on_rows(x: Tensor, rows: NDArray[np.bool_], operation: Callable[..., Tensor]
         if changed.data_ptr() != images.data_ptr():
             images.copy_(changed)
     else:
-        at = torch.from_numpy(chosen).to(x.device)
+        at = sent(torch.from_numpy(chosen), x.device)
         x.index_copy_(0, at, operation(x.index_select(0, at), *parameters))
     return x
 
@@ -131,7 +133,7 @@ def cutout(x: Tensor, centres: Integers, sides: Integers, colours: Floats) -> Te
         sides: int [B], in pixels.
         colours: [B, 3], 0..255.
     """
-    fillings = torch.as_tensor(colours, dtype=torch.float32).to(x.device)[..., None, None]
+    fillings = sent(torch.as_tensor(colours, dtype=torch.float32), x.device)[..., None, None]
     corners = centres - (sides // 2)[:, None]
     starts, stops = corners.clip(min=0).tolist(), (corners + sides[:, None]).clip(min=0).tolist()
     for image, filling, (top, left), (bottom, right) in zip(x, fillings, starts, stops, strict=True):
@@ -150,14 +152,14 @@ def brightness(x: Tensor, factors: Floats) -> Tensor:
 def contrast(x: Tensor, factors: Floats) -> Tensor:
     """From the image's mean grey (0) over the image itself (1) to more contrast."""
     factor = _column(factors, x)
-    grey = (x.mean(dim=(2, 3)) @ torch.tensor(LUMA, device=x.device)).view(-1, 1, 1, 1)
+    grey = (x.mean(dim=(2, 3)) @ _constant(LUMA, x)).view(-1, 1, 1, 1)
     return x.mul_(factor).add_(grey * (1 - factor)).clamp_(0, 255)
 
 
 def saturation(x: Tensor, factors: Floats) -> Tensor:
     """From the grey image (0) over the image itself (1) to stronger colours."""
     factor = _column(factors, x)[:, 0]
-    grey = torch.tensor(LUMA, device=x.device).expand(3, 3)  # each channel becomes the grey value
+    grey = _constant(LUMA, x).expand(3, 3)  # each channel becomes the grey value
     mixed = torch.eye(3, device=x.device) * factor + grey * (1 - factor)  # [B, 3, 3]: one pass over the pixels
     return torch.bmm(mixed, x.flatten(2)).clamp_(0, 255).view_as(x)
 
@@ -186,7 +188,7 @@ def hue(x: Tensor, turns: Floats) -> Tensor:
     sixth = ((green - blue) * in_red).add_((blue - red) * in_green).add_((red - green) * in_blue)
     sixth.div_(spread + (spread == 0)).add_(in_green, alpha=2).add_(in_blue, alpha=4)
     sixth += 6 * _column(turns, x)[:, 0]
-    away = (sixth[:, None] + torch.tensor([5.0, 3.0, 1.0], device=x.device).view(3, 1, 1)).remainder_(6)
+    away = (sixth[:, None] + _constant((5.0, 3.0, 1.0), x).view(3, 1, 1)).remainder_(6)
     return most[:, None] - spread[:, None] * torch.minimum(away, 4 - away).clamp_(0, 1)
 
 
@@ -224,7 +226,7 @@ def equalize(x: Tensor) -> Tensor:
     channels = len(x) * x.shape[1]
     offsets = 256 * torch.arange(channels, dtype=torch.float32, device=x.device).view(len(x), -1, 1, 1)
     values = x.round_().clamp_(0, 255).add_(offsets).to(torch.int32).flatten()
-    counts = torch.bincount(values, minlength=256 * channels).view(channels, 256)
+    counts = _counts(values, 256 * channels).view(channels, 256)
     grey = torch.arange(256, device=x.device)
     below = counts.cumsum(dim=1) - counts
     largest = ((counts > 0) * grey).amax(dim=1, keepdim=True)
@@ -238,7 +240,23 @@ def equalize(x: Tensor) -> Tensor:
 
 def _column(values: Floats | Integers, x: Tensor) -> Tensor:
     """One number for each image, float32 [B, 1, 1, 1], on the images' device."""
-    return torch.as_tensor(values, dtype=torch.float32).to(x.device).view(-1, 1, 1, 1)
+    return sent(torch.as_tensor(values, dtype=torch.float32), x.device).view(-1, 1, 1, 1)
+
+
+def _counts(values: Tensor, size: int) -> Tensor:
+    """Return how often each of the numbers 0 to size - 1 is among the values, int64 [size].
+
+    A GPU would have to be waited for by `bincount`.
+    """
+    if values.device.type == "cpu":
+        return torch.bincount(values, minlength=size)
+    counts = torch.zeros(size, dtype=torch.int64, device=values.device)
+    return counts.scatter_add_(0, values.long(), torch.ones_like(values, dtype=torch.int64))
+
+
+def _constant(values: Sequence[float], x: Tensor) -> Tensor:
+    """The numbers, float32, on the images' device."""
+    return sent(torch.tensor(values), x.device)
 
 
 def _matrices(n: int, entries: dict[tuple[int, int], Floats]) -> Floats:
@@ -257,6 +275,6 @@ def _sample(
     height, width = x.shape[-2:]
     of_column = (2 * across + 1) / width - 1 + 1j * ((2 * down + 1) / height - 1)  # x and y as one complex number
     of_row = 2 * along / width + 2j * below / height
-    columns, rows = (torch.from_numpy(part.astype(np.complex64)).to(x.device) for part in (of_column, of_row))
+    columns, rows = (sent(torch.from_numpy(part.astype(np.complex64)), x.device) for part in (of_column, of_row))
     places = torch.view_as_real(columns[:, None, :] + rows[:, :, None])  # one addition, in the order that is wanted
     return grid_sample(x, places, mode, outside, align_corners=False)

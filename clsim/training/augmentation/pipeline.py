@@ -72,14 +72,13 @@ class Augmentation:
     Args:
         config: the scenario's training section.
         seed: the run's seed.
-        device: where batches are.
     """
 
-    def __init__(self, config: TrainingSection, seed: int, device: torch.device | str) -> None:
+    def __init__(self, config: TrainingSection, seed: int) -> None:
         self.steps: list[Step] = [] if config.augmentation == "none" else _steps(config.augmentation)
         self.own = None if config.augmentation == "none" else own_augmentation(config.augmentation)
         self.seed = seed
-        self.normalisation = Normalisation(config.model.mean, config.model.std, device)
+        self.normalisation = Normalisation(config.model.mean, config.model.std)
 
     def __call__(self, x: Tensor, origin: Origin, task: int, epoch: int, step: int, before: int = 0) -> Tensor:
         """Change images and normalise them.

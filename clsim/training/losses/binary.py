@@ -99,7 +99,7 @@ def asymmetric(
         focus_positive = logits.neg().sigmoid() ** gamma_pos
         focus_negative = (logits.sigmoid() - clip).clamp(min=0) ** gamma_neg
     if clip:  # log(1 - p + clip), finite for every clip
-        log_absent = torch.logaddexp(log_absent, log_absent.new_tensor(math.log(clip))).clamp(max=0)
+        log_absent = torch.logaddexp(log_absent, log_absent.new_full((), math.log(clip))).clamp(max=0)
     entries = targets * focus_positive * log_p + (1 - targets) * focus_negative * log_absent
     return -(entries * known).sum() / max(1, len(logits))
 

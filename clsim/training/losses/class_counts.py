@@ -11,6 +11,7 @@ from clsim.errors import RunError
 from clsim.training.learner import Learner
 from clsim.training.memory.replay import Replay
 from clsim.training.plugin import Plugin
+from clsim.transfer import sent
 
 LEAST = 0.5
 """DECIDED: half a row stands in where a class has no positive, or no negative, so that every logarithm is finite."""
@@ -40,7 +41,7 @@ class ClassCounts(NamedTuple):
 
     def first(self, seen: int, like: Tensor) -> ClassCounts:
         """The first `seen` columns, in the type and on the device of `like`."""
-        return ClassCounts(self.positives[:seen].to(like), self.known[:seen].to(like))
+        return ClassCounts(*(sent(counts[:seen].to(like.dtype), like.device) for counts in self))
 
     def log_odds(self) -> Tensor:
         """log(n / (N - n)) of each class, [C]; 0 where nothing is known."""

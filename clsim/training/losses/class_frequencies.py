@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clsim.training.losses.binary import known_entries
 from clsim.training.losses.class_counts import LEAST, ClassCounts
+from clsim.transfer import sent
 
 
 def distribution_balanced(
@@ -112,11 +113,12 @@ def class_balanced(
         A scalar of the logits' dtype.
     """
     logits, targets, known = known_entries(logits, targets)
-    positives = counts.first(logits.shape[1], logits).positives
+    positives = counts.positives[: logits.shape[1]].to(logits.dtype)
     log_beta = positives.new_tensor(beta).log()
     weight = (1 - beta) / -torch.expm1(positives.clamp(min=1.0) * log_beta)
     counted = positives > 0
     weight = weight / (weight[counted].mean() if counted.any() else 1.0)
+    weight = sent(weight, logits.device)  # computed where the counts are, so that no GPU has to be waited for
     if weigh == "images":
         present = targets.sum(dim=1, keepdim=True)
         mean = (targets * weight).sum(dim=1, keepdim=True) / torch.where(present > 0, present, 1.0)

@@ -14,6 +14,7 @@ from clsim.training.learner import Learner
 from clsim.training.memory.store import Memory
 from clsim.training.plugin import Plugin
 from clsim.training.unknown import assume_negative, runs
+from clsim.transfer import sent
 
 Mode = Literal["paired", "concat"]
 CurrentClasses = Literal["negative", "ignore", "refresh"]
@@ -92,12 +93,12 @@ class Replay(Plugin):
 
     def _fetch(self, positions: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         rows = self.memory.rows[positions]
-        return self.store.stored(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
+        return self.store.fetched(rows), torch.from_numpy(self.memory.labels[positions]), torch.from_numpy(rows)
 
     def _apply_policies(self, learner: Learner, drawn: NDArray[np.int64]) -> None:
         current = learner.experience.classes_in_this_experience
         if self._refreshed is not None:
-            refreshed = torch.from_numpy(self._refreshed[drawn]).to(learner.mb_y.device)
+            refreshed = sent(torch.from_numpy(self._refreshed[drawn]), learner.mb_y.device)
             first = 0
             for part in runs(tuple(current)):
                 block = learner.mb_y[-len(drawn) :, part]

@@ -53,6 +53,7 @@ from clsim.training.plugin import Plugin
 from clsim.training.schedules import half_sine
 from clsim.training.seeding import drawing_again, torch_generators
 from clsim.training.unknown import OldClassesOfNewRows
+from clsim.transfer import sent
 from clsim.vocabulary import (
     MORE_COLLAPSED,
     MORE_CORRELATION,
@@ -213,7 +214,7 @@ class ModelRebalancing(Plugin):
         full = learner.mb_output
         self._remember(learner, (full - general).detach())
         if alpha > 0:
-            weights = torch.from_numpy(self.weights).to(full)
+            weights = sent(torch.from_numpy(self.weights).to(full.dtype), full.device)
             loss = rebalancing_loss(full, general, self._labels(learner, full.shape[1]), weights, self.kind)
             learner.add_loss("more", alpha * loss)
 
@@ -227,7 +228,7 @@ class ModelRebalancing(Plugin):
 
     def _remember(self, learner: Learner, gap: Tensor) -> None:
         squares = learner.summed(gap.double().square().sum(dim=0))
-        self._gaps = squares if self._gaps is None else self._gaps + squares
+        self._gaps = squares if self._gaps is None else self._gaps.to(squares.device) + squares
         self._rows += learner.batch_rows
 
     @property

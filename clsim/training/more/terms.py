@@ -75,7 +75,7 @@ def filled_labels(targets: Tensor, n_classes: int, teacher: Tensor | None, where
     q = targets[:, :n_classes].clone()
     if teacher is not None and where is not None:
         old = q[:, : teacher.shape[1]]
-        old[where] = teacher.detach().sigmoid().to(q)[where]
+        old.copy_(torch.where(where, teacher.detach().sigmoid().to(q), old))
     return q
 
 

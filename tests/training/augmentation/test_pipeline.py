@@ -40,7 +40,7 @@ WEAKEST = {name: {name: value} for name, value in UNCHANGING.items()} | {"everyt
 
 def build_augmentation(section: Any, seed: int = 0, **overrides: Any) -> Augmentation:
     scenario = load_scenario("digits-b0c2", {"training.augmentation": section, **LOOK, **overrides})
-    return Augmentation(scenario.config.training, seed, "cpu")
+    return Augmentation(scenario.config.training, seed)
 
 
 def change(augmentation: Augmentation, x: Tensor, own: int, task: int, epoch: int, step: int) -> Tensor:
@@ -346,6 +346,6 @@ def test_a_run_at_identity_strength_ends_as_one_without_it(build: Any, learn: An
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_makes_the_same_of_a_batch() -> None:
     scenario = load_scenario("digits-b0c2", AUGMENTED | LOOK)
-    on_cpu = change(Augmentation(scenario.config.training, 0, "cpu"), batch(16), 9, 0, 0, 0)
-    on_gpu = change(Augmentation(scenario.config.training, 0, "cuda"), batch(16).cuda(), 9, 0, 0, 0)
+    on_cpu = change(Augmentation(scenario.config.training, 0), batch(16), 9, 0, 0, 0)
+    on_gpu = change(Augmentation(scenario.config.training, 0), batch(16).cuda(), 9, 0, 0, 0)
     assert ((on_gpu.cpu() - on_cpu).abs() > 1e-3).float().mean() < 0.01  # where rounding decides about a pixel
