@@ -57,7 +57,7 @@ def run(tasks: int) -> tuple[str, ...]:
     def new_model() -> MultiLabelNet:
         return network("mlp", 16)
 
-    context = Context(stream.config, 0, tuple(task.classes for task in plan.tasks), benchmark.train_rows, new_model)
+    context = Context(stream.config, 0, tuple(task.of_classes for task in plan.tasks), benchmark.train_rows, new_model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "timing.jsonl"
         composition = Composition("lwf+er")

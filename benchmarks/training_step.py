@@ -21,6 +21,7 @@ from clsim.evaluation.plugins import EpochLosses
 from clsim.models.low_rank import Factors, decomposable, decompose, merge
 from clsim.models.network import MultiLabelNet
 from clsim.scenario import Scenario
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import RowStore, collate_rows
 from clsim.training.distillation import Distillation
@@ -149,7 +150,7 @@ def scoring_way(model: MultiLabelNet, x: Tensor) -> Callable[[], None]:
 
 def memory_rows(benchmark: MultiLabelBenchmark) -> Memory:
     """A memory that holds the first rows of the stream."""
-    memory = Memory(Budget(total=MEMORY), RandomSelection(), ((0, CLASSES),), seed=0)
+    memory = Memory(Budget(total=MEMORY), RandomSelection(), (TaskClasses(0, CLASSES),), seed=0)
     rows = np.arange(MEMORY)
     memory.update(0, rows, benchmark.train_rows.targets(rows).numpy())
     return memory
