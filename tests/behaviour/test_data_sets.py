@@ -98,7 +98,7 @@ def test_what_is_missing_is_told_with_file_line_and_key(folder: Path, tmp_path: 
         load_scenario(path).plan()
     (problem,) = caught.value.problems
     root = tmp_path / "data" / "VOCdevkit"
-    assert problem.startswith(f"{path}:5: dataset.root: {root}: no such folder; needed is VOCtrainval_06-Nov-2007.tar")
+    assert problem.startswith(f"{path}:5: dataset.root: {root}: no such folder; expected is {root}/VOC2007/")
     ids = ["dataset.ids=nope.txt", f"dataset.root={folder / 'data' / 'VOCdevkit'}"]
     with pytest.raises(ScenarioError, match=r"^--set dataset\.ids=nope\.txt: dataset\.ids: .*nope\.txt: no such file"):
         load_scenario(path, ids).plan()
