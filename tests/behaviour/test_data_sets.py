@@ -287,7 +287,7 @@ def test_coco_from_single_annotation_files(tables: Path, tmp_path: Path) -> None
         ("train_file: a.json, test_file: b.json, root: x", "dataset.root: given 'x', not together with train_file"),
         ("test_file: b.json", "dataset.test_file: given 'b.json', only with train_file"),
         ("train_file: a.json, test_file: b.json", "dataset.train_file: {home}/a.json: no such file"),
-        ("train_file: bad.json, test_file: b.json", "dataset.train_file: {home}/bad.json: no list 'images'"),
+        ("train_file: bad.json, test_file: b.json", "train_file: 3 problems:\n{home}/bad.json: no list 'images'"),
     ],
 )
 def test_single_annotation_files_that_cannot_be(tmp_path: Path, options: str, problem: str) -> None:
