@@ -98,7 +98,7 @@ def test_what_is_missing_is_told_with_file_line_and_key(folder: Path, tmp_path: 
         load_scenario(path).plan()
     (problem,) = caught.value.problems
     root = tmp_path / "data" / "VOCdevkit"
-    assert problem.startswith(f"{path}:5: dataset.root: {root}: no such folder; needed is VOCtrainval_06-Nov-2007.tar")
+    assert problem.startswith(f"{path}:5: dataset.root: {root}: no such folder; expected is {root}/VOC2007/")
     ids = ["dataset.ids=nope.txt", f"dataset.root={folder / 'data' / 'VOCdevkit'}"]
     with pytest.raises(ScenarioError, match=r"^--set dataset\.ids=nope\.txt: dataset\.ids: .*nope\.txt: no such file"):
         load_scenario(path, ids).plan()
@@ -287,7 +287,7 @@ def test_coco_from_single_annotation_files(tables: Path, tmp_path: Path) -> None
         ("train_file: a.json, test_file: b.json, root: x", "dataset.root: given 'x', not together with train_file"),
         ("test_file: b.json", "dataset.test_file: given 'b.json', only with train_file"),
         ("train_file: a.json, test_file: b.json", "dataset.train_file: {home}/a.json: no such file"),
-        ("train_file: bad.json, test_file: b.json", "dataset.train_file: {home}/bad.json: no list 'images'"),
+        ("train_file: bad.json, test_file: b.json", "train_file: 3 problems:\n{home}/bad.json: no list 'images'"),
     ],
 )
 def test_single_annotation_files_that_cannot_be(tmp_path: Path, options: str, problem: str) -> None:

@@ -2,9 +2,9 @@
 
     python -I datumaro_reader.py FORMAT FOLDER
 
-It imports nothing of clsim: datumaro pins pandas, Pillow and pyarrow below clsim's, so that it needs an environment of
-its own. The answer is {"version", "classes", "images": [{"name", "id", "split", "labels"}], "left_out": {what: number},
-"problems"}, or {"formats"} where the format is not known.
+It imports nothing of clsim: datumaro pins pandas, Pillow and pyarrow to versions that need not be clsim's, so that it
+has an environment of its own. The answer is {"version", "classes", "images": [{"name", "id", "split", "labels"}],
+"left_out": {what: number}, "problems"}, or {"formats"} where the format is not known.
 """
 
 from __future__ import annotations
