@@ -55,7 +55,7 @@ def folder(out: Path) -> RunFolder:
 
 def wait_for_checkpoint(run: RunFolder, process: subprocess.Popen[str]) -> None:
     """Wait until the run has saved itself for the first time, inside of its first task."""
-    for _ in range(1200):
+    for _ in range(4800):
         if list(run.checkpoint.glob("*.json")):
             return
         assert process.poll() is None, process.communicate()
