@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from clsim.training.stock import FeatureModel, MultiLabelDER, TrainMode
     from clsim.training.strategy import Context, Options, Strategy
     from clsim.training.unknown import OldClassesOfNewRows
+    from clsim.transfer import sent
 
 SECTIONS = {
     "A method": {
@@ -145,6 +146,9 @@ SECTIONS = {
         "torch_generators": "clsim.training.seeding",
         "drawing_again": "clsim.training.seeding",
     },
+    "Devices": {
+        "sent": "clsim.transfer",
+    },
 }
 """Subject -> name -> module that defines it."""
 
@@ -209,6 +213,7 @@ __all__ = [
     "permutation",
     "rank_within",
     "raw_integers",
+    "sent",
     "sigmoid_distillation",
     "torch_generators",
     "uniforms",
