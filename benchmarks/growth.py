@@ -29,7 +29,7 @@ HERDING_HEADINGS = ("rows", f"{PICKS} picks (CPU s)", "peak MB")
 
 def plans() -> list[tuple[str, ...]]:
     """Return rows of PLAN_HEADINGS: plan, its hash and that of the labels, of a table with a list of classes."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for rows in ROWS:
         with tempfile.TemporaryDirectory() as home:
             _write_table(Path(home, "images.csv"), rows)
@@ -41,7 +41,7 @@ def plans() -> list[tuple[str, ...]]:
 
 def runs() -> list[tuple[str, ...]]:
     """Return rows of RUN_HEADINGS: runs that are there found finished, and their report."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for count in RUNS:
         with tempfile.TemporaryDirectory() as home:
             parts = scale.measure(Path(home), count // scale.SEEDS, ("reuse", "report"))
@@ -52,7 +52,7 @@ def runs() -> list[tuple[str, ...]]:
 
 def herding() -> list[tuple[str, ...]]:
     """Return rows of HERDING_HEADINGS."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for rows in HERDED:
         one = _apart("herd", str(rows))
         found.append((f"{rows:,}", f"{one['seconds']:.2f}", f"{one['peak'] / 2**20:.0f}"))

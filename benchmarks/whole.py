@@ -86,7 +86,8 @@ class Job:
         size = self.config.model.image_size
         self.classes, self.criterion = plan.n_classes, masked_bce
         self.seen = [task.classes for task in plan.tasks]
-        self.memory = stream.config.memory.budget.per_class * plan.n_classes
+        budget: Any = stream.config.memory.budget
+        self.memory = budget.per_class * plan.n_classes
         self.network = build_model(self.config.model, seed=0)
         self.network.head.grow(self.classes)
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.config.model.mean, self.config.model.std))
@@ -141,7 +142,7 @@ def plain(job: Job) -> None:
 
     stored: list[Any] = []
     for task, dataset in enumerate(job.tasks):
-        joined = ConcatDataset([dataset, *stored])
+        joined: Any = ConcatDataset([dataset, *stored])
         optimizer, schedule = job.optimizer(task, len(joined))
         job.network.train()
         for _ in range(job.config.epochs):
@@ -178,7 +179,7 @@ def avalanche(job: Job) -> None:
     from avalanche.training.storage_policy import ReservoirSamplingBuffer
     from avalanche.training.templates import SupervisedTemplate
 
-    class Whole(SupervisedPlugin):  # type: ignore[misc]
+    class Whole(SupervisedPlugin):
         """Metrics over the test set after each task."""
 
         def before_eval(self, strategy: Any, **kwargs: Any) -> None:
@@ -192,7 +193,7 @@ def avalanche(job: Job) -> None:
         def after_eval(self, strategy: Any, **kwargs: Any) -> None:
             job.write(strategy.clock.train_exp_counter - 1, self.found)
 
-    class Optimizer(SupervisedPlugin):  # type: ignore[misc]
+    class Optimizer(SupervisedPlugin):
         """A fresh optimiser and schedule per task."""
 
         def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
@@ -217,12 +218,12 @@ def avalanche(job: Job) -> None:
         def forward(self, x: Any) -> Any:
             return self.network(x)
 
-    benchmark = benchmark_from_datasets(
+    benchmark: Any = benchmark_from_datasets(
         train=[experience(dataset) for dataset in job.tasks], test=[experience(job.test)]
     )
     replayed, buffer = job.config.batch_size // 4, ReservoirSamplingBuffer(job.memory)
     replay = ReplayPlugin(job.memory, job.config.batch_size - replayed, replayed, storage_policy=buffer)
-    template = SupervisedTemplate(
+    template: Any = SupervisedTemplate(
         model=Plain(),
         optimizer=job.optimizer(0, len(job.tasks[0]))[0],
         criterion=job.criterion,

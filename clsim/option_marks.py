@@ -14,7 +14,8 @@ KeyPath = tuple[str, ...]
 
 def marked_options(model: type[BaseModel], kind: type[Mark]) -> dict[KeyPath, Mark]:
     """Return the options of a configuration that bear a mark: keys from the outermost section inwards -> mark."""
-    return dict(_found(model, kind))
+    hashable: Any = kind
+    return dict(_found(model, hashable))
 
 
 @lru_cache(maxsize=256)

@@ -214,10 +214,10 @@ class Scenario:
         with self.located():
             data = self._data
         digest = hashlib.sha256(repr((data.class_names, data.train.shape, data.test.shape)).encode())
-        digest.update(data.train)
-        digest.update(data.test)
+        digest.update(data.train.data)
+        digest.update(data.test.data)
         if data.soft is not None:
-            digest.update(data.soft)
+            digest.update(data.soft.data)
         return digest.hexdigest()
 
     def benchmark(

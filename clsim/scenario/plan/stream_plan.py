@@ -201,7 +201,7 @@ class StreamPlan:
         for name, array, kind in self._arrays():
             little = np.ascontiguousarray(array, dtype=kind)
             digest.update(f"{name}{little.dtype.str}{little.shape}".encode())
-            digest.update(little)
+            digest.update(little.data)
         return digest.hexdigest()
 
     def _arrays(self) -> Iterator[tuple[str, NDArray[Any], str]]:
