@@ -256,19 +256,20 @@ def test_ctrl_c_saves_and_another_engine_goes_on(engine: Engine, arguments, undi
 @pytest.mark.engines
 def test_a_run_whose_machine_is_lost_goes_on_elsewhere(ray_cluster, arguments, undisturbed, tmp_path: Path) -> None:
     """The raylet, the worker and the run die at once, as with the power."""
-    node = ray_cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=80 * 2**20)
-    here = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    ray_cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=80 * 2**20)
+    raylets = {node.all_processes["raylet"][0].process.pid for node in ray_cluster.worker_nodes}
     folders = [tmp_path / "digits-b0c2" / name / "seed0" for name in ("finetune", "er")]
     lost: list[Path] = []
 
     def lose() -> None:
-        for folder in folders * 400:
+        """Lose the machine of the first run that has a checkpoint and is not on the head."""
+        for folder in folders * 10000:
             if RunFolder(folder).lock.exists() and newest_checkpoint(folder) is not None:
                 process = run_process(folder)
-                if here in process.parents():
+                machine = [each for each in process.parents() if each.pid in raylets]
+                if machine:
                     lost.append(folder)
-                    everything = [process, process.parent(), here]
-                    for each in everything:
+                    for each in (process, process.parent(), *machine):
                         each.kill()
                     return
             time.sleep(0.02)
