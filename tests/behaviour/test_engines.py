@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import psutil
@@ -32,6 +33,7 @@ from tests.launch.test_pool import AS_RUNS_DO, DEAF, RUN, Recorder, ends, interr
 
 pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
 
+NOTE_ORDER = '(folder / "order").open("a").write(arguments[2] + "\\n")\n'
 KILL_STARTER = "os.kill(os.getppid(), signal.SIGKILL); time.sleep(0.5); sys.exit(130)"
 """The run's parent is the process that the engine has on the machine; the run notices and ends."""
 
@@ -82,7 +84,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
 def test_runs_end_as_they_do_on_this_machine_and_lost_ones_are_tried_again(engine: Engine, jobs) -> None:
     states = jobs(
         lost=f'again = (folder / "first").exists(); (folder / "first").touch()\nif not again: {KILL_STARTER}\nfinish()',
-        hopeless=f'(folder / "tries").open("a").write(arguments[2] + "\\n"); {KILL_STARTER}',
+        hopeless=NOTE_ORDER + KILL_STARTER,
         fails="print('no images'); sys.exit(3)",
         well='(folder / "saw").write_text(os.environ["OMP_NUM_THREADS"] + os.environ["PYTHONSAFEPATH"]); finish()',
     )
@@ -94,7 +96,7 @@ def test_runs_end_as_they_do_on_this_machine_and_lost_ones_are_tried_again(engin
     assert (fails / "output.txt").read_text() == "no images\n"
     assert (well / "saw").read_text() == "11"
     assert "2 times in all" in states[hopeless].reason
-    attempts = (hopeless / "tries").read_text().split()
+    attempts = (hopeless / "order").read_text().split()
     assert len(attempts) == 2
     assert len(set(attempts)) == 1, "one order, so that the second may take the lock of the first over"
     said = [text for text in recorder.said if text.startswith(str(lost))]
@@ -137,6 +139,37 @@ def test_runs_on_ray_share_a_gpu_and_the_cluster_says_which_there_are(ray_cluste
     )
     Pool(2, 1, engine=half, device="cuda").run(states)
     assert {(folder / "saw").read_text() for folder in states} <= {"0", "1"}
+
+
+def put_back(name: str, number: str) -> None:
+    """Do to the job of a run what Slurm does before its time ends (USR2), or when it preempts it (TERM)."""
+    command = ["squeue", "--noheader", f"--name=clsim-{name}-seed0"]
+    job = subprocess.check_output([*command, "--format=%i"], text=True).strip()
+    subprocess.check_call(["scancel", f"--signal={number}", job])
+    if number == "TERM":  # at the end of the grace time
+        time.sleep(3)
+        subprocess.check_call(["scontrol", "requeue", job])
+    for _ in range(600):  # Slurm lets a job wait for two minutes that comes back
+        if subprocess.check_output([*command, "--format=%T"]) == b"PENDING\n":
+            subprocess.check_call(["scontrol", "update", f"JobId={job}", "StartTime=now"])
+            return
+        time.sleep(0.1)
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("number", ["USR2", "TERM"])
+def test_slurm_saves_what_it_puts_back_into_the_queue(real_slurm: Path, code_of_runs: Path, jobs, number: str) -> None:
+    states = jobs(run=NOTE_ORDER + 'if (folder / "checkpoint").exists():\n  finish()\nelse:' + indent(AS_RUNS_DO, "  "))
+    (folder,) = states
+    thread = when_up(folder, lambda: put_back("run", number))
+    recorder = Recorder()
+    Pool(1, 1, recorder, engine=SlurmEngine({"time": 20}, retries=0)).run(states)
+    thread.join()
+    assert (states[folder].status, recorder.said) == ("finished", [])
+    assert (folder / "checkpoint").exists()
+    orders = (folder / "order").read_text().split()
+    assert len(orders) > 1
+    assert len(set(orders)) == 1, "the second attempt takes the lock of the first over"
 
 
 # real runs
@@ -223,19 +256,20 @@ def test_ctrl_c_saves_and_another_engine_goes_on(engine: Engine, arguments, undi
 @pytest.mark.engines
 def test_a_run_whose_machine_is_lost_goes_on_elsewhere(ray_cluster, arguments, undisturbed, tmp_path: Path) -> None:
     """The raylet, the worker and the run die at once, as with the power."""
-    node = ray_cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=80 * 2**20)
-    here = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    ray_cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=80 * 2**20)
+    raylets = {node.all_processes["raylet"][0].process.pid for node in ray_cluster.worker_nodes}
     folders = [tmp_path / "digits-b0c2" / name / "seed0" for name in ("finetune", "er")]
     lost: list[Path] = []
 
     def lose() -> None:
-        for folder in folders * 400:
+        """Lose the machine of the first run that has a checkpoint and is not on the head."""
+        for folder in folders * 10000:
             if RunFolder(folder).lock.exists() and newest_checkpoint(folder) is not None:
                 process = run_process(folder)
-                if here in process.parents():
+                machine = [each for each in process.parents() if each.pid in raylets]
+                if machine:
                     lost.append(folder)
-                    everything = [process, process.parent(), here]
-                    for each in everything:
+                    for each in (process, process.parent(), *machine):
                         each.kill()
                     return
             time.sleep(0.02)
@@ -254,27 +288,11 @@ def test_a_run_whose_machine_is_lost_goes_on_elsewhere(ray_cluster, arguments, u
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize("signals", [["USR2"], ["TERM"]], ids=["before the time limit", "preempted"])
-def test_slurm_saves_a_run_that_it_puts_back_into_the_queue(
-    signals: list[str], real_slurm: Path, arguments, undisturbed, tmp_path: Path
+def test_slurm_saves_a_run_whose_time_ends_and_goes_on_with_it(
+    real_slurm: Path, arguments, undisturbed, tmp_path: Path
 ) -> None:
     folder = tmp_path / "digits-b0c2" / "er" / "seed0"
-
-    def put_back() -> None:
-        name = ["--name=clsim-er-seed0"]
-        job = subprocess.check_output(["squeue", "--noheader", "--format=%i", *name], text=True).strip()
-        for name in signals:
-            subprocess.check_call(["scancel", f"--signal={name}", job])
-        if signals == ["TERM"]:  # what Slurm does at the end of the grace time
-            time.sleep(3)
-            subprocess.check_call(["scontrol", "requeue", job])
-        for _ in range(600):  # Slurm lets a job wait for two minutes that comes back
-            if subprocess.check_output(["squeue", "--noheader", "--format=%T", f"--jobs={job}"]) == b"PENDING\n":
-                subprocess.check_call(["scontrol", "update", f"JobId={job}", "StartTime=now"])
-                return
-            time.sleep(0.1)
-
-    thread = when_saved(folder, put_back)
+    thread = when_saved(folder, lambda: put_back("er", "USR2"))
     recorder = Recorder()
     engine = SlurmEngine({"time": 20}, retries=0)
     comparison = clsim.compare("digits-b0c2", out=tmp_path, **(arguments | {"engine": engine, "progress": recorder}))
@@ -282,4 +300,4 @@ def test_slurm_saves_a_run_that_it_puts_back_into_the_queue(
     assert recorder.said == []
     assert files_of(comparison) == undisturbed
     assert "goes on from" in log(folder)
-    assert "interrupted" in log(folder), "it was saved, and not only killed"
+    assert "interrupted and saved" in log(folder)
