@@ -63,7 +63,7 @@ class ScoringProcess:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # none may come before the process ignores them
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # none may come before the process ignores them
         try:
             self.pid: int | None = os.fork()
             if self.pid == 0:
@@ -71,7 +71,7 @@ class ScoringProcess:
         except OSError as error:
             raise RunError(f"no process to score the run: {error.strerror}") from None
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         its_end.close()
 
     def tell(self, what: str, *content: Any) -> None:
