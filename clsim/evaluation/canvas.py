@@ -101,12 +101,12 @@ def cut(text: str, width: int, size: int = TEXT) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _word(word: str, size: int) -> tuple[Image.Image, float]:
+def _word(word: str, size: int) -> tuple[Image.Image, int]:
     """Return a word as a mask with one pixel before it, and the pixels to the next word."""
     face = font(size)
     mask = Image.new("L", (math.ceil(face.getlength(word)) + 2, sum(face.getmetrics())))
     ImageDraw.Draw(mask).text((1, 0), word, 255, face)
-    return mask, face.getlength(word + " ")
+    return mask, math.ceil(face.getlength(word + " "))
 
 
 @cache

@@ -98,7 +98,7 @@ def _side(tasks: int) -> int:
 
 def _square(names: Sequence[str], title: str, side: int) -> Canvas:
     """Return a canvas with a title, and names left of and below the square that is to be pasted at the margins."""
-    canvas = Canvas(side + 2 * MARGIN, side + 2 * MARGIN)
+    canvas = Canvas(max(side + 2 * MARGIN, int(length(title)) + 8), side + 2 * MARGIN)
     canvas.text(4, 12, title)
     cell = side / len(names)
     step = -(-len(names) // MOST_NUMBERED)

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from clsim.report.plot import Plot
     from clsim.report.results import Results
 
+DRAWN = (
+    "training.model.weights: none: each of the {} seeds draws a backbone of its own and computes the features of all "
+    "images again; with weights they are computed once"
+)
+"""DECIDED: said, not changed. One backbone for all seeds would hide how much a result depends on the draw."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -218,6 +224,10 @@ def compare(
             for folder in earlier:
                 for text in [*lacking_metrics(folder, jobs[folder].metrics), *lacking_scores(folder, keep)]:
                     request.progress.say(text)
+            seeds = {jobs[folder].spec.seed for folder, state in states.items() if state.status == "waiting"}
+            model = request.scenario.config.training.model
+            if model.cache_features and model.weights == "none" and len(seeds) > 1:
+                request.progress.say(DRAWN.format(len(seeds)))
         if request.prepare_only:
             write_prepared(request, jobs, identities, division.threads, _sections(request))
             return _comparison(request, jobs, states)

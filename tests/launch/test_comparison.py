@@ -93,16 +93,26 @@ class Recorder:
 
     def __init__(self) -> None:
         self.states: dict[str, RunState] = {}
+        self.said: list[str] = []
         self.closed = False
 
     def update(self, folder: Path, state: RunState) -> None:
         self.states[folder.parent.name] = state
 
     def say(self, text: str) -> None:
-        pass
+        self.said.append(text)
 
     def close(self) -> None:
         self.closed = True
+
+
+def test_a_comparison_says_that_each_seed_has_features_of_its_own(tiny_overrides: dict, tmp_path: Path) -> None:
+    cached = {"training.model": {"name": "tiny-resnet", "freeze": "backbone", "cache_features": True}, "threads": 1}
+    given: dict = {"overrides": tiny_overrides | cached, "device": "cpu", "prepare_only": True}
+    for seeds, said in (([0, 1], 1), ([0], 0)):
+        recorder = Recorder()
+        clsim.compare("digits-b0c2", "finetune", seeds=seeds, out=tmp_path / str(said), progress=recorder, **given)
+        assert sum("each of the 2 seeds draws a backbone" in text for text in recorder.said) == said
 
 
 @pytest.mark.slow
