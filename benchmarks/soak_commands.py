@@ -202,9 +202,11 @@ def environments() -> Iterator[Disturbance]:
     yield Disturbance("path in other letters", out="\u0417\u043e\u043e \u732b \u00e9".encode())
     yield Disturbance("path that is not UTF-8", out=b"a\xff\xfe", may_refuse=True)
     nowhere = {"HOME": "/proc", "TMPDIR": "/proc", "CLSIM_CACHE": None}
-    yield Disturbance("HOME and TMPDIR cannot be written", nowhere)
+    yield Disturbance("HOME and TMPDIR cannot be written", nowhere, may_refuse=True)
     if os.geteuid() == 0:
-        yield Disturbance("user without name, home and rights", nowhere | {"USER": None}, as_other=True)
+        yield Disturbance(
+            "user without name, home and rights", nowhere | {"USER": None}, as_other=True, may_refuse=True
+        )
 
 
 def _may_unshare() -> bool:
