@@ -1,7 +1,7 @@
 # make demo: install, compare seven strategies on the embedded data set, say where report and curves are
 # make test: install, lint, type check, all tests
 # make bench: time steps, metrics and long streams against other ways; writes benchmarks/results.md (some of it: python -m benchmarks images)
-# make soak: kill runs 60 times and compare what they come to with undisturbed ones; writes benchmarks/soak.md
+# make soak: disturb runs and comparisons (kills, signals, clocks, full disks, environments), an hour; writes benchmarks/soak.md
 # make gpu-sim: run every strategy, loss and augmentation on a second device written in Python, without a GPU
 # make gpu: run the tests that need a GPU of NVIDIA, and time training on it; writes benchmarks/gpu.md
 # make long: run the tests of minutes, which make test leaves out

@@ -35,7 +35,7 @@ def environments_section(count: int | None = None) -> Section:
     expected, _ = undisturbed("er", "0", 1)
     chosen = list(environments())[:count]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        ends = list(pool.map(lambda one: in_environment(one, expected), chosen))
+        ends = list(pool.map(lambda one: _told(one, in_environment(one, expected)), chosen))
     rows = [
         (one.name, end, differs or "no", left or "nothing")
         for one, (end, differs, left) in zip(chosen, ends, strict=True)
@@ -46,6 +46,12 @@ def environments_section(count: int | None = None) -> Section:
         "processes, locks, half-written files, files in TMPDIR."
     )
     return f"{text}\n\n{table(('environment', 'end', 'differs', 'left'), rows)}", wrong
+
+
+def _told(one: Disturbance, end: tuple[str, str, str]) -> tuple[str, str, str]:
+    """Print what became of an environment at once, because all of them take long; return it."""
+    print(one.name, *end, sep=" | ", flush=True)
+    return end
 
 
 def processes_section(count: int | None = None) -> Section:

@@ -22,7 +22,12 @@ YOUNG = 2.0
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a machine that dies, sees the old content or all of the new."""
     with written_whole(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(encoded(content))
+
+
+def encoded(content: str | bytes) -> bytes:
+    """Return a text in UTF-8; what a file name holds that is none becomes the bytes that it is."""
+    return content.encode(errors="surrogateescape") if isinstance(content, str) else content
 
 
 @contextmanager
@@ -126,7 +131,7 @@ class GrowingFile:
     def append(self, content: str | bytes) -> None:
         """Add text or bytes at the end."""
         with naming_errors(self.path), self.path.open("ab") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(encoded(content))
 
     def read(self) -> bytes:
         """Return the whole content; empty if there is no file."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clsim.files import part_folder, write_atomically, written_whole
+from clsim.files import GrowingFile, part_folder, write_atomically, written_whole
 
 
 def test_nothing_is_there_before_the_end(tmp_path: Path) -> None:
@@ -70,3 +70,11 @@ def test_what_killed_writers_have_left_is_removed_and_what_living_ones_hold_is_n
             assert part.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == b"whole"
+
+
+def test_a_text_with_a_file_name_that_is_not_utf8_is_written(tmp_path: Path) -> None:
+    """As in `command.txt` and run.log, where a command was given such a folder."""
+    write_atomically(tmp_path / "a", os.fsdecode(b"--out a\xff"))
+    GrowingFile(tmp_path / "b").append(os.fsdecode(b"a\xff"))
+    assert (tmp_path / "a").read_bytes() == b"--out a\xff"
+    assert (tmp_path / "b").read_bytes() == b"a\xff"

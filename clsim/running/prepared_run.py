@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from io import StringIO
@@ -35,8 +37,9 @@ def prepare(
         identity: of the run, where it is known; None: it is taken here.
 
     Raises:
-        RunError: it cannot be written.
+        RunError: it cannot be written, or the home folder cannot.
     """
+    check_home()
     config = scenario.config.model_dump(mode="json") | {"threads": threads}
     text = StringIO()
     YAML().dump(config, text)
@@ -51,6 +54,22 @@ def prepare(
             part.rename(folder)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
+
+
+def check_home() -> None:
+    """Raise RunError where Avalanche cannot be imported, because it makes a file of settings in the home folder."""
+    home = Path(os.path.expanduser("~/.avalanche"))
+    if not home.is_absolute():
+        raise RunError("HOME: not set, and this user has no home folder; Avalanche keeps its settings in it")
+    if (home / "config.json").exists():
+        return
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not os.access(home, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        reason = f"{home.parent} cannot be written ({error.strerror}), and Avalanche keeps its settings in it"
+        raise RunError(f"HOME: {reason}; set HOME to a folder of your own") from None
 
 
 def open_run(folder: Path) -> tuple[Scenario, RunSpec]:
