@@ -15,6 +15,7 @@ from clsim.training.memory.relabelling import OnlineRelabelling, break_even, rel
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.store import GIVEN, Memory
 from clsim.vocabulary import UNKNOWN
+from tests.fixtures.templates import opened
 
 TASKS = tuple(TaskClasses(*task) for task in ((0, 4), (4, 8), (8, 10)))
 
@@ -89,8 +90,9 @@ def test_each_block_is_told_by_the_model_of_its_task(build: Any, learn: Any) -> 
             self.scores: list[np.ndarray] = []
 
         def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-            rows = np.arange(strategy.benchmark.train_rows._samples.shape[0])
-            self.scores.append(strategy.probabilities(strategy.model, strategy.benchmark.train_rows, rows))
+            store = strategy.benchmark.train_rows
+            with opened(store):
+                self.scores.append(strategy.probabilities(strategy.model, store, np.arange(len(store._samples))))
 
     keep = Keep()
     memory = memory_of(learn(build("er+or", last=[keep])))
@@ -200,7 +202,8 @@ def test_refreshed_labels_fill_only_what_is_unknown_with_the_models_word_at_the_
 
         def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
             store = strategy.benchmark.train_rows
-            self.scores = strategy.probabilities(strategy.model, store, np.arange(len(store._samples)))
+            with opened(store):
+                self.scores = strategy.probabilities(strategy.model, store, np.arange(len(store._samples)))
 
         def before_forward(self, strategy: Any, **kwargs: Any) -> None:
             columns = strategy.experience.classes_in_this_experience
