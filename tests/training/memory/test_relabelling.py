@@ -218,3 +218,25 @@ def test_refreshed_labels_fill_only_what_is_unknown_with_the_models_word_at_the_
     options, overrides = {"current_classes": "refresh"}, {"labels.visible": visible}
     learn(build("er", options=options, overrides=overrides, last=[watch]))
     assert set(watch.told) == ({0.0, 1.0} if visible == "task" else set())
+
+
+def test_scores_of_a_large_memory_are_never_in_memory_at_once(
+    build: Any, learn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = learn(build("rebll"), tasks=2)
+    rows = np.tile(memory_of(trained).rows, 200)
+    columns = np.array([1, 5])
+    whole = trained.probabilities(trained.model, trained.store, rows)
+    blocks: list[int] = []
+    scored = trained.scored
+
+    def counted(model: Any, store: Any, rows: Any) -> Any:
+        blocks.append(len(rows))
+        return scored(model, store, rows)
+
+    monkeypatch.setattr("clsim.training.template.SCORED_AT_ONCE", 1)
+    monkeypatch.setattr(trained, "scored", counted)
+    found = trained.probabilities(trained.model, trained.store, rows, columns)
+    np.testing.assert_array_equal(found, whole[:, columns], strict=True)
+    assert len(blocks) > 1
+    assert max(blocks) == 64 * trained.eval_mb_size
