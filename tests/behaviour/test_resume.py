@@ -187,7 +187,7 @@ def test_a_run_interrupted_before_training_says_how_to_go_on(
         raise KeyboardInterrupt
 
     folder = prepared(tmp_path / "a run", settings)
-    monkeypatch.setattr("clsim.running.execution.skipped_images", interrupted)
+    monkeypatch.setattr("clsim.running.resolved_run.skipped_images", interrupted)
     with pytest.raises(KeyboardInterrupt) as stop:
         execute(folder)
     monkeypatch.undo()
