@@ -12,7 +12,8 @@ import numpy as np
 
 from clsim.report.intervals import standard_deviation
 from clsim.report.loads import MARK, busier, other_load
-from clsim.report.results import METRICS, NO_VALUE, Results
+from clsim.report.results import NO_VALUE, Results
+from clsim.report.run_result import METRICS
 from clsim.report.significance import COMPARED, Contrast, lowest_and_highest
 from clsim.vocabulary import AT_THRESHOLD
 
