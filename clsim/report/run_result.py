@@ -45,6 +45,7 @@ METRICS = (
     *("last_accuracy", "avg_accuracy"),  # top-1, percent; only single-label data has them
     *(f"{shots}_last_accuracy" for shots in SHOTS),
     *(f"last_{name}" for name in (*RANKING, *CALIBRATION)),  # percent
+    "anytime_mAP",  # percent; only runs that are scored inside tasks have it
 )
 AT_EACH_THRESHOLD = (*AT_THRESHOLD, *AT_THRESHOLD_BY_BLOCK)
 """After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8."""
@@ -142,7 +143,7 @@ class RunResult:
     def _scores(self) -> dict[str, float | None]:
         """Scores after the last task, and means over the tasks."""
         record, accuracy = self.record, self.record.accuracy
-        found = {name: getattr(record, name) for name in OVERALL}
+        found = {name: getattr(record, name) for name in (*OVERALL, "anytime_mAP")}
         for group in GROUPS:
             found[f"{group}_last_mAP"] = record.groups.last_mAP.get(group)
             found[f"{group}_forgetting"] = record.groups.forgetting.get(group)

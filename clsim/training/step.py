@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +24,27 @@ from clsim.training.precision import run_network
 from clsim.training.ranks import Part, Ranks
 from clsim.training.seeding import seed_generators
 from clsim.transfer import sent
+
+ScoreEvery = Literal["task", "epoch"] | int
+"""When the evaluation stream is scored: after each task; after each epoch, or so many new images of a task, too."""
+
+
+@dataclass
+class ImageCount:
+    """New images that a run has trained on, in all (`run`) and in the current task; each time it is trained on counts.
+
+    DECIDED: replayed rows do not count. With a data loader that a stock plugin has put in place of ours nobody can tell
+    them apart, and all rows of a batch count.
+    """
+
+    run: int = 0
+    task: int = 0
+
+    def add(self, n: int, every: ScoreEvery) -> bool:
+        """Count the n new images of a step; return whether they complete so many that a pass is due."""
+        before, self.task = self.task, self.task + n
+        self.run += n
+        return isinstance(every, int) and self.task // every > before // every
 
 
 class StepTemplate(SupervisedTemplate):
@@ -50,6 +72,8 @@ class StepTemplate(SupervisedTemplate):
         self.position = Position()
         self.loss_sums: dict[str, Tensor] = {}
         self.rows = None
+        self.images = ImageCount()
+        self._new_rows = 0
         self._step_rows = 0
         self._replayed = 0
         self._terms: dict[str, Tensor] = {}
@@ -64,6 +88,7 @@ class StepTemplate(SupervisedTemplate):
         self._unpack_minibatch()
         x = self.augmentation(self.mb_x, "new", *self.position.place, before=self.loader.part.start)
         self.mbatch = [x, *self.mbatch[1:]]
+        self._new_rows = self.loader.part.whole if self.dataloader is self.loader else len(x)
         self.replayed = torch.zeros(len(self.mb_x), dtype=torch.bool, device=self.device)
         self.distillable = ~self.replayed
         self._replayed = 0

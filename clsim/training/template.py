@@ -23,7 +23,7 @@ from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.precision import laid_out
 from clsim.training.ranks import Ranks
 from clsim.training.seeding import seed_generators
-from clsim.training.step import StepTemplate
+from clsim.training.step import ScoreEvery, StepTemplate
 
 
 class FirstTask(Protocol):
@@ -59,7 +59,7 @@ class MultiLabelTemplate(StepTemplate):
         seed: the run's seed; every random number of training derives from it.
         device: where to train.
         restarts: makes a fresh model for every task (`joint`), or None.
-        score_epochs: score the evaluation stream after every epoch too.
+        score_every: when the evaluation stream is scored, besides after each task.
         ranks: the processes of the run; None: this one alone.
     """
 
@@ -78,7 +78,7 @@ class MultiLabelTemplate(StepTemplate):
         seed: int,
         device: str = "cpu",
         restarts: Callable[[], MultiLabelNet] | None = None,
-        score_epochs: bool = False,
+        score_every: ScoreEvery = "task",
         ranks: Ranks | None = None,
     ) -> None:
         super().__init__(
@@ -98,7 +98,7 @@ class MultiLabelTemplate(StepTemplate):
         )
         self.benchmark = benchmark
         self.restarts = restarts
-        self.score_epochs = score_epochs
+        self.score_every = score_every
         self._distributed_check = not self.ranks.alone  # Avalanche's would warn of all plugins
         self.at_cut: Callable[[MultiLabelTemplate], None] | None = None
         self.first_task: FirstTask | None = None
@@ -136,6 +136,7 @@ class MultiLabelTemplate(StepTemplate):
         self.benchmark.begin(self.experience.current_experience)
         if not resumed:
             self.position = Position(self.experience.current_experience)
+            self.images.task = 0
             if self.restarts is not None and self.position.task:
                 self.model = self.restarts()
             self.model.train()  # within one call of `train`, a plugin may have left it in eval mode
@@ -178,7 +179,7 @@ class MultiLabelTemplate(StepTemplate):
                     break
             self.training_epoch(**kwargs)
             self._after_training_epoch(**kwargs)
-            if self.score_epochs:
+            if self.score_every == "epoch":
                 self.eval(self.benchmark.evaluation_stream)
             self.position.epoch += 1
             self.position.step = 0
@@ -218,10 +219,19 @@ class MultiLabelTemplate(StepTemplate):
             self.learning_rate = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()
             self.position.step += 1
+            due = self.images.add(self._new_rows, self.score_every)
             self._at_step("after_training_iteration")
+            if due:
+                self._score_between_steps()
             self._offer_cut()
         self.refuse_not_finite()
         on_ranks.end_epoch(self)
+
+    def _score_between_steps(self) -> None:
+        """Score the evaluation stream; what a plugin sees of the step that is done stays as it is."""
+        kept = self.mbatch, self.rows, self.mb_output, self.loss
+        self.eval(self.benchmark.evaluation_stream)
+        self.mbatch, self.rows, self.mb_output, self.loss = kept
 
     def stop_training(self) -> None:
         """End the training of the current task after this step.

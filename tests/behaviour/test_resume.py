@@ -308,6 +308,18 @@ def test_other_kinds_of_runs_go_on_to_the_same_end(
     assert differences(cut, whole) == []
 
 
+def test_a_run_that_is_scored_between_steps_goes_on_to_the_same_end(settings: dict[str, Any], tmp_path: Path) -> None:
+    more, heard = settings | {"evaluation.every": {"images": 20}}, Stopper(0)
+    whole = prepared(tmp_path / "whole", more)
+    execute(whole, heard)
+    passes = [(line["phase"], line["task"]) for line in heard.lines]
+    cut = prepared(tmp_path / "cut", more)
+    with pytest.raises(KeyboardInterrupt, match="saved at task 1, epoch 0, step 2"):  # which the first pass follows
+        execute(cut, Stopper(1 + passes.index(("images-eval", 1))))
+    execute(cut)
+    assert differences(cut, whole) == []
+
+
 def test_changed_hidden_labels_are_refused_where_the_stream_is_made_of_them(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
