@@ -13,6 +13,7 @@ import pandas as pd
 
 from clsim.errors import RunError
 from clsim.report.run_result import (
+    ANYTIME,
     AT_EACH_THRESHOLD,
     METRICS,
     ORDER_FOLDER,
@@ -121,10 +122,12 @@ class Results:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """Names of the metrics in `frame` and `summary`: METRICS, those at each threshold, the user's."""
+        """Names of the metrics in `frame` and `summary`: METRICS, those at each threshold, ANYTIME, the user's."""
         at = [f"{name}@{threshold}" for threshold in self.thresholds for name in AT_EACH_THRESHOLD]
         if any(run.record.at_prevalence.last for run in self.runs):
             at += [f"{name}@{PREVALENCE}" for name in AT_THRESHOLD]
+        if any(run.record.anytime_mAP is not None for run in self.runs):
+            at.append(ANYTIME)
         return [*METRICS, *at, *self.own_metrics]
 
     @property

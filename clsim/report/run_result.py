@@ -45,15 +45,16 @@ METRICS = (
     *("last_accuracy", "avg_accuracy"),  # top-1, percent; only single-label data has them
     *(f"{shots}_last_accuracy" for shots in SHOTS),
     *(f"last_{name}" for name in (*RANKING, *CALIBRATION)),  # percent
-    "anytime_mAP",  # percent; only runs that are scored inside tasks have it
 )
+ANYTIME = "anytime_mAP"
+"""Percent; there where a run is scored inside tasks."""
 AT_EACH_THRESHOLD = (*AT_THRESHOLD, *AT_THRESHOLD_BY_BLOCK)
 """After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8."""
 PREVALENCE = "prevalence"
 """Stands for a threshold of its own for each class, at which it is predicted as often as visible labels show it."""
 BESIDE_METRICS = ("strategy", "seed", "order_seed", "plan_sha256", "derived_from")
 """The other columns of `Results.frame`."""
-TAKEN_NAMES = (*BESIDE_METRICS, *METRICS, *AT_EACH_THRESHOLD)
+TAKEN_NAMES = (*BESIDE_METRICS, *METRICS, ANYTIME, *AT_EACH_THRESHOLD)
 """No metric that a user brings may be named so."""
 ORDER_FOLDER = re.compile(r"order(\d+)")
 
@@ -143,7 +144,7 @@ class RunResult:
     def _scores(self) -> dict[str, float | None]:
         """Scores after the last task, and means over the tasks."""
         record, accuracy = self.record, self.record.accuracy
-        found = {name: getattr(record, name) for name in (*OVERALL, "anytime_mAP")}
+        found = {name: getattr(record, name) for name in (*OVERALL, ANYTIME)}
         for group in GROUPS:
             found[f"{group}_last_mAP"] = record.groups.last_mAP.get(group)
             found[f"{group}_forgetting"] = record.groups.forgetting.get(group)
