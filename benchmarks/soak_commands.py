@@ -98,10 +98,9 @@ class Place:
         for name in ("tmp", "work", "cache"):
             (self.home / name).mkdir(exist_ok=True)
         settings = [word for key in SETTINGS for word in ("--set", key)]
-        self.command: list[str | bytes] = [
-            *(*disturbance.prefix, sys.executable, "-P", "-m", "clsim", "compare", "digits-b0c2", "-q"),
-            *("--strategies", strategies, "--seeds", seeds, "--workers", str(workers), *settings, "--out", self.out),
-        ]
+        words = [*disturbance.prefix, sys.executable, "-P", "-m", "clsim", "compare", "digits-b0c2", "-q"]
+        words += ["--strategies", strategies, "--seeds", seeds, "--workers", str(workers), *settings, "--out"]
+        self.command: list[str | bytes] = [*words, self.out]
         if disturbance.as_other:
             for path in (self.home, *self.home.rglob("*")):
                 os.chown(path, OTHER_USER, OTHER_USER)

@@ -36,7 +36,7 @@ def environments_section(count: int | None = None) -> Section:
     chosen = list(environments())[:count]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         ends = list(pool.map(lambda one: _told(one, in_environment(one, expected)), chosen))
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (one.name, end, differs or "no", left or "nothing")
         for one, (end, differs, left) in zip(chosen, ends, strict=True)
     ]
@@ -116,7 +116,8 @@ def disk_section(count: int | None = None) -> Section:
     if os.geteuid() != 0:
         return "Not tried: needs root, to mount a file system.", []
     expected, _ = undisturbed("er", "0", 1)
-    rows, wrong = [], []
+    rows: list[tuple[str, ...]] = []
+    wrong: list[str] = []
     for kilobytes in (64, 512, 2048, 4096)[:count]:
         with small_disk(64) as home, Place(Disturbance("disk"), "er", "0", home=str(home)) as place:
             ballast = Path(home) / "ballast"

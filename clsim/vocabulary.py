@@ -54,6 +54,7 @@ Reference = Literal["upper", "lower"]
 
 SEEN_MAP = "mAP/seen"
 AVERAGE_MAP = "mAP/average"
+CHANCE_MAP = "chance/mAP_seen"
 MEAN_FORGETTING = "forgetting/mean"
 MEAN_BACKWARD_TRANSFER = "backward_transfer/mean"
 ACCURACY = "accuracy/all"

@@ -32,7 +32,7 @@ from clsim.evaluation.metrics import (
     top1_accuracy,
 )
 from clsim.evaluation.own_metrics import OwnMetric
-from clsim.evaluation.prevalence import visible_shares
+from clsim.evaluation.prevalence import chance_levels, visible_shares
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.vocabulary import (
     AT_THRESHOLD,
@@ -40,6 +40,7 @@ from clsim.vocabulary import (
     AVERAGE_MAP,
     BLOCKS,
     CALIBRATION,
+    CHANCE_MAP,
     GROUPS,
     MEAN_BACKWARD_TRANSFER,
     MEAN_FORGETTING,
@@ -214,6 +215,7 @@ class History:
         matrix = self.matrix()[: task + 1, : task + 1]
         lost = forgetting(matrix)[:task]
         values = {SEEN_MAP: self.seen_map[task], AVERAGE_MAP: self.seen_map[: task + 1].mean()}
+        values[CHANCE_MAP] = chance_levels(self.plan, task, self.empty_classes)["mAP"]
         values |= {f"mAP/task_{k:02d}": matrix[task, k] for k in range(task + 1)}
         values |= {f"forgetting/task_{k:02d}": lost[k] for k in range(task)}
         values[MEAN_FORGETTING] = finite_mean(lost)
@@ -277,6 +279,7 @@ class History:
             "forgetting": finite_mean(forgetting(matrix)[:-1]),
             "backward_transfer": backward_transfer(matrix),
             "mAP": self.seen_map.tolist(),
+            "chance": self._chance(),
             "R": matrix.tolist(),
             "AP": (100 * self.ap).tolist(),
             "class_forgetting": self.class_forgetting().tolist(),
@@ -299,6 +302,11 @@ class History:
             **({"accuracy": self._accuracies()} if self.plan.single_label else {}),
             "metrics": {metric.name: self._own(metric) for metric in self.metrics},
         }
+
+    def _chance(self) -> dict[str, list[float]]:
+        """Course of each chance level; see `chance_levels`."""
+        levels = [chance_levels(self.plan, task, self.empty_classes) for task in range(len(self.plan.tasks))]
+        return {name: [level[name] for level in levels] for name in levels[0]}
 
     def _own(self, metric: OwnMetric) -> dict[str, Any]:
         """Courses of a user's metric by name, and what computed them."""

@@ -1,11 +1,13 @@
-"""How frequent each class is among the training images, as far as visible labels tell."""
+"""How frequent each class is: among the training images as far as visible labels tell, and among those scored."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clsim.evaluation.metrics import Floats
 from clsim.scenario.plan.stream_plan import StreamPlan
+from clsim.vocabulary import GROUPS
 
 
 def visible_shares(plan: StreamPlan) -> Floats:
@@ -29,3 +31,30 @@ def visible_shares(plan: StreamPlan) -> Floats:
     _, first_row = np.unique(plan.row_samples, return_index=True)
     images = np.bincount(np.searchsorted(plan.row_offsets, first_row, side="right") - 1, minlength=n_tasks)
     return positives.cumsum(axis=0) / np.maximum(images.cumsum(), 1)[:, None]
+
+
+def chance_levels(plan: StreamPlan, task: int, empty_classes: str) -> dict[str, float]:
+    """Return what mAP a random order of the images comes to after a task, percent; NaN where no class counts.
+
+    It is the mean prevalence of the classes, their positives among the images of which the label is known: the
+    expected AP of a random order, as the number of images grows.
+
+    Args:
+        empty_classes: as in the scenario's `evaluation` section.
+
+    Returns:
+        mAP: of the seen classes over the images in scope; head, medium, tail: of those of the group over all test
+        images, as their mAP.
+    """
+    seen = plan.tasks[task].classes[1]
+    levels = {"mAP": _mean_prevalence(plan.test_truth[plan.in_scope(task), :seen], empty_classes)}
+    for name in GROUPS:
+        columns = plan.groups.columns(name)
+        levels[name] = _mean_prevalence(plan.test_truth[:, columns[columns < seen]], empty_classes)
+    return levels
+
+
+def _mean_prevalence(truth: NDArray[np.int8], empty_classes: str) -> float:
+    positives, known = (truth == 1).sum(axis=0), (truth >= 0).sum(axis=0)
+    counted = positives > 0 if empty_classes == "skip" else np.ones(len(positives), dtype=bool)
+    return 100 * float((positives / np.maximum(known, 1))[counted].mean()) if counted.any() else np.nan

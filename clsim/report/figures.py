@@ -19,7 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from clsim.evaluation import metrics
 from clsim.report.results import Results
-from clsim.report.tables import fixed
+from clsim.report.tables import CHANCE, fixed
 
 # Okabe and Ito's colours without yellow and black, then wine and olive of Paul Tol: distinct for every colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#8A8A2B")
@@ -104,9 +104,9 @@ def draw(results: Results) -> dict[str, Markup | None]:
 
 
 def curves(results: Results) -> Figure:
-    """mAP over the seen classes after each task: mean over seeds, band from the lowest to the highest seed."""
+    """mAP over the seen classes after each task, and chance: mean over seeds, band from the lowest to the highest."""
     learnt = [task.columns[1] for task in results.stream_run.record.tasks]
-    looks = styles(results.strategies, results.upper)
+    looks = styles(results.strategies, results.upper) | {CHANCE: Style("#a0a0a0", "", "", ":")}
     figure = Figure(figsize=(6.4, max(3.6, 0.21 * len(results.strategies))))
     figure.set_label("mAP over the seen classes against the number of classes learnt, per strategy")
     axes = figure.add_subplot()
@@ -118,6 +118,10 @@ def curves(results: Results) -> Figure:
         defined = np.flatnonzero(~np.isnan(mean))
         if len(defined):
             ends.append((name, learnt[defined[-1]], float(mean[defined[-1]])))
+    chance = np.array(results.stream_run.record.chance.get("mAP", []), dtype=float)
+    if len(chance) and np.isfinite(chance[-1]):
+        line_with_band(axes, learnt, chance[None], CHANCE, looks[CHANCE])
+        ends.append((CHANCE, learnt[-1], float(chance[-1])))
     low, high = axes.get_ylim()
     low, high = max(0.0, 10 * np.floor(low / 10)), min(100.0, 10 * np.ceil(high / 10))
     span = max(learnt[-1] - learnt[0], 1)

@@ -15,11 +15,13 @@ from clsim.report.loads import MARK, busier, other_load
 from clsim.report.results import NO_VALUE, Results
 from clsim.report.run_result import METRICS
 from clsim.report.significance import COMPARED, Contrast, lowest_and_highest
-from clsim.vocabulary import AT_THRESHOLD
+from clsim.vocabulary import AT_THRESHOLD, GROUPS
 
 Rows = list[tuple[str, ...]]
 """Heading first; the same number of cells in each."""
 
+CHANCE = "(chance)"
+"""Row of what a random order comes to; no strategy can be named so."""
 FINAL_HEADINGS: tuple[str, ...] = (  # a no-break space keeps each arrow with its word
     *("Strategy", "Seeds", "Last mAP\u00a0↑", "Avg mAP\u00a0↑", "Forgetting\u00a0↓", "Backward transfer\u00a0↑"),
     *("Head mAP\u00a0↑", "Medium mAP\u00a0↑", "Tail mAP\u00a0↑", "Memory rows", "Memory MB", "Train time"),
@@ -69,7 +71,18 @@ def final_table(results: Results) -> Rows:
         percent = [_cell(row, metric, best) for metric in METRICS[:7]]
         time = number(row, "train_seconds", scale=1 / length, unit=unit) + MARK * (row["strategy"] in marked)
         rows.append((row["strategy"], str(row["seeds"]), *percent, *_memory_cells(row), time))
-    return rows
+    return [*rows, *_chance_row(results)]
+
+
+def _chance_row(results: Results) -> Rows:
+    """What a random order of the images comes to, in the columns that are a mAP; no row where no run recorded it."""
+    chance = results.stream_run.record.chance
+    if not chance:
+        return []
+    course = np.array(chance["mAP"], dtype=float)
+    groups = [np.nan if chance[group][-1] is None else float(chance[group][-1]) for group in GROUPS]
+    cells = [fixed(value) for value in (course[-1], course.mean(), np.nan, np.nan, *groups)]
+    return [(CHANCE, NO_VALUE, *cells, *[NO_VALUE] * (len(FINAL_HEADINGS) - 2 - len(cells)))]
 
 
 def accuracy_table(results: Results) -> Rows:

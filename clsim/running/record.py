@@ -32,7 +32,7 @@ from clsim.running.record_parts import (
 )
 from clsim.running.run_spec import folder_name_problem
 from clsim.strict_json import Object, finite_or_null, read_lines, read_object
-from clsim.vocabulary import STATES, Reference
+from clsim.vocabulary import GROUPS, STATES, Reference
 
 FORMAT = 2
 """Raised by a change that a reader of the format before would misunderstand; new optional fields are none."""
@@ -67,6 +67,7 @@ class RunRecord:
         skipped_images: split -> number of images that cannot be decoded.
         threads, device: that it ran on.
         groups: head, medium and tail classes.
+        chance: mAP of the seen classes, or group -> course of what a random order comes to, percent.
         present: block -> course of the share of its entries that are truly present, percent.
         thresholds: threshold as text -> the metrics at it, percent.
         at_prevalence: the same where each class is predicted as often as visible labels show it, percent.
@@ -105,6 +106,7 @@ class RunRecord:
     threads: int | None = None
     device: str | None = None
     groups: GroupsRecord = field(default_factory=GroupsRecord)
+    chance: dict[str, Course] = field(default_factory=dict)
     present: dict[str, Course] = field(default_factory=dict)
     thresholds: dict[str, Measured] = field(default_factory=dict)
     at_prevalence: Measured = field(default_factory=Measured)
@@ -154,6 +156,11 @@ class RunRecord:
             if not all(value is None or isinstance(value, int | float) for value in row):
                 raise ValueError("something else than numbers and null in mAP, R, AP or the final numbers")
         tasks, classes = len(self.tasks), len(self.class_names)
+        numbers_of = [value for course in self.chance.values() for value in course]
+        if self.chance and (set(self.chance) != {"mAP", *GROUPS} or any(len(c) != tasks for c in self.chance.values())):
+            raise ValueError("chance is not one course of the mAP and of each group, with one value per task")
+        if not all(value is None or isinstance(value, int | float) for value in numbers_of):
+            raise ValueError("something else than numbers and null in chance")
         if not len(self.mAP) == len(self.R) == tasks:
             raise ValueError("mAP, R and tasks differ in length")
         if self.AP is not None and [len(row) for row in self.AP] != [classes] * tasks:
