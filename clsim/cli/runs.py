@@ -38,7 +38,7 @@ from clsim.torchrun import this_process
 
 if TYPE_CHECKING:
     from clsim.launch.comparison import Comparison
-    from clsim.report.results import RunResult
+    from clsim.report.run_result import RunResult
 
 
 def run(

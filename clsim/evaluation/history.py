@@ -19,8 +19,8 @@ from clsim.evaluation.calibration import (
     expected_calibration_error,
     reliability_of,
 )
+from clsim.evaluation.inside_tasks import InsideTasks, seen_columns
 from clsim.evaluation.metrics import (
-    average_precision,
     average_precisions,
     backward_transfer,
     finite_mean,
@@ -95,6 +95,7 @@ class History:
         reliability: of the last task scored, all classes together; None: of none yet.
         accuracy: float64 [T, 4], top-1 accuracy over the test images of seen classes, columns as ACCURACIES, percent;
             NaN if not trained, without such an image, or where images show several classes.
+        inside: the passes inside tasks.
         scores: float [M, S], the last task's logits, or None; not part of the state.
     """
 
@@ -115,6 +116,7 @@ class History:
         self.reliability: Reliability | None = None
         self.accuracy: Floats = np.full((n_tasks, len(ACCURACIES)), np.nan)
         self.own: dict[str, Floats] = {}
+        self.inside = InsideTasks(self.plan, self.empty_classes)
         self.scores: NDArray[Any] | None = None
         self.last = -1
 
@@ -128,7 +130,7 @@ class History:
         Raises:
             ValueError: no such task, or S is not the number of classes seen after it.
         """
-        seen = self._seen(scores, task)
+        seen = seen_columns(self.plan, scores, task)
         classes = sort_classes(scores, self.plan.test_truth[:, :seen])
         self.ap[task, :seen] = average_precisions(classes)
         scope = self.plan.in_scope(task)
@@ -172,36 +174,6 @@ class History:
             rows = seen & np.isin(group, groups)
             found.append(top1_accuracy(scores[rows], classes[rows]))
         return found
-
-    def epoch_values(self, scores: NDArray[Any], task: int) -> dict[str, float]:
-        """Return the scalars of a pass inside a task, by TensorBoard tag; nothing is kept.
-
-        Args:
-            scores: as in `add`.
-            task: index of the task being trained.
-
-        Raises:
-            ValueError: as in `add`.
-        """
-        seen = self._seen(scores, task)
-        truth = self.plan.test_truth[:, :seen]
-        scope = self.plan.in_scope(task)
-        ap = average_precision(scores, truth)
-        values = {"epoch/mAP_seen": mean_ap(average_precision(scores[scope], truth[scope]), self.empty_classes)}
-        for k, past in enumerate(self.plan.tasks[: task + 1]):
-            values[f"epoch/mAP_task_{k:02d}"] = mean_ap(ap[slice(*past.classes)], self.empty_classes)
-        return values
-
-    def _seen(self, scores: NDArray[Any], task: int) -> int:
-        """Return the number of classes seen after a task, which the scores must have as columns."""
-        if not 0 <= task < len(self.plan.tasks):
-            raise ValueError(f"scores of task {task}, expected one of 0 ... {len(self.plan.tasks) - 1}")
-        seen = self.plan.tasks[task].classes[1]
-        if scores.shape[1] != seen:
-            raise ValueError(
-                f"scores have {scores.shape[1]} columns, expected the {seen} classes seen after task {task}"
-            )
-        return seen
 
     def _averaged_ap(self) -> Floats:
         """AP as means over classes take it, float64 [T, C]: with "zero", 0 where a seen class has no positive."""
@@ -303,6 +275,7 @@ class History:
         return {
             "last_mAP": self.seen_map[-1],
             "avg_mAP": self.seen_map.mean(),
+            "anytime_mAP": self.inside.average,
             "forgetting": finite_mean(forgetting(matrix)[:-1]),
             "backward_transfer": backward_transfer(matrix),
             "mAP": self.seen_map.tolist(),
@@ -361,6 +334,7 @@ class History:
             "calibration": torch.tensor(self.calibration),
             "reliability": None if self.reliability is None else self.reliability.bins(),
             "accuracy": torch.tensor(self.accuracy),
+            "inside": self.inside.state(),
             "last": self.last,
             "own": {name: torch.tensor(course) for name, course in self.own.items()},
             "own_code": {metric.name: metric.code for metric in self.metrics},
@@ -374,6 +348,7 @@ class History:
             self.at_threshold = np.insert(self.at_threshold, AT_THRESHOLD.index("Hamming"), np.nan, axis=-1)
         for name in ("at_prevalence", "ranking", "calibration"):
             setattr(self, name, _loaded(state[name]) if name in state else getattr(self, name))
+        self.inside.load(state.get("inside"))
         self.reliability = Reliability.of(state["reliability"]) if state.get("reliability") else None
         before = state.get("own_code", {})
         for metric in self.metrics:

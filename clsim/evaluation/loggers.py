@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from clsim.csv_text import shown_cell
 from clsim.evaluation.history import History
+from clsim.evaluation.inside_tasks import kind_inside
 from clsim.evaluation.kept_scores import DTYPE
 from clsim.evaluation.machine_load import LoadMeter
 from clsim.evaluation.memory_labels import MemoryLabels
@@ -43,9 +44,9 @@ def gpu_memory(device: torch.device) -> dict[str, int]:
 class LineLogger(BaseLogger):
     """Base of loggers that take all values of an epoch, or of an evaluation, together.
 
-    A line is {"phase": "train" | "eval" | "epoch-eval", "task": t, "step": s, "values": {tag: value or null}}: `eval`
-    after a task at the number of tasks done, the others at the number of epochs done. Nothing in it varies between
-    equal runs.
+    A line is {"phase": p, "task": t, "step": s, "values": {tag: value or null}}. `eval` comes after a task, at the
+    number of tasks done; `train` and `epoch-eval` after an epoch, at the number of epochs done; `images-eval` inside an
+    epoch, at the number of new images that the run has trained on. Nothing in it varies between equal runs.
     """
 
     def write(self, line: dict[str, Any]) -> None:
@@ -59,7 +60,7 @@ class LineLogger(BaseLogger):
 
     def after_eval_exp(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
         if metric_values and template.position.started:
-            self._write("epoch-eval", template.position.task, metric_values)
+            self._write(f"{kind_inside(template)}-eval", template.position.task, metric_values)
         elif metric_values:
             self._write("eval", metric_values[0].x_plot - 1, metric_values)
 

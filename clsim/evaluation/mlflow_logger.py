@@ -72,7 +72,7 @@ class MlflowLogger(LineLogger):
             self.client.log_batch(self.id, params=batch)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Send a line; its step is the number of tasks or epochs done."""
+        """Send a line; its step is the number of tasks or epochs done, or of new images trained on."""
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clsim.errors import RunError
 from clsim.evaluation.history import History
+from clsim.evaluation.inside_tasks import epochs_done, kind_inside, place_inside
 from clsim.evaluation.observer import Observer, scores_evaluation_stream
 from clsim.training.events import provides
 from clsim.training.memory.replay import Replay
@@ -58,7 +59,7 @@ class StreamScores(CollectedScores):
 
     The truth lies in the plan and is joined by row id; the batches carry none. Metric values are placed at the number
     of tasks learnt. A pass inside a task leaves the history alone and emits `epoch/*` only, at the number of epochs
-    done.
+    done, or `images/*` at the number of new images trained on.
     """
 
     def __init__(self, history: History) -> None:
@@ -76,8 +77,8 @@ class StreamScores(CollectedScores):
         scores = np.empty((len(rows), logits.shape[1]), dtype=np.float32)
         scores[rows] = logits
         if template.position.started:
-            values = self.history.epoch_values(scores, template.position.task)
-            return [MetricValue(self, name, value, epochs_done(template)) for name, value in values.items()]
+            values = self.history.inside.values(scores, template.position.task, kind_inside(template))
+            return [MetricValue(self, name, value, place_inside(template)) for name, value in values.items()]
         done = template.position.task
         self.history.add(scores, done - 1)
         return [MetricValue(self, name, value, done) for name, value in self.history.values().items()]
@@ -155,9 +156,3 @@ class TaskReport(Observer):
             return None
         done = template.position.task
         return [MetricValue(self, name, value, done) for name, value in self.plugin.report(self.class_names).items()]
-
-
-def epochs_done(template: MultiLabelTemplate) -> int:
-    """Epochs of the whole run at the end of the current one, before the position moves on."""
-    position = template.position
-    return int(position.task * template.train_epochs + position.epoch + 1)

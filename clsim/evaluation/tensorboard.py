@@ -18,6 +18,7 @@ from torch.utils.tensorboard import summary
 
 from clsim.evaluation.event_file import EventFile, scalars
 from clsim.evaluation.history import History
+from clsim.evaluation.inside_tasks import kind_inside
 from clsim.evaluation.memory_labels import MemoryLabels
 from clsim.evaluation.pictures import class_bars, is_pictured, label_block_image, matrix_image, reliability_image
 from clsim.training.template import MultiLabelTemplate
@@ -65,7 +66,7 @@ class TensorBoardCurves(BaseLogger):
     def before_training(self, template: MultiLabelTemplate, metric_values: list[MetricValue], **kwargs: Any) -> None:
         if template.position.task == 0 and self.events.begin():
             charts = _charts(
-                inside_tasks=template.score_epochs,
+                inside=None if template.score_every == "task" else kind_inside(template),
                 single_label=self.history.plan.single_label,
             )
             for head in (summary.custom_scalars({"clsim": charts}), *self._hparams):
@@ -166,7 +167,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value)
 
 
-def _charts(inside_tasks: bool, single_label: bool) -> dict[str, Any]:
+def _charts(inside: str | None, single_label: bool) -> dict[str, Any]:
     """Charts of several curves; TensorBoard matches an expression from the start of a tag.
 
     Those that no run of the scenario has are left out. Those of a memory are not: TensorBoard shows the charts of the
@@ -191,8 +192,8 @@ def _charts(inside_tasks: bool, single_label: bool) -> dict[str, Any]:
         "labels of the memory": ["memory/(coverage|precision|FPR|FNR)$"],
         "ones in the memory": ["memory/(ones|hidden)_.*"],
     }
-    if inside_tasks:
-        charts["mAP inside the tasks"] = [r"epoch/mAP_.*"]
+    if inside is not None:
+        charts["mAP inside the tasks"] = [rf"{inside}/mAP_.*"]
     if single_label:
         charts["top-1 accuracy"] = [r"accuracy/.*"]
     charts["loss terms"] = [r"loss/.*"]

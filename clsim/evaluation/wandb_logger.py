@@ -16,8 +16,8 @@ from clsim.evaluation.loggers import LineLogger
 from clsim.evaluation.outside_loggers import LoggedRun
 from clsim.training import strategy
 
-AXES = {"eval": "tasks", "train": "epochs", "epoch-eval": "epochs"}
-"""Phase of a line -> the horizontal axis of its values, in tasks or epochs done."""
+AXES = {"eval": "tasks", "train": "epochs", "epoch-eval": "epochs", "images-eval": "images"}
+"""Phase of a line -> the horizontal axis of its values, in tasks or epochs done, or new images trained on."""
 
 
 class WandbLogger(LineLogger):

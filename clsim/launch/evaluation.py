@@ -162,7 +162,7 @@ def read_plan(files: RunFolder) -> StreamPlan:
 
 
 def _evaluate(folder: Path, changes: Mapping[str, Any]) -> Evaluation:
-    from clsim.report.results import TAKEN_NAMES
+    from clsim.report.run_result import TAKEN_NAMES
 
     files = RunFolder(folder)
     run = read_record(files.result)

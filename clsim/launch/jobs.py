@@ -222,7 +222,7 @@ def jobs_of(request: Request) -> dict[Path, Job]:
     Raises:
         ClsimError: as `plan_run`.
     """
-    from clsim.report.results import TAKEN_NAMES
+    from clsim.report.run_result import TAKEN_NAMES
 
     jobs: dict[Path, Job] = {}
     for stream, home in _streams(request):

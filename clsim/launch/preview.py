@@ -66,7 +66,7 @@ class Preview:
         return f"continued at {state.done}/{state.total} {state.unit}"
 
     def _paces_beside(self) -> Iterator[tuple[Path, float]]:
-        from clsim.report.results import read_run
+        from clsim.report.run_result import read_run
 
         epochs = {folder.parent.name: state.has_epochs for folder, state in self.states.items()}
         homes = {folder.parents[1] for folder in self.states}

@@ -25,7 +25,7 @@ from clsim.training.composition import Composition
 
 if TYPE_CHECKING:
     from clsim.launch.arguments import ScenarioLike, StrategyLike
-    from clsim.report.results import RunResult
+    from clsim.report.run_result import RunResult
 
 
 def run(
@@ -59,7 +59,7 @@ def run(
     Raises:
         ClsimError: bad input, a taken folder, a run that cannot go on.
     """
-    from clsim.report.results import TAKEN_NAMES
+    from clsim.report.run_result import TAKEN_NAMES
 
     seed, out, told = as_seed(seed), as_path(out, "out"), _progress(progress)
     overwrite = as_flag(overwrite, "overwrite")
@@ -104,7 +104,7 @@ def resume(
     Raises:
         ClsimError: no run folder, one in use, a run that has changed since or cannot be resumed.
     """
-    from clsim.report.results import TAKEN_NAMES
+    from clsim.report.run_result import TAKEN_NAMES
 
     folder = as_path(folder, "folder")
     told = _progress(progress)
@@ -142,7 +142,7 @@ def _carry_out(
     device: str | None,
     changed_code: bool = False,
 ) -> RunResult:
-    from clsim.report.results import read_run
+    from clsim.report.run_result import read_run
     from clsim.running.execution import execute
 
     state = RunState.of(epochs, len(scenario.plan().tasks))

@@ -264,7 +264,7 @@ def _given_up(courses: Mapping[str, Course], folder: Path) -> bool:
 
 
 def _record_value(trials: Trials, trial: Trial, folders: list[Path], objective: str) -> None:
-    from clsim.report.results import read_run
+    from clsim.report.run_result import read_run
 
     values = [read_run(folder).row()[objective] for folder in folders]
     mean = statistics.fmean(values)

@@ -12,7 +12,8 @@ from clsim.errors import RunError
 from clsim.evaluation.kept_scores import read_scores
 from clsim.evaluation.thresholds import Confusion, confusion
 from clsim.opening import read_regular
-from clsim.report.results import Results, RunResult
+from clsim.report.results import Results
+from clsim.report.run_result import RunResult
 from clsim.scenario.plan.stream_plan import StreamPlan
 
 COLUMNS = ("run", "strategy", "seed", "order_seed", "task", "class", "group", "AP", "positives", "chance")

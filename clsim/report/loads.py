@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from clsim.report.results import Results, RunResult
+from clsim.report.results import Results
+from clsim.report.run_result import RunResult
 
 DIFFERENT = 0.1
 """DECIDED: loads that differ by more than this share of the machine count as different."""

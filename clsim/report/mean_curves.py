@@ -15,7 +15,8 @@ from typing import Any
 
 from clsim.errors import RunError
 from clsim.files import write_atomically
-from clsim.report.results import Results, RunResult
+from clsim.report.results import Results
+from clsim.report.run_result import RunResult
 from clsim.strict_json import read_lines
 from clsim.vocabulary import (
     ACCURACY,

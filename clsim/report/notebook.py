@@ -7,7 +7,8 @@ from html import escape
 from pathlib import Path
 
 from clsim.html_table import html_table
-from clsim.report.results import NO_VALUE, Results, RunResult
+from clsim.report.results import NO_VALUE, Results
+from clsim.report.run_result import RunResult
 from clsim.report.tables import final_table
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from clsim.data.path_options import path_options
 from clsim.errors import ClsimError
-from clsim.report.results import Results, RunResult
+from clsim.report.results import Results
+from clsim.report.run_result import RunResult
 from clsim.running.dotted_keys import flat
 from clsim.scenario.document import read_document
 from clsim.scenario.scenario import shipped_scenarios

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from clsim.errors import RunError
-from clsim.report.results import Results, RunResult
+from clsim.report.results import Results
+from clsim.report.run_result import RunResult
 from clsim.running.dotted_keys import SECTIONS, flat
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from clsim.report.intervals import standard_deviation
 from clsim.report.loads import MARK, busier, other_load
-from clsim.report.results import METRICS, NO_VALUE, Results
+from clsim.report.results import NO_VALUE, Results
+from clsim.report.run_result import METRICS
 from clsim.report.significance import COMPARED, Contrast, lowest_and_highest
 from clsim.vocabulary import AT_THRESHOLD, GROUPS
 
@@ -79,7 +80,7 @@ def _chance_row(results: Results) -> Rows:
     if not chance:
         return []
     course = np.array(chance["mAP"], dtype=float)
-    groups = [np.nan if chance[group][-1] is None else float(chance[group][-1]) for group in GROUPS]
+    groups = [float(np.array(chance[group], dtype=float)[-1]) for group in GROUPS]
     cells = [fixed(value) for value in (course[-1], course.mean(), np.nan, np.nan, *groups)]
     return [(CHANCE, NO_VALUE, *cells, *[NO_VALUE] * (len(FINAL_HEADINGS) - 2 - len(cells)))]
 

@@ -13,7 +13,8 @@ from clsim.report.class_results import class_results
 from clsim.report.compared import Compared, compared
 from clsim.report.mean_curves import write_mean_curves
 from clsim.report.page import OrderPage, render_html
-from clsim.report.results import ORDER_FOLDER, Results, joined, load_results, order_folders
+from clsim.report.results import Results, joined, load_results, order_folders
+from clsim.report.run_result import ORDER_FOLDER
 from clsim.report.section import Maker, load_makers
 from clsim.report.several import together
 from clsim.report.significance import choose_baseline

@@ -102,7 +102,7 @@ def build_template(
         seed=seed,
         device=device,
         restarts=new_model if composition.restarts else None,
-        score_epochs=config.evaluation.every == "epoch",
+        score_every=config.evaluation.score_every,
         ranks=ranks,
     )
 
@@ -122,7 +122,7 @@ def _evaluator(
     replays = [plugin for plugin in plugins if isinstance(plugin, Replay)]
     reports = [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
     writers = [plugin for plugin in plugins if provides(plugin, "written_labels")]
-    beginning = Beginning(len(replays), epochs, config.evaluation.every == "epoch")
+    beginning = Beginning(len(replays), epochs, config.evaluation.score_every)
     wanted: Wanted = scorer.ask("begin", beginning)
     sampled = partial(sampled_rows, plan, wanted.samples, wanted.pictures)
     size = MemorySize(plugins, limit) if has_size else None

@@ -12,26 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from clsim.allocator import keep_freed_memory
 from clsim.children import remove_unused_folders
-from clsim.data.image_files import skipped_images
-from clsim.errors import OUT_OF_MEMORY, ClsimError, NotResumable, OutOfMemoryError, RunError, storage_errors
+from clsim.errors import OUT_OF_MEMORY, ClsimError, NotResumable, OutOfMemoryError, storage_errors
 from clsim.evaluation.loggers import TimingFile
 from clsim.evaluation.outside_loggers import Delivery, LoggedRun, observed
 from clsim.files import GrowingFile, remove_parts, write_atomically
 from clsim.plugin_files import blamed
 from clsim.preparation import training_begins
-from clsim.running.assembly import build_template, training_plan
+from clsim.running.assembly import build_template
 from clsim.running.checkpoint_files import Checkpoint, keep_newest, newest_checkpoint
-from clsim.running.checkpointer import Checkpointer, check_identity, place
-from clsim.running.dotted_keys import hyperparameters
-from clsim.running.environment import environment, record_environment
+from clsim.running.checkpointer import Checkpointer, place
 from clsim.running.folder_lock import IN_USE, FolderInUse, Hold, LockLost, locked
 from clsim.running.following import follow, leading
-from clsim.running.gpu import set_arithmetic
-from clsim.running.hardware import device_kind, resolve_device
+from clsim.running.hardware import device_kind
 from clsim.running.interruption import INTERRUPTED, ended_by_signals, interruptible
 from clsim.running.label_files import label_files_noted
 from clsim.running.last_words import error_text, interruption_text
@@ -39,27 +33,20 @@ from clsim.running.memory_shortage import shortage_named
 from clsim.running.observers import Listener, outside_loggers
 from clsim.running.preparation_file import preparation_file
 from clsim.running.prepared_run import open_run
+from clsim.running.resolved_run import ResolvedRun, record_start, resolve
 from clsim.running.result import Facts
 from clsim.running.run_folder import RunFolder
-from clsim.running.run_identity import (
-    OTHER_RUN,
-    OtherRun,
-    identity_of,
-    record_identity,
-    refuse_other_run,
-    refuse_unknown_code,
-)
+from clsim.running.run_identity import OTHER_RUN, OtherRun, refuse_unknown_code
 from clsim.running.run_log import run_log
 from clsim.running.run_spec import RunSpec
 from clsim.running.scoring.hand_in import HandIn, Scorer
 from clsim.running.scoring.starting import replacing_outputs, start_scorer
 from clsim.running.shared_first_task import SharedFirstTask
 from clsim.running.trained_model import write_trained_model
-from clsim.scenario import Scenario, StreamPlan
+from clsim.scenario import Scenario
 from clsim.sealing import sealed
 from clsim.standard_streams import make_lossy
 from clsim.strict_json import read_object
-from clsim.training.composition import Composition
 from clsim.training.plugin_failures import plugin_failures
 from clsim.training.ranks import Ranks, start_ranks
 from clsim.training.template import MultiLabelTemplate
@@ -147,13 +134,13 @@ class _Asked:
 
 def _run(files: RunFolder, scenario: Scenario, spec: RunSpec, hold: Hold, asked: _Asked) -> dict[str, Any]:
     checkpoint = newest_checkpoint(files.path)  # first: one of another format is refused before anything is written
-    run = _open(files, scenario, spec, asked.device, hold, asked.ranks)
-    _record_start(run, checkpoint, asked.as_prepared)
+    run = resolve(files, scenario, spec, asked.device, hold, asked.ranks)
+    record_start(run, checkpoint, asked.as_prepared)
     with shortage_named(scenario.config, run.device):
         return _train(run, checkpoint, asked)
 
 
-def _train(run: _Run, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str, Any]:
+def _train(run: ResolvedRun, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str, Any]:
     """Carry out the run from its checkpoint to its result."""
     growing = _cut_growing_files(run.files, checkpoint)
     scorer = start_scorer(run.files, run.scenario, run.plan, run.settings, run.hold, asked.listener)
@@ -165,7 +152,7 @@ def _train(run: _Run, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str,
 
 
 def _learn_and_record(
-    run: _Run, scorer: Scorer, checkpoint: Checkpoint | None, growing: Sequence[GrowingFile], asked: _Asked
+    run: ResolvedRun, scorer: Scorer, checkpoint: Checkpoint | None, growing: Sequence[GrowingFile], asked: _Asked
 ) -> dict[str, Any]:
     """Train with what hands in, and without truth; have the result written."""
     files, scenario = run.files, run.scenario
@@ -192,100 +179,6 @@ def _learn_and_record(
     return result
 
 
-@dataclass
-class _Run:
-    """A run that is carried out: the content of its folder, resolved.
-
-    Attributes:
-        identity: see `clsim.running.run_identity`.
-        plan: that it trains on; without the truth once another process scores.
-        plan_sha256: hash of that plan with the truth.
-        skipped: split -> number of images that are left out, because they cannot be decoded.
-        hold: of the folder.
-        ranks: that train it, of which this process is the first.
-    """
-
-    files: RunFolder
-    scenario: Scenario
-    spec: RunSpec
-    composition: Composition
-    device: str
-    threads: int
-    identity: dict[str, Any]
-    plan: StreamPlan
-    plan_sha256: str
-    skipped: dict[str, int]
-    hold: Hold
-    ranks: Ranks
-
-    @property
-    def name(self) -> str:
-        """Strategy and seed, such as er/seed0."""
-        return f"{self.spec.name}/seed{self.spec.seed}"
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What tells runs apart, one level of dotted keys."""
-        config = self.scenario.config.model_dump(mode="json")
-        return hyperparameters(config, self.spec.name, self.spec.seed, self.composition.options())
-
-    @property
-    def resume_identity(self) -> dict[str, Any]:
-        """What must be equal when the run goes on: its identity, and the plan that `joint` or an oracle memory make."""
-        return self.identity | {"training_plan_sha256": self.plan_sha256}
-
-
-def _open(files: RunFolder, scenario: Scenario, spec: RunSpec, device: str | None, hold: Hold, ranks: Ranks) -> _Run:
-    """Resolve a run and the plan that it trains on.
-
-    Raises:
-        RunError: the device is not here, or of another kind than the run's.
-    """
-    threads = scenario.config.threads
-    assert isinstance(threads, int)
-    torch.set_num_threads(threads)
-    kind = device_kind(resolve_device(spec.device))
-    device = kind if device is None else resolve_device(device)
-    if device_kind(device) != kind:
-        raise RunError(f"{files.path}: a run on {kind}; given the device {device}")
-    set_arithmetic(scenario.config.training, device)
-    composition = Composition(spec.strategy, spec.options)
-    identity = identity_of(scenario, spec, threads)  # at once, so that it is of the code that is loaded here
-    plan = training_plan(scenario, composition)
-    files.plan.unlink(missing_ok=True)  # an earlier version wrote it when a run began; it holds the truth
-    log.info(
-        "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
-    )
-    skipped = _log_skipped(scenario)
-    return _Run(files, scenario, spec, composition, device, threads, identity, plan, plan.sha256, skipped, hold, ranks)
-
-
-def _log_skipped(scenario: Scenario) -> dict[str, int]:
-    """Name the images that are left out in the log, and return their number in each split."""
-    skipped = skipped_images(scenario.source)
-    for split, paths in skipped.items():
-        for path in paths:
-            log.warning("image of %s left out, because it cannot be decoded: %s", split, path)
-        log.info("images of %s left out: %d", split, len(paths))
-    return {split: len(paths) for split, paths in skipped.items()}
-
-
-def _record_start(run: _Run, checkpoint: Checkpoint | None, as_prepared: bool) -> None:
-    """Write identity and environment of a run that begins or goes on.
-
-    Raises:
-        LockLost: another machine has the folder.
-        RunError: here it is another run than the one that was prepared, or interrupted.
-    """
-    run.hold.check()  # of two that began in the same instant one only goes on
-    if checkpoint is None or as_prepared:
-        refuse_other_run(run.files.path, run.identity, as_prepared)
-    if checkpoint is not None:
-        check_identity(checkpoint, run.resume_identity)
-    record_identity(run.files.path, run.identity, goes_on=checkpoint is not None)
-    record_environment(run.files.environment, environment(run.device, run.threads))
-
-
 def _cut_growing_files(files: RunFolder, checkpoint: Checkpoint | None) -> list[GrowingFile]:
     """Return the files that are only added to, cut back to their lengths at the checkpoint; without one emptied."""
     growing = [GrowingFile(path) for path in files.growing]
@@ -294,7 +187,7 @@ def _cut_growing_files(files: RunFolder, checkpoint: Checkpoint | None) -> list[
     return growing
 
 
-def _assemble(run: _Run, scorer: Scorer, timing: TimingFile, outside: Sequence[Delivery]) -> MultiLabelTemplate:
+def _assemble(run: ResolvedRun, scorer: Scorer, timing: TimingFile, outside: Sequence[Delivery]) -> MultiLabelTemplate:
     """Return the template of a run, with the loggers that get it."""
     return build_template(
         run.scenario,
@@ -328,7 +221,7 @@ def _note_obstacle(files: RunFolder, template: MultiLabelTemplate, say: Callable
         files.not_resumable.unlink(missing_ok=True)  # of a strategy that has been mended
 
 
-def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFile], parent: int | None) -> None:
+def _learn(run: ResolvedRun, template: MultiLabelTemplate, growing: Sequence[GrowingFile], parent: int | None) -> None:
     """Train on all tasks that are left, with checkpoints; then write the trained model."""
     config = run.scenario.config
     with interruptible(parent) as interruption:
@@ -355,7 +248,7 @@ def _learn(run: _Run, template: MultiLabelTemplate, growing: Sequence[GrowingFil
     _write_model(run, template)
 
 
-def _keep_model(run: _Run, template: MultiLabelTemplate) -> None:
+def _keep_model(run: ResolvedRun, template: MultiLabelTemplate) -> None:
     """Write the model after a task that is not the last one, whose model is the run's trained model."""
     task = template.position.task - 1
     if task < len(run.plan.tasks) - 1:
@@ -363,12 +256,12 @@ def _keep_model(run: _Run, template: MultiLabelTemplate) -> None:
         _write_model(run, template, task)
 
 
-def _write_model(run: _Run, template: MultiLabelTemplate, task: int | None = None) -> None:
+def _write_model(run: ResolvedRun, template: MultiLabelTemplate, task: int | None = None) -> None:
     config, classes, seed = run.scenario.config.training, run.plan.class_names, run.spec.seed
     write_trained_model(run.files.path, template.model, config, classes, seed, run.composition, task)
 
 
-def _facts(run: _Run, template: MultiLabelTemplate, timing: TimingFile) -> Facts:
+def _facts(run: ResolvedRun, template: MultiLabelTemplate, timing: TimingFile) -> Facts:
     """Return what the result says beside the numbers."""
     stream, composition = run.scenario.config.stream, run.composition
     trained_by = timing.trained_by()

@@ -39,6 +39,7 @@ FORMAT = 2
 
 READABLE = (1, FORMAT)
 
+_FINAL = ("last_mAP", "avg_mAP", "anytime_mAP", "forgetting", "backward_transfer")
 _HASH = re.compile(r"[0-9A-Za-z]*")
 
 
@@ -54,6 +55,7 @@ class RunRecord:
         class_names: in the order of the stream.
         tasks: of the stream.
         last_mAP, avg_mAP: after the last task, and the mean over all tasks, percent.
+        anytime_mAP: the mean over the passes inside tasks, percent; None: there were none, or it is not recorded.
         mAP: course over the tasks, percent.
         R: R[t][k] is the mean AP of the classes of task k after task t, percent; None for k > t.
         forgetting, backward_transfer: percent points.
@@ -91,6 +93,7 @@ class RunRecord:
     mAP: Course
     R: list[Course]
     avg_mAP: Number = None
+    anytime_mAP: Number = None
     forgetting: Number = None
     backward_transfer: Number = None
     AP: list[Course] | None = None
@@ -148,7 +151,7 @@ class RunRecord:
                 raise ValueError(f"{name}: given {value!r}, expected a hash of letters and digits")
         if not all(isinstance(name, str) for name in (self.scenario, *self.class_names)):
             raise ValueError("scenario or a name of class_names is not a text")
-        numbers = [getattr(self, name) for name in ("last_mAP", "avg_mAP", "forgetting", "backward_transfer")]
+        numbers = [getattr(self, name) for name in _FINAL]
         for row in (numbers, self.mAP, *self.R, *(self.AP or ())):
             if not all(value is None or isinstance(value, int | float) for value in row):
                 raise ValueError("something else than numbers and null in mAP, R, AP or the final numbers")

@@ -22,7 +22,7 @@ from clsim.strict_json import read_lines
 from clsim.training.events import callbacks
 from clsim.training.template import MultiLabelTemplate
 
-EVENTS = {"train": "after_training_epoch", "epoch-eval": "after_eval_exp"}
+EVENTS = {"train": "after_training_epoch", "epoch-eval": "after_eval_exp", "images-eval": "after_eval_exp"}
 """Phase of a line of `metrics.jsonl` -> what loggers were called with when it was written."""
 
 NO_METRIC: Any = None

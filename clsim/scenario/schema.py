@@ -20,6 +20,7 @@ from clsim.data.own_class import OwnConfig
 from clsim.data.path_options import DATA_PATH
 from clsim.data.voc import VocConfig
 from clsim.parts import PartOption, brought
+from clsim.scenario.evaluation_schema import EvaluationSection
 from clsim.scenario.section import PositiveInt, Section, either, named
 from clsim.scenario.training_schema import TrainingSection, WeightsSection
 
@@ -41,15 +42,6 @@ class Given(Section):
         min_length=1,
         description="CSV file with the columns image and task, tasks from 0 on; several lines put an image into "
         "several tasks; relative to the scenario",
-    )
-
-
-class GivenImages(Section):
-    given: Annotated[str, DATA_PATH] = Field(
-        min_length=1, description="CSV file with the columns image and task, tasks from 0 on; relative to the scenario"
-    )
-    lists: Literal["cumulative", "per-task"] = Field(
-        "cumulative", description="after task t: the images of tasks 0 to t, or of task t alone"
     )
 
 
@@ -99,10 +91,6 @@ Assignment = Annotated[
     | Annotated[OwnRule, Tag("{rule}")]
     | Annotated[Given, Tag("{given}")],
     either("overlap", "{disjoint: random | first | rarest}", "{rule: file.py:function}", "{given: partition.csv}"),
-]
-ScoredImages = Annotated[
-    Annotated[Literal["seen", "all"], Tag("keyword")] | Annotated[GivenImages, Tag("{given}")],
-    either("seen", "all", "{given: images.csv}"),
 ]
 Visibility = Annotated[
     Annotated[Literal["task", "full", "single-positive"], Tag("keyword")] | Annotated[Keep, Tag("{keep}")],
@@ -290,55 +278,11 @@ class MemorySection(Section):
     )
 
 
-class MetricSection(Section):
-    name: Annotated[str, PartOption("metric")] = Field(description="file.py:function, relative to the scenario")
-    options: dict[str, Any] = Field({}, description="keyword parameters of the function")
-
-
 class LoggerSection(Section):
     name: Annotated[str, PartOption("logger")] = Field(
         description="tensorboard, csv, wandb, mlflow, or file.py:Class, relative to the scenario"
     )
     options: dict[str, Any] = Field({}, description="options of the logger; clsim parts logger NAME")
-
-
-class EvaluationSection(Section):
-    every: Literal["task", "epoch"] = Field("task", description="when the evaluation pass runs")
-    on: Literal["test", "validation"] = Field("test", description="the images that are scored")
-    images: ScoredImages = Field(
-        "seen", description="mAP over images with at least one seen class, over all images, or over listed ones"
-    )
-    thresholds: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
-        [0.5, 0.8], min_length=1, description="probabilities above which a class counts as predicted"
-    )
-    groups: Literal["counts", "terciles", "auto"] = Field(
-        "auto", description="counts: head >= 100 positives, medium 20-99, tail < 20; auto: terciles if a group is empty"
-    )
-    empty_classes: Literal["skip", "zero"] = Field(
-        "skip",
-        description="classes without a positive test image: left out of means over classes (mAP, CF1, groups), or "
-        "counted there as 0 (KRT, ASL)",
-    )
-    samples: int = Field(
-        12,
-        ge=0,
-        le=48,
-        description="evaluation images, and as many training images, shown in TensorBoard with their labels and "
-        "predictions when pictures are drawn; 0: none",
-    )
-    pictures: Literal["every", "sparse", "last", "none"] = Field(
-        "sparse",
-        description="tasks after which pictures and precision-recall curves are drawn for TensorBoard: every one; "
-        "sparse: 1, 2, 4, 8, ... tasks and the last; the last; none; no result depends on it",
-    )
-    keep_scores: Literal["last", "all", "none"] = Field(
-        "last",
-        description="logits of the evaluated images that a run keeps for `clsim evaluate`: of the last task, of every "
-        "task, or none; no result depends on it",
-    )
-    metrics: list[Annotated[MetricSection, BeforeValidator(named, json_schema_input_type=str | MetricSection)]] = Field(
-        [], description="functions of yours that are called after each task, such as my_metrics.py:micro_auc"
-    )
 
 
 class CheckpointSection(Section):

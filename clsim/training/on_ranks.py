@@ -15,6 +15,7 @@ from clsim.training.seeding import seed_generators
 from clsim.training.synced_batch_norm import synchronise
 
 if TYPE_CHECKING:
+    from clsim.training.step import StepTemplate
     from clsim.training.template import MultiLabelTemplate
 
 
@@ -31,7 +32,7 @@ def prepare_task(template: MultiLabelTemplate) -> None:
         raise RunError(f"{names} has replaced the data loader, whose batches cannot be divided among several ranks")
 
 
-def backward(template: MultiLabelTemplate, rows: int, terms: dict[str, Tensor]) -> tuple[int, dict[str, Tensor]]:
+def backward(template: StepTemplate, rows: int, terms: dict[str, Tensor]) -> tuple[int, dict[str, Tensor]]:
     """Compute the gradients of the whole batch; return its rows and loss terms, from those of this rank."""
     groups = [parameter for group in template.optimizer.param_groups for parameter in group["params"]]
     trained = {id(parameter): parameter for parameter in [*template.model.parameters(), *groups]}
@@ -47,7 +48,7 @@ def begin_epoch(template: MultiLabelTemplate) -> None:
         _take_end(template)
 
 
-def _take_end(template: MultiLabelTemplate) -> None:
+def _take_end(template: StepTemplate) -> None:
     template._stop_training = template._stop_training or template.ranks.ending
     template.ranks.ending = False
 

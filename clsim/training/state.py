@@ -12,6 +12,7 @@ from avalanche.training.templates.base_sgd import PeriodicEval
 from clsim.errors import NotResumable
 from clsim.training.events import provides
 from clsim.training.learner import Position
+from clsim.training.step import ImageCount
 
 if TYPE_CHECKING:
     from clsim.training.template import MultiLabelTemplate
@@ -54,6 +55,7 @@ def task_state(template: MultiLabelTemplate) -> dict[str, Any]:
         "frozen": [name for name, parameter in model.named_parameters() if not parameter.requires_grad],
         "clock": dict(vars(template.clock)),
         "samples_trained": template.samples_trained,
+        "images": asdict(template.images),
     }
     if template.position.started:
         if template.dataloader is not template.loader:
@@ -92,6 +94,7 @@ def load_model(template: MultiLabelTemplate, state: dict[str, Any]) -> None:
         parameter.requires_grad_(name not in state["frozen"])
     template.clock.__dict__.update(state["clock"])
     template.samples_trained = state["samples_trained"]
+    template.images = ImageCount(**state.get("images", {}))  # none in a state of an earlier version
     template.saved_task = state.get("task", {})
 
 

@@ -5,34 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
 from avalanche.benchmarks import CLStream
 from avalanche.training.plugins import EvaluationPlugin
-from avalanche.training.templates import SupervisedTemplate
 from avalanche.training.utils import trigger_plugins
-from numpy.typing import NDArray
 from torch import Tensor
 
-from clsim.errors import RunError
 from clsim.models.network import MultiLabelNet
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training import on_ranks, state
-from clsim.training.augmentation.pipeline import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader
 from clsim.training.events import STEP_EVENTS, callbacks
-from clsim.training.finite import FiniteCheck
 from clsim.training.learner import Experience, Kind, Learner, Position
 from clsim.training.optimization import build_optimizer, build_schedule
-from clsim.training.precision import laid_out, run_network
-from clsim.training.ranks import Part, Ranks
+from clsim.training.precision import laid_out
+from clsim.training.ranks import Ranks
 from clsim.training.seeding import seed_generators
-from clsim.transfer import sent
-
-SCORED_AT_ONCE = 2**14
-"""Rows whose scores for all classes are in memory at once, at least, where some columns are asked for."""
+from clsim.training.step import ScoreEvery, StepTemplate
 
 
 class FirstTask(Protocol):
@@ -47,7 +38,7 @@ class FirstTask(Protocol):
         ...
 
 
-class MultiLabelTemplate(SupervisedTemplate):
+class MultiLabelTemplate(StepTemplate):
     """Trains a growing multi-label network through a stream.
 
     To clsim's plugins it is a `Learner`, and `Plugin` lists the events it calls. Stock Avalanche plugins get the events
@@ -68,16 +59,12 @@ class MultiLabelTemplate(SupervisedTemplate):
         seed: the run's seed; every random number of training derives from it.
         device: where to train.
         restarts: makes a fresh model for every task (`joint`), or None.
-        score_epochs: score the evaluation stream after every epoch too.
+        score_every: when the evaluation stream is scored, besides after each task.
         ranks: the processes of the run; None: this one alone.
     """
 
-    model: MultiLabelNet
-    device: torch.device
     experience: Experience
     adapted_dataset: MultiLabelDataset
-    rows: Tensor | None
-    mb_output: Tensor
 
     def __init__(
         self,
@@ -91,10 +78,13 @@ class MultiLabelTemplate(SupervisedTemplate):
         seed: int,
         device: str = "cpu",
         restarts: Callable[[], MultiLabelNet] | None = None,
-        score_epochs: bool = False,
+        score_every: ScoreEvery = "task",
         ranks: Ranks | None = None,
     ) -> None:
         super().__init__(
+            config=config,
+            seed=seed,
+            ranks=ranks or Ranks(),
             model=model,
             optimizer=build_optimizer(config.optimizer, model, first_task=True),
             criterion=criterion,
@@ -107,26 +97,15 @@ class MultiLabelTemplate(SupervisedTemplate):
             eval_every=-1,
         )
         self.benchmark = benchmark
-        self.config = config
-        self.seed = seed
         self.restarts = restarts
-        self.score_epochs = score_epochs
-        self.ranks = ranks or Ranks()
+        self.score_every = score_every
         self._distributed_check = not self.ranks.alone  # Avalanche's would warn of all plugins
-        self.augmentation = Augmentation(config, seed)
-        self.position = Position()
         self.at_cut: Callable[[MultiLabelTemplate], None] | None = None
         self.first_task: FirstTask | None = None
-        self.loss_sums: dict[str, Tensor] = {}
         self.learning_rate = 0.0
-        self.rows = None
         self.samples_trained = 0
-        self._step_rows = 0
-        self._replayed = 0
         self._step_callbacks: dict[str, list[Callable[..., Any]]] = {}
         self.saved_task: dict[str, Any] = {}
-        self._terms: dict[str, Tensor] = {}
-        self._finite = FiniteCheck(self.device)
         self._stop_training = False
 
     # the loop over tasks, epochs and steps
@@ -157,6 +136,7 @@ class MultiLabelTemplate(SupervisedTemplate):
         self.benchmark.begin(self.experience.current_experience)
         if not resumed:
             self.position = Position(self.experience.current_experience)
+            self.images.task = 0
             if self.restarts is not None and self.position.task:
                 self.model = self.restarts()
             self.model.train()  # within one call of `train`, a plugin may have left it in eval mode
@@ -199,7 +179,7 @@ class MultiLabelTemplate(SupervisedTemplate):
                     break
             self.training_epoch(**kwargs)
             self._after_training_epoch(**kwargs)
-            if self.score_epochs:
+            if self.score_every == "epoch":
                 self.eval(self.benchmark.evaluation_stream)
             self.position.epoch += 1
             self.position.step = 0
@@ -216,19 +196,11 @@ class MultiLabelTemplate(SupervisedTemplate):
         for batch in self.dataloader:
             if self._stop_training:
                 break
-            self.mbatch = batch
-            seed_generators(self.seed, "step", *self.position.place, *self.ranks.seed_path, device=self.device)
-            self._unpack_minibatch()
-            x = self.augmentation(self.mb_x, "new", *self.position.place, before=self.loader.part.start)
-            self.mbatch = [x, *self.mbatch[1:]]
-            self.replayed = torch.zeros(len(self.mb_x), dtype=torch.bool, device=self.device)
-            self.distillable = ~self.replayed
-            self._replayed = 0
+            self._begin_step(batch)
             self._at_step("before_training_iteration")
 
             self.optimizer.zero_grad()
-            self.loss = self._make_empty_loss()
-            self._terms = {}
+            self._begin_loss()
             self._at_step("before_forward")
             self.mb_output = self.forward()
             self._at_step("after_forward")
@@ -247,20 +219,19 @@ class MultiLabelTemplate(SupervisedTemplate):
             self.learning_rate = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()
             self.position.step += 1
+            due = self.images.add(self._new_rows, self.score_every)
             self._at_step("after_training_iteration")
+            if due:
+                self._score_between_steps()
             self._offer_cut()
         self.refuse_not_finite()
         on_ranks.end_epoch(self)
 
-    def backward(self) -> None:
-        """Compute the gradients of the loss; where several ranks have a part of the batch each, of the whole batch."""
-        self._step_rows = len(self.mb_x)
-        self._terms["total"] = self.loss.detach()
-        if self.ranks.alone:
-            super().backward()
-        else:
-            self._step_rows, self._terms = on_ranks.backward(self, self._step_rows, self._terms)
-            self.loss = self._terms["total"]
+    def _score_between_steps(self) -> None:
+        """Score the evaluation stream; what a plugin sees of the step that is done stays as it is."""
+        kept = self.mbatch, self.rows, self.mb_output, self.loss
+        self.eval(self.benchmark.evaluation_stream)
+        self.mbatch, self.rows, self.mb_output, self.loss = kept
 
     def stop_training(self) -> None:
         """End the training of the current task after this step.
@@ -278,62 +249,6 @@ class MultiLabelTemplate(SupervisedTemplate):
             super().eval_epoch(**kwargs)
         else:
             on_ranks.score(self, **kwargs)
-
-    def _unpack_minibatch(self) -> None:
-        """Move the batch to the device, and the row ids that its loader has beside it; normalise what is scored."""
-        self.mbatch = [sent(part, self.device) for part in self.mbatch]
-        if not self.is_training and self.mb_x.dtype == torch.uint8:
-            self.mbatch[0] = self.augmentation.normalisation.of_bytes(self.mb_x)
-        rows = self.dataloader.rows if isinstance(self.dataloader, EpochLoader | EvaluationLoader) else None
-        self.rows = None if rows is None else sent(rows, self.device)
-
-    def forward(self) -> Tensor:
-        """Logits of the current batch, float [B, seen classes]."""
-        return self.logits(self.model, self.mb_x)
-
-    def logits(self, model: torch.nn.Module, x: Tensor) -> Tensor:
-        """What a module says of images [B, 3, H, W], in the scenario's precision; float32 [B, its outputs]."""
-        return run_network(model, x, self.config)
-
-    def probabilities(
-        self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
-        """Return scores of training rows in evaluation mode, in 0..1, float32 [n, outputs], or [n, k] of k columns."""
-        unit = 64 * self.eval_mb_size  # batches stay those of one pass, and so do the elements of a vector
-        block = -(-SCORED_AT_ONCE // unit) * unit
-        parts = []
-        for at in range(0, max(1, len(rows)), block):
-            part = torch.from_numpy(self.scored(model, store, rows[at : at + block])).sigmoid().numpy()
-            parts.append(part if columns is None else part[:, columns])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    @torch.no_grad()
-    def scored(
-        self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64], dealt: bool = True
-    ) -> NDArray[np.float32]:
-        """Outputs of a model, or of its backbone, for training rows under evaluation mode, float32 [n, outputs].
-
-        The model's mode and the random generators are left as they were. Where several ranks call it, each runs its
-        share of the batches; with `dealt=False` the one that calls it runs all.
-        """
-        modes = {module: module.training for module in model.modules()}
-        model.to(self.device).eval()
-        parts, size = [], self.eval_mb_size
-        ranks = self.ranks if dealt else Ranks()
-        starts = ranks.starts(len(rows), size)
-        for start in starts:
-            x = store.images(rows[start : start + size], self.device)
-            store.prefetch(rows[start + starts.step : start + starts.step + size])
-            parts.append(self.logits(model, x).cpu().numpy())
-        for module, training in modes.items():
-            module.training = training
-        return ranks.gathered(parts, len(rows), size)
-
-    def optimizer_step(self) -> None:
-        """One step, after limiting the norm of all gradients together if the scenario says so."""
-        if self.config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        super().optimizer_step()
 
     # what plugins use
 
@@ -355,69 +270,6 @@ class MultiLabelTemplate(SupervisedTemplate):
     def notify(self, event: str, **kwargs: Any) -> None:
         """Call an event of each plugin that has it, in order."""
         trigger_plugins(self, event, **kwargs)
-
-    def add_loss(self, name: str, value: Tensor) -> None:
-        """Add a scalar term to the loss of this step; its epoch mean is logged as `loss/<name>`."""
-        self.loss = self.loss + value
-        if self.ranks.alone:
-            self._sum_loss(name, value)
-        else:  # once it is that of the whole batch
-            self._terms[name] = value.detach() + self._terms.get(name, 0.0)
-
-    @property
-    def batch_rows(self) -> int:
-        """Rows of the current batch so far, over all ranks."""
-        return len(self.mb_x) if self.ranks.alone else self.loader.part.whole + self._replayed
-
-    def part(self, n: int) -> Part:
-        """Return this rank's part of n rows that the whole batch gets; of one rank all."""
-        return self.ranks.split(n) if self.ranks.divided else Part.all_of(n)
-
-    def summed(self, value: Tensor) -> Tensor:
-        """Return a sum over the rows of the whole batch, from that over the rows of this rank."""
-        return self.ranks.sum(value) if self.ranks.divided else value
-
-    def extend_batch(self, x: Tensor, y: Tensor, index: Tensor, part: Part | None = None) -> None:
-        """Append replayed rows to the current batch, changed as `training.augmentation` says.
-
-        Args:
-            x: images [R, 3, H, W], uint8 as `RowStore.stored` gives them or float32 and normalised; or features [R, d].
-            y: float [R, C].
-            index: row ids, int64 [R].
-            part: which of the rows that the whole batch gets they are; needed by a run on several ranks.
-
-        Raises:
-            RunError: no part in a run on several ranks.
-        """
-        if part is None and self.ranks.divided:
-            raise RunError("extend_batch: a run on several ranks must be told part=, from learner.part")
-        part = part or Part.all_of(len(x))
-        before = self._replayed + part.start
-        self._replayed += part.whole
-        if not len(x):
-            return
-        x = self.augmentation(sent(x, self.device), "replayed", *self.position.place, before=before)
-        new = [x, sent(y, self.device), torch.zeros(len(x), dtype=torch.long, device=self.device)]
-        self.mbatch = [torch.cat(pair) for pair in zip(self.mbatch, new, strict=True)]
-        if self.rows is not None:
-            self.rows = torch.cat([self.rows, sent(index, self.device)])
-        self.replayed = torch.cat([self.replayed, torch.ones(len(x), dtype=torch.bool, device=self.device)])
-        self.distillable = torch.cat([self.distillable, torch.ones(len(x), dtype=torch.bool, device=self.device)])
-
-    def epoch_losses(self) -> dict[str, float]:
-        """Mean over the epoch's steps of each loss term, `total` among them."""
-        return {name: float(value) / max(1, self.position.step) for name, value in self.loss_sums.items()}
-
-    def _sum_losses(self) -> None:
-        """Count the terms of this step that are not counted yet."""
-        for name, value in {"total": self.loss}.items() if self.ranks.alone else self._terms.items():
-            self._sum_loss(name, value)
-
-    def _sum_loss(self, name: str, value: Tensor) -> None:
-        value = value.detach()
-        known = self.loss_sums.get(name)
-        self.loss_sums[name] = value.double() if known is None else known + value
-        self._terms[name] = value
 
     # set-up of a task
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.report.intervals import standard_deviation
-from clsim.report.results import NO_VALUE, Results, RunResult
+from clsim.report.results import NO_VALUE, Results
+from clsim.report.run_result import RunResult
 from clsim.report.section import Figures, Section, Table
 from clsim.report.tables import Rows, fixed
 from clsim.strict_json import read_lines

@@ -187,7 +187,7 @@ def test_a_run_interrupted_before_training_says_how_to_go_on(
         raise KeyboardInterrupt
 
     folder = prepared(tmp_path / "a run", settings)
-    monkeypatch.setattr("clsim.running.execution.skipped_images", interrupted)
+    monkeypatch.setattr("clsim.running.resolved_run.skipped_images", interrupted)
     with pytest.raises(KeyboardInterrupt) as stop:
         execute(folder)
     monkeypatch.undo()
@@ -304,6 +304,18 @@ def test_other_kinds_of_runs_go_on_to_the_same_end(
     execute(whole)
     cut = prepared(tmp_path / "cut", settings | more, strategy)
     assert "saved at task 1, epoch 1, step" in interrupt(cut)
+    execute(cut)
+    assert differences(cut, whole) == []
+
+
+def test_a_run_that_is_scored_between_steps_goes_on_to_the_same_end(settings: dict[str, Any], tmp_path: Path) -> None:
+    more, heard = settings | {"evaluation.every": {"images": 20}}, Stopper(0)
+    whole = prepared(tmp_path / "whole", more)
+    execute(whole, heard)
+    passes = [(line["phase"], line["task"]) for line in heard.lines]
+    cut = prepared(tmp_path / "cut", more)
+    with pytest.raises(KeyboardInterrupt, match="saved at task 1, epoch 0, step 2"):  # which the first pass follows
+        execute(cut, Stopper(1 + passes.index(("images-eval", 1))))
     execute(cut)
     assert differences(cut, whole) == []
 

@@ -110,6 +110,31 @@ def test_a_run_continues_after_any_step_to_the_same_end(
     assert len(rest.lines) == 2 * (3 - at[0]) - at[1]
 
 
+@pytest.mark.parametrize("at", AFTER_A_STEP)
+def test_a_run_scored_between_steps_continues_to_the_same_passes(
+    build: Any, learn: Any, same_weights: Any, through_file: Any, at: tuple[int, int, int]
+) -> None:
+    def passes(template: MultiLabelTemplate) -> torch.Tensor:
+        return next(state["inside"] for state in template.state_dict()["plugins"] if "inside" in state)
+
+    def keep(template: MultiLabelTemplate) -> None:
+        if template.position.place == at:
+            kept.update(copy.deepcopy(template.state_dict()))
+
+    kept: dict[str, Any] = {}
+    whole, rest = Logged(), Logged()
+    uninterrupted, continued = (
+        build("er", overrides={"evaluation.every": {"images": 25}}, last=[logged]) for logged in (whole, rest)
+    )
+    uninterrupted.at_cut = keep
+    learn(uninterrupted)
+    continued.load_state_dict(through_file(kept))
+    assert same_weights(learn(continued), uninterrupted)
+    assert rest.lines == whole.lines[-len(rest.lines) :]  # with the clock, which counts the batches of passes too
+    assert torch.equal(passes(continued), passes(uninterrupted))
+    assert continued.images == uninterrupted.images
+
+
 @pytest.mark.parametrize("tasks", [1, 2])
 @pytest.mark.parametrize("spec", ["finetune", "lwf+er", "ewc", "joint", "lwf+er+more"])
 def test_a_run_continues_between_tasks_to_the_same_end(

@@ -48,7 +48,7 @@ def write_events(files: RunFolder, strategy: str, seed: int, place: int) -> None
     events = EventFile(files.events)
     events.begin()
     settings = {"scenario": "toy", "strategy": strategy, "seed": seed, "labels.visible": "task", "memory.budget": 4}
-    charts = summary.custom_scalars({"clsim": curves._charts(inside_tasks=False, single_label=False)})
+    charts = summary.custom_scalars({"clsim": curves._charts(inside=None, single_label=False)})
     for head in (charts, *curves._hparams(settings)):
         events.add(head)
     for step, line in enumerate(lines, start=1):

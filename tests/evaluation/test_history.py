@@ -201,21 +201,6 @@ def test_positives_of_the_classes_are_in_the_summary(history: History) -> None:
     assert history.summary()["groups"]["positives"] == [200, 50, 5]
 
 
-def test_a_pass_inside_a_task_leaves_no_trace(history: History) -> None:
-    before = history.state_dict()
-    values = history.epoch_values(AFTER_1[::-1], 1)
-    torch.testing.assert_close(history.state_dict(), before, rtol=0, atol=0, equal_nan=True)
-    assert history.scores is AFTER_1
-    assert set(values) == {"epoch/mAP_seen", "epoch/mAP_task_00", "epoch/mAP_task_01"}
-
-
-def test_a_pass_inside_a_task_scores_as_the_one_after_it(history: History) -> None:
-    values, after = history.epoch_values(AFTER_1, 1), history.values()
-    assert {tag.replace("epoch/mAP_", "mAP/"): value for tag, value in values.items()} == {
-        tag: after[tag] for tag in ("mAP/seen", "mAP/task_00", "mAP/task_01")
-    }
-
-
 def test_state_round_trip(history: History) -> None:
     other = History(make_plan())
     other.load_state_dict(history.state_dict())

@@ -11,7 +11,7 @@ import pytest
 from clsim.errors import RunError
 from clsim.evaluation.kept_scores import describe_scores, kept_bytes, kept_tasks, read_scores
 from clsim.scenario import Scenario, StreamPlan
-from clsim.scenario.schema import EvaluationSection
+from clsim.scenario.evaluation_schema import EvaluationSection
 
 
 @pytest.fixture

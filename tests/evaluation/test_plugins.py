@@ -32,11 +32,15 @@ def make_plan() -> StreamPlan:
     return StreamPlan(("a", "b"), (task(0), task(1)), np.arange(3), truth, "seen", groups)
 
 
-def standing(task: int, epoch: int = 0, started: bool = False, stream: str = "evaluation") -> SimpleNamespace:
+def standing(
+    task: int, epoch: int = 0, started: bool = False, stream: str = "evaluation", every: str | int = "epoch"
+) -> SimpleNamespace:
     """A strategy with the template's position, epochs and batch."""
     return SimpleNamespace(
         position=SimpleNamespace(task=task, epoch=epoch, started=started),
         train_epochs=4,
+        score_every=every,
+        images=SimpleNamespace(run=123),
         experience=SimpleNamespace(origin_stream=SimpleNamespace(name=stream)),
         epoch_losses=lambda: {"total": 0.5},
         learning_rate=0.1,
@@ -121,7 +125,14 @@ def test_lines_say_whether_a_pass_was_inside_a_task(scores: StreamScores, tmp_pa
     file.after_eval_exp(inside, score(scores, inside))
     file.after_eval_exp(after, score(scores, after))
     file.after_eval_exp(after, [])
+    between = standing(task=1, started=True, every=50)
+    file.after_eval_exp(between, score(scores, between))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [(line["phase"], line["task"], line["step"]) for line in lines] == [("epoch-eval", 1, 6), ("eval", 1, 2)]
+    assert [(line["phase"], line["task"], line["step"]) for line in lines] == [
+        ("epoch-eval", 1, 6),
+        ("eval", 1, 2),
+        ("images-eval", 1, 123),
+    ]
     assert set(lines[0]["values"]) == {"epoch/mAP_seen", "epoch/mAP_task_00", "epoch/mAP_task_01"}
     assert "mAP/seen" in lines[1]["values"]
+    assert set(lines[2]["values"]) == {"images/mAP_seen", "images/mAP_task_00", "images/mAP_task_01"}

@@ -32,7 +32,7 @@ from clsim.scenario.plan.stream_plan import ClassGroups, StreamPlan, TaskPlan
 from clsim.strict_json import finite_or_null
 
 NO_MEMORY = SimpleNamespace(  # a template whose run has none
-    evaluator=SimpleNamespace(metrics=[]), position=SimpleNamespace(task=0), score_epochs=False
+    evaluator=SimpleNamespace(metrics=[]), position=SimpleNamespace(task=0), score_every="task"
 )
 
 
@@ -145,7 +145,7 @@ def test_a_layout_combines_curves(events: EventAccumulator) -> None:
 @pytest.mark.parametrize(
     ("strategy", "more", "there", "absent"),
     [
-        ("er", {"evaluation.every": "epoch"}, "mAP inside the tasks", "top-1 accuracy"),
+        ("er", {"evaluation.every": {"images": 20}}, "mAP inside the tasks", "top-1 accuracy"),
         ("er", {"dataset.labels_per_scene": [1, 1]}, "top-1 accuracy", "mAP inside the tasks"),
     ],
 )

@@ -18,7 +18,7 @@ from clsim.errors import ClsimError, RunError
 from clsim.evaluation.kept_scores import describe_scores, read_scores
 from clsim.evaluation.thresholds import cf1, confusion
 from clsim.launch.evaluation import read_plan
-from clsim.report.results import read_run
+from clsim.report.run_result import read_run
 from clsim.report.writing import write_report
 from clsim.running.run_folder import RunFolder
 

@@ -12,7 +12,7 @@ from clsim.errors import ClsimError
 from clsim.launch.search import search_of
 from clsim.launch.trials import Trials
 from clsim.launch.tuning_file import tuning_of
-from clsim.report.results import read_run
+from clsim.report.run_result import read_run
 from clsim.scenario import load_scenario
 
 RANGES = {"strategy.lwf.weight": {"log_uniform": [0.1, 4]}, "training.epochs": {"choice": [1, 2]}}

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from clsim.errors import RunError
-from clsim.report.results import METRICS, load_results
+from clsim.report.results import load_results
+from clsim.report.run_result import METRICS
 from clsim.report.writing import write_report
 from tests.fixtures.recorded_runs import GROUPS
 

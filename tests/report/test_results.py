@@ -123,6 +123,15 @@ def test_runs_older_than_the_thresholds_stay_beside_newer_ones(make_run: MakeRun
     )
 
 
+def test_the_anytime_average_is_a_column_where_a_run_has_one(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run(tmp_path, "lwf")
+    assert "anytime_mAP" not in load_results(tmp_path).frame
+    make_run(tmp_path, "er", anytime_mAP=55.0)
+    frame = load_results(tmp_path).frame
+    assert frame["anytime_mAP"].isna().tolist() == [False, True]
+    assert frame["anytime_mAP"][0] == 55.0
+
+
 def test_summary_has_sample_deviation_and_none_for_one_seed(runs: Path) -> None:
     er, joint = load_results(runs).summary().to_dict("records")
     assert (er["strategy"], er["seeds"], er["last_mAP_mean"]) == ("er", 2, 62.0)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from clsim.report import compared, significance, writing
-from clsim.report.results import RunResult, load_results
+from clsim.report.results import load_results
+from clsim.report.run_result import RunResult
 from clsim.report.writing import write_report
 
 MakeRun = Callable[..., Path]

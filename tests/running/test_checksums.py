@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from clsim.errors import ClsimError, RunError
-from clsim.report.results import load_results, read_run
+from clsim.report.results import load_results
+from clsim.report.run_result import read_run
 from clsim.report.writing import write_report
 from clsim.running.checkpoint_files import newest_checkpoint
 from clsim.running.checksums import changed_since, write_checksums

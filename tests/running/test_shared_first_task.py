@@ -121,10 +121,11 @@ def test_a_run_that_shares_equals_one_that_does_not(
     "overrides",
     [
         {"evaluation.every": "epoch"},
+        {"evaluation.every": {"images": 20}},
         {"training.loss": {"name": "db"}, "training.optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.9}},
         {"training.augmentation": {"flip": 0.5}, "training.sampler": "class-aware", "memory.labels": "oracle"},
     ],
-    ids=["scores-each-epoch", "counted-loss", "augmented"],
+    ids=["scores-each-epoch", "scores-between-steps", "counted-loss", "augmented"],
 )
 def test_it_holds_under_other_settings(overrides: dict, carry_out: Carry, left: Callable[..., Path]) -> None:
     shared = carry_out("lwf+er", None, overrides, left("finetune", overrides))

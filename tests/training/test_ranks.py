@@ -59,12 +59,14 @@ class Pair:
         """The largest difference of a weight, and of a value in percent that is logged."""
         models = [torch.load(found(home / name, "model.pt"))["state"] for home in (self.one, self.two)]
         metrics = [lines(home / name) for home in (self.one, self.two)]
-        assert [list(line["values"]) for line in metrics[0]] == [list(line["values"]) for line in metrics[1]]
+        heads = [[(line["phase"], line["step"], list(line["values"])) for line in run] for run in metrics]
+        assert heads[0] == heads[1]
+        assert "images-eval" in {phase for phase, *_ in heads[0]}
         pairs = [
             (one["values"][tag], two["values"][tag])
             for one, two in zip(*metrics, strict=True)
             for tag in one["values"]
-            if tag.startswith(("mAP/", "loss/", "memory/"))
+            if tag.startswith(("mAP/", "images/mAP", "loss/", "memory/"))
         ]
         assert all((one is None) == (two is None) for one, two in pairs)
         values = [abs(one - two) for one, two in pairs if one is not None]

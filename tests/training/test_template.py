@@ -1,10 +1,9 @@
-"""The loop: Avalanche's order of events, modes, loss terms, and the set-up of a task."""
+"""The loop: Avalanche's order of events, modes, and the set-up of a task."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 import torch
 from avalanche.core import SupervisedPlugin
@@ -151,30 +150,6 @@ def test_a_plugin_that_ends_a_task_in_eval_mode_does_not_silence_the_next(build:
     template = build(last=[Rest(), modes])
     template.train(template.benchmark.train_stream, eval_streams=[])
     assert (modes.steps, modes.training) == ({0, 1, 2}, {True})
-
-
-# --- loss terms
-
-
-def test_a_logged_loss_term_is_its_mean_over_the_steps_of_the_epoch(build: Any, learn: Any) -> None:
-    class Sums(SupervisedPlugin):
-        def __init__(self) -> None:
-            self.steps: list[float] = []
-            self.epochs: list[tuple[float, float]] = []
-
-        def after_backward(self, strategy: Any, **kwargs: Any) -> None:
-            self.steps.append(float(strategy.loss.detach()))
-
-        def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
-            losses = strategy.epoch_losses()
-            self.epochs.append((losses["total"], float(np.mean(self.steps))))
-            assert losses["total"] == pytest.approx(sum(losses.values()) - losses["total"])
-            self.steps = []
-
-    sums = Sums()
-    learn(build("lwf", last=[sums]))
-    for logged, expected in sums.epochs:
-        assert logged == pytest.approx(expected)
 
 
 # --- set-up of a task

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from clsim.report.figures import FAINT, SETTINGS, as_svg, course_text, styles, titled
-from clsim.report.results import PREVALENCE, Results
+from clsim.report.results import Results
+from clsim.report.run_result import PREVALENCE
 from clsim.report.tables import THRESHOLD_HEADINGS, Rows, number
 from clsim.vocabulary import AT_THRESHOLD, CALIBRATION, RANKING
 

@@ -45,7 +45,7 @@ class Desk:
         self.scores = StreamScores(history)
         self.labels: list[MemoryLabels] = []
         self.memories: list[SimpleNamespace] = []
-        self.beginning = Beginning(0, 1, False)
+        self.beginning = Beginning(0, 1, "task")
 
     def begin(self, beginning: Beginning) -> Wanted:
         """Take what stays as it is during the run, before anything else; return what is to be handed in."""
@@ -65,6 +65,7 @@ class Desk:
         values = [MetricValue(NO_METRIC, *value) for value in event.values]
         if event.scored is not None:
             values += self._measured(event.scored, template)
+        self.history.inside.keep((value.name, value.value) for value in values)
         for logger in self.loggers:
             logger.log_metrics(values)
         for callback in callbacks(self.loggers, event.name):
@@ -148,7 +149,8 @@ class _Seen:
     def __init__(self, event: Event, desk: Desk) -> None:
         self.position = event.position
         self.train_epochs = desk.beginning.train_epochs
-        self.score_epochs = desk.beginning.score_epochs
+        self.score_every = desk.beginning.score_every
+        self.images = event.images
         self.experience = SimpleNamespace(origin_stream=SimpleNamespace(name="evaluation"))
         self.evaluator = SimpleNamespace(metrics=[desk.scores, *desk.labels])
         self.model = None

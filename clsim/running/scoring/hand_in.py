@@ -110,7 +110,7 @@ class HandIn(CollectedScores):
                 {type(plugin).__name__: plugin.written_labels() for plugin in self.writers},
                 self._sample(template),
             )
-        event = Event("after_eval_exp", replace(template.position), scored=scored)
+        event = Event("after_eval_exp", replace(template.position), replace(template.images), scored=scored)
         if not self.wait:
             self.scorer.tell("take", event)
             return None
@@ -177,7 +177,7 @@ class Forward(BaseLogger):
             self._tell("after_eval_exp", template, metric_values)
 
     def _tell(self, event: str, template: MultiLabelTemplate, values: list[MetricValue]) -> None:
-        self.scorer.tell("take", Event(event, replace(template.position), _plain(values)))
+        self.scorer.tell("take", Event(event, replace(template.position), replace(template.images), _plain(values)))
 
 
 def _measured(metrics: Sequence[Any], template: MultiLabelTemplate) -> list[Value]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clsim.errors import ClsimError
 from clsim.training.learner import Position
+from clsim.training.step import ImageCount, ScoreEvery
 
 Value = tuple[str, Any, int]
 """Tag, value and step of a number."""
@@ -22,12 +23,12 @@ class Beginning:
     Attributes:
         memories: number of its replay memories.
         train_epochs: of a task.
-        score_epochs: whether the evaluation stream is scored after every epoch too.
+        score_every: as in `MultiLabelTemplate`.
     """
 
     memories: int
     train_epochs: int
-    score_epochs: bool
+    score_every: ScoreEvery
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,13 @@ class Event:
     Attributes:
         name: of the event, as Avalanche calls it.
         position: of the run.
+        images: new images that the run has trained on, in all and in the task.
         values: measured where the run trains.
         scored: of an evaluation; None: nothing was scored.
     """
 
     name: str
     position: Position
+    images: ImageCount = field(default_factory=ImageCount)
     values: list[Value] = field(default_factory=list)
     scored: Pass | None = None

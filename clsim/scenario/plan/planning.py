@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clsim.data.source import Split
 from clsim.errors import Unplannable
 from clsim.randomness import permutation
+from clsim.scenario.evaluation_schema import GivenImages
 from clsim.scenario.plan import long_tail
 from clsim.scenario.plan.id_lists import read_ids, read_partition
 from clsim.scenario.plan.rules import (
@@ -29,7 +30,7 @@ from clsim.scenario.plan.rules import (
 from clsim.scenario.plan.stream_plan import StreamPlan, TaskPlan
 from clsim.scenario.plan.streamed_classes import columns_of, streamed_classes
 from clsim.scenario.plan.task_classes import TaskClasses, task_classes
-from clsim.scenario.schema import Given, GivenImages, ScenarioConfig
+from clsim.scenario.schema import Given, ScenarioConfig
 from clsim.scenario.schema import Ids as LongTailIds
 from clsim.vocabulary import GROUPS, UNKNOWN
 

@@ -19,7 +19,7 @@ from clsim.training.learner import Position
 def test_labels_that_a_part_has_written_are_held_against_the_truth(tiny: Scenario, tmp_path: Path) -> None:
     plan, truth = tiny.plan(), tiny.truth()[tiny.plan().row_samples]
     desk = Desk(History(plan), [MetricsFile(tmp_path / "metrics.jsonl")], truth)
-    desk.begin(Beginning(0, 2, False))
+    desk.begin(Beginning(0, 2, "task"))
     present, absent = (np.argwhere(truth[:20] == value) for value in (1, 0))
     rows, columns = np.concatenate([present[:6], absent[:4]]).T
     written = rows, columns, np.array([0.9] * 3 + [0.1] * 3 + [1.0] + [0.0] * 3, dtype=np.float32)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from clsim.errors import ScenarioError, Unplannable
+from clsim.scenario.evaluation_schema import EvaluationSection
 from clsim.scenario.plan.planning import build_plan, describe, joint_plan, plan_notes, stream_data
 from clsim.scenario.plan.rules import class_groups, class_order
 from clsim.scenario.plan.task_classes import task_classes
-from clsim.scenario.schema import EvaluationSection
 
 LABELS = arrays(np.int8, st.tuples(st.integers(1, 12), st.integers(1, 7)), elements=st.sampled_from([-1, 0, 1]))
 quick = settings(

@@ -234,7 +234,7 @@ def test_scores_of_a_large_memory_are_never_in_memory_at_once(
         blocks.append(len(rows))
         return scored(model, store, rows)
 
-    monkeypatch.setattr("clsim.training.template.SCORED_AT_ONCE", 1)
+    monkeypatch.setattr("clsim.training.step.SCORED_AT_ONCE", 1)
     monkeypatch.setattr(trained, "scored", counted)
     found = trained.probabilities(trained.model, trained.store, rows, columns)
     np.testing.assert_array_equal(found, whole[:, columns], strict=True)
