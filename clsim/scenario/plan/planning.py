@@ -175,7 +175,9 @@ def _members(config: ScenarioConfig, data: StreamData, tasks: Sequence[TaskClass
     rule, seed = config.stream.assignment, config.stream.seed
     if not isinstance(rule, Given):
         again = 1.0 if config.stream.repetition is None else config.stream.repetition.images
-        return [data.pool[rows] for rows in assign(rule, data.train[data.pool], tasks, seed, again)]
+        whole = len(data.pool) == len(data.train)  # of a million images no second copy of all labels
+        truth = data.train if whole else data.train[data.pool]
+        return [data.pool[rows] for rows in assign(rule, truth, tasks, seed, again)]
     key = ("stream", "assignment", "given")
     names = None if data.names is None else data.names("train")
     members = read_partition(Path(rule.given), names, len(tasks), key)
