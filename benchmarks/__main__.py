@@ -111,8 +111,7 @@ def labels() -> str:
 
 def streams() -> str:
     """Streams of 5 to 200 tasks."""
-    times = ("train, early (ms)", "train, late (ms)", "evaluate, early (ms)", "evaluate, late (ms)")
-    return table(("tasks", *times, "peak MB"), stream_length.measure())
+    return table(stream_length.HEADINGS, stream_length.measure())
 
 
 SECTIONS = {
@@ -173,8 +172,8 @@ SECTIONS = {
     ),
     "streams": Section(
         "Streams of many tasks",
-        f"lwf+er, MLP, {stream_length.PER_TASK} rows a task and as many in the memory; early and late: medians of the "
-        "first and last fifth.",
+        f"lwf+er, MLP, {stream_length.PER_TASK} rows a task and as many in the memory, with all loggers of a run, "
+        "TensorBoard's among them; early and late: medians of the first and last fifth.",
         streams,
     ),
     "whole": Section(
@@ -203,7 +202,6 @@ SECTIONS = {
 
 def grown() -> str:
     """Plans, finished runs, herding and long streams."""
-    times = ("train, early (ms)", "train, late (ms)", "evaluate, early (ms)", "evaluate, late (ms)")
     parts = {
         f"A plan of images with three of {growth.CLASSES} classes each, from a CSV file and from the cache of labels. "
         "Aim for a million rows: 5 s, 1.5 s, 500 MB.": (growth.PLAN_HEADINGS, growth.plans),
@@ -216,7 +214,8 @@ def grown() -> str:
             growth.herding,
         ),
         f"Streams of two classes a task, lwf+er, MLP, {stream_length.PER_TASK} rows a task: the cost of a task, wall "
-        "time, and peak memory. A task more is two columns more.": (("tasks", *times, "peak MB"), growth.tasks),
+        "time with all loggers of a run, and peak memory. A task more is two columns more, and 64 images more to begin "
+        "with.": (stream_length.HEADINGS, growth.tasks),
     }
     return "\n\n".join(f"{text}\n\n{table(headings, rows())}" for text, (headings, rows) in parts.items())
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import scale, stream_length
+from benchmarks.timing import peak_memory  # no torch here: the peak of a plan is its own
 
 CLASSES = 200
 ROWS = (10_000, 100_000, 1_000_000)
@@ -41,6 +41,8 @@ def plans() -> list[tuple[str, ...]]:
 
 def runs() -> list[tuple[str, ...]]:
     """Return rows of RUN_HEADINGS: runs that are there found finished, and their report."""
+    from benchmarks import scale
+
     found: list[tuple[str, ...]] = []
     for count in RUNS:
         with tempfile.TemporaryDirectory() as home:
@@ -61,6 +63,8 @@ def herding() -> list[tuple[str, ...]]:
 
 def tasks() -> list[tuple[str, ...]]:
     """Return the rows of `stream_length`, of longer streams."""
+    from benchmarks import stream_length
+
     return stream_length.measure(TASKS)
 
 
@@ -100,7 +104,7 @@ def _herd(rows: str) -> None:
 def _say(work: Callable[[], object]) -> None:
     began = time.process_time()
     work()
-    print(json.dumps({"seconds": time.process_time() - began, "peak": scale.peak_memory()}))
+    print(json.dumps({"seconds": time.process_time() - began, "peak": peak_memory()}))
 
 
 def _apart(part: str, argument: str) -> dict[str, Any]:

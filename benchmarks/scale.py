@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import stub_runs
+from benchmarks.timing import peak_memory
 
 SEEDS = 20
 
@@ -110,12 +111,6 @@ def measure(out: Path, strategies: int, parts: Iterable[str] = PARTS) -> dict[st
         found[name] = {key: value for line in said for key, value in line.items()}
     shutil.rmtree(out / "prepared", ignore_errors=True)
     return found
-
-
-def peak_memory() -> int:
-    """Return the peak memory of this process in bytes; `ru_maxrss` counts what it was forked from, too."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def folder_size(folder: Path) -> tuple[int, int]:

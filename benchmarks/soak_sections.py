@@ -130,8 +130,14 @@ def disk_section(count: int | None = None) -> Section:
             again, more = place.finish()
             left = place.left()
             good = told and again == 0 and place.numbers() == expected and not left
+            lines = [line.strip() for line in output.splitlines() if "space" in line] or output.splitlines()[-1:]
             rows.append(
-                (f"{kilobytes} kB free", str(code), " ".join(output.split())[-160:], "equal" if good else "wrong")
+                (
+                    f"{kilobytes} kB free",
+                    str(code),
+                    lines[0].replace(str(home), "DISK") if code else "finished",
+                    "equal" if good else "wrong",
+                )
             )
             wrong += [] if good else [f"{kilobytes} kB: {output[-300:]!r}, then {again}: {more[-300:]!r}, left {left}"]
     headings = ("disk", "exit code", "says", "the same command with room again")

@@ -18,7 +18,12 @@ def module_command(module: str, *arguments: str) -> list[str]:
     Installed packages and PYTHONPATH are found as ever. The working directory is not searched (`-P`): a user's
     `queue.py` or a folder named `clsim` there would be taken for the module of that name.
     """
-    return [sys.executable, "-P", "-m", module, *arguments]
+    return [*python_command(), "-m", module, *arguments]
+
+
+def python_command() -> list[str]:
+    """Return the command that starts this Python, without the working directory among what it imports from."""
+    return [sys.executable, "-P"]
 
 
 def remove_unused_folders() -> None:

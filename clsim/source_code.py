@@ -36,6 +36,7 @@ OUTSIDE_RUNS = (
     "scenario.import_dataset",
     "scenario.json_schema",
     "scenario.new_scenario",
+    "scenario.plan.difference",
 )
 """Modules and packages of clsim that no run imports; a package stands for all it contains.
 

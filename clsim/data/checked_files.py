@@ -42,10 +42,25 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     Raises:
         OSError: the file or its folder cannot be written.
     """
-    content = io.BytesIO()
-    np.savez(content, **arrays)  # type: ignore[arg-type]
     with written_private(path) as file:
-        file.write(content.getvalue() + packed_checksums([checksum(content.getvalue())]))
+        summed = _Summed(file)
+        np.savez(summed, **arrays)  # type: ignore[arg-type]
+        file.write(packed_checksums([summed.checksum]))
+
+
+class _Summed(io.RawIOBase):
+    """Write to a file without going back in it, and count the checksum: an archive is never in memory as a whole."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.checksum = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, block: Any) -> int:
+        self.checksum = zlib.crc32(block, self.checksum)
+        return self.file.write(block)
 
 
 @contextmanager

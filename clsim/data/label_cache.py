@@ -20,6 +20,7 @@ from clsim.data.checked_files import Arrays, read_arrays, write_arrays
 
 FORMAT = 2  # of an entry; part of its name, because earlier ones have no checksum
 _STATE = "state of the files"
+_TEXTS_AT_ONCE = 4096  # packed; a list of a million would be in memory three times over
 log = logging.getLogger("clsim")
 
 
@@ -52,7 +53,10 @@ def cached_labels(identity: object, files: Sequence[Path | str], parse: Callable
 
 def pack_texts(texts: Sequence[str]) -> NDArray[np.uint8]:
     """Texts without a NUL as one array of UTF-8 bytes; NumPy's own texts are as wide as the longest of them."""
-    return np.frombuffer(("\0".join(texts) + "\0" * bool(texts)).encode(), dtype=np.uint8).copy()
+    packed = bytearray()
+    for at in range(0, len(texts), _TEXTS_AT_ONCE):
+        packed += "".join(f"{text}\0" for text in texts[at : at + _TEXTS_AT_ONCE]).encode()
+    return np.frombuffer(packed, dtype=np.uint8)
 
 
 def unpack_texts(packed: NDArray[np.uint8]) -> list[str]:

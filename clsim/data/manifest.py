@@ -60,7 +60,7 @@ class Manifest(ImageFiles):
         for split in SPLITS:
             codes = self._parsed[split]
             values[split] = labels, _ = read_codes(codes, self._parsed[f"{split}_soft"], self.config, split)
-            if not (labels == 1).any():
+            if labels.max(initial=0) < 1:
                 text = f"no class is present in any of the {len(labels)} images of the {split} split"
                 hint = "; by dataset.soft_labels: {threshold: 0.5} soft labels count" if (codes < -1).any() else ""
                 raise Unplannable(("dataset", "label_list" if self.config.label_list else "label_columns"), text + hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from clsim.data.label_values import SOFT, is_soft
 from clsim.data.manifest_config import ManifestConfig
+from clsim.data.manifest_rows import CodedRows, Images, RowLabels, SoftRow
 from clsim.data.source import Split
 from clsim.data.table_form import BadTable, Table
 from clsim.errors import did_you_mean
@@ -24,14 +26,6 @@ _CODES: dict[object, int] = {1: 1, 0: 0, None: _UNKNOWN_BYTE, "": _UNKNOWN_BYTE}
 _CODES.update(dict.fromkeys(["1", "1.0", "true", "True", "TRUE", "yes", "Yes", "YES"], 1))
 _CODES.update(dict.fromkeys(["0", "0.0", "false", "False", "FALSE", "no", "No", "NO"], 0))
 _CODES.update(dict.fromkeys(["nan", "NaN", "NAN", "?", "null"], _UNKNOWN_BYTE))
-
-
-class Images(NamedTuple):
-    """The images of a split as they are found: file, place in the table, and what the row says of the labels."""
-
-    files: list[str]
-    where: list[str]
-    labels: list[Any]
 
 
 class Coded(NamedTuple):
@@ -67,18 +61,14 @@ class LabelForm(Protocol):
     def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], Any]:
         """What takes the labels out of the cells of a row, or raises WrongRow; BadTable when the columns do not do."""
 
+    def rows(self) -> RowLabels:
+        """Return what keeps the labels that `reader` takes out of the rows of a split."""
+
     def class_names(self, images: dict[Split, Images]) -> list[str]:
         """The classes, alphabetical, when all tables are read."""
 
-    def matrix(self, labels: Sequence[Any], names: Sequence[str]) -> Coded:
-        """The codes of what `reader` took out of N rows."""
-
-
-class _SoftRow(NamedTuple):
-    """Codes of a row with soft labels, and their values."""
-
-    codes: bytes
-    soft: list[float]
+    def matrix(self, labels: Any, names: Sequence[str]) -> Coded:
+        """The codes of what `rows` has kept of N rows; it is of no use afterwards."""
 
 
 class LabelColumns:
@@ -102,7 +92,7 @@ class LabelColumns:
     def columns(self) -> list[str] | None:
         return None if self.rest else self.names
 
-    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], bytes | _SoftRow]:
+    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], bytes | SoftRow]:
         if self.rest:
             self._take_other_columns(file, table)
         positions = [table.columns.index(name) for name in self.names]
@@ -110,7 +100,7 @@ class LabelColumns:
         pick = itemgetter(*positions) if len(positions) > 1 else lambda cells: (cells[positions[0]],)
         code = self.codes.__getitem__
 
-        def labels_of(cells: Sequence[Any]) -> bytes | _SoftRow:
+        def labels_of(cells: Sequence[Any]) -> bytes | SoftRow:
             try:
                 return bytes(map(code, pick(cells)))
             except (KeyError, TypeError):
@@ -118,14 +108,15 @@ class LabelColumns:
 
         return labels_of
 
+    def rows(self) -> CodedRows:
+        return CodedRows()
+
     def class_names(self, images: dict[Split, Images]) -> list[str]:
         return self.names
 
-    def matrix(self, labels: Sequence[bytes | _SoftRow], names: Sequence[str]) -> Coded:
-        codes = b"".join(row.codes if isinstance(row, _SoftRow) else row for row in labels)
-        soft = [value for row in labels if isinstance(row, _SoftRow) for value in row.soft]
-        matrix = np.frombuffer(codes, dtype=np.int8).reshape(len(labels), len(names)).copy()
-        return Coded(matrix, np.array(soft, dtype=np.float32))
+    def matrix(self, labels: CodedRows, names: Sequence[str]) -> Coded:
+        matrix = np.frombuffer(labels.codes, dtype=np.int8).reshape(labels.count, len(names))
+        return Coded(matrix, np.array(list(chain(*labels.soft.values())), dtype=np.float32))
 
     def _take_other_columns(self, file: Path, table: Table) -> None:
         if unknown := [name for name in self.left_out if name not in table.columns]:
@@ -141,7 +132,7 @@ class LabelColumns:
             raise BadTable(f"{file}: other classes than in the training table: {difference}")
         self.names = names
 
-    def _parse_row(self, cells: Sequence[Any]) -> bytes | _SoftRow:
+    def _parse_row(self, cells: Sequence[Any]) -> bytes | SoftRow:
         """The labels of a row with spaces, NaN, soft labels or something wrong in it."""
         found = [self._label(cell) for cell in cells]
         wrong = [position for position, label in enumerate(found) if label is None]
@@ -149,7 +140,7 @@ class LabelColumns:
             raise WrongRow(*(partial(self._wrong, self.names[at], cells[at]) for at in wrong))
         soft = [label for label in found if isinstance(label, float)]
         codes = bytes(SOFT % 256 if isinstance(label, float) else label or 0 for label in found)
-        return _SoftRow(codes, soft) if soft else codes
+        return SoftRow(codes, soft) if soft else codes
 
     def _label(self, cell: Any) -> int | float | None:
         """Code of a cell as an unsigned byte, the value of a soft label as a float, or None if it is neither."""

@@ -14,7 +14,8 @@ from clsim.data.class_names import alike, composed, folded
 from clsim.data.label_values import NoFinding
 from clsim.data.list_cells import read_list
 from clsim.data.manifest_config import ManifestConfig
-from clsim.data.manifest_labels import Coded, Images, WrongRow
+from clsim.data.manifest_labels import Coded, WrongRow
+from clsim.data.manifest_rows import Images, ListedRows
 from clsim.data.problems import Problems
 from clsim.data.source import Split
 from clsim.data.table_form import Table
@@ -38,7 +39,11 @@ def no_finding_rule(no_finding: str | NoFinding) -> NoFinding:
 
 
 class LabelLists:
-    """One column that lists the classes an image shows. A row's labels are their names."""
+    """One column that lists the classes an image shows. A row's labels are the numbers of their names.
+
+    Attributes:
+        ids: the number of each name found so far.
+    """
 
     key = "label_list"
     rows_add_up = False
@@ -51,33 +56,50 @@ class LabelLists:
         nothing = () if config.no_finding is None else (no_finding_rule(config.no_finding).name,)
         self.always = frozenset(nothing)
         self.vocabulary = frozenset(map(composed, (*config.vocabulary, *nothing))) if config.vocabulary else frozenset()
+        self.ids: dict[str, int] = {}
 
     def columns(self) -> list[str]:
         return [self.column]
 
-    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], tuple[str, ...]]:
+    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], tuple[int, ...]]:
         position = table.columns.index(self.column)
+        separator = None if self.separator == " " else self.separator
+        known: dict[str, int] = {}  # text between separators that is a name for sure
+        id_of = known.__getitem__
 
-        def labels_of(cells: Sequence[Any]) -> tuple[str, ...]:
+        def labels_of(cells: Sequence[Any]) -> tuple[int, ...]:
             cell = cells[position]
+            try:
+                return tuple(map(id_of, cell.split(separator)))
+            except (KeyError, AttributeError):
+                pass
             found = read_list(cell, self.separator, self.vocabulary)
             if found.problem:
                 raise WrongRow(f"column {self.column!r}: {found.problem}")
             for name in found.names:
                 if self._is_wrong(name, found.by_form):
                     raise WrongRow(partial(self._wrong, name, cell))
-            return found.names
+            ids = self._numbers(found.names)
+            if not found.by_form and "" not in found.names:
+                known.update(zip(found.names, ids, strict=True))
+            return ids
 
         return labels_of
+
+    def rows(self) -> ListedRows:
+        return ListedRows()
 
     def class_names(self, images: dict[Split, Images]) -> list[str]:
         if self.vocabulary:
             return sorted(self.vocabulary)
         first: dict[Split, dict[str, str]] = {"train": {}, "test": {}}
         for split, found in images.items():
-            for names, where in zip(found.labels, found.where, strict=True):
-                for name in names:
-                    first[split].setdefault(name, where)
+            rows, ids = found.labels.pairs()
+            entry_of = np.full(len(self.ids), len(ids), dtype=np.int64)
+            entry_of[ids[::-1]] = np.arange(len(ids))[::-1]  # of several, the last one written stays: the first
+            names = list(self.ids)
+            for id_ in np.argsort(entry_of, kind="stable")[: (entry_of < len(ids)).sum()].tolist():
+                first[split][names[id_]] = found.where(int(rows[entry_of[id_]]))
         problems = Problems()
         for where, text in self._untrained_problems(first["train"], first["test"]):
             problems.add(where, text)
@@ -87,13 +109,18 @@ class LabelLists:
         of_test = first["test"].keys() if self.joins else self.always & first["test"].keys()
         return sorted({*first["train"], *of_test})
 
-    def matrix(self, labels: Sequence[tuple[str, ...]], names: Sequence[str]) -> Coded:
+    def matrix(self, labels: ListedRows, names: Sequence[str]) -> Coded:
         column = {name: position for position, name in enumerate(names)}
-        lengths = np.array([len(shown) for shown in labels], dtype=np.int64)
+        column_of = np.array([column.get(name, -1) for name in self.ids], dtype=np.int64)
         matrix = np.zeros((len(labels), len(names)), dtype=np.int8)
-        matrix[np.repeat(np.arange(len(labels)), lengths), [column[name] for shown in labels for name in shown]] = 1
-        matrix[lengths == 0] = self.empty
+        rows, ids = labels.pairs()
+        matrix[rows, column_of[ids]] = 1
+        if self.empty:
+            matrix[np.bincount(rows, minlength=len(labels)) == 0] = self.empty
         return Coded(matrix, np.empty(0, dtype=np.float32))
+
+    def _numbers(self, names: Iterable[str]) -> tuple[int, ...]:
+        return tuple(self.ids.setdefault(name, len(self.ids)) for name in names)
 
     def _is_wrong(self, name: str, by_form: bool) -> bool:
         if not name or self.vocabulary:
@@ -143,11 +170,11 @@ class LabelRows(LabelLists):
     def columns(self) -> list[str]:
         return [self.column, *([self.confidence_column] if self.confidence_column else [])]
 
-    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], tuple[str, ...]]:
+    def reader(self, file: Path, table: Table) -> Callable[[Sequence[Any]], tuple[int, ...]]:
         at = table.columns.index(self.column)
         confidence_at = None if self.confidence_column is None else table.columns.index(self.confidence_column)
 
-        def labels_of(cells: Sequence[Any]) -> tuple[str, ...]:
+        def labels_of(cells: Sequence[Any]) -> tuple[int, ...]:
             cell = cells[at]
             if cell is not None and type(cell) not in (str, int):
                 raise WrongRow(f"column {self.column!r}: given {cell!r}, allowed: the name of a class")
@@ -158,7 +185,7 @@ class LabelRows(LabelLists):
                 return ()
             if self._is_wrong(name, by_form=False):
                 raise WrongRow(partial(self._wrong, name, cell))
-            return (name,)
+            return self._numbers([name])
 
         return labels_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.label_cache import Arrays, pack_texts
 from clsim.data.label_values import NoFinding, without_finding
 from clsim.data.manifest_config import ManifestConfig, split_name
-from clsim.data.manifest_labels import Coded, Images, LabelColumns, LabelForm, WrongRow
+from clsim.data.manifest_labels import Coded, LabelColumns, LabelForm, WrongRow
 from clsim.data.manifest_lists import LabelLists, LabelRows, no_finding_rule
+from clsim.data.manifest_rows import Images
 from clsim.data.problems import Problems
 from clsim.data.source import Split
 from clsim.data.table_form import BadTable, Row, Table
@@ -25,6 +27,8 @@ from clsim.errors import Unplannable, did_you_mean
 PARSER_VERSION = 5  # of the cached labels
 
 _SPLITS: tuple[Split, ...] = ("train", "test")
+_PLAIN_NAME = re.compile(r"[\w-][\w. -]*+(?<! )").fullmatch
+"""Whether a name means the same in every folder, and needs no care."""
 
 
 class TableOf(NamedTuple):
@@ -33,15 +37,6 @@ class TableOf(NamedTuple):
     key: str
     file: Path
     split: Split | None
-
-
-class Place(NamedTuple):
-    """Where an image is listed first, over all tables: place, split, labels, and row among the images of its split."""
-
-    where: str
-    split: Split
-    labels: Any
-    row: int
 
 
 def tables_of(config: ManifestConfig) -> list[TableOf]:
@@ -71,14 +66,20 @@ def parse_manifest(config: ManifestConfig) -> Arrays:
     kind: LabelForm = LabelColumns(config)
     if config.label_list is not None or config.label_column is not None:
         kind = LabelLists(config) if config.label_column is None else LabelRows(config)
-    images: dict[Split, Images] = {split: Images([], [], []) for split in _SPLITS}
-    places: dict[str, Place] = {}
+    images: dict[Split, Images] = {split: Images(kind.rows()) for split in _SPLITS}
+    places: dict[str, int] = {}
     repeated = 0
     for given in tables_of(config):
         try:
             repeated += _read(config, kind, given, images, places)
         except BadTable as error:
             raise Unplannable(("dataset", given.key), str(error)) from None
+    files: dict[Split, list[str]] = {
+        "train": [file for file, place in places.items() if place >= 0],
+        "test": [file for file, place in places.items() if place < 0],
+    }
+    del places
+    packed = {} if config.shares else {split: pack_texts(files.pop(split)) for split in _SPLITS}
     names = kind.class_names(images)
     found = {split: kind.matrix(images[split].labels, names) for split in _SPLITS}
     if config.no_finding is not None:
@@ -86,14 +87,11 @@ def parse_manifest(config: ManifestConfig) -> Arrays:
     if isinstance(config.test, ShareOfTraining):
         rows = dict(zip(_SPLITS, split_rows(found["train"].codes, config.test), strict=True))
         found = {split: found["train"].of(rows[split]) for split in _SPLITS}
-        files = images["train"].files
-        of_split = {split: [files[row] for row in rows[split].tolist()] for split in _SPLITS}
-    else:
-        of_split = {split: images[split].files for split in _SPLITS}
+        packed = {split: pack_texts([files["train"][row] for row in rows[split].tolist()]) for split in _SPLITS}
     arrays: Arrays = {"class_names": pack_texts(names), "repeated": np.array([repeated])}
     for split in _SPLITS:
         codes, soft = found[split]
-        arrays |= {split: codes, f"{split}_soft": soft, f"{split}_files": pack_texts(of_split[split])}
+        arrays |= {split: codes, f"{split}_soft": soft, f"{split}_files": packed[split]}
     return arrays
 
 
@@ -107,10 +105,9 @@ def _without_finding(
     problems, left = Problems(), {}
     for split in _SPLITS:
         codes, soft = found[split]
-        where = images[split].where
         others, kept, wrong = without_finding(codes, names, rule)
         for row in wrong:
-            problems.add(where[row], f"given {rule.name!r} and another class that is not absent")
+            problems.add(images[split].where(row), f"given {rule.name!r} and another class that is not absent")
         left[split] = Coded(others, soft)
     problems.refuse(kind.key)
     return [names[position] for position in kept], left
@@ -121,36 +118,42 @@ def _read(
     kind: LabelForm,
     given: TableOf,
     images: dict[Split, Images],
-    places: dict[str, Place],
+    places: dict[str, int],
 ) -> int:
-    """Add the images of one table and return how many rows repeat another one exactly, which are joined."""
-    folder, problems, repeated = folder_of(config, given), Problems(), 0
+    """Add the images of one table and return how many rows repeat another one exactly, which are joined.
+
+    Args:
+        places: where each image is listed first, over all tables: row >= 0 of the training images, or ~row of the
+            test images.
+    """
+    problems, repeated = Problems(), 0
     others = [column for column in (config.path_column, None if given.split else config.column_of_split) if column]
     wanted = (columns := kind.columns()) and [*others, *columns]
     with open_table(given.file, wanted, config.delimiter, config.encoding, config.comment) as table:
         path_at, *split_at = (_position(given.file, table, column) for column in others)
         labels_of = kind.reader(given.file, table)
-        split_of = _split_reader(config)
-        for row in _until_damage(table, problems):
+        split_of, file_of = _split_reader(config), _file_reader(config, folder_of(config, given))
+        for start, number, cells in _until_damage(table, problems):
             try:
-                split = split_of(row.cells[split_at[0]]) if split_at else given.split or "train"
+                split = split_of(cells[split_at[0]]) if split_at else given.split or "train"
                 if split is None:
                     continue
-                file = _image_file(config, folder, row.cells[path_at])
-                place = Place(row.where, split, labels_of(row.cells), len(images[split].files))
+                file, labels = file_of(cells[path_at]), labels_of(cells)
+                found = images[split]
+                place = len(found.numbers) if split == "train" else ~len(found.numbers)
                 first = places.setdefault(file, place)
-                if first is not place:
-                    repeated += _joined(kind, images, first, place, (config.path_column, row.cells[path_at]))
+                if first != place:
+                    repeated += _joined(kind, images, first, split, labels, (config.path_column, cells[path_at]))
                     continue
+                found.start = start
+                found.numbers.append(number)
+                found.labels.add(labels)
             except WrongRow as wrong:
                 for problem in wrong.problems:
-                    problems.add(row.where, problem)
-                continue
-            for part, value in zip(images[split], (file, row.where, place.labels), strict=True):
-                part.append(value)
+                    problems.add(f"{start}{number}", problem)
     problems.refuse(given.key)
     for split in _SPLITS[:1] if config.shares else _SPLITS:
-        if given.split in (split, None) and not images[split].files:
+        if given.split in (split, None) and not images[split].numbers:
             names, column = ", ".join(_split_names(config)), config.column_of_split
             named = "" if given.split or column is None else f"; allowed in {column!r}: {names}"
             raise Unplannable(("dataset", given.key), f"{given.file}: no image of the {split} split{named}")
@@ -165,19 +168,22 @@ def _until_damage(table: Table, problems: Problems) -> Iterator[Row]:
         problems.add("", str(error))
 
 
-def _joined(kind: LabelForm, images: dict[Split, Images], first: Place, again: Place, path: tuple[str, Any]) -> bool:
-    """Join a row with an earlier one of the same image; return whether it is the same in all.
+def _joined(
+    kind: LabelForm, images: dict[Split, Images], first: int, split: Split, labels: Any, path: tuple[str, Any]
+) -> bool:
+    """Join a row with an earlier one of the same image, at place `first`; return whether it is the same in all.
 
     Raises:
         WrongRow: it says something else.
     """
-    if kind.rows_add_up and first.split == again.split:
-        listed = images[first.split].labels
-        listed[first.row] = tuple(dict.fromkeys((*listed[first.row], *again.labels)))
+    earlier: Split = "train" if first >= 0 else "test"
+    row, found = max(first, ~first), images[earlier]
+    if kind.rows_add_up and earlier == split:
+        found.labels.join(row, labels)
         return False
-    if (first.split, first.labels) != (again.split, again.labels):
+    if earlier != split or found.labels.of(row) != labels:
         what = "split" if kind.rows_add_up else "labels or split"
-        text = f"given {path[1]!r} a second time, with other {what}; first in {first.where}"
+        text = f"given {path[1]!r} a second time, with other {what}; first in {found.where(row)}"
         raise WrongRow(f"column {path[0]!r}: {text}")
     return True
 
@@ -205,6 +211,8 @@ def _split_reader(config: ManifestConfig) -> Callable[[Any], Split | None]:
     names = _split_names(config)
 
     def split_of(cell: Any) -> Split | None:
+        if type(cell) is str and cell in names:
+            return names[cell]
         name = split_name(cell)
         if name not in names:
             raise WrongRow(partial(wrong, name))
@@ -215,6 +223,25 @@ def _split_reader(config: ManifestConfig) -> Callable[[Any], Split | None]:
         return f"column {config.column_of_split!r}: given {name!r}, allowed: {', '.join(names)}{hint}"
 
     return split_of
+
+
+def _file_reader(config: ManifestConfig, folder: str) -> Callable[[Any], str]:
+    """What turns a cell of the path column into the path of the file."""
+    starts: dict[str, str] = {}  # of paths whose last part is a plain name: what stands before it, by that in the cell
+    if config.suffix is not None:
+        return partial(_image_file, config, folder)
+
+    def file_of(cell: Any) -> str:
+        if type(cell) is str:
+            at = cell.rfind("/") + 1
+            before, name = cell[:at], cell[at:]
+            if _PLAIN_NAME(name):
+                if (start := starts.get(before)) is None:
+                    start = starts[before] = _image_file(config, folder, cell).removesuffix(name)
+                return start + name
+        return _image_file(config, folder, cell)
+
+    return file_of
 
 
 def _image_file(config: ManifestConfig, folder: str, cell: Any) -> str:

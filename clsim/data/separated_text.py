@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -43,9 +44,10 @@ def separated_table(
         raise BadTable(f"{file}:1: zero bytes in the text; is its encoding {which}?")
     delimiter = delimiter or (named[1] if named else usual)
     # the line stays as an empty one, so that the numbers of the others are those of the file
-    lines = _Lines(file, chain(["\n" if named else first], lines_of_text), delimiter, comment)
+    source = _Lines(file, chain(["\n" if named else first], lines_of_text), delimiter, comment)
+    lines = source.rows()
     line, header = next(lines, (1, []))
-    lines.width = len(header)
+    source.width = len(header)
     columns = tuple(name.strip() for name in header)
     while len(columns) > 1 and columns[-1] == "":
         columns = columns[:-1]
@@ -57,25 +59,29 @@ def separated_table(
         raise BadTable(f"{where}: column {position} has no name (an index written by pandas? use index=False)")
     refuse_twins(where, columns)
     others = [other for other in _DELIMITERS if len(columns) == 1 and other in columns[0]]
-    picked = pick(where, columns, only, f"; is the delimiter {others[0]!r}?" if others else "")
+    width, start = len(columns), f"{file}:"
+    chosen = _picker(pick(where, columns, only, f"; is the delimiter {others[0]!r}?" if others else ""))
 
     def rows() -> Iterator[Row]:
         for line, cells in lines:
-            if len(cells) < len(columns) or (len(cells) > len(columns) and any(map(str.strip, cells[len(columns) :]))):
-                raise BadTable(
-                    f"{file}:{line}: {len(cells)} cells under {len(columns)} columns; cells with {delimiter!r} in them "
-                    "need quotes"
-                )
+            if len(cells) != width and (len(cells) < width or any(map(str.strip, cells[width:]))):
+                text = f"{len(cells)} cells under {width} columns; cells with {delimiter!r} in them need quotes"
+                raise BadTable(f"{start}{line}: {text}")
             if not any(cells) or cells == header:
                 continue
-            kept = cells if len(cells) == len(columns) else cells[: len(columns)]
-            yield Row(f"{file}:{line}", kept if only is None else [cells[column] for column in picked])
+            kept = cells if len(cells) == width else cells[:width]
+            yield Row(start, line, kept if only is None else chosen(kept))
 
     return Table(columns if only is None else tuple(only), rows())
 
 
-class _Lines(Iterator[tuple[int, list[str]]]):
-    """Rows that are not empty, and the line each begins in; a quoted cell may span lines.
+def _picker(positions: list[int]) -> Callable[[Sequence[str]], Sequence[str]]:
+    """Return what takes the cells at some positions out of a row."""
+    return itemgetter(*positions) if len(positions) > 1 else lambda cells: [cells[at] for at in positions]
+
+
+class _Lines:
+    """The lines of a text as rows.
 
     Attributes:
         width: cells of the header, once it is known.
@@ -94,26 +100,28 @@ class _Lines(Iterator[tuple[int, list[str]]]):
             self._without_comments(text), delimiter=delimiter, skipinitialspace=not self._blank, strict=True
         )
 
-    def __next__(self) -> tuple[int, list[str]]:
-        while True:
-            first = self._reader.line_num + 1
-            self._between_rows = True
-            try:
-                cells = next(self._reader)
-            except csv.Error as error:
-                text = f"{self.file}:{first}: not valid CSV: {error}; is there a quote that is not closed?"
-                raise BadTable(text) from None
-            if self._blank:
-                cells = [cell for cell in cells if cell]
-            if cells and cells != [""]:
-                if not self.width:
-                    self._refuse_rows_above(len(cells))
-                return first, cells
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield rows that are not empty, and the line each begins in; a quoted cell may span lines."""
+        reader, first = self._reader, 1
+        try:
+            for cells in reader:
+                if self._blank:
+                    cells = [cell for cell in cells if cell]
+                if cells and cells != [""]:
+                    if not self.width:
+                        self._refuse_rows_above(len(cells))
+                    yield first, cells
+                first = reader.line_num + 1
+                self._between_rows = True
+        except csv.Error as error:
+            text = f"{self.file}:{first}: not valid CSV: {error}; is there a quote that is not closed?"
+            raise BadTable(text) from None
 
     def _without_comments(self, text: Iterable[str]) -> Iterator[str]:
         """Yield lines; a comment becomes an empty line, so that numbers stay those of the file."""
+        marks = (self._mark, f"\ufeff{self._mark}") if self._mark else ()
         for number, line in enumerate(text, start=1):
-            if self._between_rows and self._mark and line.removeprefix("\ufeff").startswith(self._mark):
+            if self._between_rows and line.startswith(marks):
                 if not self._sure:
                     self._above.append((number, self._cells_of(line)))
                     if self.width:

@@ -13,13 +13,25 @@ class BadTable(ClsimError):
 
 
 class Row(NamedTuple):
-    """One row: where it stands ("photos.csv:17", "photos.parquet: row 17") and its cells in the table's columns.
+    """One row: the number of its line or row, and its cells in the table's columns.
 
-    Cells are text in CSV and TSV, otherwise what the file holds; None = not given.
+    Cells are text in CSV and TSV, otherwise what the file holds; None = not given. Places are spelt only when they are
+    asked for, because there may be a million rows.
+
+    Attributes:
+        start: what stands before the number in a place: "photos.csv:", "photos.parquet: row ".
+        number: from 1.
+        cells: one per column of the table.
     """
 
-    where: str
+    start: str
+    number: int
     cells: Sequence[Any]
+
+    @property
+    def where(self) -> str:
+        """The place of the row: "photos.csv:17", "photos.parquet: row 17"."""
+        return f"{self.start}{self.number}"
 
 
 class Table(NamedTuple):

@@ -80,25 +80,25 @@ def _json_lines(file: Path, text: Iterable[str], only: Sequence[str] | None) -> 
     first = next(lines, None)
     if first is None:
         raise BadTable(f"{file}: empty; each line is a JSON object")
-    columns = tuple(first[1])
-    pick(first[0], columns, only)
+    columns, start = tuple(first[1]), f"{file}:"
+    pick(f"{start}{first[0]}", columns, only)
     kept = columns if only is None else tuple(only)
     known = set(columns)
 
     def rows() -> Iterator[Row]:
-        for where, content in chain([first], lines):
+        for line, content in chain([first], lines):
             if only is None and not content.keys() <= known:
                 new = next(key for key in content if key not in known)
                 raise BadTable(
-                    f"{where}: key {new!r} is not in the first line{did_you_mean(new, columns)}; allowed: "
+                    f"{start}{line}: key {new!r} is not in the first line{did_you_mean(new, columns)}; allowed: "
                     f"{', '.join(columns)}"
                 )
-            yield Row(where, [content.get(column) for column in kept])
+            yield Row(start, line, [content.get(column) for column in kept])
 
     return Table(kept, rows())
 
 
-def _objects(file: Path, text: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _objects(file: Path, text: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     for line, content in enumerate(text, start=1):
         if not content.strip():
             continue
@@ -110,7 +110,7 @@ def _objects(file: Path, text: Iterable[str]) -> Iterator[tuple[str, dict[str, A
             raise BadTable(f"{where}: not valid JSON: {reason}; each line is one object") from None
         if not isinstance(value, dict):
             raise BadTable(f'{where}: each line is a JSON object such as {{"path": "a.jpg"}}, not {_kind(value)}')
-        yield where, value
+        yield line, value
 
 
 def _parquet(file: Path, raw: BinaryIO, only: Sequence[str] | None) -> Table:
@@ -129,12 +129,12 @@ def _parquet(file: Path, raw: BinaryIO, only: Sequence[str] | None) -> Table:
     kept = columns if only is None else tuple(only)
 
     def rows() -> Iterator[Row]:
-        number = 0
+        start, number = f"{file}: row ", 0
         try:
             for batch in opened.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(kept)):
                 for cells in zip(*(batch.column(name).to_pylist() for name in kept), strict=True):
                     number += 1
-                    yield Row(f"{file}: row {number}", cells)
+                    yield Row(start, number, cells)
         except pyarrow.ArrowException as error:
             raise BadTable(f"{file}: not valid Parquet after row {number}: {error}") from None
 

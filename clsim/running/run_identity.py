@@ -171,17 +171,17 @@ def record_identity(folder: Path, now: Mapping[str, Any], goes_on: bool) -> None
 def refuse_unknown_code(folder: Path, scenario: Scenario, spec: RunSpec) -> None:
     """Look, before anything of them is executed, whether a run's Python files are those that it was prepared with.
 
-    The strategy is looked at and every part that has its code in the identity: backbone, data set, loss, sampler and
-    rules of a scenario or of a strategy's options. So a folder whose `run.json` or `config.yaml` was edited runs no
-    other file. Metrics and loggers have no code in the identity; of all files only absolute paths are taken, as
-    `prepare` writes them.
+    The strategy is looked at and every part that has its code in the identity: backbone, data set, loss and sampler of
+    a scenario or of a strategy's options. So a folder whose `run.json` or `config.yaml` was edited runs no other file.
+    Rules of the stream, which the plan's hash stands for, metrics and loggers have no code in the identity; of all
+    files only absolute paths are taken, as `prepare` writes them.
 
     Raises:
         OtherRun: a file is another one, or the folder does not say which it was.
         RunError: a relative path.
     """
     values = flat(scenario.config.model_dump(mode="json")) | flat(spec.options, "strategy.")
-    unidentified = [key for key in values if key.startswith(("evaluation.metrics", "loggers"))]
+    unidentified = [key for key in values if key.startswith(("evaluation.metrics", "loggers", "stream."))]
     free = set(_texts({key: values[key] for key in unidentified}))
     files = [text for text in [*spec.strategy.split("+"), *_texts(values)] if ".py:" in text]
     if not files:

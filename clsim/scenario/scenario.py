@@ -69,6 +69,10 @@ class Scenario:
             raise RunError("Scenario.source: its labels have been forgotten, because a run trains on them")
         return self._source
 
+    @source.setter
+    def source(self, source: ImageSource) -> None:
+        self._source = source
+
     @property
     def name(self) -> str:
         return self.config.name

@@ -174,8 +174,14 @@ class Learner(Protocol):
         """
         ...
 
-    def probabilities(self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the sigmoid of `scored`: probabilities in 0..1, float32 [n, outputs]."""
+    def probabilities(
+        self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Return the sigmoid of `scored`: probabilities in 0..1, float32 [n, outputs].
+
+        Args:
+            columns: int64 [k]: only these outputs, float32 [n, k]; the others of many rows are never in memory at once.
+        """
         ...
 
     def add_loss(self, name: str, value: Tensor) -> None:

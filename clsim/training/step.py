@@ -25,6 +25,8 @@ from clsim.training.ranks import Part, Ranks
 from clsim.training.seeding import seed_generators
 from clsim.transfer import sent
 
+SCORED_AT_ONCE = 2**14
+"""Rows whose scores for all classes are in memory at once, at least, where some columns are asked for."""
 ScoreEvery = Literal["task", "epoch"] | int
 """When the evaluation stream is scored: after each task; after each epoch, or so many new images of a task, too."""
 
@@ -151,9 +153,17 @@ class StepTemplate(SupervisedTemplate):
         """What a module says of images [B, 3, H, W], in the scenario's precision; float32 [B, its outputs]."""
         return run_network(model, x, self.config)
 
-    def probabilities(self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Scores of training rows under evaluation mode, float32 [n, classes of the model's head], in 0..1."""
-        return torch.from_numpy(self.scored(model, store, rows)).sigmoid().numpy()
+    def probabilities(
+        self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Return scores of training rows in evaluation mode, in 0..1, float32 [n, outputs], or [n, k] of k columns."""
+        unit = 64 * self.eval_mb_size  # batches stay those of one pass, and so do the elements of a vector
+        block = -(-SCORED_AT_ONCE // unit) * unit
+        parts = []
+        for at in range(0, max(1, len(rows)), block):
+            part = torch.from_numpy(self.scored(model, store, rows[at : at + block])).sigmoid().numpy()
+            parts.append(part if columns is None else part[:, columns])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @torch.no_grad()
     def scored(

@@ -63,7 +63,7 @@ def test_evaluation_changes_neither_weights_nor_optimiser_nor_generators(build: 
 def test_evaluation_during_training_changes_nothing(build: Any, learn: Any, same_weights: Any) -> None:
     class Peek(SupervisedPlugin):
         def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-            strategy.eval(strategy.benchmark.test_stream[:1])
+            strategy.eval(strategy.benchmark.evaluation_stream)
 
     peeking = build(last=[Peek()])
     peeking.evaluator.metrics.clear()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from clsim.errors import ClsimError
 from clsim.model_names import OPTIMIZERS, SCHEDULERS
 from clsim.parts import KINDS, PartError
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.scenario.training_schema import OptimizerSection, ScheduleSection, TrainingSection
 from clsim.training.augmentation.pipeline import Augmentation
 from clsim.training.losses.binary import masked_bce
@@ -101,7 +102,7 @@ class Newest:
     needs_features = False
 
     def choose(self, memory, task, features=None):
-        return np.arange(len(memory))[-memory.budget.of_all(memory.tasks[task][1]) :]
+        return np.arange(len(memory))[-memory.budget.of_all(memory.tasks[task].stop) :]
 
 
 class Greedy:
@@ -230,7 +231,7 @@ def test_a_sampler_of_other_draws_is_one_line(own: Path, name: str, what: str) -
 
 def kept(own: Path, name: str, **options: Any) -> list[int]:
     selection = make_selection(f"{own}:{name}", options, "strategy.er.selection")
-    memory = Memory(Budget(per_class=2), selection, ((0, 1), (1, 2)), 0)
+    memory = Memory(Budget(per_class=2), selection, (TaskClasses(0, 1), TaskClasses(1, 2)), 0)
     for task in (0, 1):
         labels = np.full((6, 2), -1, np.float32)
         labels[:, task] = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ def mapped(tmp_path: Path) -> Path:
 def named(tmp_path: Path) -> Path:
     write_arrays(tmp_path / "folder" / "arrays.npz", {"a b": ARRAY, "c": np.arange(3, dtype=np.int8)})
     return tmp_path / "folder" / "arrays.npz"
+
+
+def test_arrays_are_not_in_memory_twice_to_be_written(tmp_path: Path) -> None:
+    array = np.zeros(64 << 20, dtype=np.int8)
+    tracemalloc.start()
+    write_arrays(tmp_path / "arrays.npz", {"a": array})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < len(array) * 3 / 4  # NumPy writes 16 MB at a time
 
 
 def read(path: Path, **changed: Any) -> Any:

@@ -22,6 +22,10 @@ MARKED = {
     ("dataset", "train_file"): DATA_PATH,
     ("dataset", "test_file"): DATA_PATH,
     ("dataset", "image_folder"): DATA_PATH,
+    ("dataset", "validation_ids"): DATA_PATH,
+    ("dataset", "test_ids"): DATA_PATH,
+    ("stream", "assignment", "given"): DATA_PATH,
+    ("evaluation", "images", "given"): DATA_PATH,
     ("labels", "long_tail", "ids"): DATA_PATH,
     ("training", "model", "weights", "file"): FILE_CONTENT,
 }

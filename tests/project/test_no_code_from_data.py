@@ -14,6 +14,11 @@ SOURCES += [ROOT / "docs" / "generate.py", *sorted((ROOT / "docs" / "examples").
 RUN_TEXT = {"eval", "exec", "compile", "__import__", "system", "popen", "getoutput", "getstatusoutput"}
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib", "yaml"}
 """Modules whose loading runs what a file says; `yaml` is PyYAML. `pickle` is imported for the name of its error."""
+OWN_PICKLES = {
+    "clsim/running/scoring/process.py": 3,  # between a process and the one that it has forked, through their pipe
+    "clsim/launch/engines/slurm.py": 1,  # the exit code of a job that this process has submitted, as submitit leaves it
+}
+"""Files that unpickle what this program alone has written, and how often."""
 LOADERS = {"find_class", "Unpickler", "loads", "load", "unsafe_load", "full_load", "read_pickle"}
 
 
@@ -45,7 +50,8 @@ def problems(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_source_can_run_what_a_file_says(path: Path) -> None:
-    assert list(problems(path.read_text(encoding="utf-8"))) == []
+    found = [problem.partition(": ")[2] for problem in problems(path.read_text(encoding="utf-8"))]
+    assert found == ["pickle.loads runs what a file says"] * OWN_PICKLES.get(path.relative_to(ROOT).as_posix(), 0)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_a_section_from_a_file_is_on_the_page_and_in_the_tables(runs: Path, own:
         'One thing is odd, see <a href="#own-part-alarm">',
     ):
         assert mark in page, mark
-    assert "## Runs <each>\n" in (runs / "results.md").read_text(encoding="utf-8")
+    assert "## Runs &lt;each&gt;\n" in (runs / "results.md").read_text(encoding="utf-8")
     assert "Runs \\textless{}each\\textgreater{}" in (runs / "results.tex").read_text(encoding="utf-8")
     assert "My section" not in write_report(runs, sections=[f"{own}:nothing"]).read_text(encoding="utf-8")
 

@@ -34,7 +34,7 @@ def test_all_problems_come_at_once_in_file_order(problems: Any, digits_text: str
     assert problems(text) == [
         "s.yaml:4: dataset.train: given '1200', should be a valid integer",
         "s.yaml:7: stream.incremnt: unknown key, did you mean 'increment'?; "
-        "allowed: base, increment, sizes, tasks, order, order_seed, assignment, seed",
+        "allowed: base, increment, sizes, tasks, order, repetition, order_seed, assignment, seed",
         "s.yaml:8: stream.order: given 'frequent', allowed: alphabetical, seed, frequency, a list, "
         "did you mean 'frequency'?",
         "s.yaml:17: training.epochs: given True, should be a valid integer",

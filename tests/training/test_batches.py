@@ -76,10 +76,10 @@ class Announced(RowStore):
     def __init__(self, n: int) -> None:
         super().__init__(np.zeros((n, 3, 1, 1), np.uint8), np.arange(n), np.zeros((n, 2), np.int8), first_row=0)
         self.announced: list[list[int]] = []
-        self.fetched: list[list[int]] = []
+        self.asked: list[list[int]] = []
 
     def stored(self, rows: Any) -> Any:
-        self.fetched.append(rows.tolist())
+        self.asked.append(rows.tolist())
         return super().stored(rows)
 
     def prefetch(self, rows: Any) -> None:
@@ -93,12 +93,12 @@ def test_every_batch_after_the_first_is_announced_while_the_one_before_is_used(m
     loader.enlarge(more)
     loader.start(0, first_step)
     for step, _ in enumerate(loader, start=1):
-        assert (len(store.fetched), len(store.announced)) == (step, step)
-    assert store.announced == [*store.fetched[1:], []]
+        assert (len(store.asked), len(store.announced)) == (step, step)
+    assert store.announced == [*store.asked[1:], []]
 
 
 def test_evaluation_announces_too() -> None:
     store = Announced(20)
     list(EvaluationLoader(MultiLabelDataset.from_rows(store, np.arange(20)), 8))
-    assert [len(rows) for rows in store.fetched] == [8, 8, 4]
-    assert store.announced == [*store.fetched[1:], []]
+    assert [len(rows) for rows in store.asked] == [8, 8, 4]
+    assert store.announced == [*store.asked[1:], []]

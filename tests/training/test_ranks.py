@@ -198,7 +198,7 @@ def test_the_parts_of_a_batch_are_the_batch(tiny: Scenario, beyond: int, size: i
 
 def test_an_image_is_changed_alike_in_a_part_of_the_batch(tiny: Scenario) -> None:
     scenario = clsim.load_scenario("digits-b0c2", {"training.augmentation": {"flip": 0.5, "cutout": 0.5}})
-    augmentation = Augmentation(scenario.config.training, 0, "cpu")
+    augmentation = Augmentation(scenario.config.training, 0)
     x = torch.randint(0, 256, (9, 3, 28, 28), dtype=torch.uint8)
     parts = [Ranks(rank, 2).part(9) for rank in (0, 1)]
     changed = [augmentation(x[part.rows], "new", 1, 2, 3, before=part.start) for part in parts]

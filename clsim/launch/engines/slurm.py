@@ -13,7 +13,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from clsim.children import python_command
 from clsim.errors import OUT_OF_MEMORY, RunError, did_you_mean
 from clsim.launch.engines import LOST, Engine, Order, check_retries, refuse_gpus
 from clsim.launch.engines.slurm_task import Task
@@ -160,7 +160,7 @@ class SlurmEngine(Engine):
         Raises:
             RunError: there is no Slurm here.
         """
-        submitit, python, given = _submitit(), f"{shlex.quote(sys.executable)} -P", self.parameters
+        submitit, python, given = _submitit(), shlex.join(python_command()), self.parameters
         try:
             if self.cluster == "local":
                 executor = submitit.LocalExecutor(folder, max_num_timeout=MOST_REQUEUES, python=python)

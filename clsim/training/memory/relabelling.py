@@ -118,7 +118,7 @@ class OnlineRelabelling(Plugin):
         for rows, columns, model in (above, below):
             positions = np.flatnonzero(rows)
             if model is not None and len(positions):
-                scores = learner.probabilities(model, replay.store, memory.rows[positions])[:, columns]
+                scores = learner.probabilities(model, replay.store, memory.rows[positions], columns)
                 memory.relabel(positions, columns, self._labels(scores, columns), task)
 
     def _update_thresholds(self, learner: Learner, replay: Replay, task: int) -> None:
@@ -128,7 +128,7 @@ class OnlineRelabelling(Plugin):
         self.positives[columns] += (labels == 1).sum(axis=0)
         self.rows_seen += len(rows)
         if self.threshold == "adaptive":
-            scores = learner.probabilities(learner.model, replay.store, self.held_out)[:, columns]
+            scores = learner.probabilities(learner.model, replay.store, self.held_out, columns)
             held_out = replay.store.targets(self.held_out).numpy()[:, columns]
             self.thresholds[columns] = break_even(scores, held_out, self.fallback)
 

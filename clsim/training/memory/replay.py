@@ -75,9 +75,9 @@ class Replay(Plugin):
 
     def before_training_epoch(self, learner: Learner, **kwargs: Any) -> None:
         if self.current_classes == "refresh" and len(self.memory):
-            scores = learner.probabilities(learner.model, self.store, self.memory.rows)
-            classes = learner.experience.classes_in_this_experience
-            self._refreshed = (scores[:, classes] > REFRESH_THRESHOLD).astype(np.float32)
+            classes = np.array(learner.experience.classes_in_this_experience)
+            scores = learner.probabilities(learner.model, self.store, self.memory.rows, classes)
+            self._refreshed = (scores > REFRESH_THRESHOLD).astype(np.float32)
 
     def before_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
         if self.mode == "concat":

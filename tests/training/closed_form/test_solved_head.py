@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge
 from clsim.training.closed_form.solved_head import SolvedHead
 from clsim.training.memory.replay import Replay
 from clsim.training.plugin import Plugin
+from tests.fixtures.templates import opened
 
 FROZEN = {"training.model.freeze": "backbone"}
 EXACT = {"precision": "float64", "bytes": "unlimited", "ridge": 0.5}
@@ -81,7 +82,8 @@ def test_the_prior_marks_the_rows_with_the_highest_scores(build, learn) -> None:
     statistics = _plugin(template).statistics
     share, sums = statistics.counts / statistics.rows, statistics.sums.clone()
     rows = template.benchmark.train_stream[1].dataset.rows()
-    features = torch.from_numpy(template.scored(template.model.trunk, template.store, rows)).double()
+    with opened(template.store):
+        features = torch.from_numpy(template.scored(template.model.trunk, template.store, rows)).double()
     phi = template.model.head.phi(features)
     order = (phi @ template.model.head.weight.double().T).argsort(dim=0, descending=True)
     number = (share * len(rows)).round().long()

@@ -15,6 +15,7 @@ from clsim.training.memory.relabelling import OnlineRelabelling, break_even, rel
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.store import GIVEN, Memory
 from clsim.vocabulary import UNKNOWN
+from tests.fixtures.templates import opened
 
 TASKS = tuple(TaskClasses(*task) for task in ((0, 4), (4, 8), (8, 10)))
 
@@ -89,8 +90,9 @@ def test_each_block_is_told_by_the_model_of_its_task(build: Any, learn: Any) -> 
             self.scores: list[np.ndarray] = []
 
         def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-            rows = np.arange(strategy.benchmark.train_rows._samples.shape[0])
-            self.scores.append(strategy.probabilities(strategy.model, strategy.benchmark.train_rows, rows))
+            store = strategy.benchmark.train_rows
+            with opened(store):
+                self.scores.append(strategy.probabilities(strategy.model, store, np.arange(len(store._samples))))
 
     keep = Keep()
     memory = memory_of(learn(build("er+or", last=[keep])))
@@ -200,7 +202,8 @@ def test_refreshed_labels_fill_only_what_is_unknown_with_the_models_word_at_the_
 
         def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
             store = strategy.benchmark.train_rows
-            self.scores = strategy.probabilities(strategy.model, store, np.arange(len(store._samples)))
+            with opened(store):
+                self.scores = strategy.probabilities(strategy.model, store, np.arange(len(store._samples)))
 
         def before_forward(self, strategy: Any, **kwargs: Any) -> None:
             columns = strategy.experience.classes_in_this_experience
@@ -215,3 +218,25 @@ def test_refreshed_labels_fill_only_what_is_unknown_with_the_models_word_at_the_
     options, overrides = {"current_classes": "refresh"}, {"labels.visible": visible}
     learn(build("er", options=options, overrides=overrides, last=[watch]))
     assert set(watch.told) == ({0.0, 1.0} if visible == "task" else set())
+
+
+def test_scores_of_a_large_memory_are_never_in_memory_at_once(
+    build: Any, learn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = learn(build("rebll"), tasks=2)
+    rows = np.tile(memory_of(trained).rows, 200)
+    columns = np.array([1, 5])
+    whole = trained.probabilities(trained.model, trained.store, rows)
+    blocks: list[int] = []
+    scored = trained.scored
+
+    def counted(model: Any, store: Any, rows: Any) -> Any:
+        blocks.append(len(rows))
+        return scored(model, store, rows)
+
+    monkeypatch.setattr("clsim.training.step.SCORED_AT_ONCE", 1)
+    monkeypatch.setattr(trained, "scored", counted)
+    found = trained.probabilities(trained.model, trained.store, rows, columns)
+    np.testing.assert_array_equal(found, whole[:, columns], strict=True)
+    assert len(blocks) > 1
+    assert max(blocks) == 64 * trained.eval_mb_size

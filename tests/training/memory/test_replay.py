@@ -14,6 +14,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 
 from clsim.training.memory.replay import Replay
+from tests.fixtures.templates import opened
 
 
 class Batches:
@@ -143,7 +144,8 @@ def test_policies_never_reach_the_memory_or_the_stream(build: Any, learn: Any) -
     template = build("finetune+er", options=options)
     store = template.benchmark.train_rows
     rows = np.arange(sum(len(experience.dataset) for experience in template.benchmark.train_stream))
-    before = store.targets(rows).clone()
+    with opened(store):
+        before = store.targets(rows).clone()
     learn(template)
     memory = replay_of(template).memory
     assert torch.equal(store.targets(rows), before)
