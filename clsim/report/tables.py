@@ -80,7 +80,7 @@ def _chance_row(results: Results) -> Rows:
     if not chance:
         return []
     course = np.array(chance["mAP"], dtype=float)
-    groups = [np.nan if chance[group][-1] is None else float(chance[group][-1]) for group in GROUPS]
+    groups = [float(np.array(chance[group], dtype=float)[-1]) for group in GROUPS]
     cells = [fixed(value) for value in (course[-1], course.mean(), np.nan, np.nan, *groups)]
     return [(CHANCE, NO_VALUE, *cells, *[NO_VALUE] * (len(FINAL_HEADINGS) - 2 - len(cells)))]
 

@@ -27,6 +27,7 @@ from clsim.transfer import sent
 
 SCORED_AT_ONCE = 2**14
 """Rows whose scores for all classes are in memory at once, at least, where some columns are asked for."""
+
 ScoreEvery = Literal["task", "epoch"] | int
 """When the evaluation stream is scored: after each task; after each epoch, or so many new images of a task, too."""
 
