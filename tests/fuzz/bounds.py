@@ -12,7 +12,7 @@ from typing import Any
 
 from clsim.errors import ClsimError
 
-CPU_SECONDS = 2.0
+CPU_SECONDS = 4.0
 WALL_SECONDS = 60.0  # for what waits without computing; the machine may be busy
 MORE_BYTES = 2 * 2**30
 
@@ -34,7 +34,7 @@ def _raise(number: int, frame: Any) -> None:
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Inside the block TooLong after two seconds of CPU time, MemoryError after two more gigabytes."""
+    """Inside the block TooLong after four seconds of CPU time, MemoryError after two more gigabytes."""
     timers = {signal.ITIMER_PROF: (signal.SIGPROF, CPU_SECONDS), signal.ITIMER_REAL: (signal.SIGALRM, WALL_SECONDS)}
     handlers = {number: signal.signal(number, _raise) for number, _ in timers.values()}
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)

@@ -38,7 +38,7 @@ class TaskClasses(NamedTuple):
     @property
     def old(self) -> Ids:
         """Columns that were seen before and are none of the task's, int64 ascending."""
-        return np.setdiff1d(np.arange(self.start), self.returning)
+        return np.setdiff1d(np.arange(self.start, dtype=np.int64), np.array(self.returning, dtype=np.int64))
 
 
 def task_classes(stream: StreamSection, class_names: Sequence[str]) -> tuple[TaskClasses, ...]:

@@ -75,7 +75,7 @@ class Replay(Plugin):
 
     def before_training_epoch(self, learner: Learner, **kwargs: Any) -> None:
         if self.current_classes == "refresh" and len(self.memory):
-            classes = np.array(learner.experience.classes_in_this_experience)
+            classes = np.array(learner.experience.classes_in_this_experience, dtype=np.int64)
             scores = learner.probabilities(learner.model, self.store, self.memory.rows, classes)
             self._refreshed = (scores > REFRESH_THRESHOLD).astype(np.float32)
 
