@@ -32,6 +32,7 @@ pytest_plugins = [
     "tests.fixtures.browser",
     "tests.fixtures.clusters",
     "tests.fixtures.manifests",
+    "tests.fixtures.small_runs",
 ]
 
 TINY = {

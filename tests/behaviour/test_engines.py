@@ -29,7 +29,7 @@ from clsim.launch.slots import Hardware, Node
 from clsim.running.checkpoint_files import newest_checkpoint
 from clsim.running.run_folder import RunFolder
 from tests.fixtures.clusters import slurm_is_installed
-from tests.launch.test_pool import AS_RUNS_DO, DEAF, RUN, Recorder, ends, interrupt, when_up
+from tests.fixtures.small_runs import AS_RUNS_DO, DEAF, RUN, Recorder, ends, interrupt, when_up
 
 pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
 

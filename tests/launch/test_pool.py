@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,134 +17,12 @@ import psutil
 import pytest
 
 from clsim.errors import RunError
-from clsim.launch import engines
 from clsim.launch import pool as pool_module
 from clsim.launch.pool import Pool
 from clsim.launch.run_state import RunState
+from tests.fixtures.small_runs import AS_RUNS_DO, COUNT_STOPS, DEAF, WAIT_FOR_STOP, Recorder, ends, interrupt, when_up
 
 pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
-
-RUN = """
-import json, os, signal, subprocess, sys, time
-from pathlib import Path
-
-def epoch(step):
-    with (folder / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps({"phase": "train", "task": 0, "step": step, "values": {}}) + "\\n")
-
-def finish():
-    (folder / "result.json").write_text("{}")
-
-def checkpoint(*_):
-    (folder / "checkpoint").touch()
-    sys.exit(130)
-
-def main(given):
-    global folder, arguments, parent
-    folder, arguments, parent = Path(given[0]), given[:-2], int(given[-1])
-    (folder / "pid").write_text(str(os.getpid()))
-    exec((folder / "code").read_text(), globals())
-    return 0
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
-"""
-WAIT_FOR_STOP = 'signal.signal(signal.SIGTERM, checkpoint); epoch(1); (folder / "up").touch(); time.sleep(60)'
-COUNT_STOPS = """
-told = []
-signal.signal(signal.SIGTERM, lambda *_: told.append(1))
-(folder / "up").touch()
-while not told:
-    time.sleep(0.01)
-time.sleep(1)
-(folder / "told").write_text(str(len(told)))
-checkpoint()
-"""
-AS_RUNS_DO = """
-from clsim.running.interruption import ended_by_signals, interruptible
-with ended_by_signals(), interruptible(parent) as interruption:
-    (folder / "up").touch()
-    while not interruption.requested:
-        time.sleep(0.01)
-    time.sleep(0.5)  # to the end of the step
-    checkpoint()
-"""
-DEAF = (
-    "signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-    'child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]); '
-    '(folder / "child").write_text(str(child.pid)); (folder / "up").touch(); time.sleep(60)'
-)
-
-
-class Recorder:
-    """A progress that remembers."""
-
-    def __init__(self) -> None:
-        self.seen: dict[str, list[str]] = {}
-        self.said: list[str] = []
-        self.closed = False
-
-    def update(self, folder: Path, state: RunState) -> None:
-        seen = self.seen.setdefault(folder.name, [])
-        if not seen or seen[-1] != state.status:
-            seen.append(state.status)
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@pytest.fixture(params=[False, True], ids=["begun anew", "forked"])
-def fork(request: pytest.FixtureRequest) -> bool:
-    """Both ways of starting a run."""
-    return bool(request.param)
-
-
-@pytest.fixture
-def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[Path, RunState]]:
-    """States of folders that wait, by what the process of each does."""
-    (tmp_path / "small_run.py").write_text(RUN)
-    monkeypatch.setattr(engines, "MODULE", "small_run")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-
-    def make(**codes: str) -> dict[Path, RunState]:
-        states = {}
-        for name, code in codes.items():
-            (tmp_path / name).mkdir()
-            (tmp_path / name / "code").write_text(code)
-            states[tmp_path / name] = RunState(4, 2, "waiting")
-        return states
-
-    return make
-
-
-def when_up(folder: Path, act: Callable[[], None]) -> threading.Thread:
-    """Act as soon as the process of the folder is."""
-
-    def wait() -> None:
-        for _ in range(600):
-            if (folder / "up").exists():
-                return act()
-            time.sleep(0.05)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    return thread
-
-
-def ends(pid: int) -> bool:
-    """Whether a process is killed, within a moment."""
-    for _ in range(100):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_runs_that_fail_do_not_stop_the_others_and_say_why(jobs, fork: bool) -> None:
@@ -424,68 +301,6 @@ def test_runs_do_not_wait_for_one_that_is_past_the_first_task_and_has_not_left_i
 # the process that forks
 
 
-def starters() -> list[psutil.Process]:
-    """The living ones of this process."""
-    children = psutil.Process().children()
-    return [child for child in children if "clsim.launch.starter" in " ".join(child.cmdline())]
-
-
-def test_the_imports_are_done_once(jobs, fork: bool, tmp_path: Path) -> None:
-    states = jobs(a="finish()", b="finish()", c="finish()")
-    mark = 'from pathlib import Path\nwith open(Path(__file__).with_name("imports"), "a") as file: file.write("x")\n'
-    (tmp_path / "small_run.py").write_text(mark + RUN)
-    Pool(1, 1, fork=fork).run(states)
-    assert (tmp_path / "imports").read_text() == ("x" if fork else "xxx")
-    assert not starters()
-
-
-@pytest.mark.parametrize("fork", [True], indirect=True)
-def test_a_forked_run_hashes_no_code_and_collects_no_module(jobs, fork: bool) -> None:
-    states = jobs(
-        a="import gc; from clsim.parts import _installed; from clsim.source_code import code_version; "
-        "known = [function.cache_info().currsize for function in (_installed, code_version)]; "
-        '(folder / "known").write_text(f"{known} {gc.get_freeze_count() > 1000}"); finish()'
-    )
-    Pool(1, 1, fork=fork).run(states)
-    assert [(folder / "known").read_text() for folder in states] == ["[1, 1] True"]
-
-
-@pytest.mark.parametrize("fork", [True], indirect=True)
-def test_runs_of_a_starter_that_is_killed_fail_and_the_others_are_begun_without_it(jobs, fork: bool) -> None:
-    states = jobs(first='(folder / "up").touch(); time.sleep(60)', second="finish()")
-    first, _ = states
-    thread = when_up(first, lambda: starters()[0].kill())
-    Pool(1, 1, fork=fork).run(states)
-    thread.join()
-    assert [(state.status, state.reason.partition(",")[0]) for state in states.values()] == [
-        ("failed", "killed by signal 9 (SIGKILL)"),
-        ("finished", ""),
-    ]
-    assert ends(int((first / "pid").read_text()))
-
-
-@pytest.mark.parametrize("fork", [True], indirect=True)
-def test_a_signal_to_the_starter_stops_all_runs(jobs, fork: bool) -> None:
-    states = jobs(first=WAIT_FOR_STOP, second="finish()")
-    first, second = states
-    thread = when_up(first, lambda: starters()[0].terminate())
-    pool = Pool(1, 1, fork=fork)
-    pool.run(states)
-    thread.join()
-    assert pool.interruption.requested
-    assert (first / "checkpoint").exists()
-    assert (states[first].status, states[second].status) == ("interrupted", "waiting")
-
-
-def test_a_starter_that_was_stopped_is_continued(jobs) -> None:
-    states = jobs(first='(folder / "up").touch(); time.sleep(0.5); finish()', second="finish()")
-    first, second = states
-    thread = when_up(first, lambda: starters()[0].suspend())
-    Pool(1, 1, fork=True).run(states)
-    thread.join()
-    assert [states[folder].status for folder in (first, second)] == ["finished", "finished"]
-
-
 def test_a_run_whose_process_is_refused_is_tried_again(jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     started = subprocess.Popen
     refusals = [BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")] * 2
@@ -503,28 +318,6 @@ def test_a_run_whose_process_is_refused_is_tried_again(jobs, monkeypatch: pytest
     monkeypatch.setattr(pool_module, "REFUSED_FOR", 0.1)
     with pytest.raises(RunError, match="third: no process can be started: Resource temporarily unavailable"):
         Pool(1, 1, fork=False).run(jobs(third="finish()"))
-
-
-@pytest.mark.parametrize("fork", [True], indirect=True)
-def test_without_the_imports_each_run_says_why_it_failed(jobs, fork: bool, tmp_path: Path) -> None:
-    states = jobs(a="finish()", b="finish()")
-    (tmp_path / "small_run.py").write_text("import not_installed\n")
-    Pool(2, 1, fork=fork).run(states)
-    for folder, state in states.items():
-        assert state.reason.startswith("ended with exit code 1 and without a result")
-        assert "No module named 'not_installed'" in (folder / "output.txt").read_text()
-
-
-@pytest.mark.parametrize("fork", [True], indirect=True)
-def test_an_interrupt_while_everything_is_imported_acts_at_once(jobs, fork: bool, tmp_path: Path) -> None:
-    states = jobs(a="finish()", b="finish()")
-    (tmp_path / "small_run.py").write_text("import time; time.sleep(60)\n")
-    threading.Timer(0.5, interrupt).start()
-    began = time.monotonic()
-    Pool(2, 1, fork=fork).run(states)
-    assert time.monotonic() - began < 30
-    assert [state.status for state in states.values()] == ["waiting", "waiting"]
-    assert not starters()
 
 
 def test_a_run_that_is_given_up_saves_itself_or_is_not_started(jobs: Callable[..., dict[Path, RunState]]) -> None:

@@ -24,7 +24,7 @@ from clsim.launch import work as work_module
 from clsim.launch.prepared_comparison import FILE, PreparedComparison, PreparedRun, read_prepared
 from clsim.running import folder_lock
 from clsim.running.run_folder import RunFolder
-from tests.launch.test_pool import RUN
+from tests.fixtures.small_runs import RUN
 
 pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
 

@@ -198,16 +198,19 @@ def _tested(config: ScenarioConfig, data: StreamData) -> Ids:
     scored = _scored(config, data.test)
     if (file := config.dataset.test_ids) is not None:
         listed = np.zeros(len(scored), dtype=bool)
-        listed[read_ids(Path(file), None if data.names is None else data.names("test"), ("dataset", "test_ids"))] = True
+        names = None if data.names is None else data.names("test")
+        listed[read_ids(Path(file), names, ("dataset", "test_ids"), "test")] = True
         scored = scored & listed
+        if not scored.any():
+            raise Unplannable(("dataset", "test_ids"), f"{file}: lists no image of which a label is known")
     return np.flatnonzero(scored).astype(np.int64)
 
 
 def _listed_scope(rule: GivenImages, data: StreamData, images: Ids, n_tasks: int, validate: bool) -> NDArray[np.bool_]:
     """Return which of the scored images count after each task, bool [T, M]."""
     key = ("evaluation", "images", "given")
-    names = None if data.names is None else data.names("train" if validate else "test")
-    lists = read_partition(Path(rule.given), names, n_tasks, key)
+    split: Split = "train" if validate else "test"
+    lists = read_partition(Path(rule.given), None if data.names is None else data.names(split), n_tasks, key, split)
     scope = np.stack([np.isin(images, listed) for listed in lists])
     if rule.lists == "cumulative":
         scope = np.logical_or.accumulate(scope, axis=0)

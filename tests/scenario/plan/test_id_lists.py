@@ -82,6 +82,9 @@ def test_a_partition_is_read_as_it_was_written(
         ("a,0\n", r"list\.csv:1: given 'a,0', expected the header"),
         ("image,task\na,2\n", r"list\.csv:2: task '2', allowed: 0 to 1"),
         ("image,task\na,-1\n", r"task '-1', allowed"),
+        ("image,task\na," + "9" * 5000, r"list\.csv:2: task '9{80}', allowed: 0 to 1"),
+        ("image,task\n" + "a" * 200_000, r"list\.csv:2: not comma-separated values: field larger"),
+        ("image,task\na,-1\n", "task '-1', allowed"),
         ("image,task\na\n", r"list\.csv:2: 1 cells, expected an image and a task"),
         ("image,task\nz,0\n", "'z' is not the id of a training image"),
         ("image,task\na,0\nb,1\na,0\n", r"list\.csv:4: 'a' is in task 0 already, by line 2"),
@@ -148,6 +151,16 @@ def test_only_listed_images_are_tested(write: Write) -> None:
     assert plan.test_samples.tolist() == [3, 7, 11]
     np.testing.assert_array_equal(plan.test_truth, whole.test_truth[np.searchsorted(whole.test_samples, [3, 7, 11])])
     assert plan.row_samples.tolist() == whole.row_samples.tolist()
+
+
+def test_a_list_that_leaves_nothing_to_test_is_refused(write: Write) -> None:
+    whole = small(**{"dataset.classes": ["0"], "stream.increment": 1})
+    absent = next(image for image in range(40) if image not in whole.test_samples)
+    keys = {"dataset.classes": ["0"], "stream.increment": 1, "dataset.test_ids": str(write(f"{absent}\n"))}
+    with pytest.raises(ScenarioError, match="lists no image of which a label is known"):
+        small(**keys)
+    with pytest.raises(ScenarioError, match="'40' is not the id of a test image"):
+        small(**keys | {"dataset.test_ids": str(write("40\n"))})
 
 
 def test_listed_validation_images_are_scored_and_never_trained_on(write: Write) -> None:
