@@ -79,7 +79,10 @@ def run(
         with listening(Speaking(told)), set_aside([folder] if overwrite else ()):
             prepare(folder, loaded, spec, resolve_threads(loaded.config.threads, this_process().local_count))
     epochs = composition.training(loaded.config.training).epochs
-    return _carry_out(folder, loaded, epochs, told, resolve_device(device))
+    n_tasks = len(loaded.plan().tasks)
+    if not isinstance(scenario, Scenario):  # one that the caller holds stays as it is
+        loaded.forget_labels()
+    return _carry_out(folder, RunState.of(epochs, n_tasks), told, resolve_device(device))
 
 
 def resume(
@@ -117,7 +120,9 @@ def resume(
             refuse_unknown_code(folder, scenario, spec)
         check_observers(scenario, TAKEN_NAMES)
         training = Composition(spec.strategy, spec.options).training(training)
-    return _carry_out(folder, scenario, training.epochs, told, device, changed_code)
+    state = RunState.of(training.epochs, len(scenario.plan().tasks))
+    scenario.forget_labels()
+    return _carry_out(folder, state, told, device, changed_code)
 
 
 def _progress(asked: Progress | bool | None) -> Progress | None:
@@ -136,16 +141,13 @@ def _first_of_ranks(device: str) -> bool:
 
 def _carry_out(
     folder: Path,
-    scenario: Scenario,
-    epochs: int,
+    state: RunState,
     progress: Progress | None,
     device: str | None,
     changed_code: bool = False,
 ) -> RunResult:
     from clsim.report.run_result import read_run
     from clsim.running.execution import execute
-
-    state = RunState.of(epochs, len(scenario.plan().tasks))
 
     def listen_to_line(line: dict[str, Any]) -> None:
         state.take(line)

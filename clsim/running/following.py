@@ -68,14 +68,13 @@ def _train(folder: Path, ranks: Ranks, device: str, begun: dict[str, Any]) -> No
     if differing := differences(begun["identity"], here):
         text = f"{folder}: not trained by rank {ranks.rank}, because here it would be another run than in rank 0:"
         raise OtherRun("\n".join([text, *(f"  {line}" for line in differing)]))
+    plan = plan.without_truth()
 
     def where() -> str:
         return place(asdict(template.position))
 
     with blamed(), shortage_named(scenario.config, device):
-        template = build_template(
-            scenario, composition, plan.without_truth(), seed=spec.seed, device=device, loggers=[], ranks=ranks
-        )
+        template = build_template(scenario, composition, plan, seed=spec.seed, device=device, loggers=[], ranks=ranks)
         scenario.forget_labels()
         if begun["checkpoint"] is not None:
             template.load_state_dict(Checkpoint(**begun["checkpoint"]).state(device))

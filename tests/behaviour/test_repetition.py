@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from avalanche.core import SupervisedPlugin
 
 import clsim
 from clsim.scenario import Scenario, load_scenario
+from clsim.training.memory.relabelling import OnlineRelabelling
 from clsim.training.memory.replay import Replay
 
 BACK = {
@@ -39,6 +42,41 @@ def test_a_row_of_the_memory_is_relabelled_in_classes_that_its_task_did_not_have
         provenance = memory.provenance[memory.stored_by == task]
         assert (provenance[:, given] == 0).all()
         assert (np.delete(provenance, given, axis=1) > 0).all(), "after the last task every other label is filled"
+
+
+class Labels(SupervisedPlugin):
+    """Labels of each batch as the losses meet them, by task."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, Any, Any]] = []
+
+    def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+        self.seen.append((strategy.position.task, strategy.mb_y.clone(), strategy.rows.clone()))
+
+
+def test_a_hidden_label_of_a_class_that_came_back_is_no_old_class(build: Any, learn: Any) -> None:
+    """It stays unknown, as those of the task's new classes do; only classes that are no part of the task read as 0."""
+    record = Labels()
+    overrides = BACK | {"labels.visible": {"keep": 0.5}}
+    template = learn(build("finetune", options={"old_classes": "negative"}, overrides=overrides, last=[record]))
+    current, old = [[0, 1, 2, 3], [1, 3], [0, *range(4, 10)]], [[], [0, 2], [1, 2, 3]]
+    hidden = 0
+    for task, y, rows in record.seen:
+        shown = template.benchmark.train_rows.targets(rows.numpy())
+        assert torch.equal(y[:, current[task]], shown[:, current[task]])
+        assert (y[:, old[task]] == 0).all()
+        hidden += int((y[:, current[task]] == -1).sum()) if task else 0
+    assert hidden > 0
+
+
+def test_the_share_of_a_class_counts_the_images_of_all_its_tasks(build: Any, learn: Any) -> None:
+    template = learn(build("er+or", options={"threshold": "prior"}, overrides=BACK))
+    relabelling = template.find_plugin(OnlineRelabelling)
+    targets = [e.dataset.rows() for e in template.benchmark.train_stream]
+    shown = template.benchmark.train_rows.targets(np.concatenate(targets))
+    np.testing.assert_array_equal(relabelling.positives, (shown == 1).sum(dim=0).numpy())
+    assert relabelling.rows_seen == len(shown)
 
 
 SPECS = ["er", "ewc+lwf+er", "rebll+more", "er+identity", "moments", "l3a"]

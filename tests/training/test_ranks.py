@@ -137,6 +137,11 @@ def test_a_signal_to_one_rank_stops_all_where_the_run_can_go_on_exactly(quick: P
 
 
 @pytest.mark.slow
+def test_a_rank_that_follows_has_no_truth(quick: Pair) -> None:
+    assert json.loads((quick.two / "uneven" / "held1.json").read_text()) == {"plans_with_truth": 0}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_divided_is_refused_by_name(quick: Pair, name: str) -> None:
     for rank in (0, 1):

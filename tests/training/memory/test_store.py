@@ -58,6 +58,14 @@ def test_a_total_is_spent_to_the_last_row(total: int) -> None:
         assert sum(Budget(total=total).of_tasks(TASKS[:tasks])) == total
 
 
+def test_a_class_that_comes_back_has_its_rows_divided_among_its_tasks() -> None:
+    """6 rows a class: of class 0 two for each of three tasks, of class 2 three for each of two."""
+    tasks = (TaskClasses(0, 2), TaskClasses(2, 4, (0,)), TaskClasses(4, 4, (0, 2)))
+    assert Budget(per_class=6).of_tasks(tasks) == [2 + 6, 2 + 3 + 6, 2 + 3]
+    assert Budget(per_class=6).of_tasks(tasks[:2]) == [3 + 6, 3 + 6 + 6]
+    assert sum(Budget(total=24).of_tasks(tasks)) == 24
+
+
 @given(st.integers(7, 300))
 def test_the_share_of_a_task_never_grows(total: int) -> None:
     shares = [Budget(total=total).of_tasks(TASKS[:tasks])[0] for tasks in (1, 2, 3)]
