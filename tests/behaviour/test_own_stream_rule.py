@@ -54,6 +54,14 @@ def test_the_rule_says_who_is_in_a_task(file: Path, tiny: Scenario, tiny_overrid
     assert (positives[joint.tasks[-1].samples] == 1).all()
 
 
+def test_a_rule_fills_a_task_that_brings_no_class(tmp_path: Path, tiny_overrides: dict[str, Any]) -> None:
+    (tmp_path / "halves.py").write_text("def halves(labels, tasks, seed):\n    return [range(30)] * len(tasks)\n")
+    back = {"stream.increment": None, "stream.sizes": [10, 0], "stream.repetition": {"probability": 1.0}}
+    plan = scenario(tiny_overrides | back, tmp_path / "halves.py", "halves").plan()
+    assert [task.of_classes.current.tolist() for task in plan.tasks] == [list(range(10))] * 2
+    assert [task.samples.tolist() for task in plan.tasks] == [list(range(30))] * 2
+
+
 def test_a_rule_that_does_the_same_as_a_shipped_one_makes_the_same_plan(
     file: Path, tiny: Scenario, tiny_overrides: dict[str, Any]
 ) -> None:

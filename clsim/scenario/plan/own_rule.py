@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from clsim.errors import Unplannable
 from clsim.parts import PartError, made
 from clsim.plugin_files import told
+from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.scenario.schema import OwnRule
 
 _AT = ("stream", "assignment")
@@ -24,7 +25,7 @@ _EXPECTED = "expected a list of one array of row positions, int [n], per task"
 
 
 def own_assignment(
-    section: OwnRule, truth: NDArray[np.int8], tasks: Sequence[tuple[int, int]], seed: int
+    section: OwnRule, truth: NDArray[np.int8], tasks: Sequence[TaskClasses], seed: int
 ) -> list[NDArray[np.int64]]:
     """Return the rows of each task as a user's rule chooses them, int64 [n], ascending.
 
@@ -36,7 +37,7 @@ def own_assignment(
     Args:
         section: names the rule.
         truth: int8 [N, C] in stream order: 1, 0, -1 not annotated.
-        tasks: column range [start, stop) of each task.
+        tasks: classes of each task; the rule is given the range [start, stop) of those that it introduces.
         seed: of the stream.
 
     Raises:
@@ -46,11 +47,12 @@ def own_assignment(
         rule = made("stream-rule", section.rule, section.options, "")
     except PartError as error:
         raise Unplannable((*_AT, *(error.below or ("rule",))), error.text) from None
-    first, again = (_called(rule, section.rule, truth.copy(), list(tasks), seed) for _ in range(2))
+    ranges = [(task.start, task.stop) for task in tasks]
+    first, again = (_called(rule, section.rule, truth.copy(), list(ranges), seed) for _ in range(2))
     for task, (rows, others) in enumerate(zip(first, again, strict=True)):
         if not np.array_equal(rows, others):
             raise _problem(section.rule, f"gave task {task} other rows when called again; draw from its `seed` only")
-        if not (truth[rows, slice(*tasks[task])] == 1).any():
+        if not (truth[np.ix_(rows, tasks[task].current)] == 1).any():
             raise _problem(section.rule, f"gave task {task} no row that shows one of its classes")
     return first
 

@@ -101,7 +101,7 @@ def assign(
         Unplannable: a rule of the user's that fails.
     """
     if isinstance(rule, OwnRule):
-        return own_assignment(rule, truth, [(task.start, task.stop) for task in tasks], seed)
+        return own_assignment(rule, truth, tasks, seed)
     shows = np.stack([_fits(truth, task, index, seed, returning) for index, task in enumerate(tasks)], axis=1)  # [N, T]
     if rule == "overlap":
         return [np.flatnonzero(column).astype(np.int64) for column in shows.T]
