@@ -1,4 +1,4 @@
-"""Write the parts of the documentation that follow from the code: keys of a scenario, options of strategies, the kit, the Python API.
+"""Write what follows from the code: keys of a scenario, options of strategies, the kit, the Python API.
 
 python -m docs.generate          (from the root of the repository; tests/project/test_docs.py asks for equality)
 """
