@@ -2,7 +2,8 @@
 
 A page is read from top to bottom in an empty folder. A fence of `sh` or `python` is run, unless a comment above it says
 otherwise: `<!-- not run: REASON -->`, `<!-- run by TEST FILE -->`, `<!-- dry run -->` (commands that train get
-`--dry-run`), `<!-- file: NAME -->` (the text is written to that file).
+`--dry-run`), `<!-- file: NAME -->` (the text is written to that file). A comment `<!-- setup sh` or `<!-- setup python`
+is run too, and seen by nobody else; $DOCS is the folder of the pages.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(
     r"^ *(?:<!-- (?P<mark>[^\n]*?) -->\n)? *```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^ *```", re.MULTILINE | re.DOTALL
 )
-SHOWN = {"yaml", "text", "console", "json", "csv", "bibtex", "toml"}
+SETUP = re.compile(r"^<!-- setup (?P<language>sh|python)\n(?P<text>.*?)^-->", re.MULTILINE | re.DOTALL)
+SHOWN = {"yaml", "pycon", "text", "console", "json", "csv", "bibtex", "toml"}
 TRAINS = re.compile(r"^(clsim (?:run|compare|tune) .*?)( +#[^\n]*)?$", re.MULTILINE)
 
 
@@ -36,14 +38,19 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        return self.language in ("sh", "python") and not self.mark.startswith(("not run: ", "run by "))
+        return self.language in ("sh", "python") and not self.mark.startswith(("not run: ", "run by ")) or self.writes
+
+    @property
+    def writes(self) -> bool:
+        return self.mark.startswith("file: ")
 
 
 def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
+    found = sorted([*FENCE.finditer(text), *SETUP.finditer(text)], key=lambda match: match.start())
     return [
-        Block(found["language"], found["text"], found["mark"] or "", text.count("\n", 0, found.start()) + 1)
-        for found in FENCE.finditer(text)
+        Block(one["language"], one["text"], one.groupdict().get("mark") or "", text.count("\n", 0, one.start()) + 1)
+        for one in found
     ]
 
 
@@ -64,6 +71,7 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
+        "DOCS": str(ROOT / "docs"),
         "OMP_NUM_THREADS": "1",
     }
     script = []
@@ -71,7 +79,7 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
         if not block.runs:
             continue
         text = block.text
-        if block.mark.startswith("file: "):
+        if block.writes:
             (tmp_path / block.mark.removeprefix("file: ")).write_text(text, encoding="utf-8")
         elif block.language == "python":
             script.append(text)  # run with the blocks of Python before it, at once
