@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from clsim.training.losses.class_counts import ClassCounts, CountedLoss
     from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted
     from clsim.training.losses.softmax import cross_entropy, logit_adjusted_cross_entropy
+    from clsim.training.memory.network_view import NetworkView
     from clsim.training.memory.replay import Replay
     from clsim.training.memory.selection import (
         ClassBalancedSelection,
@@ -110,6 +111,7 @@ SECTIONS = {
         "Replay": "clsim.training.memory.replay",
         "Memory": "clsim.training.memory.store",
         "Budget": "clsim.training.memory.store",
+        "NetworkView": "clsim.training.memory.network_view",
         "Selection": "clsim.training.memory.selection",
         "ClassBalancedSelection": "clsim.training.memory.selection",
         "HerdingSelection": "clsim.training.memory.selection",
@@ -174,6 +176,7 @@ __all__ = [
     "Memory",
     "MultiLabelDER",
     "MultiLabelNet",
+    "NetworkView",
     "OldClassesOfNewRows",
     "Options",
     "PartOption",

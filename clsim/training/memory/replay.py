@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clsim.scenario.stream.rows import RowStore
 from clsim.training.learner import Learner
+from clsim.training.memory.network_view import NetworkView
 from clsim.training.memory.store import Memory
 from clsim.training.plugin import Plugin
 from clsim.training.unknown import assume_negative, runs
@@ -28,8 +29,8 @@ REFRESH_THRESHOLD = 0.8
 class Replay(Plugin):
     """Adds memory rows to the training batches and stores rows after each task.
 
-    Once a task's rows are stored, the event `memory_updated(learner, replay)` lets other plugins relabel them. The
-    order of the plugins does not matter.
+    Once a task's rows are stored, the event `memory_updated(learner, replay)` lets other plugins relabel them, or keep
+    something beside them. The order of the plugins does not matter. Rows that the memory leaves out are not trained on.
 
     Args:
         memory: what is stored.
@@ -59,19 +60,19 @@ class Replay(Plugin):
 
     def share(self, new: int) -> float:
         """Share of memory rows among the rows an epoch of a task of `new` rows meets."""
-        if not len(self.memory):
+        stored = len(self.memory.trained)
+        if not stored:
             return 0.0
-        return 0.5 if self.mode == "paired" else len(self.memory) / (new + len(self.memory))
+        return 0.5 if self.mode == "paired" else stored / (new + stored)
 
     def turns(self, new_rows: int) -> float:
         """How often an epoch of a task of `new_rows` rows shows each stored row, on average."""
-        if self.mode == "concat" or not len(self.memory):
-            return 1.0
-        return new_rows / len(self.memory)
+        stored = len(self.memory.trained)
+        return 1.0 if self.mode == "concat" or not stored else new_rows / stored
 
     def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
         if self.mode == "concat":
-            learner.loader.enlarge(len(self.memory))
+            learner.loader.enlarge(len(self.memory.trained))
 
     def before_training_epoch(self, learner: Learner, **kwargs: Any) -> None:
         if self.current_classes == "refresh" and len(self.memory):
@@ -81,7 +82,7 @@ class Replay(Plugin):
 
     def before_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
         if self.mode == "concat":
-            drawn, part = learner.loader.beyond, learner.loader.part_beyond
+            drawn, part = self.memory.trained[learner.loader.beyond], learner.loader.part_beyond
         else:
             whole = self.memory.draw(learner.batch_rows, *learner.position.place)
             part = learner.part(len(whole))
@@ -112,11 +113,20 @@ class Replay(Plugin):
             learner.distillable &= ~learner.replayed
 
     def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
-        rows = learner.experience.dataset.rows()
+        self.offer(learner, learner.experience.dataset.rows())
+
+    def offer(self, learner: Learner, rows: NDArray[np.int64], whole: bool = True) -> None:
+        """Offer rows of the current task to the memory, and let other plugins know.
+
+        Args:
+            rows: int64 [n], row ids.
+            whole: whether they are all rows of the task, and not one of several portions.
+        """
         task = learner.experience.current_experience
         needed = self.memory.selection.needs_features
         features = learner.scored(learner.model.trunk, self.store, rows) if needed else None
-        self.memory.update(task, rows, self.store.memory_targets(rows), features)
+        view = NetworkView(learner, self.store, self.memory)
+        self.memory.update(task, rows, self.store.memory_targets(rows), features, view, whole)
         self._refreshed = None
         learner.notify("memory_updated", replay=self)
 

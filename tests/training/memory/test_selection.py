@@ -87,6 +87,51 @@ def test_a_row_keeps_its_labels_and_its_task(name: str) -> None:
         assert labels.tolist() == labels_of(row // 1000, 30)[row % 1000].tolist()
 
 
+def in_portions(name: str, budget: Budget, size: int, seed: int, rows: int = 40) -> Memory:
+    """A memory after tasks of `rows` rows that came in portions of `size`, in random order."""
+    memory = Memory(budget, SELECTIONS[name](), TASKS, seed)
+    for task in range(3):
+        labels, order = labels_of(task, rows), np.random.default_rng(seed).permutation(rows)
+        for start in range(0, rows, size):
+            part = order[start : start + size]
+            view: Any = Features(memory)
+            memory.update(task, 1000 * task + part, labels[part], features_of(task, rows)[part], view, whole=False)
+    return memory
+
+
+class Features:
+    """What a network says of rows by their positions."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+
+    def features(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        rows = self.memory.rows[positions]
+        return np.array([features_of(row // 1000, 40)[row % 1000] for row in rows])
+
+
+@pytest.mark.parametrize("name", sorted(SELECTIONS))
+@pytest.mark.parametrize("size", [1, 7])
+def test_of_rows_in_portions_as_many_are_kept(name: str, size: int) -> None:
+    for budget, count in ((PER_CLASS, 21), (TOTAL, 12)):
+        memory = in_portions(name, budget, size, 0)
+        assert len(memory) == len(set(memory.rows.tolist())) == count
+
+
+@pytest.mark.parametrize("name", sorted({"random", "reservoir"}))
+def test_of_rows_in_portions_an_early_one_is_kept_as_often_as_a_late_one(name: str) -> None:
+    counts, seeds = np.zeros(40), 250
+    for seed in range(seeds):
+        order = np.random.default_rng(seed).permutation(40)
+        memory = Memory(PER_CLASS, SELECTIONS[name](), TASKS, seed)
+        for start in range(0, 40, 7):
+            part = order[start : start + 7]
+            memory.update(0, part, labels_of(0, 40)[part], whole=False)
+        counts += np.isin(order, memory.rows)  # by place in the stream
+    rate, spread = 6 / 40, (6 / 40 * 34 / 40 / seeds) ** 0.5
+    assert np.abs(counts / seeds - rate).max() < 4 * spread
+
+
 # --- policies that rank the rows of a task
 
 
