@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         make_selection,
     )
     from clsim.training.memory.store import Budget, Memory
+    from clsim.training.memory.stored_logits import StoredLogits
     from clsim.training.plugin import Plugin
     from clsim.training.seeding import drawing_again, torch_generators
     from clsim.training.snapshot import Snapshot
@@ -118,6 +119,7 @@ SECTIONS = {
         "RandomSelection": "clsim.training.memory.selection",
         "ReservoirSelection": "clsim.training.memory.selection",
         "make_selection": "clsim.training.memory.selection",
+        "StoredLogits": "clsim.training.memory.stored_logits",
     },
     "Losses": {
         "masked_bce": "clsim.training.losses.binary",
@@ -193,6 +195,7 @@ __all__ = [
     "Selection",
     "Snapshot",
     "SolvedHead",
+    "StoredLogits",
     "Strategy",
     "StrategyError",
     "StreamPlan",

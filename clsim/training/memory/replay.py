@@ -40,6 +40,10 @@ class Replay(Plugin):
         current_classes: what the unknown classes of the task being trained mean in memory rows: negative; ignore; or
             refresh: at the start of each epoch the model itself says, 1 above `REFRESH_THRESHOLD`, else 0.
         other_classes: what their other unknown classes mean: distil (where there is a teacher), negative or ignore.
+
+    Attributes:
+        drawn: int64 [R], positions in the memory of the rows that the current batch has from it.
+        place: where in the batch these are.
     """
 
     def __init__(
@@ -52,6 +56,8 @@ class Replay(Plugin):
         self.current_classes = current_classes
         self.other_classes = other_classes
         self._refreshed: NDArray[np.float32] | None = None
+        self.drawn: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.place = slice(0, 0)
 
     @property
     def nbytes(self) -> int:
@@ -87,6 +93,7 @@ class Replay(Plugin):
             whole = self.memory.draw(learner.batch_rows, *learner.position.place)
             part = learner.part(len(whole))
             drawn = whole[part.rows]
+        self.drawn, self.place = drawn, slice(len(learner.mb_x), len(learner.mb_x) + len(drawn))
         if part.whole:
             learner.extend_batch(*self._fetch(drawn), part=part)
         if len(drawn):

@@ -115,7 +115,7 @@ class ClassBalancedSelection(TaskByTask):
         positive = labels[shuffled] == 1
         rarest_first = np.argsort(positive.sum(axis=0), kind="stable")
         queues = [iter(shuffled[positive[:, column]].tolist()) for column in rarest_first]
-        return _round_robin(queues, shuffled, count)
+        return round_robin(queues, shuffled, count)
 
 
 class HerdingSelection(TaskByTask):
@@ -138,7 +138,7 @@ class HerdingSelection(TaskByTask):
         rarest_first = np.argsort(positive.sum(axis=0), kind="stable")
         members = [np.flatnonzero(positive[:, column]) for column in rarest_first]
         queues = [_herd(points[rows], rows) for rows in members if len(rows)]
-        return _round_robin(queues, permutation(len(labels), seed, "memory", task), count)
+        return round_robin(queues, permutation(len(labels), seed, "memory", task), count)
 
 
 def _herd(points: NDArray[np.float64], rows: NDArray[np.int64]) -> Iterator[int]:
@@ -158,8 +158,8 @@ def _herd(points: NDArray[np.float64], rows: NDArray[np.int64]) -> Iterator[int]
         yield int(rows[best])
 
 
-def _round_robin(queues: list[Iterator[int]], everything: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Rows taken from the queues in turn, each once; then the rest in the order of `everything`, int64 [n].
+def round_robin(queues: list[Iterator[int]], everything: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return rows taken from the queues in turn, each once; then the rest in the order of `everything`, int64 [n].
 
     No queue is asked for more once there are `count`.
     """
