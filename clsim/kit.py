@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         make_selection,
     )
     from clsim.training.memory.store import Budget, Memory
+    from clsim.training.online import check_online_replay
     from clsim.training.plugin import Plugin
     from clsim.training.seeding import drawing_again, torch_generators
     from clsim.training.snapshot import Snapshot
@@ -116,6 +117,7 @@ SECTIONS = {
         "RandomSelection": "clsim.training.memory.selection",
         "ReservoirSelection": "clsim.training.memory.selection",
         "make_selection": "clsim.training.memory.selection",
+        "check_online_replay": "clsim.training.online",
     },
     "Losses": {
         "masked_bce": "clsim.training.losses.binary",
@@ -197,6 +199,7 @@ __all__ = [
     "WeightedAnalytic",
     "asymmetric",
     "check_features",
+    "check_online_replay",
     "class_balanced",
     "cross_entropy",
     "decayed_distillation",

@@ -18,6 +18,7 @@ class EWC(kit.Strategy):
 
     name = "ewc"
     claims: ClassVar[frozenset[str]] = frozenset({"weights"})
+    whole_task = "measures importances on"
 
     class Options(kit.Options):
         weight: float = Field(1.0, ge=0, description="factor of the penalty (lambda)")

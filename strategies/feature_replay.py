@@ -18,6 +18,7 @@ class FeatureReplay(kit.Strategy):
 
     name = "feature-replay"
     claims = frozenset({"memory"})
+    whole_task = "fits Gaussians to"
 
     class Options(kit.Options):
         rank: PositiveInt = Field(32, description="rank of the covariance within tasks; the rest is its diagonal")

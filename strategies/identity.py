@@ -18,6 +18,7 @@ class Identity(kit.Strategy):
     claims: ClassVar[frozenset[str]] = frozenset({"relabelling"})
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
     control = "knows which rows show the same photograph"
+    whole_task = "looks up the labels of"
 
     def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         if config.stream.assignment != "overlap":

@@ -21,6 +21,7 @@ class L3A(kit.Strategy):
     """
 
     name = "l3a"
+    whole_task = "solves for its head from"
 
     class Options(kit.Options):
         features: Literal["frozen", "first-task"] = Field(

@@ -33,6 +33,7 @@ class Moments(kit.Strategy):
     """
 
     name = "moments"
+    whole_task = "solves for its head from"
 
     class Options(kit.Options):
         features: Literal["frozen", "first-task", "anchor", "transport", "memory"] = Field(

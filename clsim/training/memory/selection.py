@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -25,9 +26,12 @@ class Selection(Protocol):
 
     Attributes:
         needs_features: whether `choose` wants the features of the task's rows.
+        takes_batches: whether the rows of a task may come in several calls of `choose`, as an online stream offers
+            them, with features of the new ones alone.
     """
 
     needs_features: bool
+    takes_batches: bool
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
         """Positions in the memory to keep, int64 [m], after all rows of `task` have been appended to it.
@@ -44,6 +48,7 @@ class TaskByTask:
     """Keeps of each task the rows it prefers; an older task's share may shrink, its order of preference stays."""
 
     needs_features = False
+    takes_batches = False
 
     def rank(self, labels: Floats, seed: int, task: int, count: int, features: Floats | None) -> NDArray[np.int64]:
         """Preference among a task's n rows, best first, int64 [n].
@@ -156,14 +161,22 @@ class ReservoirSelection:
 
     Each row has a random key of its own, and the rows with the smallest keys are kept: the same distribution, and no
     state but the rows. Exactly uniform under a total budget; one per class grows with the classes, and what an earlier,
-    smaller memory has dropped cannot come back, so that rows of earlier tasks are then rarer.
+    smaller memory has dropped cannot come back, so that rows of earlier tasks are then rarer. In which batches and in
+    which order rows come makes no difference.
     """
 
     needs_features = False
+    takes_batches = True
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
-        keys = raw_integers(int(memory.rows.max(initial=-1)) + 1, memory.seed, "reservoir")[memory.rows]
+        keys = _reservoir_keys(int(memory.rows.max(initial=0)).bit_length(), memory.seed)[memory.rows]
         return np.sort(np.argsort(keys, kind="stable")[: memory.budget.of_all(memory.tasks[task].stop)])
+
+
+@lru_cache(maxsize=1)
+def _reservoir_keys(bits: int, seed: int) -> NDArray[np.uint64]:
+    """Return the keys of the rows whose ids have so many bits, uint64 [2^bits]; kept, for an update after each step."""
+    return raw_integers(2**bits, seed, "reservoir")
 
 
 class RankedSelection(TaskByTask):
@@ -196,6 +209,7 @@ class OwnSelection:
         self.name = name
         self.selection = selection
         self.needs_features = bool(getattr(selection, "needs_features", False))
+        self.takes_batches = bool(getattr(selection, "takes_batches", False))
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
         chosen = _positions(self.selection.choose(memory, task, features), len(memory), 0, self.name)
