@@ -45,6 +45,15 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "er, both policies": ("lwf+er", {"strategy": {"current_classes": "ignore", "other_classes": "ignore"}}),
     "er, other classes absent": ("er", {"strategy": {"other_classes": "negative"}}),
     **{f"er, {name}": ("er", {"strategy": {"selection": name}}) for name in ("random", "herding", "reservoir")},
+    "online": (
+        "rebll",
+        {
+            "stream.online": {"batch": 10},
+            "training.epochs": 1,
+            "training.batch_size": 10,
+            "strategy": {"er.replay": "paired", "er.selection": "reservoir"},
+        },
+    ),
     "er+identity": ("er+identity", {"stream.assignment": "overlap"}),
     "lwf, absent": ("lwf", {"strategy": {"old_classes": "negative"}}),
     "akd": ("akd", {}),
