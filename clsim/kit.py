@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     )
     from clsim.training.memory.store import Budget, Memory
     from clsim.training.memory.stored_logits import StoredLogits
+    from clsim.training.online import check_online_replay
     from clsim.training.plugin import Plugin
     from clsim.training.seeding import drawing_again, torch_generators
     from clsim.training.snapshot import Snapshot
@@ -120,6 +121,7 @@ SECTIONS = {
         "ReservoirSelection": "clsim.training.memory.selection",
         "make_selection": "clsim.training.memory.selection",
         "StoredLogits": "clsim.training.memory.stored_logits",
+        "check_online_replay": "clsim.training.online",
     },
     "Losses": {
         "masked_bce": "clsim.training.losses.binary",
@@ -203,6 +205,7 @@ __all__ = [
     "WeightedAnalytic",
     "asymmetric",
     "check_features",
+    "check_online_replay",
     "class_balanced",
     "cross_entropy",
     "decayed_distillation",

@@ -57,6 +57,10 @@ class ER(kit.Strategy):
         if config.memory.budget == "none":
             raise kit.StrategyError("er needs a memory: set memory.budget, for example to {per_class: 4}")
         kit.Budget.of(config).check(n_classes, config)
+        if config.stream.online is not None:
+            options, key = self.options, "strategy.er"
+            selection = kit.make_selection(options.selection, options.selection_options, f"{key}.selection")
+            kit.check_online_replay(key, selection, options.selection, options.replay, options.current_classes)
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         options = self.options

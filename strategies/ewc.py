@@ -28,6 +28,7 @@ class EWC(kit.Strategy):
   journal = {Proceedings of the National Academy of Sciences},
   year = {2017},
 }"""
+    whole_task = "measures importances on"
 
     class Options(kit.Options):
         weight: float = Field(1.0, ge=0, description="factor of the penalty (lambda)")

@@ -21,6 +21,7 @@ class FeatureReplay(kit.Strategy):
     family = "replay"
     stores = "a mean of features per task, one covariance of low rank"
     cost = "drawn features in each step, through the head only"
+    whole_task = "fits Gaussians to"
 
     class Options(kit.Options):
         rank: PositiveInt = Field(32, description="rank of the covariance within tasks; the rest is its diagonal")

@@ -21,6 +21,7 @@ class Identity(kit.Strategy):
     family = "reference"
     stores = "which photograph each row shows"
     cost = "none"
+    whole_task = "looks up the labels of"
 
     def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         if config.stream.assignment != "overlap":

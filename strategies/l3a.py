@@ -34,6 +34,7 @@ class L3A(kit.Strategy):
   volume = {267},
   year = {2025},
 }"""
+    whole_task = "solves for its head from"
 
     class Options(kit.Options):
         features: Literal["frozen", "first-task"] = Field(

@@ -24,6 +24,7 @@ class MORE(kit.Strategy):
 
     name = "more"
     claims: ClassVar[frozenset[str]] = frozenset({"weights"})
+    whole_task = "weighs classes by the labels of"
     report_section: ClassVar[str] = "clsim.strategies.report_sections.more:section"
     family = "imbalance"
     year = 2025

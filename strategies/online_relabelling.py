@@ -49,6 +49,10 @@ class OnlineRelabelling(kit.Strategy):
 
     options: Options
 
+    @property
+    def whole_task(self) -> str:
+        return "with threshold: adaptive holds out a tenth of" if self.options.threshold == "adaptive" else ""
+
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         from clsim.training.memory.relabelling import OnlineRelabelling as Plugin
 

@@ -78,7 +78,7 @@ def run(
             refuse_taken(folder)
         with listening(Speaking(told)), set_aside([folder] if overwrite else ()):
             prepare(folder, loaded, spec, resolve_threads(loaded.config.threads, this_process().local_count))
-    epochs = composition.training(loaded.config.training).epochs
+    epochs = composition.training(loaded.config).epochs
     n_tasks = len(loaded.plan().tasks)
     if told is not None:
         say_notes([loaded], told)
@@ -121,7 +121,7 @@ def resume(
         if not changed_code:
             refuse_unknown_code(folder, scenario, spec)
         check_observers(scenario, TAKEN_NAMES)
-        training = Composition(spec.strategy, spec.options).training(training)
+        training = Composition(spec.strategy, spec.options).training(scenario.config)
     state = RunState.of(training.epochs, len(scenario.plan().tasks))
     scenario.forget_labels()
     return _carry_out(folder, state, told, device, changed_code)

@@ -30,6 +30,12 @@ def source(results: Results) -> str:
     return str(results.stream_run.config.get("source") or NO_VALUE)
 
 
+def online(results: Results) -> str:
+    """Say that the stream is online, with the size of its batches; "" if it is not."""
+    told = (results.stream_run.config.get("stream") or {}).get("online")
+    return f"online, {told['batch']} new images a step, each image of a task once" if told else ""
+
+
 def strategy_notes(results: Results) -> dict[str, tuple[str, str]]:
     """Label and explanation of the strategies that are no methods among others; of two, both."""
     notes = {}

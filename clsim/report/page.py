@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from clsim.report import figures, tables
 from clsim.report.compared import Compared
-from clsim.report.facts import config_differences, environments, own_metrics, source, warnings_of
+from clsim.report.facts import config_differences, environments, online, own_metrics, source, warnings_of
 from clsim.report.headline import METRIC, headline
 from clsim.report.intervals import RESAMPLES
 from clsim.report.loads import load_note
@@ -69,6 +69,7 @@ def _runs_content(compared: Compared) -> dict[str, Any]:
         "commands": commands(results.runs),
         "changes": changes(results),
         "source": source(results),
+        "online": online(results),
         "plans": list(dict.fromkeys(run.stream for run in results.runs)),
         "run": run,
         "results": results,

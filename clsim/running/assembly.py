@@ -13,6 +13,7 @@ from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
+from clsim.errors import StrategyError
 from clsim.evaluation.history import History
 from clsim.evaluation.plugins import EpochLosses, MemorySize, TaskReport
 from clsim.running.features import benchmark_and_model
@@ -30,6 +31,7 @@ from clsim.training.losses.class_counts import CountedLoss
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.store import Budget
 from clsim.training.ranks import Ranks
+from clsim.training.step import ScoreEvery
 from clsim.training.stock import refuse_unusable
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
@@ -72,7 +74,11 @@ def build_template(
         ranks: of the run; None: this process alone.
     """
     config = scenario.config
-    training = composition.training(config.training)
+    training, online = composition.training(config), composition.online(config)
+    # DECIDED: what begins anew at each task has no course over an online stream, and so no passes on its way
+    score_every: ScoreEvery = (
+        "task" if config.stream.online is not None and not online else config.evaluation.score_every
+    )
     if scorer is None and history is not None:
         scorer, loggers = ScorerHere(Desk(history, loggers, row_truth)), []
     composition.check_targets(plan, config.training.loss)
@@ -89,6 +95,10 @@ def build_template(
         criterion = composition.criterion(config.training.loss)
         model = new_model()
     if isinstance(criterion, CountedLoss):
+        if online:
+            raise StrategyError(
+                "a loss with class frequencies counts all labels of a task, which stream.online has not"
+            )
         plugins.append(criterion)
     return MultiLabelTemplate(
         benchmark=benchmark,
@@ -98,18 +108,20 @@ def build_template(
         plugins=plugins,
         evaluator=_nothing_measured()
         if scorer is None
-        else _evaluator(config, training.epochs, plan, plugins, scorer, loggers, wait),
+        else _evaluator(config, training.epochs, score_every, plan, plugins, scorer, loggers, wait),
         seed=seed,
         device=device,
         restarts=new_model if composition.restarts else None,
-        score_every=config.evaluation.score_every,
+        score_every=score_every,
         ranks=ranks,
+        online=online,
     )
 
 
 def _evaluator(
     config: ScenarioConfig,
     epochs: int,
+    score_every: ScoreEvery,
     plan: StreamPlan,
     plugins: list[Any],
     scorer: Scorer,
@@ -122,7 +134,7 @@ def _evaluator(
     replays = [plugin for plugin in plugins if isinstance(plugin, Replay)]
     reports = [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
     writers = [plugin for plugin in plugins if provides(plugin, "written_labels")]
-    beginning = Beginning(len(replays), epochs, config.evaluation.score_every)
+    beginning = Beginning(len(replays), epochs, score_every)
     wanted: Wanted = scorer.ask("begin", beginning)
     sampled = partial(sampled_rows, plan, wanted.samples, wanted.pictures)
     size = MemorySize(plugins, limit) if has_size else None

@@ -21,6 +21,7 @@ from clsim.data.path_options import DATA_PATH
 from clsim.data.voc import VocConfig
 from clsim.parts import PartOption, brought
 from clsim.scenario.evaluation_schema import EvaluationSection
+from clsim.scenario.online_schema import OnlineSection, check_training, with_batch_size
 from clsim.scenario.section import PositiveInt, Section, either, named
 from clsim.scenario.training_schema import TrainingSection, WeightsSection
 
@@ -224,6 +225,11 @@ class StreamSection(Section):
     repetition: RepetitionSection | None = Field(
         None, description="classes come back at random; null: only those that `tasks` names again"
     )
+    online: OnlineSection | None = Field(
+        None,
+        description="each task is one pass over its images in small batches; training.epochs is then 1, and "
+        "training.batch_size the size of these batches; null: tasks are there as a whole",
+    )
     order_seed: int = Field(0, ge=0, description="seed of the class order when `order` is seed")
     assignment: Assignment = Field(
         "overlap", description="which images a task has: may an image come back in another task"
@@ -235,9 +241,10 @@ class StreamSection(Section):
     @property
     def summary(self) -> str:
         """How classes are dealt out: B0-C2, or the number of classes of each task, such as 24-18-14-14."""
+        online = "" if self.online is None else f", online by {self.online.batch}"
         if self.increment is not None:
-            return f"B{self.base}-C{self.increment}"
-        return "-".join(map(str, self.sizes or [len(task) for task in self.tasks or []]))
+            return f"B{self.base}-C{self.increment}{online}"
+        return "-".join(map(str, self.sizes or [len(task) for task in self.tasks or []])) + online
 
     @model_validator(mode="after")
     def _one_way_to_say_tasks(self) -> Self:
@@ -324,6 +331,17 @@ class ScenarioConfig(Section):
         [LoggerSection(name="tensorboard")], description="where curves go; no result depends on it"
     )
     expected: list[ExpectedRow] = Field([], description="results to compare with, measured or published")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _batches_of_an_online_stream(cls, data: Any) -> Any:
+        return with_batch_size(data)
+
+    @model_validator(mode="after")
+    def _one_pass_over_an_online_stream(self) -> Self:
+        if self.stream.online is not None:
+            check_training(self.stream.online, self.training)
+        return self
 
     @model_validator(mode="after")
     def _no_test_data_in_weights(self) -> Self:

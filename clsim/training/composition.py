@@ -169,8 +169,12 @@ class Composition:
 
     def check(self, config: ScenarioConfig, n_classes: int) -> None:
         """Raise StrategyError when the scenario lacks what a part needs, or a part named in options lacks theirs."""
+        online = config.stream.online if self.online(config) else None
         for name, part in self.named():
             part.check(config, n_classes)
+            if online is not None and part.whole_task:
+                text = f"{name} {part.whole_task} all images of a task together"
+                raise StrategyError(f"{text}; stream.online has them once each, {online.batch} at a time")
             for (key,), mark in own_parts(type(part).Options).items():
                 options = getattr(part.options, mark.options, {})
                 for option, text in option_problems(mark.kind, getattr(part.options, key), options).items():
@@ -189,9 +193,22 @@ class Composition:
         plugins = [plugin for part in self.parts for plugin in part.plugins(context)]
         return [context.snapshot, *plugins] if "snapshot" in vars(context) else plugins
 
-    def training(self, section: TrainingSection) -> TrainingSection:
-        """Return the training section that the run goes by: without epochs for a method in closed form."""
-        return section.model_copy(update={"epochs": 0}) if any(part.closed_form for part in self.parts) else section
+    def online(self, config: ScenarioConfig) -> bool:
+        """Tell whether the run meets each row once: in an online stream, unless it begins anew at each task."""
+        return config.stream.online is not None and not self.restarts
+
+    def training(self, config: ScenarioConfig) -> TrainingSection:
+        """Return the training section that the run goes by.
+
+        It has no epochs for a method in closed form, and those of `stream.online.joint_epochs` for one that begins anew
+        at each task of an online stream.
+        """
+        section = config.training
+        if any(part.closed_form for part in self.parts):
+            return section.model_copy(update={"epochs": 0})
+        if config.stream.online is not None and self.restarts:
+            return section.model_copy(update={"epochs": config.stream.online.joint_epochs})
+        return section
 
     def bytes_beside_row(self, n_classes: int) -> int:
         """Return the bytes that all parts store beside each row of a memory."""
@@ -260,12 +277,15 @@ class Composition:
         asked = [name for name, part in self.named() if type(part).derive_plan is not Strategy.derive_plan]
         return "" if derived or not asked else f"{' and '.join(asked)}: derive_plan was given the true labels"
 
-    def first_task_key(self) -> str | None:
+    def first_task_key(self, config: ScenarioConfig | None = None) -> str | None:
         """Return the hash of what is active in the first task over all parts; None: a part may not share it.
 
         A part that does not come with clsim may be wrong about itself, and must not spoil another method's numbers:
-        its key is what it is, code and options, so that it shares with its equals only.
+        its key is what it is, code and options, so that it shares with its equals only. In an online stream a memory
+        changes in the steps of the first task, so that a part which has one shares nothing.
         """
+        if config is not None and self.online(config) and any("memory" in _claims(type(part)) for part in self.parts):
+            return None
         keys = [_first_task_key(part) for part in self.parts]
         if any(key is None for key in keys):
             return None

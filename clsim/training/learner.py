@@ -89,6 +89,7 @@ class Learner(Protocol):
     The run:
         position: task, epoch and step being trained.
         experience: the current task.
+        online: whether each row of a task comes once, in the batch of one step; a row that has not come is closed.
         is_training: False while the evaluation images are scored.
         train_epochs, steps_per_epoch: length of the current task.
         learning_rate: of the last step.
@@ -129,6 +130,9 @@ class Learner(Protocol):
 
     @property
     def experience(self) -> Experience: ...
+
+    @property
+    def online(self) -> bool: ...
 
     @property
     def is_training(self) -> bool: ...

@@ -43,11 +43,16 @@ class ImageCount:
     run: int = 0
     task: int = 0
 
-    def add(self, n: int, every: ScoreEvery) -> bool:
-        """Count the n new images of a step; return whether they complete so many that a pass is due."""
-        before, self.task = self.task, self.task + n
+    def add(self, n: int, every: ScoreEvery, online: bool) -> bool:
+        """Count the n new images of a step; return whether they complete so many that a pass is due.
+
+        Args:
+            online: count through the whole run, so that passes are `every` images apart across the ends of tasks, too.
+        """
+        self.task += n
         self.run += n
-        return isinstance(every, int) and self.task // every > before // every
+        counted = self.run if online else self.task
+        return isinstance(every, int) and counted // every > (counted - n) // every
 
 
 class StepTemplate(SupervisedTemplate):

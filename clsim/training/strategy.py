@@ -144,6 +144,15 @@ class Strategy:
         """
         return False
 
+    @property
+    def whole_task(self) -> str:
+        """What this part does with all images of a task together, as the beginning of a sentence; "" for nothing.
+
+        An online stream (`stream.online`) refuses a part that does something: "ewc measures importances on all images
+        of a task together". It may depend on `options`; a class for which it is always so sets `whole_task = "..."`.
+        """
+        return ""
+
     def check(self, config: ScenarioConfig, n_classes: int) -> None:
         """Raise StrategyError when the scenario lacks what this part needs."""
 
@@ -191,8 +200,8 @@ class Strategy:
         """Return what of this part is active in the first task, as text; parts with equal keys may share its training.
 
         A run that shares it runs its plugins' hooks before and after the first task but none in its epochs and steps,
-        so none of them may change a plugin there. None: never shared, the safe answer for a method that says nothing
-        else. Of a part that does not come with clsim any text says only that it may share: with runs of the same code
-        and options.
+        so none of them may change a plugin there. In an online stream a part that claims "memory" shares nothing,
+        whatever it says. None: never shared, the safe answer for a method that says nothing else. Of a part that does
+        not come with clsim any text says only that it may share: with runs of the same code and options.
         """
         return None

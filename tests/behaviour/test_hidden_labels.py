@@ -88,6 +88,10 @@ STREAMS: dict[str, dict[str, Any]] = {
 }
 
 
+ONLINE = {"stream.online.batch": 10, "training.epochs": 1, "training.batch_size": 10, "labels.visible.keep": 0.6}
+STREAMED = {"er.selection": "reservoir", "er.replay": "paired"}
+
+
 class TamperedSource(Digits):
     """The same images with other labels, or with labels that must not be read."""
 
@@ -178,6 +182,15 @@ def test_nor_do_they_on_any_kind_of_stream(tiny_overrides: dict, stream: dict, s
     honest = train(scenario, plan, spec, {}, tmp_path)
     assert train(flip_hidden(scenario, plan), plan, spec, {}, tmp_path) == honest
     assert train(forbid_reading(scenario), plan, spec, {}, tmp_path) == honest
+
+
+@pytest.mark.parametrize("spec", ["finetune", "lwf+er", "rebll"])
+def test_nor_do_they_on_an_online_stream(tiny_overrides: dict, spec: str, tmp_path: Any) -> None:
+    scenario = load_scenario("digits-b0c2", tiny_overrides | ONLINE)
+    plan, options = scenario.plan(), STREAMED if spec != "finetune" else {}
+    honest = train(scenario, plan, spec, options, tmp_path)
+    assert train(flip_hidden(scenario, plan), plan, spec, options, tmp_path) == honest
+    assert train(forbid_reading(scenario), plan, spec, options, tmp_path) == honest
 
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=list(STREAMS))

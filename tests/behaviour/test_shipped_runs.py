@@ -22,6 +22,8 @@ def test_a_shipped_scenario_dry_runs(
     tasks = plan.tasks[:3]
     last = tasks[-1].classes[1]
     small["dataset.classes"] = list(plan.class_names[:last])
+    if plan.online is not None:
+        small |= {"strategy.er.replay": "paired", "strategy.er.selection": "reservoir"}
     result = clsim.run(name, "lwf+er", overrides=small, out=tmp_path).result
     assert len(result["mAP"]) == len(tasks)
     assert all(value is not None for value in result["mAP"])

@@ -48,6 +48,15 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"er, {name}": ("er", {"strategy": {"selection": name}}) for name in ("random", "herding", "reservoir")},
     **{f"er, {name}": ("er", {"strategy": {"selection": name}}) for name in ("prs", "ocdm", "cbrs", "label-density")},
     "er, rainbow": ("er", {"strategy": {"selection": "rainbow"}, "training.augmentation": {"flip": 0.5}}),
+    "online": (
+        "rebll",
+        {
+            "stream.online": {"batch": 10},
+            "training.epochs": 1,
+            "training.batch_size": 10,
+            "strategy": {"er.replay": "paired", "er.selection": "reservoir"},
+        },
+    ),
     "er+identity": ("er+identity", {"stream.assignment": "overlap"}),
     "lwf, absent": ("lwf", {"strategy": {"old_classes": "negative"}}),
     "akd": ("akd", {}),

@@ -21,7 +21,7 @@ from clsim.training.ranks import Part, Ranks
 from tests.fixtures.rank_cases import CASES, OVERRIDES, STRATEGIES
 
 SCRIPT = Path(__file__).parents[1] / "fixtures" / "rank_cases.py"
-QUICK = ("uneven", "concat", "rebll_more", "synced")
+QUICK = ("uneven", "concat", "rebll_more", "synced", "online")
 OTHERS = ("er", "rebll", "more", "ewc", "joint", "tiny_batches")
 REFUSED = {
     "noisy": r"the ranks have different values of \S+ after task 0, .*; Noise may decide or draw by the rows",

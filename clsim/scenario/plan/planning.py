@@ -167,6 +167,7 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         scopes=listed,
         groups=class_groups(count_positives(data.train, data.pool), config.evaluation.groups),
         test_split="train" if validate else "test",
+        online=None if config.stream.online is None else config.stream.online.batch,
     )
 
 
@@ -235,6 +236,8 @@ def joint_plan(
 ) -> StreamPlan:
     """The derived plan of `joint`: task t holds every image of the stream with a seen class, all seen columns visible.
 
+    It is never online: images of earlier tasks are there again.
+
     Args:
         truth: int8 [N, C], true training labels in *stream* order.
         last_only: leave all tasks but the last without rows, for data too large to train on once per task.
@@ -251,7 +254,7 @@ def joint_plan(
         shown = None if soft is None or not soft[samples, :seen].any() else np.ascontiguousarray(soft[samples, :seen])
         columns = np.arange(seen, dtype=np.int64)
         tasks.append(TaskPlan(task.classes, samples, columns, values, soft=shown, returning=task.returning))
-    return replace(plan, tasks=tuple(tasks), derived_from=plan.family)
+    return replace(plan, tasks=tuple(tasks), derived_from=plan.family, online=None)
 
 
 def oracle_memory_plan(plan: StreamPlan, truth: Labels) -> StreamPlan:
@@ -335,6 +338,7 @@ def describe(plan: StreamPlan, truth: Labels, notes: Sequence[str] = ()) -> dict
         "train_rows": plan.n_train_rows,
         "test_images": len(plan.test_samples),
         "test_split": plan.test_split,
+        **({} if plan.online is None else {"online": plan.online}),
         "groups": {
             "rule": plan.groups.rule,
             "imbalance": _imbalance(plan.groups.positives),

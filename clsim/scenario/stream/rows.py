@@ -64,6 +64,7 @@ class RowStore:
         self._memory_targets = targets if memory_targets is None else memory_targets
         self._normalisation = Normalisation(mean, std)
         self._end = first_row + len(samples)
+        self._coming: NDArray[np.bool_] | None = None
 
     def open_until(self, end: int) -> None:
         """Close the rows from id `end` on: they belong to tasks that have not begun.
@@ -73,12 +74,28 @@ class RowStore:
         """
         self._end = end
 
+    def hold_back(self, rows: NDArray[np.int64]) -> None:
+        """Close row ids of an online stream until they come."""
+        self._coming = np.zeros(len(self._samples), dtype=bool)
+        self._coming[rows - self._first_row] = True
+
+    def let_in(self, rows: NDArray[np.int64]) -> None:
+        """Open row ids that come."""
+        if self._coming is not None:
+            self._coming[rows - self._first_row] = False
+
+    def release(self) -> None:
+        """Open all rows that `hold_back` has closed, as their task is over."""
+        self._coming = None
+
     def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where row ids are in the store.
 
         Raises:
             Sealed: a row is closed.
         """
+        if self._coming is not None and (closed := self._coming[rows - self._first_row]).any():
+            raise Sealed(f"{asking_line()}row {rows[closed][0]} has not come yet: stream.online has each row once")
         if len(rows) and (last := int(rows.max())) >= self._end:
             raise Sealed(
                 f"{asking_line()}row {last} belongs to a task that has not begun; rows 0 to {self._end - 1} have"
@@ -118,10 +135,11 @@ class RowStore:
 
     def prefetch(self, rows: NDArray[np.int64]) -> None:
         """Say which row ids come next, so that images that are decoded or sent as they are needed can be begun."""
+        places = rows - self._first_row  # of closed rows, too: nothing comes back
         if self.on_device is not None:
-            self.on_device.prefetch(self._samples[self._places(rows)])
+            self.on_device.prefetch(self._samples[places])
         elif isinstance(self._images, StreamedImages):
-            self._images.prefetch(self._samples[self._places(rows)])
+            self._images.prefetch(self._samples[places])
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
         """Targets of row ids, float32 [B, C]: 1 present, 0 absent, (0, 1) soft, -1 unknown."""

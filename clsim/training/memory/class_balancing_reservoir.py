@@ -33,6 +33,7 @@ class ClassBalancingReservoir:
     """
 
     needs_features = False
+    takes_batches = True
 
     def __init__(self) -> None:
         self.offered = np.zeros(0, dtype=np.int64)

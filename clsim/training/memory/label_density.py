@@ -30,6 +30,7 @@ class LabelDensity:
     """
 
     needs_features = False
+    takes_batches = True
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
         labels = np.clip(memory.labels, 0, None).astype(np.float64)

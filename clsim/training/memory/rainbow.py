@@ -35,6 +35,7 @@ class RainbowSelection:
     """
 
     needs_features = False
+    takes_batches = True
 
     def __init__(
         self, passes: Annotated[int, Field(ge=1, description="over augmented images, for each choice")] = 12

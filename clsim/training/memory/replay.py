@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clsim.errors import RunError
 from clsim.scenario.stream.rows import RowStore
 from clsim.training.learner import Learner
 from clsim.training.memory.network_view import NetworkView
 from clsim.training.memory.store import Memory
+from clsim.training.online import check_online_replay
 from clsim.training.plugin import Plugin
 from clsim.training.unknown import assume_negative, runs
 from clsim.transfer import sent
@@ -27,10 +29,14 @@ REFRESH_THRESHOLD = 0.8
 
 
 class Replay(Plugin):
-    """Adds memory rows to the training batches and stores rows after each task.
+    """Adds memory rows to the training batches and stores rows after each task; in an online stream after each step.
 
     Once a task's rows are stored, the event `memory_updated(learner, replay)` lets other plugins relabel them, or keep
     something beside them. The order of the plugins does not matter. Rows that the memory leaves out are not trained on.
+
+    In an online stream the new rows of each step are offered to the memory after it, with the labels that they show
+    then, and the event `batch_stored(learner, replay)` follows. DECIDED: `memory_updated` comes once there too, when
+    the task is over, because what relabels a memory asks a model that has been trained on the task.
 
     Args:
         memory: what is stored.
@@ -77,6 +83,9 @@ class Replay(Plugin):
         return 1.0 if self.mode == "concat" or not stored else new_rows / stored
 
     def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
+        if learner.online:
+            selection = self.memory.selection
+            check_online_replay("Replay", selection, type(selection).__name__, self.mode, self.current_classes)
         if self.mode == "concat":
             learner.loader.enlarge(len(self.memory.trained))
 
@@ -119,8 +128,18 @@ class Replay(Plugin):
         elif self.other_classes == "ignore":
             learner.distillable &= ~learner.replayed
 
+    def after_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
+        if learner.online:
+            if learner.loader.new_rows is None:
+                raise RunError("a replay memory needs row ids, which the data set that a plugin has put in has not")
+            self.offer(learner, learner.loader.new_rows, whole=False)
+            learner.notify("batch_stored", replay=self)
+
     def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
-        self.offer(learner, learner.experience.dataset.rows())
+        if not learner.online:
+            self.offer(learner, learner.experience.dataset.rows())
+        self._refreshed = None
+        learner.notify("memory_updated", replay=self)
 
     def offer(self, learner: Learner, rows: NDArray[np.int64], whole: bool = True) -> None:
         """Offer rows of the current task to the memory, and let other plugins know.
@@ -134,8 +153,6 @@ class Replay(Plugin):
         features = learner.scored(learner.model.trunk, self.store, rows) if needed else None
         view = NetworkView(learner, self.store, self.memory)
         self.memory.update(task, rows, self.store.memory_targets(rows), features, view, whole)
-        self._refreshed = None
-        learner.notify("memory_updated", replay=self)
 
     def state_dict(self) -> dict[str, Any]:
         refreshed = None if self._refreshed is None else torch.from_numpy(self._refreshed.copy())

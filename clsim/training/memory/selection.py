@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -28,9 +29,11 @@ class Selection(Protocol):
 
     Attributes:
         needs_features: whether `choose` wants the features of the rows that are offered.
+        takes_batches: whether the rows of a task may be offered in portions, as an online stream does.
     """
 
     needs_features: bool
+    takes_batches: bool
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
         """Return the positions in the memory to keep, int64 [m], after rows of `task` have been appended to it.
@@ -56,6 +59,7 @@ class TaskByTask:
     """
 
     needs_features = False
+    takes_batches = True
 
     def rank(self, labels: Floats, seed: int, task: int, count: int, features: Floats | None) -> NDArray[np.int64]:
         """Preference among a task's n rows, best first, int64 [n].
@@ -182,14 +186,22 @@ class ReservoirSelection:
 
     Each row has a random key of its own, and the rows with the smallest keys are kept: the same distribution, and no
     state but the rows. Exactly uniform under a total budget; one per class grows with the classes, and what an earlier,
-    smaller memory has dropped cannot come back, so that rows of earlier tasks are then rarer.
+    smaller memory has dropped cannot come back, so that rows of earlier tasks are then rarer. In which batches and in
+    which order rows come makes no difference.
     """
 
     needs_features = False
+    takes_batches = True
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
-        keys = raw_integers(int(memory.rows.max(initial=-1)) + 1, memory.seed, "reservoir")[memory.rows]
+        keys = _reservoir_keys(int(memory.rows.max(initial=0)).bit_length(), memory.seed)[memory.rows]
         return np.sort(np.argsort(keys, kind="stable")[: memory.budget.of_all(memory.tasks[task].stop)])
+
+
+@lru_cache(maxsize=1)
+def _reservoir_keys(bits: int, seed: int) -> NDArray[np.uint64]:
+    """Return the keys of the rows whose ids have so many bits, uint64 [2^bits]; kept, for an update after each step."""
+    return raw_integers(2**bits, seed, "reservoir")
 
 
 class RankedSelection(TaskByTask):
@@ -225,6 +237,7 @@ class OwnSelection:
         if hasattr(selection, "state_dict"):
             self.state_dict = selection.state_dict
             self.load_state_dict = selection.load_state_dict
+        self.takes_batches = bool(getattr(selection, "takes_batches", False))
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
         chosen = _positions(self.selection.choose(memory, task, features), len(memory), 0, self.name)

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from clsim.parts import KINDS, find
+from clsim.randomness import raw_integers
 from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.training.memory.selection import ClassBalancedSelection, OwnSelection, RandomSelection
 from clsim.training.memory.store import Budget, Memory
@@ -251,3 +253,47 @@ def test_reservoir_pays_no_heed_to_labels() -> None:
 
 def test_reservoir_of_one_task_is_not_just_its_first_rows() -> None:
     assert len({tuple(kept_after("reservoir", TOTAL, (40,), seed)[0]) for seed in range(20)}) == 20
+
+
+def streamed(sizes: tuple[int, ...], batch: int, seed: int, order: int = 0) -> list[int]:
+    """Row ids that reservoir keeps of tasks that come in shuffled batches, as an online stream offers them."""
+    memory = Memory(TOTAL, SELECTIONS["reservoir"](), TASKS, seed)
+    for task, size in enumerate(sizes):
+        ids = 1000 * task + np.random.default_rng(order).permutation(size)
+        for first in range(0, size, batch):
+            rows = ids[first : first + batch]
+            memory.update(task, rows, labels_of(task, size)[rows - 1000 * task])
+            assert len(memory) <= 12
+    return sorted(memory.rows.tolist())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 45), st.integers(0, 2**32), st.integers(0, 99))
+def test_reservoir_keeps_of_batches_what_it_keeps_of_whole_tasks(batch: int, seed: int, order: int) -> None:
+    sizes = (20, 45, 30)
+    assert streamed(sizes, batch, seed, order) == sorted(kept_after("reservoir", TOTAL, sizes, seed)[-1])
+
+
+def test_reservoir_keeps_these_rows_of_a_worked_stream() -> None:
+    """The twelve smallest keys of the rows that came; key r is the r-th raw integer of the purpose "reservoir"."""
+    rows = np.concatenate([np.arange(20), 1000 + np.arange(45), 2000 + np.arange(30)])
+    keys = raw_integers(2030, 5, "reservoir")[rows]
+    assert streamed((20, 45, 30), 10, seed=5) == sorted(rows[np.argsort(keys)[:12]].tolist())
+    assert streamed((20, 45, 30), 10, seed=5) == [
+        *(5, 18),
+        *(1000, 1007, 1008, 1013, 1023, 1027, 1030, 1037),
+        *(2007, 2010),
+    ]
+
+
+def test_reservoir_of_an_online_stream_keeps_each_row_equally_often() -> None:
+    """Pearson's statistic is chi-squared times (n - m) / (n - 1) for m of n rows without replacement."""
+    sizes, seeds = (20, 45, 30), 400
+    count = np.zeros(sum(sizes))
+    for seed in range(seeds):
+        kept = np.array(streamed(sizes, 10, seed))
+        count[kept % 1000 + np.array([0, 20, 65])[kept // 1000]] += 1
+    n, expected = len(count), seeds * 12 / len(count)
+    statistic = ((count - expected) ** 2 / expected).sum() * (n - 1) / (n - 12)
+    assert count.sum() == 12 * seeds
+    assert chi2.ppf(0.0005, n - 1) < statistic < chi2.ppf(0.9995, n - 1)
