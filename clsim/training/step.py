@@ -190,6 +190,11 @@ class StepTemplate(SupervisedTemplate):
 
     # loss and gradients
 
+    def loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the criterion's loss of any rows, logits float [B, S] and targets float [B, C]; scalar."""
+        loss: Tensor = self._criterion(logits, targets)
+        return loss
+
     def _begin_loss(self) -> None:
         self.loss = self._make_empty_loss()
         self._terms = {}

@@ -47,6 +47,9 @@ METHODS = [
     ("lwf+moments", {"features": "transport"}),
     ("er+moments", {"moments.features": "memory", "bytes": 9000}),
     ("l3a", {"features": "first-task", "expansion": 64, "threshold": 0.55}),
+    ("ewc", {"mode": "online", "weight": 50.0}),
+    ("si", {"weight": 50.0}),
+    ("mas", {}),
 ]
 ON_FEATURES = [("lwf+feature-replay", {}), ("moments", {"unknown": "half"}), ("l3a", {"expansion": 64})]
 STREAMS: dict[str, dict[str, Any]] = {

@@ -105,8 +105,10 @@ def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
         "ewc": {"clsim.training.quadratic_penalty"},
         "identity": {"clsim.training.memory.photo_identity"},
         "joint": {"clsim.scenario.plan.planning"},
+        "mas": {"clsim.training.importances"},
         "more": {"clsim.models.low_rank", "clsim.training.more.plugin"},
         "online_relabelling": {"clsim.training.memory.relabelling"},
+        "si": {"clsim.training.importances"},
     }
     found = {name for name in imports(path) if name.split(".")[0] in ("clsim", "strategies", "scenarios")}
     assert found - {"clsim"} == own.get(path.stem, set())
