@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from clsim.models.evaluation_mode import in_evaluation_mode
 from clsim.training.learner import Learner
 from clsim.training.quadratic_penalty import Named, WeightPenalty, copied, grown
 
@@ -122,16 +123,13 @@ class MemoryAwareSynapses(WeightPenalty):
 
     def _of_rows(self, learner: Learner, rows: np.ndarray, parameters: dict[str, torch.nn.Parameter]) -> Named:
         model, size = learner.model, learner.config.batch_size if self.per == "batch" else 1
-        modes = {module: module.training for module in model.modules()}
-        model.eval()
         sums = [torch.zeros_like(theta) for theta in parameters.values()]
-        for start in range(0, len(rows), size):
-            x = learner.store.images(rows[start : start + size], learner.device)
-            norm = learner.logits(model, x).square().sum()
-            gradients = torch.autograd.grad(norm, list(parameters.values()), allow_unused=True)
-            for total, gradient in zip(sums, gradients, strict=True):
-                if gradient is not None:
-                    total += gradient.abs()
-        for module, training in modes.items():
-            module.training = training
+        with in_evaluation_mode(model):
+            for start in range(0, len(rows), size):
+                x = learner.store.images(rows[start : start + size], learner.device)
+                norm = learner.logits(model, x).square().sum()
+                gradients = torch.autograd.grad(norm, list(parameters.values()), allow_unused=True)
+                for total, gradient in zip(sums, gradients, strict=True):
+                    if gradient is not None:
+                        total += gradient.abs()
         return {name: total / max(1, len(rows)) for name, total in zip(parameters, sums, strict=True)}

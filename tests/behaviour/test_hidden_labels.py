@@ -50,6 +50,7 @@ METHODS = [
     ("ewc", {"mode": "online", "weight": 50.0}),
     ("si", {"weight": 50.0}),
     ("mas", {}),
+    ("a-gem+lwf+wa", {}),
 ]
 ON_FEATURES = [("lwf+feature-replay", {}), ("moments", {"unknown": "half"}), ("l3a", {"expansion": 64})]
 STREAMS: dict[str, dict[str, Any]] = {

@@ -114,6 +114,7 @@ ZOO: list[tuple[str, dict[str, Any]]] = [
     ("oewc", {"weight": 50.0}),
     ("si", {"weight": 50.0}),
     ("mas", {}),
+    ("a-gem+lwf+wa", {"a-gem.selection": "herding"}),
 ]
 
 

@@ -64,6 +64,8 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "oewc": ("oewc", {}),
     "si": ("si", {"strategy": {"weight": 50.0}}),
     "mas": ("mas", {}),
+    "a-gem": ("a-gem", {"strategy": {"other_classes": "negative"}}),
+    "wa": ("lwf+er+wa", {}),
     "features": ("rebll", {**CACHED, "training.model.hidden": 16}),
     "hidden layer": ("er+more", {**FROZEN, "training.model.hidden": 16}),
     "batch norm frozen": ("lwf", {"training.model.freeze": "batch-norm"}),

@@ -102,6 +102,7 @@ def test_no_package_bears_the_name_of_a_public_function() -> None:
 def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
     """Beyond `clsim.kit` only what makes a part what it is: not each other, no metrics, no runs."""
     own = {
+        "a_gem": {"clsim.training.memory.projection"},
         "ewc": {"clsim.training.quadratic_penalty"},
         "identity": {"clsim.training.memory.photo_identity"},
         "joint": {"clsim.scenario.plan.planning"},
@@ -109,6 +110,7 @@ def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
         "more": {"clsim.models.low_rank", "clsim.training.more.plugin"},
         "online_relabelling": {"clsim.training.memory.relabelling"},
         "si": {"clsim.training.importances"},
+        "wa": {"clsim.training.weight_aligning"},
     }
     found = {name for name in imports(path) if name.split(".")[0] in ("clsim", "strategies", "scenarios")}
     assert found - {"clsim"} == own.get(path.stem, set())
