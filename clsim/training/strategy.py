@@ -94,6 +94,7 @@ class Strategy:
         claims: what only one part of a composition may decide: "criterion", "memory", "old_classes" (what unknown old
             classes of new images mean), "distillation", "plan", "weights" (what the weights are made of or bound to),
             "features" (what binds them to the teacher's), "calibration" (how new classes' scores are scaled),
+            "scores" (which network scores images),
             "network" (claimed by whoever overrides the method of that name).
         needs: claims that another part of the composition must make.
         made_of: names of the parts this strategy stands for (`rebll`); it then has nothing of its own.

@@ -51,6 +51,8 @@ METHODS = [
     ("si", {"weight": 50.0}),
     ("mas", {}),
     ("a-gem+lwf+wa", {}),
+    ("gdumb", {}),
+    ("er+podnet+slow-learners", {"stable_rate": 0.5}),
 ]
 ON_FEATURES = [("lwf+feature-replay", {}), ("moments", {"unknown": "half"}), ("l3a", {"expansion": 64})]
 STREAMS: dict[str, dict[str, Any]] = {

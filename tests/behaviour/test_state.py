@@ -115,6 +115,8 @@ ZOO: list[tuple[str, dict[str, Any]]] = [
     ("si", {"weight": 50.0}),
     ("mas", {}),
     ("a-gem+lwf+wa", {"a-gem.selection": "herding"}),
+    ("gdumb", {"selection": "reservoir"}),
+    ("cls-er+podnet", {"stable_rate": 0.5}),
 ]
 
 
