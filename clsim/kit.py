@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from clsim.training.memory.stored_logits import StoredLogits
     from clsim.training.online import check_online_replay
     from clsim.training.plugin import Plugin
+    from clsim.training.quadratic_penalty import WeightPenalty
     from clsim.training.seeding import drawing_again, torch_generators
     from clsim.training.snapshot import Snapshot
     from clsim.training.stock import FeatureModel, MultiLabelDER, TrainMode
@@ -86,6 +87,7 @@ SECTIONS = {
         "Distillation": "clsim.training.distillation",
         "Snapshot": "clsim.training.snapshot",
         "OldClassesOfNewRows": "clsim.training.unknown",
+        "WeightPenalty": "clsim.training.quadratic_penalty",
         "RowStore": "clsim.scenario.stream.rows",
         "RunError": "clsim.errors",
     },
@@ -202,6 +204,7 @@ __all__ = [
     "StrategyError",
     "StreamPlan",
     "TrainMode",
+    "WeightPenalty",
     "WeightedAnalytic",
     "asymmetric",
     "check_features",

@@ -45,7 +45,9 @@ def strategy_options() -> str:
         summary = (kind.__doc__ or "").strip().partition("\n")[0]
         lines = [f"### {name}\n\n{summary}", "\n".join(f"* {fact}" for fact in facts(kind))]
         if kind.made_of:
-            lines.append(f"Stands for `{'+'.join(kind.made_of)}`; its options are those of its parts.")
+            presets = ", ".join(f"`{key}`: `{json.dumps(value)}`" for key, value in kind.part_options.items())
+            but = f", with other defaults: {presets}." if presets else "."
+            lines.append(f"Stands for `{'+'.join(kind.made_of)}`; its options are those of its parts{but}")
         decided = {"claims": kind.claims, "needs": kind.needs}
         lines += [f"{word.capitalize()}: {', '.join(sorted(what))}." for word, what in decided.items() if what]
         schema = kind.Options.model_json_schema()

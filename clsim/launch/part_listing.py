@@ -12,7 +12,7 @@ from clsim.errors import ClsimError, StrategyError, did_you_mean
 from clsim.part_kinds import KINDS
 from clsim.parts import described, names, stated_summary
 from clsim.scenario.json_schema import options_schema
-from clsim.training.composition import parts_of, strategy_class
+from clsim.training.composition import parts_of, preset_options, strategy_class
 from clsim.training.strategy import Strategy
 from clsim.vocabulary import Family
 
@@ -105,13 +105,14 @@ def bibliography(spec: str | None) -> list[str]:
 
 def _strategies(spec: str) -> Listing:
     shown = Listing()
+    presets = {f"strategy.{key}": json.dumps(value) for key, value in preset_options(spec).items()}
     for name, part in parts_of(spec).items():
         shown.lines.append(f"{name}: {(part.__doc__ or '').strip().partition(chr(10))[0]}")
         shown.lines += facts(part)
         if part.made_of:
             shown.lines.append(f"made of {'+'.join(part.made_of)}; its options are those of its parts")
         shown.headings, rows = _options(part.Options, f"strategy.{name}.")
-        shown.rows += rows
+        shown.rows += [(key, allowed, presets.get(key, default), meaning) for key, allowed, default, meaning in rows]
     return shown
 
 

@@ -113,7 +113,7 @@ class Composition:
         self.spec = spec
         classes = _parts(spec)
         self.given = _with_absolute_paths(classes, options or {}, Path.cwd())
-        self.parts = _with_options(classes, self.given)
+        self.parts = _with_options(classes, self.given, preset_options(spec))
         self.name = "+".join(_name(strategy_class(part)) for part in _split(spec))
         names = [_name(kind) for kind in classes]
         if len(set(names)) < len(names):
@@ -328,6 +328,15 @@ def parts_of(spec: str) -> dict[str, type[Strategy]]:
     return {_name(kind): kind for kind in kinds}
 
 
+def preset_options(spec: str) -> dict[str, Any]:
+    """Return the options that strategies which stand for others set for their parts: {"er.selection": "herding"}.
+
+    Raises:
+        StrategyError: an unknown strategy, or an option that none of its parts has.
+    """
+    return {key: value for part in _split(spec) for key, value in _presets(strategy_class(part)).items()}
+
+
 def _split(spec: str) -> list[str]:
     parts = [part.strip() for part in spec.split("+")]
     if not all(parts):
@@ -337,8 +346,24 @@ def _split(spec: str) -> list[str]:
 
 def _parts(spec: str) -> list[type[Strategy]]:
     """The classes a spec stands for; a strategy that is made of others stands for them."""
-    named = [strategy_class(part) for part in _split(spec)]
-    return [part for kind in named for part in (map(strategy_class, kind.made_of) if kind.made_of else (kind,))]
+    return [part for name in _split(spec) for part in _stood_for(strategy_class(name))]
+
+
+def _stood_for(kind: type[Strategy]) -> list[type[Strategy]]:
+    """The parts that a strategy is made of, which may be made of others; itself if of none."""
+    return [part for name in kind.made_of for part in _stood_for(strategy_class(name))] if kind.made_of else [kind]
+
+
+def _presets(kind: type[Strategy]) -> dict[str, Any]:
+    """The options that a strategy sets for its parts, over those that they set for theirs."""
+    inner = {key: value for name in kind.made_of for key, value in _presets(strategy_class(name)).items()}
+    if not kind.part_options:
+        return inner
+    classes = _stood_for(kind)
+    for key in kind.part_options:
+        if "." not in key or kind in classes or not any(_accepts(part, key) for part in classes):
+            raise StrategyError(f"{_name(kind)}: part_options: {_unknown_option(key, classes)}")
+    return inner | _with_absolute_paths(classes, kind.part_options, Path(inspect.getfile(kind)).parent)
 
 
 def _name(kind: type[Strategy]) -> str:
@@ -369,14 +394,17 @@ def _with_absolute_paths(classes: Sequence[type[Strategy]], options: Mapping[str
     return given
 
 
-def _with_options(classes: Sequence[type[Strategy]], options: dict[str, Any]) -> list[Strategy]:
+def _with_options(
+    classes: Sequence[type[Strategy]], options: dict[str, Any], presets: Mapping[str, Any]
+) -> list[Strategy]:
     for key in options:
         if not any(_accepts(kind, key) for kind in classes):
             raise StrategyError(_unknown_option(key, classes))
     parts = []
     for kind in classes:
         general_first = sorted(options.items(), key=lambda item: "." in item[0])
-        own = {key.rpartition(".")[2]: value for key, value in general_first if _accepts(kind, key)}
+        first_to_last = [*presets.items(), *general_first]
+        own = {key.rpartition(".")[2]: value for key, value in first_to_last if _accepts(kind, key)}
         try:
             parts.append(kind(kind.Options(**own)))
         except ValidationError as error:

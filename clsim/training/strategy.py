@@ -6,7 +6,7 @@ combine (`lwf+er`) when no two claim the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -93,9 +93,13 @@ class Strategy:
         name: what users type; also the folder of its runs.
         claims: what only one part of a composition may decide: "criterion", "memory", "old_classes" (what unknown old
             classes of new images mean), "distillation", "plan", "weights" (what the weights are made of or bound to),
+            "features" (what binds them to the teacher's), "calibration" (how new classes' scores are scaled),
+            "scores" (which network scores images),
             "network" (claimed by whoever overrides the method of that name).
         needs: claims that another part of the composition must make.
         made_of: names of the parts this strategy stands for (`rebll`); it then has nothing of its own.
+        part_options: options that those parts have by default, by their key: {"er.selection": "herding"}. The user's
+            own win. DECIDED: none can be fixed, because the identity and the result of a run hold what was used.
         restarts: every task trains a freshly initialised network.
         others: the other parts of the composition this one is in.
         control: what this part knows that a method may not, as reports name it; "" for a method. It may then read
@@ -116,6 +120,7 @@ class Strategy:
     claims: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[frozenset[str]] = frozenset()
     made_of: ClassVar[tuple[str, ...]] = ()
+    part_options: ClassVar[Mapping[str, Any]] = {}
     restarts: ClassVar[bool] = False
     control: ClassVar[str] = ""
     reference: ClassVar[Reference | None] = None

@@ -111,6 +111,25 @@ def test_a_run_continues_after_any_step_to_the_same_end(
     assert len(rest.lines) == 2 * (3 - at[0]) - at[1]
 
 
+ZOO: list[tuple[str, dict[str, Any]]] = [
+    ("oewc", {"weight": 50.0}),
+    ("si", {"weight": 50.0}),
+    ("mas", {}),
+    ("a-gem+lwf+wa", {"a-gem.selection": "herding"}),
+    ("gdumb", {"selection": "reservoir"}),
+    ("cls-er+podnet", {"stable_rate": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("spec", "options"), ZOO, ids=str)
+def test_a_run_of_any_method_continues_inside_a_later_task(
+    build: Any, learn: Any, same_weights: Any, through_file: Any, spec: str, options: Any
+) -> None:
+    test_a_run_continues_after_any_step_to_the_same_end(
+        build, learn, same_weights, through_file, spec, options, {}, (1, 0, 1)
+    )
+
+
 @pytest.mark.parametrize("at", AFTER_A_STEP)
 def test_a_run_scored_between_steps_continues_to_the_same_passes(
     build: Any, learn: Any, same_weights: Any, through_file: Any, at: tuple[int, int, int]

@@ -73,6 +73,14 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "moments over features": ("moments", CACHED),
     "l3a, recursive": ("l3a", {**FROZEN, "strategy": {"solver": "recursive", "ridge": 1.0, "expansion": 64}}),
     "l3a, first task": ("l3a", {"strategy": {"features": "first-task", "expansion": 64}}),
+    "oewc": ("oewc", {}),
+    "si": ("si", {"strategy": {"weight": 50.0}}),
+    "mas": ("mas", {}),
+    "a-gem": ("a-gem", {"strategy": {"other_classes": "negative"}}),
+    "wa": ("lwf+er+wa", {}),
+    "gdumb": ("gdumb", {}),
+    "podnet": ("er+podnet", {}),
+    "cls-er": ("cls-er", {"strategy": {"stable_rate": 0.5}}),
     "features": ("rebll", {**CACHED, "training.model.hidden": 16}),
     "hidden layer": ("er+more", {**FROZEN, "training.model.hidden": 16}),
     "batch norm frozen": ("lwf", {"training.model.freeze": "batch-norm"}),
@@ -89,7 +97,12 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"augmentation {name}": ("er", {"training.augmentation": value}) for name, value in AUGMENTATIONS.items()},
     **{f"loss {value['name']}": ("er", {"training.loss": value}) for value in LOSSES},
 }
-ROUNDED = {"ewc, images on the device": ("loss/total",)}
+ROUNDED = {
+    "ewc, images on the device": ("loss/total",),
+    "oewc": ("loss/total",),
+    "si": ("loss/total", "loss/penalty"),
+    "mas": ("loss/total", "loss/penalty"),
+}
 """Values that a device other than a CPU adds up in another order."""
 
 
