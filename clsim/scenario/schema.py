@@ -200,10 +200,24 @@ class RepetitionSection(Section):
     )
 
 
+class BlurrySection(Section):
+    tasks: int = Field(ge=2, description="number of tasks")
+    disjoint: float = Field(
+        ge=0, le=1, description="share of classes, the first of `order`, that are of one task each (N of i-Blurry)"
+    )
+    blurred: float = Field(
+        ge=0, le=1, description="share of the images of the other classes that come in another task (M of i-Blurry)"
+    )
+    sizes: Literal["even", "random"] = Field(
+        "even", description="even: each task is the home of equally many classes; random: cut at random (Si-Blurry)"
+    )
+
+
 class StreamSection(Section):
     base: int = Field(0, ge=0, description="classes in the first task; 0: as many as `increment`")
     increment: PositiveInt | None = Field(
-        None, description="classes in each later task; the last task may have fewer; or `sizes`, or `tasks`"
+        None,
+        description="classes in each later task; the last task may have fewer; or `sizes`, `tasks` or `blurry`",
     )
     sizes: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
         None,
@@ -215,6 +229,11 @@ class StreamSection(Section):
         description="names of the classes in each task, in place of base, increment and order; one that is named "
         "again comes back",
         examples=[[["cat", "dog"], ["horse"]]],
+    )
+    blurry: BlurrySection | None = Field(
+        None,
+        description="blurred borders, in place of base, increment and assignment: some classes are of one task, the "
+        "others come in all",
     )
     order: Literal["alphabetical", "seed", "frequency"] | list[str] = Field(
         "alphabetical",
@@ -237,23 +256,36 @@ class StreamSection(Section):
         """How classes are dealt out: B0-C2, or the number of classes of each task, such as 24-18-14-14."""
         if self.increment is not None:
             return f"B{self.base}-C{self.increment}"
+        if self.blurry is not None:
+            return f"blurry {self.blurry.disjoint:g}/{self.blurry.blurred:g} x {self.blurry.tasks}"
         return "-".join(map(str, self.sizes or [len(task) for task in self.tasks or []]))
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether every image comes in each task of which it shows a class."""
+        return self.assignment == "overlap" and self.blurry is None
 
     @model_validator(mode="after")
     def _one_way_to_say_tasks(self) -> Self:
-        given = [key for key in ("increment", "sizes", "tasks") if getattr(self, key) is not None]
+        given = [key for key in _EXCLUDED if getattr(self, key) is not None]
         if not given:
-            raise PydanticCustomError("absent", "{text}", {"text": "one of increment, sizes and tasks is missing"})
-        others = {
-            "increment": given[1:],
-            "sizes": [*given[1:], "base"],
-            "tasks": [*given[1:], "base", "order", "repetition"],
-        }
-        for key in others[given[0]]:
+            *some, last = _EXCLUDED
+            text = f"one of {', '.join(some)} and {last} is missing"
+            raise PydanticCustomError("absent", "{text}", {"text": text})
+        for key in [*given[1:], *_EXCLUDED[given[0]]]:
             if getattr(self, key) != type(self).model_fields[key].default:
                 text = f"not together with {given[0]}; leave one of them out, or set it to null"
                 raise PydanticCustomError("misplaced", "{text}", {"below": (key,), "text": text})
         return self
+
+
+_EXCLUDED: dict[str, tuple[str, ...]] = {
+    "increment": (),
+    "sizes": ("base",),
+    "tasks": ("base", "order", "repetition"),
+    "blurry": ("base", "repetition", "assignment"),
+}
+"""Ways to say what the tasks are, and the keys beside which each has no meaning."""
 
 
 class NoiseSection(Section):

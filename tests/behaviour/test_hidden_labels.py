@@ -56,6 +56,7 @@ STREAMS: dict[str, dict[str, Any]] = {
         "stream.repetition": {"probability": 0.5, "images": 0.7},
         "labels.visible.keep": 0.7,
     },
+    "blurry": {"stream.increment": None, "stream.blurry": {"tasks": 3, "disjoint": 0.5, "blurred": 0.3}},
     "disjoint": {"stream.assignment.disjoint": "random"},
     "keep": {"labels.visible.keep": 0.5},
     "single-positive": {"labels.visible": "single-positive"},

@@ -15,6 +15,8 @@ from clsim.errors import Unplannable
 from clsim.randomness import permutation
 from clsim.scenario.evaluation_schema import GivenImages
 from clsim.scenario.plan import long_tail
+from clsim.scenario.plan.blurry import assign_blurry
+from clsim.scenario.plan.counts import count_positives
 from clsim.scenario.plan.id_lists import read_ids, read_partition
 from clsim.scenario.plan.rules import (
     Ids,
@@ -23,7 +25,6 @@ from clsim.scenario.plan.rules import (
     assign,
     class_groups,
     class_order,
-    count_positives,
     show,
     show_soft,
 )
@@ -177,6 +178,8 @@ def _members(config: ScenarioConfig, data: StreamData, tasks: Sequence[TaskClass
         again = 1.0 if config.stream.repetition is None else config.stream.repetition.images
         whole = len(data.pool) == len(data.train)  # of a million images no second copy of all labels
         truth = data.train if whole else data.train[data.pool]
+        if config.stream.blurry is not None:
+            return [data.pool[rows] for rows in assign_blurry(config.stream.blurry, truth, seed)]
         return [data.pool[rows] for rows in assign(rule, truth, tasks, seed, again)]
     key = ("stream", "assignment", "given")
     names = None if data.names is None else data.names("train")

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from clsim.data.class_names import composed
 from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation, raw_integers, uniforms
+from clsim.scenario.plan.blurry import n_blurry
+from clsim.scenario.plan.counts import rarest_class
 from clsim.scenario.plan.own_rule import own_assignment
 from clsim.scenario.plan.stream_plan import ClassGroups
 from clsim.scenario.plan.task_classes import TaskClasses
@@ -25,7 +27,6 @@ from clsim.vocabulary import GROUPS, UNKNOWN
 Labels = NDArray[np.int8]
 Ids = NDArray[np.int64]
 _MOST_SHOWN = 10
-_ROWS_AT_A_TIME = 16384
 
 
 def class_order(stream: StreamSection, class_names: Sequence[str], positives: NDArray[Any]) -> Ids:
@@ -39,6 +40,13 @@ def class_order(stream: StreamSection, class_names: Sequence[str], positives: ND
     """
     if stream.tasks is not None:
         return _explicit_order(_first_named(stream.tasks), class_names, "tasks")
+    order = _plain_order(stream, class_names, positives)
+    if stream.blurry is None:
+        return order
+    return np.roll(order, n_blurry(stream.blurry, len(order)))  # blurry classes are the last, and appear first
+
+
+def _plain_order(stream: StreamSection, class_names: Sequence[str], positives: NDArray[Any]) -> Ids:
     alphabetical = np.array(sorted(range(len(class_names)), key=lambda column: class_names[column]), dtype=np.int64)
     if isinstance(stream.order, list):
         return _explicit_order(stream.order, class_names, "order")
@@ -109,8 +117,7 @@ def assign(
         owner = shows.argmax(axis=1)
     else:
         if rule.disjoint == "rarest":
-            rarest_first = np.argsort((truth == 1).sum(axis=0), kind="stable")
-            rarest = rarest_first[(truth[:, rarest_first] == 1).argmax(axis=1)]
+            rarest = rarest_class(truth)
             shows &= np.stack([np.isin(rarest, task.current) for task in tasks], axis=1)
         count = np.maximum(shows.sum(axis=1), 1).astype(np.uint64)
         pick = raw_integers(len(truth), seed, "assignment") % count
@@ -206,14 +213,6 @@ def add_noise(noise: NoiseSection, values: Labels, samples: Ids, n_images: int, 
     missed = (values == 1) & (draws < noise.false_negative)
     marked = (values == 0) & (draws < noise.false_positive)
     return np.select([missed, marked], [0, 1], values).astype(np.int8)
-
-
-def count_positives(labels: Labels, rows: Ids) -> NDArray[np.int64]:
-    """Return how many of the rows show each class, int64 [C]; a part of the rows at a time, to need no copy of all."""
-    count = np.zeros(labels.shape[1], dtype=np.int64)
-    for first in range(0, len(rows), _ROWS_AT_A_TIME):
-        count += (labels[rows[first : first + _ROWS_AT_A_TIME]] == 1).sum(axis=0)
-    return count
 
 
 def class_groups(positives: NDArray[Any], rule: Literal["counts", "terciles", "auto"]) -> ClassGroups:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clsim.data.class_names import composed
 from clsim.errors import Unplannable
 from clsim.randomness import uniforms
+from clsim.scenario.plan.blurry import first_tasks, n_blurry
 from clsim.scenario.schema import StreamSection
 
 Ids = NDArray[np.int64]
@@ -47,7 +48,8 @@ def task_classes(stream: StreamSection, class_names: Sequence[str]) -> tuple[Tas
     Bi-Cj: i classes, then j in each task, of which the last may have fewer; B0-Cj starts with j. Or as many new classes
     as `sizes` lists. Or those that `tasks` names; one that was in an earlier task comes back. With `repetition`, each
     class also comes back in each later task with the same probability (class-incremental learning with repetition,
-    Hemati et al., CoLLAs 2023, whose sampling of classes by probability this is).
+    Hemati et al., CoLLAs 2023, whose sampling of classes by probability this is). With `blurry`, the blurry classes are
+    those of every task.
 
     Args:
         class_names: in stream order.
@@ -72,6 +74,9 @@ def task_classes(stream: StreamSection, class_names: Sequence[str]) -> tuple[Tas
         draws = uniforms(len(class_names) * len(returning), stream.seed, "repetition").reshape(len(returning), -1)
         comes = draws < stream.repetition.probability
         returning = [np.flatnonzero(comes[task, :start]) for task, start in enumerate(starts[:-1])]
+    if stream.blurry is not None:
+        blurry = np.arange(n_blurry(stream.blurry, len(class_names)), dtype=np.int64)
+        returning[1:] = [blurry] * (len(returning) - 1)
     tasks = tuple(
         TaskClasses(start, stop, tuple(again.tolist()))
         for start, stop, again in zip(starts[:-1], starts[1:], returning, strict=True)
@@ -84,6 +89,10 @@ def task_classes(stream: StreamSection, class_names: Sequence[str]) -> tuple[Tas
 
 def _starts(stream: StreamSection, n_classes: int) -> list[int]:
     """Return the first column of each task, and the number of classes."""
+    if stream.blurry is not None:
+        return np.searchsorted(
+            first_tasks(stream.blurry, n_classes, stream.seed), np.arange(stream.blurry.tasks + 1)
+        ).tolist()
     if stream.increment is None:
         sizes = stream.sizes or _new_of(stream.tasks or [])
         if sum(sizes) != n_classes:
