@@ -77,6 +77,19 @@ class NamedSource(Protocol):
 
 
 @runtime_checkable
+class ColumnSource(Protocol):
+    """A source that knows more of its images than their labels, such as the domain that each is from."""
+
+    def column(self, split: Split, name: str) -> list[str]:
+        """The value of each image in a column, in the order of `labels`.
+
+        Raises:
+            Unplannable: no such column, or an image without a value.
+        """
+        ...
+
+
+@runtime_checkable
 class SoftSource(Protocol):
     """A source with soft labels: probabilities that a class is present."""
 

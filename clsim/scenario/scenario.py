@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from clsim.data.own import object_source, remember
 from clsim.data.path_options import make_absolute
-from clsim.data.source import FeatureSource, ImageSource, NamedSource, NotingSource, SoftSource, Split
+from clsim.data.source import ColumnSource, FeatureSource, ImageSource, NamedSource, NotingSource, SoftSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import RunError, ScenarioError, Unplannable, did_you_mean
 from clsim.html_table import html_table
@@ -190,11 +190,26 @@ class Scenario:
 
     @cached_property
     def _data(self) -> StreamData:
-        source = self.source
+        source, of_domain = self.source, self._of_domain()
         names = source.image_names if isinstance(source, NamedSource) else None
         soft = source.soft_labels("train") if isinstance(source, SoftSource) else None
         labels = source.labels("train"), source.labels("test")
-        return stream_data(self.config, source.class_names, *labels, names, soft)
+        return stream_data(self.config, source.class_names, *labels, names, soft, of_domain)
+
+    def _of_domain(self) -> list[str]:
+        """Return the domain of each training image; with `stream.domains`, else nothing.
+
+        Raises:
+            Unplannable: the data set has no such column.
+        """
+        rule, name = self.config.stream.domains, self.config.dataset.name
+        if rule is None:
+            return []
+        if not isinstance(self.source, ColumnSource):
+            allowed = "allowed: manifest, digits, or a class of your own with column(split, name)"
+            text = f"given {rule.column!r}, but the data set {name} has no columns; {allowed}"
+            raise Unplannable(("stream", "domains"), text)
+        return self.source.column("train", rule.column)
 
     def data_notes(self) -> list[str]:
         """Return what was left out of the data, joined or taken in a way that somebody should know, a line each."""

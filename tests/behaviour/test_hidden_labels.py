@@ -57,6 +57,7 @@ STREAMS: dict[str, dict[str, Any]] = {
         "labels.visible.keep": 0.7,
     },
     "blurry": {"stream.increment": None, "stream.blurry": {"tasks": 3, "disjoint": 0.5, "blurred": 0.3}},
+    "domains": {"stream.increment": None, "stream.base": 0, "stream.domains": "crowding", "labels.visible.keep": 0.6},
     "disjoint": {"stream.assignment.disjoint": "random"},
     "keep": {"labels.visible.keep": 0.5},
     "single-positive": {"labels.visible": "single-positive"},

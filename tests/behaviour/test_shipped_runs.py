@@ -21,8 +21,10 @@ def test_a_shipped_scenario_dry_runs(
     scenario = clsim.load_scenario(name, small)
     plan = scenario.plan()
     tasks = plan.tasks[:3]
-    if scenario.config.stream.blurry is not None:  # its number of tasks does not follow from its classes
+    if scenario.config.stream.blurry is not None:  # the number of tasks does not follow from the classes
         small["stream.blurry.tasks"] = len(tasks)
+    elif scenario.config.stream.domains is not None:
+        small["stream.domains.order"] = ["1", "2", "3"]
     else:
         small["dataset.classes"] = list(plan.class_names[: tasks[-1].classes[1]])
     result = clsim.run(name, "lwf+er", overrides=small, out=tmp_path).result

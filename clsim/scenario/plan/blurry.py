@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from clsim.randomness import raw_integers, uniforms
 from clsim.scenario.plan.counts import rarest_class
-from clsim.scenario.schema import BlurrySection
+from clsim.scenario.stream_schema import BlurrySection
 
 Ids = NDArray[np.int64]
 

@@ -17,6 +17,7 @@ from clsim.scenario.evaluation_schema import GivenImages
 from clsim.scenario.plan import long_tail
 from clsim.scenario.plan.blurry import assign_blurry
 from clsim.scenario.plan.counts import count_positives
+from clsim.scenario.plan.domains import Domains, domains_of
 from clsim.scenario.plan.id_lists import read_ids, read_partition
 from clsim.scenario.plan.rules import (
     Ids,
@@ -31,8 +32,9 @@ from clsim.scenario.plan.rules import (
 from clsim.scenario.plan.stream_plan import StreamPlan, TaskPlan
 from clsim.scenario.plan.streamed_classes import columns_of, streamed_classes
 from clsim.scenario.plan.task_classes import TaskClasses, task_classes
-from clsim.scenario.schema import Given, ScenarioConfig
 from clsim.scenario.schema import Ids as LongTailIds
+from clsim.scenario.schema import ScenarioConfig
+from clsim.scenario.stream_schema import Given
 from clsim.vocabulary import GROUPS, UNKNOWN
 
 MOST_UNEQUAL = 20
@@ -55,7 +57,8 @@ class StreamData:
         soft: float32 [N, C], soft labels of the training images in (0, 1), 0 where a label is not soft, None: no label
             is; `train` says what they count as in who is in a task, class counts and truth.
         names: ids of the images of a split, for files that list images; None: the data set has none.
-        notes: classes of the data set that were joined or left out without being named, a line each.
+        notes: classes of the data set that were joined or left out without being named, and domains, a line each.
+        domains: of the training images; None: tasks are no domains.
     """
 
     class_names: tuple[str, ...]
@@ -66,6 +69,7 @@ class StreamData:
     soft: NDArray[np.float32] | None = None
     names: Names | None = None
     notes: tuple[str, ...] = ()
+    domains: Domains | None = None
 
 
 def stream_data(
@@ -75,6 +79,7 @@ def stream_data(
     test: Labels,
     image_names: Names | None = None,
     soft: NDArray[np.float32] | None = None,
+    of_domain: Sequence[str] = (),
 ) -> StreamData:
     """Choose and order the classes, hold out the validation share, thin the rest to a long tail.
 
@@ -90,13 +95,18 @@ def stream_data(
         test: int8 [M, C].
         image_names: ids of the images of a split, for files that list images; called only if there is one.
         soft: float32 [N, C], soft labels of the training images, as in `StreamData`.
+        of_domain: domain of each training image, with `stream.domains`.
 
     Raises:
-        Unplannable: unknown or repeated classes, an impossible order, nothing left to train or to validate on, a long
-            tail that cannot be, a list of images that does not fit.
+        Unplannable: unknown or repeated classes or domains, an impossible order, nothing left to train or to validate
+            on, a long tail that cannot be, a list of images that does not fit.
     """
     names, train, test, soft, notes = streamed_classes(config, class_names, train, test, soft)
     usable = np.flatnonzero(train.max(axis=1, initial=UNKNOWN) == 1).astype(np.int64)
+    domains = None if config.stream.domains is None else domains_of(config.stream.domains, of_domain)
+    if domains is not None:
+        usable = usable[domains.of_image[usable] >= 0]
+        notes = (*notes, f"domains, a task each: {', '.join(domains.names)}")
     held_out, pool = _validation(config, usable, image_names)
     listed = image_names("train") if image_names and isinstance(config.labels.long_tail, LongTailIds) else None
     pool = long_tail.apply(config.labels.long_tail, train, pool, names, config.stream.seed, listed)
@@ -110,6 +120,7 @@ def stream_data(
         None if soft is None else np.ascontiguousarray(soft[:, order]),
         image_names,
         notes,
+        domains,
     )
 
 
@@ -140,7 +151,7 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         Unplannable: an impossible split, a task without a training image, or soft labels with an oracle memory.
     """
     names, seed = data.class_names, config.stream.seed
-    classes = task_classes(config.stream, names)
+    classes = task_classes(config.stream, names, 0 if data.domains is None else len(data.domains.names))
     members = _members(config, data, classes)
     tasks = []
     for index, (own, samples) in enumerate(zip(classes, members, strict=True)):
@@ -173,6 +184,9 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
 
 def _members(config: ScenarioConfig, data: StreamData, tasks: Sequence[TaskClasses]) -> list[Ids]:
     """Return the training images of each task, int64 ascending."""
+    if data.domains is not None:
+        of_image = data.domains.of_image[data.pool]
+        return [data.pool[of_image == task] for task in range(len(tasks))]
     rule, seed = config.stream.assignment, config.stream.seed
     if not isinstance(rule, Given):
         again = 1.0 if config.stream.repetition is None else config.stream.repetition.images

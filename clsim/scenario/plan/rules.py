@@ -21,7 +21,8 @@ from clsim.scenario.plan.counts import rarest_class
 from clsim.scenario.plan.own_rule import own_assignment
 from clsim.scenario.plan.stream_plan import ClassGroups
 from clsim.scenario.plan.task_classes import TaskClasses
-from clsim.scenario.schema import Disjoint, Keep, NoiseSection, OwnRule, StreamSection, Visibility
+from clsim.scenario.schema import Keep, NoiseSection, Visibility
+from clsim.scenario.stream_schema import Disjoint, OwnRule, StreamSection
 from clsim.vocabulary import GROUPS, UNKNOWN
 
 Labels = NDArray[np.int8]

@@ -13,7 +13,7 @@ from clsim.data.class_names import composed
 from clsim.errors import Unplannable
 from clsim.randomness import uniforms
 from clsim.scenario.plan.blurry import first_tasks, n_blurry
-from clsim.scenario.schema import StreamSection
+from clsim.scenario.stream_schema import StreamSection
 
 Ids = NDArray[np.int64]
 
@@ -42,7 +42,7 @@ class TaskClasses(NamedTuple):
         return np.setdiff1d(np.arange(self.start, dtype=np.int64), np.array(self.returning, dtype=np.int64))
 
 
-def task_classes(stream: StreamSection, class_names: Sequence[str]) -> tuple[TaskClasses, ...]:
+def task_classes(stream: StreamSection, class_names: Sequence[str], n_domains: int = 0) -> tuple[TaskClasses, ...]:
     """Return the classes of each task.
 
     Bi-Cj: i classes, then j in each task, of which the last may have fewer; B0-Cj starts with j. Or as many new classes
@@ -53,11 +53,15 @@ def task_classes(stream: StreamSection, class_names: Sequence[str]) -> tuple[Tas
 
     Args:
         class_names: in stream order.
+        n_domains: with `domains`, how many there are; all classes are those of each.
 
     Raises:
         Unplannable: the first task wants more classes than there are, the sizes have another sum, or a task has no
             class.
     """
+    if stream.domains is not None:
+        every = len(class_names)
+        return (TaskClasses(0, every), *[TaskClasses(every, every, tuple(range(every)))] * (n_domains - 1))
     starts = _starts(stream, len(class_names))
     returning: list[Ids] = [np.empty(0, dtype=np.int64)] * (len(starts) - 1)
     if stream.tasks is not None:

@@ -14,7 +14,7 @@ from clsim.errors import ScenarioError, Unplannable
 from clsim.scenario import StreamPlan, load_scenario
 from clsim.scenario.plan.blurry import homes, n_blurry
 from clsim.scenario.plan.planning import build_plan, describe, stream_data
-from clsim.scenario.schema import BlurrySection
+from clsim.scenario.stream_schema import BlurrySection
 
 Labels = NDArray[np.int8]
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
