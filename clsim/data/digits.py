@@ -107,6 +107,11 @@ class Digits:
         boxes[scene, scenes.classes[scene, slot]] = scenes.boxes[scene, slot][:, [0, 1, 2, 2]]
         return boxes
 
+    def box_areas(self, split: Split) -> NDArray[np.float32]:
+        """Area of each class's digit / that of the scene, float32 [N, C]; NaN where it is absent."""
+        boxes = self.boxes(split)
+        return (boxes[..., 2] * boxes[..., 3]).astype(np.float32)
+
     def images(self, split: Split, size: int) -> NDArray[np.uint8]:
         """All scenes, uint8 [N, 3, size, size], RGB, 0..255; read-only. `size` is within 28..64."""
         self.check_size(size)

@@ -106,6 +106,19 @@ class OwnImages(Own):
             raise Unplannable(key, text)
         return values
 
+    def box_areas(self, split: Split) -> NDArray[np.float32]:
+        """Areas of boxes, if the class has them; see `clsim.data.source.AreaSource`."""
+        key = ("labels", "visible", "smallest_box")
+        if not callable(getattr(self._kind, "box_areas", None)):
+            raise Unplannable(key, f"{self.config.name} has no method box_areas(split) that says how large boxes are")
+        with self._asked(f"box_areas({split!r})"):
+            areas = np.asarray(self._source.box_areas(split), dtype=np.float32)
+        shape = self.labels(split).shape
+        if areas.shape != shape or (areas < 0).any() or (areas > 1).any():
+            text = f"{self.config.name}: box_areas({split!r}): given {kind_of(areas)}, allowed: values in [0, 1] or NaN"
+            raise Unplannable(key, f"{text} of shape {list(shape)}")
+        return areas
+
     def fingerprint(self) -> str:
         """The class's own hash of its images."""
         with self._asked("fingerprint()"):

@@ -90,6 +90,15 @@ class ColumnSource(Protocol):
 
 
 @runtime_checkable
+class AreaSource(Protocol):
+    """A source that knows how large in an image the objects of a class are."""
+
+    def box_areas(self, split: Split) -> NDArray[np.float32]:
+        """Area of the largest box of each class / that of the image, float32 [N, C] in 0..1; NaN: not known."""
+        ...
+
+
+@runtime_checkable
 class SoftSource(Protocol):
     """A source with soft labels: probabilities that a class is present."""
 

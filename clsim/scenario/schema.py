@@ -30,6 +30,41 @@ class Keep(Section):
     keep: float = Field(gt=0, le=1, description="probability that a label of the task is visible")
 
 
+class KeepByClass(Section):
+    per_class: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        min_length=1, description="probability that a label of a class is visible, by the name of the class"
+    )
+    others: float = Field(1.0, ge=0, le=1, description="the same of classes that are not named")
+
+
+class SmallestBox(Section):
+    smallest_box: float = Field(
+        gt=0,
+        lt=1,
+        description="a present class is overlooked if its largest box is a smaller share of the image (needs boxes)",
+    )
+    unseen: Literal["absent", "unknown"] = Field(
+        "absent", description="what an overlooked class reads as; unknown, where all else is known, gives it away"
+    )
+
+
+class MachineLabels(Section):
+    confidences: Annotated[str, DATA_PATH] = Field(
+        min_length=1,
+        description="CSV file with the columns image, class and confidence (0 to 1); what it does not say is unknown; "
+        "relative to the scenario",
+    )
+    present: float = Field(gt=0, le=1, description="confidence from which on a class reads as present")
+    absent: float = Field(ge=0, le=1, description="confidence below which it reads as absent; between: unknown")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.absent > self.present:
+            text = f"allowed: at most present, {self.present}"
+            raise PydanticCustomError("misplaced", "{text}", {"below": ("absent",), "text": text})
+        return self
+
+
 class Imbalance(Section):
     imbalance: float = Field(ge=1, description="positives of the commonest class / of the rarest")
 
@@ -67,8 +102,20 @@ class Bytes(Section):
 
 
 Visibility = Annotated[
-    Annotated[Literal["task", "full", "single-positive"], Tag("keyword")] | Annotated[Keep, Tag("{keep}")],
-    either("task", "full", "{keep: 0.5}", "single-positive"),
+    Annotated[Literal["task", "full", "single-positive"], Tag("keyword")]
+    | Annotated[Keep, Tag("{keep}")]
+    | Annotated[KeepByClass, Tag("{per_class}")]
+    | Annotated[SmallestBox, Tag("{smallest_box}")]
+    | Annotated[MachineLabels, Tag("{confidences}")],
+    either(
+        "task",
+        "full",
+        "{keep: 0.5}",
+        "single-positive",
+        "{per_class: {cat: 0.5}}",
+        "{smallest_box: 0.01}",
+        "{confidences: file.csv}",
+    ),
 ]
 LongTail = Annotated[
     Annotated[Literal["none"], Tag("keyword")]

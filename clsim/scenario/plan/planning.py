@@ -15,6 +15,7 @@ from clsim.errors import Unplannable
 from clsim.randomness import permutation
 from clsim.scenario.evaluation_schema import GivenImages
 from clsim.scenario.plan import long_tail
+from clsim.scenario.plan.annotators import Evidence, evidence
 from clsim.scenario.plan.blurry import assign_blurry
 from clsim.scenario.plan.counts import count_positives
 from clsim.scenario.plan.domains import Domains, domains_of
@@ -59,6 +60,7 @@ class StreamData:
         names: ids of the images of a split, for files that list images; None: the data set has none.
         notes: classes of the data set that were joined or left out without being named, and domains, a line each.
         domains: of the training images; None: tasks are no domains.
+        evidence: what an annotator goes by beside the truth, as `annotators.evidence` returns it.
     """
 
     class_names: tuple[str, ...]
@@ -70,6 +72,7 @@ class StreamData:
     names: Names | None = None
     notes: tuple[str, ...] = ()
     domains: Domains | None = None
+    evidence: Evidence = None
 
 
 def stream_data(
@@ -80,6 +83,7 @@ def stream_data(
     image_names: Names | None = None,
     soft: NDArray[np.float32] | None = None,
     of_domain: Sequence[str] = (),
+    box_areas: NDArray[np.float32] | None = None,
 ) -> StreamData:
     """Choose and order the classes, hold out the validation share, thin the rest to a long tail.
 
@@ -96,6 +100,7 @@ def stream_data(
         image_names: ids of the images of a split, for files that list images; called only if there is one.
         soft: float32 [N, C], soft labels of the training images, as in `StreamData`.
         of_domain: domain of each training image, with `stream.domains`.
+        box_areas: float32 [N, C], of the training images, with `labels.visible: {smallest_box: ..}`.
 
     Raises:
         Unplannable: unknown or repeated classes or domains, an impossible order, nothing left to train or to validate
@@ -111,8 +116,9 @@ def stream_data(
     listed = image_names("train") if image_names and isinstance(config.labels.long_tail, LongTailIds) else None
     pool = long_tail.apply(config.labels.long_tail, train, pool, names, config.stream.seed, listed)
     order = class_order(config.stream, names, count_positives(train, pool))
+    streamed = tuple(names[column] for column in order)
     return StreamData(
-        tuple(names[column] for column in order),
+        streamed,
         columns_of(train, order),
         columns_of(test, order),
         pool,
@@ -121,6 +127,7 @@ def stream_data(
         image_names,
         notes,
         domains,
+        evidence(config, streamed, class_names, image_names, box_areas),
     )
 
 
@@ -158,9 +165,13 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         if not len(samples):
             shown = ", ".join(names[column] for column in own.current)
             raise Unplannable(("stream",), f"task {index} ({shown}) is empty: no training image shows its classes")
-        columns, values = show(config.labels.visible, data.train, samples, index, own.current, seed)
+        columns, values = show(config.labels.visible, data.train, samples, index, own.current, seed, data.evidence)
         noisy = add_noise(config.labels.noise, values, samples, len(data.train), index, seed)
-        soft = None if data.soft is None else show_soft(config.labels.visible, data.soft, samples, index, columns, seed)
+        soft = (
+            None
+            if data.soft is None
+            else show_soft(config.labels.visible, data.soft, samples, index, columns, seed, data.evidence)
+        )
         # DECIDED: noise leaves soft labels alone, which already say how sure the annotation is.
         values = noisy if soft is None else np.where(soft > 0, values, noisy)
         tasks.append(TaskPlan((own.start, own.stop), samples, columns, values, soft=soft, returning=own.returning))

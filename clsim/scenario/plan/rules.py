@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from clsim.data.class_names import composed
 from clsim.errors import Unplannable, did_you_mean
 from clsim.randomness import permutation, raw_integers, uniforms
+from clsim.scenario.plan.annotators import Evidence
 from clsim.scenario.plan.blurry import n_blurry
 from clsim.scenario.plan.counts import rarest_class
 from clsim.scenario.plan.own_rule import own_assignment
 from clsim.scenario.plan.stream_plan import ClassGroups
 from clsim.scenario.plan.task_classes import TaskClasses
-from clsim.scenario.schema import Keep, NoiseSection, Visibility
+from clsim.scenario.schema import Keep, KeepByClass, MachineLabels, NoiseSection, SmallestBox, Visibility
 from clsim.scenario.stream_schema import Disjoint, OwnRule, StreamSection
 from clsim.vocabulary import GROUPS, UNKNOWN
 
@@ -138,25 +139,40 @@ def _fits(truth: Labels, task: TaskClasses, index: int, seed: int, returning: fl
     return new | again
 
 
-def show(rule: Visibility, truth: Labels, samples: Ids, task: int, classes: Ids, seed: int) -> tuple[Ids, Labels]:
+def show(
+    rule: Visibility, truth: Labels, samples: Ids, task: int, classes: Ids, seed: int, evidence: Evidence = None
+) -> tuple[Ids, Labels]:
     """Columns in which labels of a task's rows may be visible, and the visible values.
 
     task: all labels of the task's classes. full: all labels of all classes.
     keep: each label of the task's classes with probability p, positives and negatives alike.
+    per_class: as keep, with a probability of each class.
     single-positive: of each row one random positive among the task's classes and nothing else (Cole et al., CVPR 2021).
+    smallest_box: all labels of the task's classes, but a class whose largest box is too small reads as absent, or is
+        hidden. DECIDED: absent is the default, because where all else is known, a hidden label says that it is present.
+        A class without a known box is seen.
+    confidences: what a machine says of the task's classes, in place of the truth.
 
     Args:
         truth: int8 [N, C] in stream order.
         samples: int64 [n], the task's images.
         classes: int64 [k], ascending columns of the task's classes.
+        evidence: what the annotator goes by beside the truth; see `annotators.evidence`.
 
     Returns:
         int64 [k] ascending columns and int8 [n, k] values: 1, 0, -1 hidden.
     """
     columns = np.arange(truth.shape[1]) if rule == "full" else classes
     values = _block(truth, samples, columns)
-    if isinstance(rule, Keep):
-        values = np.where(_kept(rule, len(truth), samples, len(columns), task, seed), values, UNKNOWN)
+    if isinstance(rule, Keep | KeepByClass):
+        share = _share(rule, columns, evidence)
+        values = np.where(_kept(share, len(truth), samples, len(columns), task, seed), values, UNKNOWN)
+    elif isinstance(rule, SmallestBox):
+        unseen = (values == 1) & _too_small(rule, samples, columns, evidence)
+        values = np.where(unseen, 0 if rule.unseen == "absent" else UNKNOWN, values)
+    elif isinstance(rule, MachineLabels):
+        assert evidence is not None
+        values = _block(evidence, samples, columns)
     elif rule == "single-positive":
         keys = raw_integers(len(truth) * len(columns), seed, "visible", task).reshape(len(truth), -1)[samples]
         chosen = np.where(values == 1, (keys >> np.uint64(1)).astype(np.int64), -1).argmax(axis=1)
@@ -164,8 +180,8 @@ def show(rule: Visibility, truth: Labels, samples: Ids, task: int, classes: Ids,
     return columns.astype(np.int64), np.ascontiguousarray(values, dtype=np.int8)
 
 
-def _block(truth: Labels, samples: Ids, columns: Ids) -> Labels:
-    """Return labels of rows and ascending columns, int8 [n, k]; of neighbouring columns without an index for each."""
+def _block(truth: NDArray[Any], samples: Ids, columns: Ids) -> NDArray[Any]:
+    """Return entries of rows and ascending columns, [n, k]; of neighbouring columns without an index for each."""
     start, stop = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
     if stop - start == len(columns):
         return np.take(truth[:, start:stop], samples, axis=0)
@@ -173,30 +189,56 @@ def _block(truth: Labels, samples: Ids, columns: Ids) -> Labels:
 
 
 def show_soft(
-    rule: Visibility, soft: NDArray[np.float32], samples: Ids, task: int, columns: Ids, seed: int
+    rule: Visibility,
+    soft: NDArray[np.float32],
+    samples: Ids,
+    task: int,
+    columns: Ids,
+    seed: int,
+    evidence: Evidence = None,
 ) -> NDArray[np.float32] | None:
     """Visible soft labels of a task's rows, float32 [n, k], 0 where a label is hidden or not soft; None: none at all.
 
-    DECIDED: `keep` hides a soft label as any other. `single-positive` shows none: the annotator it stands for names one
-    class as present, without a probability.
+    DECIDED: `keep`, `per_class` and `smallest_box` hide a soft label as any other. `single-positive` and `confidences`
+    show none: the first annotator names one class as present, the second has labels of its own.
 
     Args:
         soft: float32 [N, C] in stream order, 0 where a label is not soft.
         samples: int64 [n], the task's images.
         columns: int64 [k], as `show` returns them.
+        evidence: as in `show`.
     """
-    if rule == "single-positive":
+    if rule == "single-positive" or isinstance(rule, MachineLabels):
         return None
     shown = soft[np.ix_(samples, columns)]
-    if isinstance(rule, Keep):
-        shown = np.where(_kept(rule, len(soft), samples, len(columns), task, seed), shown, np.float32(0))
+    if isinstance(rule, Keep | KeepByClass):
+        share = _share(rule, columns, evidence)
+        shown = np.where(_kept(share, len(soft), samples, len(columns), task, seed), shown, np.float32(0))
+    elif isinstance(rule, SmallestBox):
+        shown = np.where(_too_small(rule, samples, columns, evidence), np.float32(0), shown)
     return np.ascontiguousarray(shown) if shown.any() else None
 
 
-def _kept(rule: Keep, n_images: int, samples: Ids, n_columns: int, task: int, seed: int) -> NDArray[np.bool_]:
-    """Which labels of a task's rows `keep` shows, bool [n, k]."""
+def _share(rule: Keep | KeepByClass, columns: Ids, evidence: Evidence) -> Any:
+    """Return the probability that a label is visible: of all columns, or float64 [k]."""
+    if isinstance(rule, Keep):
+        return rule.keep
+    assert evidence is not None
+    return evidence[columns]
+
+
+def _too_small(rule: SmallestBox, samples: Ids, columns: Ids, evidence: Evidence) -> NDArray[np.bool_]:
+    """Return where the largest box of a class is known and below the limit, bool [n, k]."""
+    assert evidence is not None
+    small: NDArray[np.bool_] = _block(evidence, samples, columns) < rule.smallest_box
+    return small
+
+
+def _kept(share: Any, n_images: int, samples: Ids, n_columns: int, task: int, seed: int) -> NDArray[np.bool_]:
+    """Return which labels of a task's rows are visible with a probability, bool [n, k]."""
     draws = uniforms(n_images * n_columns, seed, "visible", task).reshape(n_images, -1)[samples]
-    return draws < rule.keep
+    kept: NDArray[np.bool_] = draws < share
+    return kept
 
 
 def add_noise(noise: NoiseSection, values: Labels, samples: Ids, n_images: int, task: int, seed: int) -> Labels:
