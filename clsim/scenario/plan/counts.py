@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 Labels = NDArray[np.int8]
 Ids = NDArray[np.int64]
-_ROWS_AT_A_TIME = 16384
+ROWS_AT_A_TIME = 16384
 
 
 def count_positives(labels: Labels, rows: Ids) -> Ids:
     """Return how many of the rows show each class, int64 [C]; a part of the rows at a time, to need no copy of all."""
     count = np.zeros(labels.shape[1], dtype=np.int64)
-    for first in range(0, len(rows), _ROWS_AT_A_TIME):
-        count += (labels[rows[first : first + _ROWS_AT_A_TIME]] == 1).sum(axis=0)
+    for first in range(0, len(rows), ROWS_AT_A_TIME):
+        count += (labels[rows[first : first + ROWS_AT_A_TIME]] == 1).sum(axis=0)
     return count
 
 
@@ -37,5 +37,5 @@ def rarest_class(labels: Labels) -> Ids:
 
 def _parts(labels: Labels) -> Iterator[Labels]:
     """Yield the rows, as views, a part at a time."""
-    for first in range(0, len(labels), _ROWS_AT_A_TIME):
-        yield labels[first : first + _ROWS_AT_A_TIME]
+    for first in range(0, len(labels), ROWS_AT_A_TIME):
+        yield labels[first : first + ROWS_AT_A_TIME]

@@ -17,7 +17,7 @@ from clsim.scenario.evaluation_schema import GivenImages
 from clsim.scenario.plan import long_tail
 from clsim.scenario.plan.annotators import Evidence, evidence
 from clsim.scenario.plan.blurry import assign_blurry
-from clsim.scenario.plan.counts import count_positives
+from clsim.scenario.plan.counts import ROWS_AT_A_TIME, count_positives
 from clsim.scenario.plan.domains import Domains, domains_of
 from clsim.scenario.plan.id_lists import read_ids, read_partition
 from clsim.scenario.plan.rules import (
@@ -166,7 +166,7 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
             shown = ", ".join(names[column] for column in own.current)
             raise Unplannable(("stream",), f"task {index} ({shown}) is empty: no training image shows its classes")
         columns, values = show(config.labels.visible, data.train, samples, index, own.current, seed, data.evidence)
-        noisy = add_noise(config.labels.noise, values, samples, len(data.train), index, seed)
+        noisy = add_noise(config.labels.noise, values, samples, index, seed)
         soft = (
             None
             if data.soft is None
@@ -337,22 +337,21 @@ def describe(plan: StreamPlan, truth: Labels, notes: Sequence[str] = ()) -> dict
     """
     tasks = []
     for index, task in enumerate(plan.tasks):
-        visible = np.full((len(task), plan.n_classes), UNKNOWN, dtype=np.int8)
-        visible[:, task.columns] = task.values
-        hidden = (visible == UNKNOWN) & (truth[task.samples] != UNKNOWN)
+        positives = count_positives(task.values, np.arange(len(task)))
+        hidden_positives, hidden = _hidden(task, truth)
         tasks.append(
             {
                 "index": index,
                 "classes": plan.names(task),
                 **({} if not task.returning else {"returning": [plan.class_names[c] for c in task.returning]}),
                 "train_images": len(task),
-                "rows_without_positive": int((~(visible == 1).any(axis=1)).sum()),
+                "rows_without_positive": int((task.values.max(axis=1, initial=UNKNOWN) < 1).sum()),
                 "test_images": int(plan.in_scope(index).sum()),
                 "positives": {
-                    plan.class_names[column]: int((visible[:, column] == 1).sum()) for column in task.columns
+                    plan.class_names[column]: int(count) for column, count in zip(task.columns, positives, strict=True)
                 },
-                "hidden_positives": int((hidden & (truth[task.samples] == 1)).sum()),
-                "hidden_labels": int(hidden.sum()),
+                "hidden_positives": hidden_positives,
+                "hidden_labels": hidden,
                 **({} if task.soft is None else {"soft_labels": int((task.soft > 0).sum())}),
             }
         )
@@ -372,6 +371,19 @@ def describe(plan: StreamPlan, truth: Labels, notes: Sequence[str] = ()) -> dict
         "tasks": tasks,
         "notes": plan_notes(plan, notes),
     }
+
+
+def _hidden(task: TaskPlan, truth: Labels) -> tuple[int, int]:
+    """Return how many positives, and labels, of a task's images are annotated and not visible."""
+    positives = count = 0
+    for first in range(0, len(task), ROWS_AT_A_TIME):
+        part = slice(first, first + ROWS_AT_A_TIME)
+        true = truth[task.samples[part]]
+        hidden = true != UNKNOWN
+        hidden[:, task.columns] &= task.values[part] == UNKNOWN
+        count += int(hidden.sum())
+        positives += int((hidden & (true == 1)).sum())
+    return positives, count
 
 
 def _imbalance(positives: Any) -> float | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clsim.data.class_names import composed
 from clsim.errors import Unplannable, did_you_mean
-from clsim.randomness import permutation, raw_integers, uniforms
+from clsim.randomness import permutation, raw_integers, raw_rows, uniform_rows, uniforms
 from clsim.scenario.plan.annotators import Evidence
 from clsim.scenario.plan.blurry import n_blurry
 from clsim.scenario.plan.counts import rarest_class
@@ -155,7 +155,7 @@ def show(
 
     Args:
         truth: int8 [N, C] in stream order.
-        samples: int64 [n], the task's images.
+        samples: int64 [n], the task's images, ascending.
         classes: int64 [k], ascending columns of the task's classes.
         evidence: what the annotator goes by beside the truth; see `annotators.evidence`.
 
@@ -166,7 +166,7 @@ def show(
     values = _block(truth, samples, columns)
     if isinstance(rule, Keep | KeepByClass):
         share = _share(rule, columns, evidence)
-        values = np.where(_kept(share, len(truth), samples, len(columns), task, seed), values, UNKNOWN)
+        values = np.where(_kept(share, samples, len(columns), task, seed), values, UNKNOWN)
     elif isinstance(rule, SmallestBox):
         unseen = (values == 1) & _too_small(rule, samples, columns, evidence)
         values = np.where(unseen, 0 if rule.unseen == "absent" else UNKNOWN, values)
@@ -174,8 +174,9 @@ def show(
         assert evidence is not None
         values = _block(evidence, samples, columns)
     elif rule == "single-positive":
-        keys = raw_integers(len(truth) * len(columns), seed, "visible", task).reshape(len(truth), -1)[samples]
-        chosen = np.where(values == 1, (keys >> np.uint64(1)).astype(np.int64), -1).argmax(axis=1)
+        chosen = np.empty(len(samples), dtype=np.int64)
+        for part, keys in raw_rows(samples, len(columns), seed, "visible", task):
+            chosen[part] = np.where(values[part] == 1, (keys >> np.uint64(1)).astype(np.int64), -1).argmax(axis=1)
         values = np.where((np.arange(len(columns)) == chosen[:, None]) & (values == 1), values, UNKNOWN)
     return columns.astype(np.int64), np.ascontiguousarray(values, dtype=np.int8)
 
@@ -213,7 +214,7 @@ def show_soft(
     shown = soft[np.ix_(samples, columns)]
     if isinstance(rule, Keep | KeepByClass):
         share = _share(rule, columns, evidence)
-        shown = np.where(_kept(share, len(soft), samples, len(columns), task, seed), shown, np.float32(0))
+        shown = np.where(_kept(share, samples, len(columns), task, seed), shown, np.float32(0))
     elif isinstance(rule, SmallestBox):
         shown = np.where(_too_small(rule, samples, columns, evidence), np.float32(0), shown)
     return np.ascontiguousarray(shown) if shown.any() else None
@@ -234,28 +235,30 @@ def _too_small(rule: SmallestBox, samples: Ids, columns: Ids, evidence: Evidence
     return small
 
 
-def _kept(share: Any, n_images: int, samples: Ids, n_columns: int, task: int, seed: int) -> NDArray[np.bool_]:
+def _kept(share: Any, samples: Ids, n_columns: int, task: int, seed: int) -> NDArray[np.bool_]:
     """Return which labels of a task's rows are visible with a probability, bool [n, k]."""
-    draws = uniforms(n_images * n_columns, seed, "visible", task).reshape(n_images, -1)[samples]
-    kept: NDArray[np.bool_] = draws < share
+    kept = np.empty((len(samples), n_columns), dtype=bool)
+    for part, draws in uniform_rows(samples, n_columns, seed, "visible", task):
+        kept[part] = draws < share
     return kept
 
 
-def add_noise(noise: NoiseSection, values: Labels, samples: Ids, n_images: int, task: int, seed: int) -> Labels:
+def add_noise(noise: NoiseSection, values: Labels, samples: Ids, task: int, seed: int) -> Labels:
     """Visible values with annotation errors: a positive missed, or a negative marked, with the given probabilities.
 
     Who is in a task is decided before, on the true labels.
 
     Args:
-        values: int8 [n, k], visible values of the images `samples` int64 [n].
-        n_images: N, training images of the data set.
+        values: int8 [n, k], visible values of the images `samples`, int64 [n] ascending.
     """
     if not (noise.false_negative or noise.false_positive):
         return values
-    draws = uniforms(n_images * values.shape[1], seed, "noise", task).reshape(n_images, -1)[samples]
-    missed = (values == 1) & (draws < noise.false_negative)
-    marked = (values == 0) & (draws < noise.false_positive)
-    return np.select([missed, marked], [0, 1], values).astype(np.int8)
+    noisy = values.copy()
+    for part, draws in uniform_rows(samples, values.shape[1], seed, "noise", task):
+        missed = (values[part] == 1) & (draws < noise.false_negative)
+        marked = (values[part] == 0) & (draws < noise.false_positive)
+        noisy[part] = np.select([missed, marked], [0, 1], values[part])
+    return noisy
 
 
 def class_groups(positives: NDArray[Any], rule: Literal["counts", "terciles", "auto"]) -> ClassGroups:
