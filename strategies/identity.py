@@ -24,7 +24,7 @@ class Identity(kit.Strategy):
     whole_task = "looks up the labels of"
 
     def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
-        if config.stream.assignment != "overlap":
+        if not config.stream.overlaps:
             raise kit.StrategyError(
                 "identity needs stream.assignment: overlap; where an image is in one task only, that it does not come "
                 "back says nothing"

@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from clsim.data.coco_boxes import READER_VERSION as BOXES_VERSION
+from clsim.data.coco_boxes import read_box_areas
 from clsim.data.coco_forms import annotation_file, folder_of_files, folder_of_split
 from clsim.data.coco_labels import CocoLabels
 from clsim.data.coco_parser import read_annotations, rows_of_ids
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig, nearest_file
+from clsim.data.label_cache import cached_labels
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
@@ -126,6 +129,16 @@ class Coco(ImageFiles):
     def image_names(self, split: Split) -> list[str]:
         """COCO's ids as text."""
         return [str(image) for image in self.image_ids(split).tolist()]
+
+    def box_areas(self, split: Split) -> NDArray[np.float32]:
+        """Areas of the largest boxes, float32 [N, C]; see `clsim.data.source.AreaSource`; reads the file again."""
+        file, whole = self._listed(split).file, self._read(self._listed(split))
+        identity = ("coco boxes", BOXES_VERSION, str(file), self.class_names)
+        arrays = cached_labels(
+            identity, [file], lambda: {"areas": read_box_areas(file, whole.ids.tolist(), self.class_names)}
+        )
+        areas: NDArray[np.float32] = arrays["areas"][np.searchsorted(whole.ids, self.image_ids(split))]
+        return areas
 
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""

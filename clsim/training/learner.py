@@ -193,15 +193,6 @@ class Learner(Protocol):
         """
         ...
 
-    def loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the criterion's loss of any rows, scalar: the sum over known entries / B.
-
-        Args:
-            logits: float [B, S].
-            targets: float [B, C]: 1 present, 0 absent, (0, 1) soft, -1 unknown.
-        """
-        ...
-
     def probabilities(
         self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:

@@ -65,6 +65,10 @@ STREAMS: dict[str, dict[str, Any]] = {
         "stream.repetition": {"probability": 0.5, "images": 0.7},
         "labels.visible.keep": 0.7,
     },
+    "blurry": {"stream.increment": None, "stream.blurry": {"tasks": 3, "disjoint": 0.5, "blurred": 0.3}},
+    "domains": {"stream.increment": None, "stream.base": 0, "stream.domains": "crowding", "labels.visible.keep": 0.6},
+    "per-class": {"labels.visible": {"per_class": {"1": 0.3, "7": 0.0}, "others": 0.8}},
+    "smallest-box": {"labels.visible": {"smallest_box": 0.2, "unseen": "unknown"}},
     "disjoint": {"stream.assignment.disjoint": "random"},
     "keep": {"labels.visible.keep": 0.5},
     "single-positive": {"labels.visible": "single-positive"},
@@ -198,6 +202,19 @@ def test_nor_do_they_on_an_online_stream(tiny_overrides: dict, spec: str, tmp_pa
     honest = train(scenario, plan, spec, options, tmp_path)
     assert train(flip_hidden(scenario, plan), plan, spec, options, tmp_path) == honest
     assert train(forbid_reading(scenario), plan, spec, options, tmp_path) == honest
+
+
+def test_nor_do_they_where_a_machine_annotates(tiny_overrides: dict, tmp_path: Path) -> None:
+    random, file = np.random.default_rng(0), tmp_path / "machine.csv"
+    rows = [f"{image},{name},{random.random():.3f}" for image in range(1200) for name in range(0, 10, 2)]
+    file.write_text("\n".join(["image,class,confidence", *rows[: 5 * tiny_overrides["dataset.train"]]]))
+    rule = {"labels.visible": {"confidences": str(file), "present": 0.7, "absent": 0.4}}
+    scenario = load_scenario("digits-b0c2", tiny_overrides | rule)
+    plan = scenario.plan()
+    assert any((task.values == 1).any() and (task.values == 0).any() for task in plan.tasks)
+    honest = train(scenario, plan, "lwf+er", {}, tmp_path)
+    assert train(flip_hidden(scenario, plan), plan, "lwf+er", {}, tmp_path) == honest
+    assert train(forbid_reading(scenario), plan, "lwf+er", {}, tmp_path) == honest
 
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=list(STREAMS))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.data.class_names import composed
 from clsim.data.source import Split
 from clsim.errors import Unplannable, did_you_mean
 from clsim.opening import read_regular
@@ -17,6 +18,7 @@ Ids = NDArray[np.int64]
 Key = tuple[str, ...]
 
 COLUMNS = ("image", "task")
+CONFIDENCES = ("image", "class", "confidence")
 _SHOWN = 80
 """Characters of what a file says that an error shows."""
 
@@ -82,6 +84,56 @@ def read_partition(
             raise _problem(key, f"{file}:{number}: {cells[image]!r} is in task {text} already, by line {task[row]}")
         task[row] = number
     return [np.array(sorted(task), dtype=np.int64) for task in tasks]
+
+
+def read_confidences(
+    file: Path, names: Sequence[str] | None, column_of: Mapping[str, int], key: Key
+) -> tuple[Ids, Ids, NDArray[np.float64]]:
+    """Return row, column and confidence of each line, [K] each, of a CSV table.
+
+    Its columns are image, class and confidence. Lines of classes without a column are left out.
+
+    Args:
+        names, key: as in `read_ids`.
+        column_of: class name -> column; -1: none.
+
+    Raises:
+        Unplannable: no such file, a wrong header, an unknown id or class, a confidence that is none, a pair of image
+            and class that is there twice; with the line.
+    """
+    known = _Names(file, names, key, "train")
+    lines = _lines(file, key)
+    number, header = next(lines, (1, ""))
+    columns = [cell.lower() for cell in _cells(file, number, header, key)]
+    if sorted(columns) != sorted(CONFIDENCES):
+        raise _problem(key, f"{file}:{number}: given {header[:_SHOWN]!r}, expected the header {','.join(CONFIDENCES)}")
+    image, name, value = (columns.index(column) for column in CONFIDENCES)
+    found: dict[tuple[int, int], float] = {}
+    for number, line in lines:
+        cells = _cells(file, number, line, key)
+        if len(cells) != len(CONFIDENCES):
+            raise _problem(key, f"{file}:{number}: {len(cells)} cells, expected an image, a class and a confidence")
+        row, class_name = known.row(cells[image], number), composed(cells[name])
+        if class_name not in column_of:
+            shown = class_name[:_SHOWN]
+            raise _problem(key, f"{file}:{number}: unknown class {shown!r}{did_you_mean(shown, list(column_of))}")
+        confidence = _confidence(cells[value])
+        if confidence is None:
+            raise _problem(key, f"{file}:{number}: confidence {cells[value][:_SHOWN]!r}, allowed: 0 to 1")
+        if (row, column_of[class_name]) in found:
+            raise _problem(key, f"{file}:{number}: {cells[image]!r} and {class_name!r} are there a second time")
+        if column_of[class_name] >= 0:
+            found[row, column_of[class_name]] = confidence
+    pairs = np.array(list(found), dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1], np.array(list(found.values()))
+
+
+def _confidence(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None
 
 
 class _Names:
