@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from clsim.training.losses.class_counts import ClassCounts, CountedLoss
     from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted
     from clsim.training.losses.softmax import cross_entropy, logit_adjusted_cross_entropy
+    from clsim.training.memory.bias_correction import BiasCorrection
     from clsim.training.memory.network_view import NetworkView
     from clsim.training.memory.replay import Replay
     from clsim.training.memory.selection import (
@@ -122,6 +123,7 @@ SECTIONS = {
         "RandomSelection": "clsim.training.memory.selection",
         "ReservoirSelection": "clsim.training.memory.selection",
         "make_selection": "clsim.training.memory.selection",
+        "BiasCorrection": "clsim.training.memory.bias_correction",
         "StoredLogits": "clsim.training.memory.stored_logits",
         "check_online_replay": "clsim.training.online",
     },
@@ -161,6 +163,7 @@ SECTIONS = {
 """Subject -> name -> module that defines it."""
 
 __all__ = [
+    "BiasCorrection",
     "Budget",
     "ClassBalancedSelection",
     "ClassCounts",

@@ -43,6 +43,7 @@ METHODS = [
     *[("er", {"selection": selection}) for selection in ("ocdm", "cbrs", "label-density")],
     ("er", {"selection": "rainbow", "selection_options": {"passes": 2}}),
     ("er+derpp", {"selection": "prs", "beta": 0.5}),
+    ("lwf+er+bic", {"selection": "random"}),
     ("er+identity", {}),
     ("rebll+more", {"kappa": 0.5, "init_b": 0.01}),
     ("moments", {"features": "first-task", "unknown": "prior"}),

@@ -84,6 +84,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "features": ("rebll", {**CACHED, "training.model.hidden": 16}),
     "hidden layer": ("er+more", {**FROZEN, "training.model.hidden": 16}),
     "batch norm frozen": ("lwf", {"training.model.freeze": "batch-norm"}),
+    "bic": ("lwf+er+bic", {}),
     "sgd": ("er", {"training.optimizer": {"name": "sgd", "lr": 0.05}, "training.schedule": "CosineAnnealingLR"}),
     "adam": ("er", {"training.optimizer": {"name": "adam", "lr": 0.001}, "training.schedule": "constant"}),
     "RMSprop": ("finetune", {"training.optimizer": {"name": "RMSprop", "lr": 0.001}}),
