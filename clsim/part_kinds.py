@@ -86,6 +86,7 @@ KINDS = {
                 "digits": "clsim.data.digits:Digits",
                 "voc": "clsim.data.voc:Voc",
                 "coco": "clsim.data.coco:Coco",
+                "nuswide": "clsim.data.nuswide:NusWide",
                 "manifest": "clsim.data.manifest:Manifest",
                 "folder": "clsim.data.folder:Folder",
                 "features": "clsim.data.features:Features",

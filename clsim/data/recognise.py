@@ -1,4 +1,4 @@
-"""Recognise how somebody's images and labels lie in a folder: PASCAL VOC, COCO, a table, or one folder per class."""
+"""Recognise how images and labels lie in a folder: as PASCAL VOC, COCO, NUS-WIDE, a table, or one folder per class."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def recognise(folder: Path) -> Recognised:
     unreadable: BadTable | None = None
     export = recognised_format(folder)
     advice = f"clsim import {export.name} {quote(str(folder))} DIR" if export is not None else ""
-    for look in (_voc, _coco, _table, *((_class_folders,) if export is None else ())):
+    for look in (_voc, _coco, _nuswide, _table, *((_class_folders,) if export is None else ())):
         try:
             with storage_errors(folder):
                 found = look(folder)
@@ -71,7 +71,8 @@ def recognise(folder: Path) -> Recognised:
         raise ClsimError(f"{folder}: looks like {export.description}; write a table and a scenario from it: {advice}")
     raise unreadable or ClsimError(
         f"{folder}: holds none of the layouts that are known: VOC (VOC2007/ImageSets/Main/*.txt), COCO (*.json with "
-        "images, annotations and categories), a table (.csv, .tsv, .jsonl, .parquet) with a column of image files, or "
+        "images, annotations and categories), NUS-WIDE (ImageList/TrainImagelist.txt), a table (.csv, .tsv, .jsonl, "
+        ".parquet) with a column of image files, or "
         "one folder per class with images in it; clsim import --list names exports that can be imported"
     )
 
@@ -154,6 +155,12 @@ def _words(path: Path) -> str:
     """Return what a file is named by: its own name, or its folder's where that says more."""
     stem = path.stem.lower()
     return stem if any(word in stem for word in (*TRAIN, *TEST)) else path.as_posix().lower()
+
+
+def _nuswide(folder: Path) -> Recognised | None:
+    if not (folder / "ImageList" / "TrainImagelist.txt").is_file():
+        return None
+    return Recognised("NUS-WIDE", {"name": "nuswide", "root": str(folder)})
 
 
 def _table(folder: Path) -> Recognised | None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from clsim.data.own import object_source, remember
 from clsim.data.path_options import make_absolute
-from clsim.data.source import FeatureSource, ImageSource, NamedSource, NotingSource, SoftSource, Split
+from clsim.data.source import FeatureSource, ImageSource, NamedSource, NotingSource, SharedSource, SoftSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import RunError, ScenarioError, Unplannable, did_you_mean
 from clsim.html_table import html_table
@@ -194,7 +194,8 @@ class Scenario:
         names = source.image_names if isinstance(source, NamedSource) else None
         soft = source.soft_labels("train") if isinstance(source, SoftSource) else None
         labels = source.labels("train"), source.labels("test")
-        return stream_data(self.config, source.class_names, *labels, names, soft)
+        shared = source.training_rows() if isinstance(source, SharedSource) else None
+        return stream_data(self.config, source.class_names, *labels, names, soft, shared)
 
     def data_notes(self) -> list[str]:
         """Return what was left out of the data, joined or taken in a way that somebody should know, a line each."""
@@ -302,7 +303,7 @@ def open_dataset(name: str, overrides: Mapping[str, Any] | Iterable[str] = ()) -
     """The source of a data set, without a stream.
 
     Args:
-        name: digits, voc, coco, manifest, folder or features.
+        name: digits, voc, coco, nuswide, manifest, folder or features.
         overrides: its options, as for `load_scenario`: `{"dataset.train": 100}` or "dataset.train=100".
 
     Raises:

@@ -55,6 +55,7 @@ class StreamData:
             is; `train` says what they count as in who is in a task, class counts and truth.
         names: ids of the images of a split, for files that list images; None: the data set has none.
         notes: classes of the data set that were joined or left out without being named, a line each.
+        training_rows: int64 [M], the training image that each test image is, -1: none; None: no test image is one.
     """
 
     class_names: tuple[str, ...]
@@ -65,6 +66,7 @@ class StreamData:
     soft: NDArray[np.float32] | None = None
     names: Names | None = None
     notes: tuple[str, ...] = ()
+    training_rows: Ids | None = None
 
 
 def stream_data(
@@ -74,6 +76,7 @@ def stream_data(
     test: Labels,
     image_names: Names | None = None,
     soft: NDArray[np.float32] | None = None,
+    training_rows: Ids | None = None,
 ) -> StreamData:
     """Choose and order the classes, hold out the validation share, thin the rest to a long tail.
 
@@ -89,6 +92,7 @@ def stream_data(
         test: int8 [M, C].
         image_names: ids of the images of a split, for files that list images; called only if there is one.
         soft: float32 [N, C], soft labels of the training images, as in `StreamData`.
+        training_rows: int64 [M], as in `StreamData`.
 
     Raises:
         Unplannable: unknown or repeated classes, an impossible order, nothing left to train or to validate on, a long
@@ -109,6 +113,7 @@ def stream_data(
         None if soft is None else np.ascontiguousarray(soft[:, order]),
         image_names,
         notes,
+        training_rows,
     )
 
 
@@ -156,6 +161,8 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         raise Unplannable(("memory", "labels"), "given 'oracle', but the data set has soft labels, which are no truth")
     validate = config.evaluation.on == "validation"
     images = data.held_out if validate else _tested(config, data)
+    if not validate:
+        _refuse_trained(data, members, images)
     scope = config.evaluation.images
     listed = _listed_scope(scope, data, images, len(classes), validate) if isinstance(scope, GivenImages) else None
     return StreamPlan(
@@ -204,6 +211,18 @@ def _tested(config: ScenarioConfig, data: StreamData) -> Ids:
         if not scored.any():
             raise Unplannable(("dataset", "test_ids"), f"{file}: lists no image of which a label is known")
     return np.flatnonzero(scored).astype(np.int64)
+
+
+def _refuse_trained(data: StreamData, members: Sequence[Ids], images: Ids) -> None:
+    """Raise Unplannable if a test image that takes part is a training image of a task."""
+    if data.training_rows is None:
+        return
+    tested = data.training_rows[images]
+    for index, samples in enumerate(members):
+        if len(both := np.intersect1d(samples, tested)):
+            name = data.names("train")[both[0]] if data.names else both[0]
+            text = f"{len(both)} of these images are trained on in task {index}, such as {name!r}"
+            raise Unplannable(("dataset", "test_ids"), text)
 
 
 def _listed_scope(rule: GivenImages, data: StreamData, images: Ids, n_tasks: int, validate: bool) -> NDArray[np.bool_]:
