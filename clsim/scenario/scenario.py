@@ -303,7 +303,7 @@ def open_dataset(name: str, overrides: Mapping[str, Any] | Iterable[str] = ()) -
     """The source of a data set, without a stream.
 
     Args:
-        name: digits, voc, coco, nuswide, manifest, folder or features.
+        name: digits, voc, coco, nuswide, openimages, manifest, folder or features.
         overrides: its options, as for `load_scenario`: `{"dataset.train": 100}` or "dataset.train=100".
 
     Raises:

@@ -17,6 +17,7 @@ from clsim.data.folder import FolderConfig
 from clsim.data.listed_splits import ListedSplitsConfig
 from clsim.data.manifest_config import ManifestConfig
 from clsim.data.nuswide import NusWideConfig
+from clsim.data.openimages import OpenImagesConfig
 from clsim.data.own import ObjectConfig
 from clsim.data.own_class import OwnConfig
 from clsim.data.path_options import DATA_PATH
@@ -161,6 +162,10 @@ class NusWideSection(DataSection, NusWideConfig):
     """`dataset: {name: nuswide, ...}`."""
 
 
+class OpenImagesSection(DataSection, OpenImagesConfig):
+    """`dataset: {name: openimages, ...}`."""
+
+
 class ManifestSection(DataSection, ManifestConfig):
     """`dataset: {name: manifest, ...}`."""
 
@@ -195,6 +200,7 @@ DatasetSection = Annotated[
     | Annotated[VocSection, Tag("voc")]
     | Annotated[CocoSection, Tag("coco")]
     | Annotated[NusWideSection, Tag("nuswide")]
+    | Annotated[OpenImagesSection, Tag("openimages")]
     | Annotated[ManifestSection, Tag("manifest")]
     | Annotated[FolderSection, Tag("folder")]
     | Annotated[FeaturesSection, Tag("features")]
