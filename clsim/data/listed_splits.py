@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,9 @@ SplitNames = Annotated[list[SplitName], Field(min_length=1)]
 class ListedSplitsConfig(BaseModel):
     """Options `train` and `test` that name a split or several; `test` may be a share of the training images."""
 
-    train: Any
-    test: Any
+    if TYPE_CHECKING:  # declared by each data set, in its own place among its options
+        train: Any
+        test: Any
 
     @model_validator(mode="after")
     def _each_once(self) -> ListedSplitsConfig:

@@ -104,16 +104,16 @@ class OpenImages(ImageFiles):
         Raises:
             Unplannable: a table is not there or cannot be read, or lines contradict each other; with file and line.
         """
-        return self._of(split)[1]
+        return self._sides[split][1]
 
     def image_names(self, split: Split) -> list[str]:
         """Open Images' ids, such as 000002b66c9c498e."""
-        return [name.rpartition("/")[2] for name in self._of(split)[0]]
+        return [name.rpartition("/")[2] for name in self._sides[split][0]]
 
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
         folder, suffix = self.images_folder(), self.config.suffix
-        return [folder / f"{name}{suffix}" for name in self._of(split)[0]]
+        return [folder / f"{name}{suffix}" for name in self._sides[split][0]]
 
     def images_folder(self) -> Path:
         """The option `image_folder`, or the root or `images` in it, where the folders of the splits are."""
@@ -161,10 +161,6 @@ class OpenImages(ImageFiles):
 
     # --- labels
 
-    def _of(self, split: Split) -> tuple[list[str], NDArray[np.int8]]:
-        """Return the images of one side, as split/id, and their labels."""
-        return self._sides[split]
-
     @cached_property
     def _sides(self) -> dict[Split, tuple[list[str], NDArray[np.int8]]]:
         train = self._joined("train")
@@ -204,9 +200,9 @@ class OpenImages(ImageFiles):
         except BadTable as error:
             raise _problem("root", str(error)) from None
         chosen = None if isinstance(config.class_names, str) else config.class_names
-        wanted = chosen and chosen_classes(chosen, display, self._root, problems, "")
+        wanted = None if chosen is None else chosen_classes(chosen, display, self._root, problems, "")
         problems.refuse("class_names")
-        sides = {part: Side(wanted or None, config.threshold) for part in tables}
+        sides = {part: Side(wanted, config.threshold) for part in tables}
         for part, files in tables.items():
             for file in files:
                 sides[part].read(file, "root")
