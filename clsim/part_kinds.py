@@ -86,6 +86,8 @@ KINDS = {
                 "digits": "clsim.data.digits:Digits",
                 "voc": "clsim.data.voc:Voc",
                 "coco": "clsim.data.coco:Coco",
+                "nuswide": "clsim.data.nuswide:NusWide",
+                "openimages": "clsim.data.openimages:OpenImages",
                 "manifest": "clsim.data.manifest:Manifest",
                 "folder": "clsim.data.folder:Folder",
                 "features": "clsim.data.features:Features",

@@ -385,7 +385,10 @@ def test_data_check_of_a_folder_without_images_counts_and_ends_with_2(
         (["strategies", "nope"], "unknown strategy 'nope'"),
         (["report", "nowhere"], "nowhere"),
         ([*MAKE, "cocoo", "digits"], "--format: given 'cocoo', allowed: voc, coco, manifest, did you mean 'coco'?"),
-        ([*MAKE, "voc", "digit"], "dataset.name: given 'digit', allowed: digits, voc, coco, manifest, folder"),
+        (
+            [*MAKE, "voc", "digit"],
+            "dataset.name: given 'digit', allowed: digits, voc, coco, nuswide, openimages, manifest, folder",
+        ),
         ([*MAKE, "voc", "digits", "--size", "8"], "image size 8 is not allowed, only 28..64"),
         ([*MAKE, "voc", "digits", "--set", "dataset.trian=8"], "--set dataset.trian=8: dataset.trian: unknown key"),
         ([*MAKE, "voc", "digits", "--set", "dataset.classes=[a]"], "dataset.classes: says what is streamed"),

@@ -67,7 +67,7 @@ def init(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file that is there")] = False,
 ) -> None:
-    """Write a commented scenario for your own images: VOC, COCO, a table, or one folder per class."""
+    """Write a commented scenario for your own images: VOC, COCO, NUS-WIDE, Open Images, a table, or class folders."""
     from clsim.scenario.new_scenario import draft, write
 
     target = out or Path(f"{folder.resolve().name or 'mine'}.yaml")

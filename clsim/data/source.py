@@ -99,6 +99,15 @@ class AreaSource(Protocol):
 
 
 @runtime_checkable
+class SharedSource(Protocol):
+    """A source that may list one image for training and for testing, so that lists of ids must choose."""
+
+    def training_rows(self) -> NDArray[np.int64] | None:
+        """Return the training row of each test image, int64 [M], -1 where it has none; None: no image has both."""
+        ...
+
+
+@runtime_checkable
 class SoftSource(Protocol):
     """A source with soft labels: probabilities that a class is present."""
 

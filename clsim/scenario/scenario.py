@@ -26,6 +26,7 @@ from clsim.data.source import (
     ImageSource,
     NamedSource,
     NotingSource,
+    SharedSource,
     SoftSource,
     Split,
 )
@@ -203,7 +204,8 @@ class Scenario:
         names = source.image_names if isinstance(source, NamedSource) else None
         soft = source.soft_labels("train") if isinstance(source, SoftSource) else None
         labels = source.labels("train"), source.labels("test")
-        return stream_data(self.config, source.class_names, *labels, names, soft, of_domain, self._box_areas())
+        shared = source.training_rows() if isinstance(source, SharedSource) else None
+        return stream_data(self.config, source.class_names, *labels, names, soft, of_domain, self._box_areas(), shared)
 
     def _box_areas(self) -> NDArray[np.float32] | None:
         """Return the areas of boxes in training images, if `labels.visible` asks for them.
@@ -347,7 +349,7 @@ def open_dataset(name: str, overrides: Mapping[str, Any] | Iterable[str] = ()) -
     """The source of a data set, without a stream.
 
     Args:
-        name: digits, voc, coco, manifest, folder or features.
+        name: digits, voc, coco, nuswide, openimages, manifest, folder or features.
         overrides: its options, as for `load_scenario`: `{"dataset.train": 100}` or "dataset.train=100".
 
     Raises:

@@ -14,7 +14,10 @@ from clsim.data.coco import CocoConfig
 from clsim.data.digits import DigitsConfig
 from clsim.data.features import FeaturesConfig
 from clsim.data.folder import FolderConfig
+from clsim.data.listed_splits import ListedSplitsConfig
 from clsim.data.manifest_config import ManifestConfig
+from clsim.data.nuswide import NusWideConfig
+from clsim.data.openimages import OpenImagesConfig
 from clsim.data.own import ObjectConfig
 from clsim.data.own_class import OwnConfig
 from clsim.data.path_options import DATA_PATH
@@ -157,6 +160,13 @@ class DataSection(SpellingsConfig):
             raise PydanticCustomError("misplaced", "{text}", {"below": ("validation_ids",), "text": text})
         return self
 
+    @model_validator(mode="after")
+    def _train_and_test(self) -> Self:
+        if isinstance(self, ListedSplitsConfig) and self.test_ids is None and (shared := self.shared_splits()):
+            text = f"allowed: another split than train has, or test_ids, which says what of {shared[0]} is for testing"
+            raise PydanticCustomError("misplaced", "{text}", {"below": ("test",), "text": text})
+        return self
+
 
 class DigitsSection(DataSection, DigitsConfig):
     """`dataset: {name: digits, ...}`."""
@@ -168,6 +178,14 @@ class VocSection(DataSection, VocConfig):
 
 class CocoSection(DataSection, CocoConfig):
     """`dataset: {name: coco, ...}`."""
+
+
+class NusWideSection(DataSection, NusWideConfig):
+    """`dataset: {name: nuswide, ...}`."""
+
+
+class OpenImagesSection(DataSection, OpenImagesConfig):
+    """`dataset: {name: openimages, ...}`."""
 
 
 class ManifestSection(DataSection, ManifestConfig):
@@ -203,6 +221,8 @@ DatasetSection = Annotated[
     Annotated[DigitsSection, Tag("digits")]
     | Annotated[VocSection, Tag("voc")]
     | Annotated[CocoSection, Tag("coco")]
+    | Annotated[NusWideSection, Tag("nuswide")]
+    | Annotated[OpenImagesSection, Tag("openimages")]
     | Annotated[ManifestSection, Tag("manifest")]
     | Annotated[FolderSection, Tag("folder")]
     | Annotated[FeaturesSection, Tag("features")]

@@ -29,7 +29,8 @@ def read_ids(file: Path, names: Sequence[str] | None, key: Key, split: Split = "
     The file has one id a line; empty lines and lines from # on are skipped.
 
     Args:
-        names: id of each image: VOC's and COCO's own, the path in a manifest, the number of a digit scene; None: the
+        names: id of each image: VOC's, COCO's and Open Images' own, the path in a manifest or in
+            NUS-WIDE, the number of a digit scene; None: the
             data set has none.
         key: of the scenario that names the file, for error messages.
         split: that the images are of, likewise.
@@ -38,16 +39,16 @@ def read_ids(file: Path, names: Sequence[str] | None, key: Key, split: Split = "
         Unplannable: no such file, an unknown or repeated id; with the line.
     """
     known = _Names(file, names, key, split)
-    line_of: dict[str, int] = {}
+    line_of: dict[int, int] = {}
     for number, line in _lines(file, key):
         name = line.strip()
-        known.row(name, number)
-        if name in line_of:
-            raise _problem(key, f"{file}:{number}: {name!r} is there a second time, first in line {line_of[name]}")
-        line_of[name] = number
+        row = known.row(name, number)
+        if row in line_of:
+            raise _problem(key, f"{file}:{number}: {name!r} is there a second time, first in line {line_of[row]}")
+        line_of[row] = number
     if not line_of:
         raise _problem(key, f"{file}: no ids in it")
-    return np.array([known.rows[name] for name in line_of], dtype=np.int64)
+    return np.array(list(line_of), dtype=np.int64)
 
 
 def read_partition(
@@ -147,7 +148,9 @@ class _Names:
         self.rows = {name: row for row, name in enumerate(names)}
 
     def row(self, name: str, number: int) -> int:
-        """Return the row of an image that the line `number` names."""
+        """Return the row of an image that the line `number` names; back-slashes may stand for slashes."""
+        if name not in self.rows and (slashed := name.replace("\\", "/")) in self.rows:
+            return self.rows[slashed]
         if name not in self.rows:
             known = f"{did_you_mean(name, self.names)}; ids look like {self.names[0]!r}" if self.names else ""
             shown = name[:_SHOWN]

@@ -61,6 +61,7 @@ class StreamData:
         notes: classes of the data set that were joined or left out without being named, and domains, a line each.
         domains: of the training images; None: tasks are no domains.
         evidence: what an annotator goes by beside the truth, as `annotators.evidence` returns it.
+        training_rows: int64 [M], the training image that each test image is, -1: none; None: no test image is one.
     """
 
     class_names: tuple[str, ...]
@@ -73,6 +74,7 @@ class StreamData:
     notes: tuple[str, ...] = ()
     domains: Domains | None = None
     evidence: Evidence = None
+    training_rows: Ids | None = None
 
 
 def stream_data(
@@ -84,6 +86,7 @@ def stream_data(
     soft: NDArray[np.float32] | None = None,
     of_domain: Sequence[str] = (),
     box_areas: NDArray[np.float32] | None = None,
+    training_rows: Ids | None = None,
 ) -> StreamData:
     """Choose and order the classes, hold out the validation share, thin the rest to a long tail.
 
@@ -101,6 +104,7 @@ def stream_data(
         soft: float32 [N, C], soft labels of the training images, as in `StreamData`.
         of_domain: domain of each training image, with `stream.domains`.
         box_areas: float32 [N, C], of the training images, with `labels.visible: {smallest_box: ..}`.
+        training_rows: int64 [M], as in `StreamData`.
 
     Raises:
         Unplannable: unknown or repeated classes or domains, an impossible order, nothing left to train or to validate
@@ -128,6 +132,7 @@ def stream_data(
         notes,
         domains,
         evidence(config, streamed, class_names, image_names, box_areas),
+        training_rows,
     )
 
 
@@ -179,6 +184,8 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         raise Unplannable(("memory", "labels"), "given 'oracle', but the data set has soft labels, which are no truth")
     validate = config.evaluation.on == "validation"
     images = data.held_out if validate else _tested(config, data)
+    if not validate:
+        _refuse_trained(data, members, images)
     scope = config.evaluation.images
     listed = _listed_scope(scope, data, images, len(classes), validate) if isinstance(scope, GivenImages) else None
     return StreamPlan(
@@ -233,6 +240,18 @@ def _tested(config: ScenarioConfig, data: StreamData) -> Ids:
         if not scored.any():
             raise Unplannable(("dataset", "test_ids"), f"{file}: lists no image of which a label is known")
     return np.flatnonzero(scored).astype(np.int64)
+
+
+def _refuse_trained(data: StreamData, members: Sequence[Ids], images: Ids) -> None:
+    """Raise Unplannable if a test image that takes part is a training image of a task."""
+    if data.training_rows is None:
+        return
+    tested = data.training_rows[images]
+    for index, samples in enumerate(members):
+        if len(both := np.intersect1d(samples, tested)):
+            name = data.names("train")[both[0]] if data.names else both[0]
+            text = f"{len(both)} of these images are trained on in task {index}, such as {name!r}"
+            raise Unplannable(("dataset", "test_ids"), text)
 
 
 def _listed_scope(rule: GivenImages, data: StreamData, images: Ids, n_tasks: int, validate: bool) -> NDArray[np.bool_]:
