@@ -1,4 +1,4 @@
-"""Write the parts of the documentation that follow from the code: keys of a scenario, options of strategies, the kit.
+"""Write what follows from the code: keys of a scenario, options of strategies, the kit, the Python API.
 
 python -m docs.generate          (from the root of the repository; tests/project/test_docs.py asks for equality)
 """
@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import clsim
 from clsim import kit
 from clsim.files import write_atomically
 from clsim.launch.part_listing import bibliography, facts, list_strategies
@@ -63,6 +64,19 @@ def kit_names() -> str:
     return "\n\n".join(parts)
 
 
+def api_names() -> str:
+    """Return what makes the site show each name of `clsim` and of `clsim.kit` from its docstring, as Markdown."""
+    subjects = {"clsim": {name: getattr(clsim, name).__module__ for name in clsim.__all__}}
+    subjects |= {f"clsim.kit: {title.lower()}": names for title, names in kit.SECTIONS.items()}
+    shown: set[str] = set()
+    parts = []
+    for title, names in subjects.items():
+        new = [f"{module}.{name}" for name, module in names.items() if f"{module}.{name}" not in shown]
+        shown.update(new)
+        parts += [f"## {title}", *(f"::: {path}" for path in new)]
+    return "\n\n".join(parts)
+
+
 def _first_line(name: str, module: str) -> str:
     """The first sentence of a docstring; of a constant, of the text below it."""
     thing = getattr(kit, name)
@@ -79,7 +93,7 @@ def _below(name: str, module: str) -> str:
     return ""
 
 
-PARTS = {"scenarios.md": scenario_keys, "strategies.md": strategy_options, "kit.md": kit_names}
+PARTS = {"scenarios.md": scenario_keys, "strategies.md": strategy_options, "kit.md": kit_names, "api.md": api_names}
 
 
 def page(name: str) -> str:
