@@ -32,6 +32,16 @@ class DERpp(kit.Strategy):
 
     name = "derpp"
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    family = "replay"
+    year = 2020
+    stores = "logits beside each memory row"
+    cost = "a forward pass over the rows that the memory takes in"
+    bib = """@inproceedings{buzzega2020dark,
+  author = {Buzzega, Pietro and Boschini, Matteo and Porrello, Angelo and Abati, Davide and Calderara, Simone},
+  title = {Dark Experience for General Continual Learning: a Strong, Simple Baseline},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+}"""
 
     class Options(kit.Options):
         alpha: float = Field(0.5, ge=0, description="factor of the squared distance between logits and stored logits")

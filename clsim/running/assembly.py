@@ -20,7 +20,7 @@ from clsim.running.features import benchmark_and_model
 from clsim.running.label_files import label_files_noted
 from clsim.running.scoring.desk import Desk, ScorerHere
 from clsim.running.scoring.hand_in import Forward, HandIn, LabelsElsewhere, Scorer, sampled_rows
-from clsim.running.scoring.messages import Beginning, Wanted
+from clsim.running.scoring.messages import Beginning
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
 from clsim.scenario.schema import ScenarioConfig
@@ -135,13 +135,13 @@ def _evaluator(
     reports = [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
     writers = [plugin for plugin in plugins if provides(plugin, "written_labels")]
     beginning = Beginning(len(replays), epochs, score_every)
-    wanted: Wanted = scorer.ask("begin", beginning)
-    sampled = partial(sampled_rows, plan, wanted.samples, wanted.pictures)
+    scorer.tell("begin", beginning)
+    sampled = partial(sampled_rows, plan, scorer.wanted.samples, scorer.wanted.pictures)
     size = MemorySize(plugins, limit) if has_size else None
     metrics: list[Any] = [
         EpochLosses(),
         HandIn(scorer, size, replays, reports, writers, sampled, wait),
-        *(LabelsElsewhere(scorer, place) for place in range(1, wanted.memories + 1)),
+        *(LabelsElsewhere(scorer, place) for place in range(1, len(replays) * scorer.wanted.labels + 1)),
     ]
     return EvaluationPlugin(metrics, loggers=[Forward(scorer), *loggers])
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 GIVEN = 0
 _ARRAYS = ("rows", "labels", "provenance", "stored_by")
+AHEAD = 2**12
+"""Random numbers that `Memory.draw` takes at once, for the steps that come: half the time of one step at a time,
+whose code the network of each step drives out of the processor's caches."""
 
 Floats = NDArray[np.float32]
 
@@ -158,6 +161,7 @@ class Memory:
         self.offered = 0
         self.whole = True
         self.view: NetworkView | None = None
+        self._ahead: dict[tuple[int, int, tuple[int, ...]], NDArray[np.int64]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -239,9 +243,18 @@ class Memory:
         trained = self.trained
         if not len(trained):
             return np.empty(0, dtype=np.int64)
-        rounds = -(-n // len(trained))
-        keys = raw_integers(rounds * len(trained), self.seed, "replay", *position).reshape(rounds, len(trained))
-        return trained[np.argsort(keys, axis=1, kind="stable").reshape(-1)[:n]]
+        draw = len(trained), n, position
+        if draw not in self._ahead:
+            *place, step = position
+            steps = range(step, step + max(1, AHEAD // max(n, len(trained))))
+            self._ahead = {(*draw[:2], (*place, at)): self._order(*draw[:2], *place, at) for at in steps}
+        return trained[self._ahead[draw]]
+
+    def _order(self, count: int, n: int, *position: int) -> NDArray[np.int64]:
+        """Return n of `count` places for one step, int64 [n], round after round in random order."""
+        rounds = -(-n // count)
+        keys = raw_integers(rounds * count, self.seed, "replay", *position).reshape(rounds, count)
+        return np.argsort(keys, axis=1, kind="stable").reshape(-1)[:n]
 
     def relabel(
         self, which: NDArray[np.int64], columns: NDArray[np.int64], labels: NDArray[np.float32], task: int

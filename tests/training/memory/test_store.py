@@ -150,6 +150,16 @@ def test_a_draw_depends_on_seed_and_position_alone() -> None:
     assert filled(Budget(per_class=3), seed=1).draw(10, 1, 2, 3).tolist() != drawn
 
 
+def test_draws_made_ahead_are_those_of_each_step_alone() -> None:
+    memory = filled(Budget(per_class=3), tasks=1)
+    places = [(16, 1, 0, step) for step in range(400)] + [(5, 1, 0, 400), (16, 1, 1, 0), (16, 2, 0, 1)]
+    for n, *place in places:
+        assert memory.draw(n, *place).tolist() == filled(Budget(per_class=3), tasks=1).draw(n, *place).tolist()
+    grown = filled(Budget(per_class=3), tasks=2)
+    memory.load_state_dict(grown.state_dict())
+    assert memory.draw(16, 2, 0, 1).tolist() == grown.draw(16, 2, 0, 1).tolist()
+
+
 def test_an_empty_memory_gives_nothing() -> None:
     assert filled(Budget(per_class=3), tasks=0).draw(5, 0, 0, 0).tolist() == []
 
