@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 from clsim.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from clsim.data.path_options import FILE_CONTENT
     from clsim.errors import RunError, StrategyError
+    from clsim.models.class_vectors import ClassVectors
     from clsim.models.closed_form_head import ClosedFormHead
-    from clsim.models.head import GrowingHead, Head
+    from clsim.models.head import GrowingHead, Head, TokenHead, positions
     from clsim.models.network import MultiLabelNet
     from clsim.parts import PartOption
     from clsim.randomness import derive_seed, permutation, raw_integers, uniforms
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
         make_selection,
     )
     from clsim.training.memory.store import Budget, Memory
+    from clsim.training.outputs import Outputs
     from clsim.training.plugin import Plugin
     from clsim.training.seeding import drawing_again, torch_generators
     from clsim.training.snapshot import Snapshot
@@ -71,6 +74,7 @@ SECTIONS = {
         "Options": "clsim.training.strategy",
         "Context": "clsim.training.strategy",
         "PartOption": "clsim.parts",
+        "FILE_CONTENT": "clsim.data.path_options",
         "StrategyError": "clsim.errors",
         "ScenarioConfig": "clsim.scenario.schema",
         "StreamPlan": "clsim.scenario.plan.stream_plan",
@@ -81,6 +85,7 @@ SECTIONS = {
         "Position": "clsim.training.learner",
         "Experience": "clsim.training.learner",
         "Distillation": "clsim.training.distillation",
+        "Outputs": "clsim.training.outputs",
         "Snapshot": "clsim.training.snapshot",
         "OldClassesOfNewRows": "clsim.training.unknown",
         "RowStore": "clsim.scenario.stream.rows",
@@ -90,6 +95,9 @@ SECTIONS = {
         "MultiLabelNet": "clsim.models.network",
         "Head": "clsim.models.head",
         "GrowingHead": "clsim.models.head",
+        "TokenHead": "clsim.models.head",
+        "positions": "clsim.models.head",
+        "ClassVectors": "clsim.models.class_vectors",
     },
     "Heads in closed form": {
         "ClosedFormHead": "clsim.models.closed_form_head",
@@ -153,10 +161,12 @@ SECTIONS = {
 """Subject -> name -> module that defines it."""
 
 __all__ = [
+    "FILE_CONTENT",
     "Budget",
     "ClassBalancedSelection",
     "ClassCounts",
     "ClassStatistics",
+    "ClassVectors",
     "ClosedForm",
     "ClosedFormHead",
     "Context",
@@ -176,6 +186,7 @@ __all__ = [
     "MultiLabelNet",
     "OldClassesOfNewRows",
     "Options",
+    "Outputs",
     "PartOption",
     "Plugin",
     "Position",
@@ -193,6 +204,7 @@ __all__ = [
     "Strategy",
     "StrategyError",
     "StreamPlan",
+    "TokenHead",
     "TrainMode",
     "WeightedAnalytic",
     "asymmetric",
@@ -211,6 +223,7 @@ __all__ = [
     "make_selection",
     "masked_bce",
     "permutation",
+    "positions",
     "rank_within",
     "raw_integers",
     "sent",

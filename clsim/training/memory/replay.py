@@ -115,7 +115,7 @@ class Replay(Plugin):
         rows = learner.experience.dataset.rows()
         task = learner.experience.current_experience
         needed = self.memory.selection.needs_features
-        features = learner.scored(learner.model.trunk, self.store, rows) if needed else None
+        features = learner.scored(learner.model.pooled, self.store, rows) if needed else None
         self.memory.update(task, rows, self.store.memory_targets(rows), features)
         self._refreshed = None
         learner.notify("memory_updated", replay=self)
