@@ -12,6 +12,7 @@ import pytest
 
 FROZEN = {"training.model.freeze": "backbone"}
 CACHED = {**FROZEN, "training.model.cache_features": True}
+MAPS = {**FROZEN, "training.model.cache_features": "maps"}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "finetune": ("finetune", {}),
     "er with RandAugment": ("er", {"training.augmentation": {"randaugment": {"pool": "krt", "magnitude": [3, 30]}}}),
@@ -21,6 +22,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "moments beside lwf": ("lwf+moments", {"strategy": {"moments.features": "transport"}}),
     "l3a": ("l3a", {**FROZEN, "strategy": {"expansion": 64}}),
     "feature-replay": ("feature-replay", CACHED),
+    "krt": ("krt+er", {"strategy": {"width": 16, "heads": 2}}),
 }
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "crop": {"random_resized_crop": {}},
@@ -61,6 +63,8 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "moments over features": ("moments", CACHED),
     "l3a, recursive": ("l3a", {**FROZEN, "strategy": {"solver": "recursive", "ridge": 1.0, "expansion": 64}}),
     "l3a, first task": ("l3a", {"strategy": {"features": "first-task", "expansion": 64}}),
+    "krt over cached maps": ("krt+lwf", {**MAPS, "strategy": {"width": 16, "heads": 2}}),
+    "features of cached maps": ("rebll", {**MAPS, "training.data": "device"}),
     "features": ("rebll", {**CACHED, "training.model.hidden": 16}),
     "hidden layer": ("er+more", {**FROZEN, "training.model.hidden": 16}),
     "batch norm frozen": ("lwf", {"training.model.freeze": "batch-norm"}),

@@ -58,16 +58,27 @@ def holds(model: Model, home: Path, x: np.ndarray, scores: np.ndarray, threshold
 
 
 EVERY = ["finetune", "joint", "lwf+ewc+er+identity", "rebll+more", "l3a", "lwf+feature-replay+moments"]
-"""Compositions that hold every strategy that comes with clsim."""
+"""Compositions that hold every strategy that comes with clsim, but those of `OVER_MAPS`."""
+OVER_MAPS = ["krt"]
+"""Strategies whose head reads the map of an image."""
 
 
 @pytest.mark.parametrize("strategy", EVERY)
 def test_the_model_of_every_strategy_goes_through_every_format(
     scored_run: Callable[..., Scored], test_inputs: Any, vectors: Path, tmp_path: Path, strategy: str
 ) -> None:
-    assert {name for spec in EVERY for name in parts_of(spec)} == set(registered())
+    assert {name for spec in EVERY + OVER_MAPS for name in parts_of(spec)} == set(registered())
     folder, scores = scored_run(strategy, {}, vectors)
     holds(clsim.load_model(folder), tmp_path, test_inputs(folder), scores[-1])
+
+
+@pytest.mark.parametrize("strategy", OVER_MAPS)
+def test_so_does_that_of_every_strategy_over_maps(
+    scored_run: Callable[..., Scored], test_inputs: Any, tmp_path: Path, strategy: str
+) -> None:
+    folder, scores = scored_run(strategy, TINY | {"training.epochs": 1})
+    model = clsim.load_model(folder)
+    holds(model, tmp_path, model.preprocess(*test_inputs(folder)).numpy(), scores[-1])
 
 
 @pytest.mark.slow

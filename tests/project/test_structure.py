@@ -105,6 +105,7 @@ def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
         "ewc": {"clsim.training.quadratic_penalty"},
         "identity": {"clsim.training.memory.photo_identity"},
         "joint": {"clsim.scenario.plan.planning"},
+        "krt": {"clsim.models.cross_attention", "clsim.training.token_distillation"},
         "more": {"clsim.models.low_rank", "clsim.training.more.plugin"},
         "online_relabelling": {"clsim.training.memory.relabelling"},
     }
