@@ -22,6 +22,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "moments beside lwf": ("lwf+moments", {"strategy": {"moments.features": "transport"}}),
     "l3a": ("l3a", {**FROZEN, "strategy": {"expansion": 64}}),
     "feature-replay": ("feature-replay", CACHED),
+    "csc": ("csc+er", {"strategy": {"width": 8}}),
     "krt": ("krt+er", {"strategy": {"width": 16, "heads": 2}}),
 }
 AUGMENTATIONS: dict[str, dict[str, Any]] = {

@@ -102,6 +102,7 @@ def test_no_package_bears_the_name_of_a_public_function() -> None:
 def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
     """Beyond `clsim.kit` only what makes a part what it is: not each other, no metrics, no runs."""
     own = {
+        "csc": {"clsim.models.class_graph"},
         "ewc": {"clsim.training.quadratic_penalty"},
         "identity": {"clsim.training.memory.photo_identity"},
         "joint": {"clsim.scenario.plan.planning"},
