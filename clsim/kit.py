@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 from clsim.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from clsim.data.path_options import FILE_CONTENT
     from clsim.errors import RunError, StrategyError
+    from clsim.models.class_vectors import ClassVectors
     from clsim.models.closed_form_head import ClosedFormHead
-    from clsim.models.head import GrowingHead, Head
+    from clsim.models.head import GrowingHead, Head, TokenHead, positions
     from clsim.models.network import MultiLabelNet
     from clsim.parts import PartOption
     from clsim.randomness import derive_seed, permutation, raw_integers, uniforms
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from clsim.training.memory.store import Budget, Memory
     from clsim.training.memory.stored_logits import StoredLogits
     from clsim.training.online import check_online_replay
+    from clsim.training.outputs import Outputs
     from clsim.training.plugin import Plugin
     from clsim.training.quadratic_penalty import WeightPenalty
     from clsim.training.seeding import drawing_again, torch_generators
@@ -76,6 +79,7 @@ SECTIONS = {
         "Options": "clsim.training.strategy",
         "Context": "clsim.training.strategy",
         "PartOption": "clsim.parts",
+        "FILE_CONTENT": "clsim.data.path_options",
         "StrategyError": "clsim.errors",
         "ScenarioConfig": "clsim.scenario.schema",
         "StreamPlan": "clsim.scenario.plan.stream_plan",
@@ -86,6 +90,7 @@ SECTIONS = {
         "Position": "clsim.training.learner",
         "Experience": "clsim.training.learner",
         "Distillation": "clsim.training.distillation",
+        "Outputs": "clsim.training.outputs",
         "Snapshot": "clsim.training.snapshot",
         "OldClassesOfNewRows": "clsim.training.unknown",
         "WeightPenalty": "clsim.training.quadratic_penalty",
@@ -96,6 +101,9 @@ SECTIONS = {
         "MultiLabelNet": "clsim.models.network",
         "Head": "clsim.models.head",
         "GrowingHead": "clsim.models.head",
+        "TokenHead": "clsim.models.head",
+        "positions": "clsim.models.head",
+        "ClassVectors": "clsim.models.class_vectors",
     },
     "Heads in closed form": {
         "ClosedFormHead": "clsim.models.closed_form_head",
@@ -163,11 +171,13 @@ SECTIONS = {
 """Subject -> name -> module that defines it."""
 
 __all__ = [
+    "FILE_CONTENT",
     "BiasCorrection",
     "Budget",
     "ClassBalancedSelection",
     "ClassCounts",
     "ClassStatistics",
+    "ClassVectors",
     "ClosedForm",
     "ClosedFormHead",
     "Context",
@@ -188,6 +198,7 @@ __all__ = [
     "NetworkView",
     "OldClassesOfNewRows",
     "Options",
+    "Outputs",
     "PartOption",
     "Plugin",
     "Position",
@@ -206,6 +217,7 @@ __all__ = [
     "Strategy",
     "StrategyError",
     "StreamPlan",
+    "TokenHead",
     "TrainMode",
     "WeightPenalty",
     "WeightedAnalytic",
@@ -226,6 +238,7 @@ __all__ = [
     "make_selection",
     "masked_bce",
     "permutation",
+    "positions",
     "rank_within",
     "raw_integers",
     "sent",

@@ -31,7 +31,7 @@ class FeatureReplay(kit.Strategy):
 
     def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         model = config.training.model
-        if not model.cache_features and model.name != "identity":
+        if model.cache_features is not True and model.name != "identity":
             raise kit.StrategyError(
                 "feature-replay needs features as data: set training.model.freeze to 'backbone' and "
                 "training.model.cache_features to true"

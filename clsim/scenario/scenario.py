@@ -274,14 +274,14 @@ class Scenario:
     def benchmark(
         self,
         plan: StreamPlan | None = None,
-        features: Mapping[Split, NDArray[np.float32]] | None = None,
+        features: Mapping[Split, NDArray[np.floating[Any]]] | None = None,
         for_run: bool = False,
     ) -> MultiLabelBenchmark:
         """Return the Avalanche benchmark of a plan; imports torch and Avalanche.
 
         Args:
             plan: what is streamed; None: the scenario's own plan.
-            features: float32 [N, d] of each split, in the place of its images.
+            features: float32 [N, d], or maps float16 [N, ...], of each split, in the place of its images.
             for_run: without `test_stream`, and rows are closed until their task begins, as a method meets them.
 
         Raises:

@@ -88,8 +88,10 @@ class ModelSection(Section):
     freeze: Literal["none", "batch-norm", "backbone"] = Field(
         "none", description="batch-norm: its statistics; backbone: its weights too, so that only the head learns"
     )
-    cache_features: bool = Field(
-        False, description="with `freeze: backbone`: each image goes through it once, in eval mode; heads train on that"
+    cache_features: bool | Literal["maps"] = Field(
+        False,
+        description="with `freeze: backbone`: each image goes through it once, in eval mode; heads train on that. "
+        "maps: on what it makes its features from, for heads that read maps and others alike, in float16",
     )
     hidden: PositiveInt | None = Field(
         None, description="width of a trainable hidden layer with ReLU between backbone and head; default: none"
@@ -107,7 +109,7 @@ class ModelSection(Section):
 
     @field_validator("cache_features")
     @classmethod
-    def _frozen_first(cls, value: bool, info: ValidationInfo) -> bool:
+    def _frozen_first(cls, value: bool | str, info: ValidationInfo) -> bool | str:
         frozen = info.data.get("freeze", "backbone")  # absent: it has an error of its own
         if value and frozen != "backbone":
             raise ValueError(f"allowed only with freeze: backbone, here it is {frozen}")

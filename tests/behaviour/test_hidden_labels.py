@@ -50,6 +50,8 @@ METHODS = [
     ("rebll+moments", {"moments.features": "anchor", "unknown": "soft"}),
     ("lwf+moments", {"features": "transport"}),
     ("er+moments", {"moments.features": "memory", "bytes": 9000}),
+    ("csc+er", {"csc.width": 8}),
+    ("krt+er+or", {"width": 16, "heads": 2, "selection": "herding"}),
     ("l3a", {"features": "first-task", "expansion": 64, "threshold": 0.55}),
     ("ewc", {"mode": "online", "weight": 50.0}),
     ("si", {"weight": 50.0}),

@@ -91,6 +91,8 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("er+or", {"threshold": "adaptive", "current_classes": "refresh"}, {}),
     ("rebll", {"threshold": "prior"}, {}),
     ("er+identity", {"selection": "herding"}, {}),
+    ("csc+er", {"width": 8}, {}),
+    ("krt+er", {"width": 16, "heads": 2}, {}),
     ("lwf+er", {}, AUGMENTED),
     ("er", {"replay": "concat"}, AUGMENTED),
     ("rebll+more", {"init_b": 0.01, "lr_factor": 5.0, "gradient": "student_only"}, {"evaluation.every": "epoch"}),

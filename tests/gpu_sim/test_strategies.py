@@ -12,6 +12,7 @@ import pytest
 
 FROZEN = {"training.model.freeze": "backbone"}
 CACHED = {**FROZEN, "training.model.cache_features": True}
+MAPS = {**FROZEN, "training.model.cache_features": "maps"}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "finetune": ("finetune", {}),
     "er with RandAugment": ("er", {"training.augmentation": {"randaugment": {"pool": "krt", "magnitude": [3, 30]}}}),
@@ -22,6 +23,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "l3a": ("l3a", {**FROZEN, "strategy": {"expansion": 64}}),
     "feature-replay": ("feature-replay", CACHED),
     "derpp": ("er+derpp", {"strategy": {"beta": 0.5}}),
+    "csc": ("csc+er", {"strategy": {"width": 8}}),
+    "krt": ("krt+er", {"strategy": {"width": 16, "heads": 2}}),
 }
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "crop": {"random_resized_crop": {}},
@@ -81,6 +84,8 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "gdumb": ("gdumb", {}),
     "podnet": ("er+podnet", {}),
     "cls-er": ("cls-er", {"strategy": {"stable_rate": 0.5}}),
+    "krt over cached maps": ("krt+lwf", {**MAPS, "strategy": {"width": 16, "heads": 2}}),
+    "features of cached maps": ("rebll", {**MAPS, "training.data": "device"}),
     "features": ("rebll", {**CACHED, "training.model.hidden": 16}),
     "hidden layer": ("er+more", {**FROZEN, "training.model.hidden": 16}),
     "batch norm frozen": ("lwf", {"training.model.freeze": "batch-norm"}),

@@ -103,11 +103,13 @@ def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
     """Beyond `clsim.kit` only what makes a part what it is: not each other, no metrics, no runs."""
     own = {
         "a_gem": {"clsim.training.memory.projection"},
+        "csc": {"clsim.models.class_graph"},
         "ewc": {"clsim.training.quadratic_penalty"},
         "gdumb": {"clsim.training.memory.memory_only"},
         "identity": {"clsim.training.memory.photo_identity"},
         "joint": {"clsim.scenario.plan.planning"},
         "mas": {"clsim.training.importances"},
+        "krt": {"clsim.models.cross_attention", "clsim.training.token_distillation"},
         "more": {"clsim.models.low_rank", "clsim.training.more.plugin"},
         "online_relabelling": {"clsim.training.memory.relabelling"},
         "podnet": {"clsim.training.feature_distillation"},

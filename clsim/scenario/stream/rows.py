@@ -29,8 +29,8 @@ class RowStore:
     """Images, or features in their place, and the targets that may be seen, by row id.
 
     Args:
-        images: uint8 [N, 3, H, W], or features float32 [N, d], handed out as they are; an array, a memory map, or
-            `StreamedImages`.
+        images: uint8 [N, 3, H, W]; or features float32 [N, d], or maps float16 [N, ...], handed out in float32; an
+            array, a memory map, or `StreamedImages`.
         samples: int64 [R], image of each row.
         targets: int8 [R, C], what each row shows: 1, 0, -1; or float32, with soft labels in (0, 1).
         first_row: id of the first row.
@@ -47,7 +47,7 @@ class RowStore:
 
     def __init__(
         self,
-        images: ImageArray | NDArray[np.float32],
+        images: ImageArray | NDArray[np.floating[Any]],
         samples: NDArray[np.int64],
         targets: NDArray[np.int8] | NDArray[np.float32],
         first_row: int,
@@ -120,8 +120,8 @@ class RowStore:
         return stored if stored.dtype == torch.float32 else self._normalisation.of_bytes(stored)
 
     def stored(self, rows: NDArray[np.int64]) -> Tensor:
-        """Images of row ids as they are stored, uint8 [B, 3, H, W], or features, float32 [B, d]."""
-        return torch.from_numpy(self._images[self._samples[self._places(rows)]])
+        """Images of row ids as they are stored, uint8 [B, 3, H, W], or features or maps, float32 [B, ...]."""
+        return _widened(torch.from_numpy(self._images[self._samples[self._places(rows)]]))
 
     def place(self, device: torch.device, place: Place) -> None:
         """Have the images come to the device of a run; see `clsim.scenario.stream.device_images.placed`."""
@@ -131,7 +131,7 @@ class RowStore:
         """Images of row ids as `stored` gives them, on the device of the run if they have been placed there."""
         if self.on_device is None:
             return self.stored(rows)
-        return self.on_device.take(self._samples[self._places(rows)])
+        return _widened(self.on_device.take(self._samples[self._places(rows)]))
 
     def prefetch(self, rows: NDArray[np.int64]) -> None:
         """Say which row ids come next, so that images that are decoded or sent as they are needed can be begun."""
@@ -150,6 +150,11 @@ class RowStore:
     def memory_targets(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """What a replay memory stores of row ids, float32 [B, C]: as `targets`, unless the plan says otherwise."""
         return self._memory_targets[self._places(rows)].astype(np.float32)
+
+
+def _widened(x: Tensor) -> Tensor:
+    """Return maps in float32, all else as it is."""
+    return x.float() if x.dtype == torch.float16 else x
 
 
 class FetchedRows(Sequence[tuple[Tensor, Tensor, int]]):

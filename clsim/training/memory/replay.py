@@ -150,7 +150,7 @@ class Replay(Plugin):
         """
         task = learner.experience.current_experience
         needed = self.memory.selection.needs_features
-        features = learner.scored(learner.model.trunk, self.store, rows) if needed else None
+        features = learner.scored(learner.model.pooled, self.store, rows) if needed else None
         view = NetworkView(learner, self.store, self.memory)
         self.memory.update(task, rows, self.store.memory_targets(rows), features, view, whole)
 
