@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from clsim.models.network import MultiLabelNet
 from clsim.training.learner import Learner
@@ -29,6 +31,7 @@ class Snapshot(Plugin):
         super().__init__()
         self.new_model = new_model
         self.model: MultiLabelNet | None = None
+        self._answered: tuple[weakref.ref[Tensor], Tensor] | None = None
 
     def before_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
         """Copy the model before its head grows. A resumed task calls this again, and has the copy from its state."""
@@ -42,6 +45,19 @@ class Snapshot(Plugin):
             if weight is None or weight.device.type != device.type:
                 self.model.to(device)
         return self.model
+
+    def logits(self, learner: Learner) -> Tensor | None:
+        """Return the copy's logits of the current batch, float [B, O] of its O classes, computed once per batch.
+
+        None in the first task that is trained.
+        """
+        model, x = self.on(learner.device), learner.mb_x
+        if model is None:
+            return None
+        if self._answered is None or self._answered[0]() is not x:
+            with torch.no_grad():
+                self._answered = weakref.ref(x), learner.logits(model, x)
+        return self._answered[1]
 
     def state_dict(self) -> dict[str, Any]:
         if self.model is None:

@@ -20,6 +20,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "joint with class-balanced": ("joint", {"training.loss": {"name": "class-balanced"}}),
     "moments beside lwf": ("lwf+moments", {"strategy": {"moments.features": "transport"}}),
     "l3a": ("l3a", {**FROZEN, "strategy": {"expansion": 64}}),
+    "pseudo": ("pseudo", {"strategy": {"rows": "all", "threshold": 0.45}}),
     "feature-replay": ("feature-replay", CACHED),
 }
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
@@ -49,9 +50,11 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "lwf, absent": ("lwf", {"strategy": {"old_classes": "negative"}}),
     "akd": ("akd", {}),
     "akd, positive": ("akd", {"strategy": {"decay_on": "positive"}}),
-    **{f"rebll, {how}": ("rebll", {"strategy": {"or.threshold": how}}) for how in ("none", "adaptive", "prior")},
+    **{f"rebll, {how}": ("rebll", {"strategy": {"or.threshold": how}}) for how in ("none", "adaptive", "f1", "prior")},
     "rebll, ternary": ("rebll", {"strategy": {"or.ternary": True, "or.threshold": 0.8}}),
     **{f"more, {how}": ("er+more", {"strategy": {"more.weights": how}}) for how in ("class", "sample", "uniform")},
+    **{f"pseudo, {rule}": ("pseudo+er", {"strategy": {"rule": rule}}) for rule in ("recall", "uncertain", "f1")},
+    "pseudo, distilled": ("pseudo+lwf", {"strategy": {"rest": "distil"}}),
     "more, student only": ("lwf+more", {"strategy": {"more.gradient": "student_only", "more.init_b": 0.1}}),
     "moments": ("moments", FROZEN),
     "moments, low rank": ("moments", {**FROZEN, "strategy": {"rank": 8, "unknown": "prior", "expansion": 32}}),

@@ -107,6 +107,7 @@ def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
         "joint": {"clsim.scenario.plan.planning"},
         "more": {"clsim.models.low_rank", "clsim.training.more.plugin"},
         "online_relabelling": {"clsim.training.memory.relabelling"},
+        "pseudo": {"clsim.training.pseudo_labels"},
     }
     found = {name for name in imports(path) if name.split(".")[0] in ("clsim", "strategies", "scenarios")}
     assert found - {"clsim"} == own.get(path.stem, set())
