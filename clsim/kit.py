@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         sigmoid_distillation,
     )
     from clsim.training.losses.class_counts import ClassCounts, CountedLoss
-    from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted
+    from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted, rldam
     from clsim.training.losses.softmax import cross_entropy, logit_adjusted_cross_entropy
     from clsim.training.memory.replay import Replay
     from clsim.training.memory.selection import (
@@ -128,6 +128,7 @@ SECTIONS = {
         "class_balanced": "clsim.training.losses.class_frequencies",
         "distribution_balanced": "clsim.training.losses.class_frequencies",
         "logit_adjusted": "clsim.training.losses.class_frequencies",
+        "rldam": "clsim.training.losses.class_frequencies",
         "cross_entropy": "clsim.training.losses.softmax",
         "logit_adjusted_cross_entropy": "clsim.training.losses.softmax",
         "CountedLoss": "clsim.training.losses.class_counts",
@@ -213,6 +214,7 @@ __all__ = [
     "permutation",
     "rank_within",
     "raw_integers",
+    "rldam",
     "sent",
     "sigmoid_distillation",
     "torch_generators",

@@ -26,9 +26,9 @@ from clsim.scenario.schema import ScenarioConfig
 from clsim.sealing import sealed
 from clsim.training.composition import Composition
 from clsim.training.events import provides
-from clsim.training.losses.class_counts import CountedLoss
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.store import Budget
+from clsim.training.plugin import Plugin
 from clsim.training.ranks import Ranks
 from clsim.training.stock import refuse_unusable
 from clsim.training.strategy import Context
@@ -88,7 +88,7 @@ def build_template(
         refuse_unusable(plugins)
         criterion = composition.criterion(config.training.loss)
         model = new_model()
-    if isinstance(criterion, CountedLoss):
+    if isinstance(criterion, Plugin):
         plugins.append(criterion)
     return MultiLabelTemplate(
         benchmark=benchmark,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clsim.models.head_input import HeadInput
 from clsim.models.network import MultiLabelNet
 from clsim.training.learner import Learner
 from clsim.training.plugin import Plugin
@@ -31,7 +32,7 @@ class Snapshot(Plugin):
         super().__init__()
         self.new_model = new_model
         self.model: MultiLabelNet | None = None
-        self._answered: tuple[weakref.ref[Tensor], Tensor] | None = None
+        self._answered: tuple[weakref.ref[Tensor], tuple[Tensor, Tensor]] | None = None
 
     def before_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
         """Copy the model before its head grows. A resumed task calls this again, and has the copy from its state."""
@@ -51,12 +52,21 @@ class Snapshot(Plugin):
 
         None in the first task that is trained.
         """
+        return None if self.model is None else self._answer(learner)[0]
+
+    def embeddings(self, learner: Learner) -> Tensor | None:
+        """Return what the copy's head reads of the current batch, usually float [B, h], from the pass of `logits`."""
+        return None if self.model is None else self._answer(learner)[1]
+
+    def _answer(self, learner: Learner) -> tuple[Tensor, Tensor]:
         model, x = self.on(learner.device), learner.mb_x
-        if model is None:
-            return None
+        assert model is not None
         if self._answered is None or self._answered[0]() is not x:
+            read = HeadInput(model.head)
             with torch.no_grad():
-                self._answered = weakref.ref(x), learner.logits(model, x)
+                logits = learner.logits(model, x)
+            read.close()
+            self._answered = weakref.ref(x), (logits, read.value)
         return self._answered[1]
 
     def state_dict(self) -> dict[str, Any]:

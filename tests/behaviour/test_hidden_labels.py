@@ -48,7 +48,8 @@ METHODS = [
     ("er+moments", {"moments.features": "memory", "bytes": 9000}),
     ("l3a", {"features": "first-task", "expansion": 64, "threshold": 0.55}),
     ("pseudo+lwf", {"rule": "recall", "rest": "distil"}),
-    ("pseudo+er+or", {"rule": "f1", "or.threshold": "f1", "rows": "all"}),
+    ("lwf+max-entropy+relational", {"classes": "seen"}),
+    ("cgc+pseudo+er+or", {"rule": "f1", "or.threshold": "f1", "rows": "all"}),
 ]
 ON_FEATURES = [("lwf+feature-replay", {}), ("moments", {"unknown": "half"}), ("l3a", {"expansion": 64})]
 STREAMS: dict[str, dict[str, Any]] = {

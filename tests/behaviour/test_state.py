@@ -92,7 +92,8 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("er+identity", {"selection": "herding"}, {}),
     ("lwf+er", {}, AUGMENTED),
     ("er", {"replay": "concat"}, AUGMENTED),
-    ("pseudo+er+or", {"pseudo.threshold": 0.45, "or.threshold": "f1"}, {}),
+    ("cgc+pseudo+er+or", {"pseudo.threshold": 0.45, "or.threshold": "f1"}, {}),
+    ("lwf+max-entropy+relational", {}, {}),
     ("rebll+more", {"init_b": 0.01, "lr_factor": 5.0, "gradient": "student_only"}, {"evaluation.every": "epoch"}),
 ]
 

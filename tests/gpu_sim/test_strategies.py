@@ -20,7 +20,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "joint with class-balanced": ("joint", {"training.loss": {"name": "class-balanced"}}),
     "moments beside lwf": ("lwf+moments", {"strategy": {"moments.features": "transport"}}),
     "l3a": ("l3a", {**FROZEN, "strategy": {"expansion": 64}}),
-    "pseudo": ("pseudo", {"strategy": {"rows": "all", "threshold": 0.45}}),
+    "pseudo and cgc": ("pseudo+cgc+er", {"strategy": {"rows": "all", "threshold": 0.45}}),
     "feature-replay": ("feature-replay", CACHED),
 }
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
@@ -37,6 +37,7 @@ LOSSES: list[dict[str, Any]] = [
     {"name": "db"},
     {"name": "logit-adjusted"},
     {"name": "class-balanced", "weigh": "images"},
+    {"name": "rldam"},
     {"name": "cross-entropy"},
     {"name": "logit-adjusted-ce"},
 ]
@@ -54,6 +55,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "rebll, ternary": ("rebll", {"strategy": {"or.ternary": True, "or.threshold": 0.8}}),
     **{f"more, {how}": ("er+more", {"strategy": {"more.weights": how}}) for how in ("class", "sample", "uniform")},
     **{f"pseudo, {rule}": ("pseudo+er", {"strategy": {"rule": rule}}) for rule in ("recall", "uncertain", "f1")},
+    "max-entropy and relational": ("lwf+max-entropy+relational", {"strategy": {"binary": True}}),
     "pseudo, distilled": ("pseudo+lwf", {"strategy": {"rest": "distil"}}),
     "more, student only": ("lwf+more", {"strategy": {"more.gradient": "student_only", "more.init_b": 0.1}}),
     "moments": ("moments", FROZEN),

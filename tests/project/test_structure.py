@@ -102,12 +102,15 @@ def test_no_package_bears_the_name_of_a_public_function() -> None:
 def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
     """Beyond `clsim.kit` only what makes a part what it is: not each other, no metrics, no runs."""
     own = {
+        "cgc": {"clsim.training.losses.compensated"},
         "ewc": {"clsim.training.quadratic_penalty"},
         "identity": {"clsim.training.memory.photo_identity"},
         "joint": {"clsim.scenario.plan.planning"},
+        "max_entropy": {"clsim.training.entropy"},
         "more": {"clsim.models.low_rank", "clsim.training.more.plugin"},
         "online_relabelling": {"clsim.training.memory.relabelling"},
         "pseudo": {"clsim.training.pseudo_labels"},
+        "relational": {"clsim.training.relations"},
     }
     found = {name for name in imports(path) if name.split(".")[0] in ("clsim", "strategies", "scenarios")}
     assert found - {"clsim"} == own.get(path.stem, set())
