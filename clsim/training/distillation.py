@@ -46,7 +46,9 @@ class Distillation(Plugin):
         return self.snapshot.model
 
     def after_forward(self, learner: Learner, **kwargs: Any) -> None:
-        self.answer = self.snapshot.logits(learner)
+        outputs = self.snapshot.outputs(learner)
+        if outputs is not None:
+            self.answer = outputs.logits
 
     def before_backward(self, learner: Learner, **kwargs: Any) -> None:
         if self.answer is not None:

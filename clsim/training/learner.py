@@ -20,6 +20,7 @@ from clsim.models.network import MultiLabelNet
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training.batches import EpochLoader
+from clsim.training.outputs import Outputs
 from clsim.training.ranks import Part
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Learner(Protocol):
         rows: row ids int64 [B], or None where a stock Avalanche loader made the batch. An image has another row id in
             each task.
         mb_output: logits float32 [B, S]. In `after_eval_forward` a plugin may replace it by other scores.
+        outputs: from `after_forward` on what the network said of the batch in this step: logits, and what its head
+            read (`embedding`), with their graph. A teacher's are `Snapshot.outputs`.
         loss: scalar, the terms added so far in this step.
         replayed: bool [B], rows from a memory. They follow the new rows.
         distillable: bool [B], rows whose unknown old classes a teacher may fill. Plugins may replace it.
@@ -117,6 +120,9 @@ class Learner(Protocol):
 
     @property
     def rows(self) -> Tensor | None: ...
+
+    @property
+    def outputs(self) -> Outputs: ...
 
     @property
     def loss(self) -> Tensor: ...

@@ -113,10 +113,10 @@ class PseudoLabels(Plugin):
 
     def before_forward(self, learner: Learner, **kwargs: Any) -> None:
         rows = torch.ones_like(learner.replayed) if self.all_rows else ~learner.replayed
-        answer = self.snapshot.logits(learner)
+        answer = self.snapshot.outputs(learner)
         if answer is not None:
-            thresholds = self._thresholds(answer.device)
-            q = answer.sigmoid()
+            q = answer.logits.sigmoid()
+            thresholds = self._thresholds(q.device)
             for part in runs(tuple(learner.experience.old_classes)):
                 block = learner.mb_y[:, part]
                 free = rows[:, None] & (block < 0)

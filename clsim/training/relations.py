@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clsim.errors import RunError
-from clsim.models.head_input import HeadInput
 from clsim.training.learner import Learner
 from clsim.training.plugin import Plugin
 from clsim.training.snapshot import Snapshot
@@ -53,15 +52,6 @@ class RelationalDistillation(Plugin):
         super().__init__()
         self.weight = weight
         self.snapshot = snapshot
-        self._read: HeadInput | None = None
-
-    def before_forward(self, learner: Learner, **kwargs: Any) -> None:
-        if self.snapshot.model is not None:
-            self._read = HeadInput(learner.model.head)
-
-    def after_forward(self, learner: Learner, **kwargs: Any) -> None:
-        if self._read is not None:
-            self._read.close()
 
     def before_backward(self, learner: Learner, **kwargs: Any) -> None:
         """Add the term.
@@ -69,14 +59,12 @@ class RelationalDistillation(Plugin):
         Raises:
             RunError: a run on several ranks, which has no pairs of rows of two ranks.
         """
-        read, self._read = self._read, None
-        if read is None or read.value is None:
+        teacher = self.snapshot.outputs(learner)
+        if teacher is None:
             return
-        if learner.batch_rows != len(read.value):
+        if learner.batch_rows != len(learner.mb_x):
             raise RunError("relational compares all rows of a batch with each other and cannot run on several ranks")
-        student, teacher = read.value, self.snapshot.embeddings(learner)
-        assert teacher is not None
-        term = relational(student.float().flatten(1), teacher.float().flatten(1))
+        term = relational(learner.outputs.embedding.flatten(1), teacher.embedding.flatten(1))
         learner.add_loss("relational", self.weight * term)
 
     def state_dict(self) -> dict[str, Any]:

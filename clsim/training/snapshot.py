@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import copy
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from clsim.models.head_input import HeadInput
 from clsim.models.network import MultiLabelNet
 from clsim.training.learner import Learner
+from clsim.training.outputs import Outputs, outputs_of
 from clsim.training.plugin import Plugin
 
 
@@ -32,7 +31,8 @@ class Snapshot(Plugin):
         super().__init__()
         self.new_model = new_model
         self.model: MultiLabelNet | None = None
-        self._answered: tuple[weakref.ref[Tensor], tuple[Tensor, Tensor]] | None = None
+        self._batch: Tensor | None = None
+        self._outputs: Outputs | None = None
 
     def before_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
         """Copy the model before its head grows. A resumed task calls this again, and has the copy from its state."""
@@ -47,27 +47,23 @@ class Snapshot(Plugin):
                 self.model.to(device)
         return self.model
 
-    def logits(self, learner: Learner) -> Tensor | None:
-        """Return the copy's logits of the current batch, float [B, O] of its O classes, computed once per batch.
+    def outputs(self, learner: Learner) -> Outputs | None:
+        """Return what the copy says of the current batch, without gradient; None in the first task that is trained.
 
-        None in the first task that is trained.
+        It is run once per step, in eval mode, for all plugins that ask, from `before_forward` on.
         """
-        return None if self.model is None else self._answer(learner)[0]
-
-    def embeddings(self, learner: Learner) -> Tensor | None:
-        """Return what the copy's head reads of the current batch, usually float [B, h], from the pass of `logits`."""
-        return None if self.model is None else self._answer(learner)[1]
-
-    def _answer(self, learner: Learner) -> tuple[Tensor, Tensor]:
-        model, x = self.on(learner.device), learner.mb_x
-        assert model is not None
-        if self._answered is None or self._answered[0]() is not x:
-            read = HeadInput(model.head)
+        model = self.on(learner.device)
+        if model is None:
+            return None
+        x = learner.mb_x
+        if self._outputs is None or self._batch is not x:
             with torch.no_grad():
-                logits = learner.logits(model, x)
-            read.close()
-            self._answered = weakref.ref(x), (logits, read.value)
-        return self._answered[1]
+                self._outputs = outputs_of(model, lambda: learner.logits(model, x))
+            self._batch = x
+        return self._outputs
+
+    def after_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
+        self._batch = self._outputs = None
 
     def state_dict(self) -> dict[str, Any]:
         if self.model is None:

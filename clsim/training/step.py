@@ -20,6 +20,7 @@ from clsim.training.augmentation.pipeline import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader
 from clsim.training.finite import FiniteCheck
 from clsim.training.learner import Position
+from clsim.training.outputs import Outputs, outputs_of
 from clsim.training.precision import run_network
 from clsim.training.ranks import Part, Ranks
 from clsim.training.seeding import seed_generators
@@ -65,6 +66,7 @@ class StepTemplate(SupervisedTemplate):
     loader: EpochLoader
     rows: Tensor | None
     mb_output: Tensor
+    outputs: Outputs
 
     def __init__(self, *, config: TrainingSection, seed: int, ranks: Ranks, **of_avalanche: Any) -> None:
         super().__init__(**of_avalanche)
@@ -148,7 +150,8 @@ class StepTemplate(SupervisedTemplate):
 
     def forward(self) -> Tensor:
         """Logits of the current batch, float [B, seen classes]."""
-        return self.logits(self.model, self.mb_x)
+        self.outputs = outputs_of(self.model, lambda: self.logits(self.model, self.mb_x))
+        return self.outputs.logits
 
     def logits(self, model: torch.nn.Module, x: Tensor) -> Tensor:
         """What a module says of images [B, 3, H, W], in the scenario's precision; float32 [B, its outputs]."""

@@ -229,9 +229,9 @@ class MultiLabelTemplate(StepTemplate):
 
     def _score_between_steps(self) -> None:
         """Score the evaluation stream; what a plugin sees of the step that is done stays as it is."""
-        kept = self.mbatch, self.rows, self.mb_output, self.loss
+        kept = self.mbatch, self.rows, self.mb_output, self.outputs, self.loss
         self.eval(self.benchmark.evaluation_stream)
-        self.mbatch, self.rows, self.mb_output, self.loss = kept
+        self.mbatch, self.rows, self.mb_output, self.outputs, self.loss = kept
 
     def stop_training(self) -> None:
         """End the training of the current task after this step.
