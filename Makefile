@@ -1,4 +1,5 @@
 # make demo: install, compare seven strategies on the embedded data set, say where report and curves are
+# make check: lint, types and unit tests, for each change (two minutes)
 # make test: install, lint, type check, all tests
 # make bench: time steps, metrics and long streams against other ways; writes benchmarks/results.md (some of it: python -m benchmarks images)
 # make soak: disturb runs and comparisons (kills, signals, clocks, full disks, environments), an hour; writes benchmarks/soak.md
@@ -8,19 +9,25 @@
 # make engines: carry real runs out on Ray and Slurm on this machine, and lose some of them, which make test leaves out
 # make ranks: train on two ranks what one process trains, and stop and kill them (minutes)
 # make audit: ask pip-audit about the pinned packages
+# make docs: build the documentation site, strictly, in build/site
 # make ci-times: measure what CI takes on a fresh clone; writes the table of docs/contributing.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+UNITS := $(addprefix tests/,data evaluation models scenario strategies training)
 
-.PHONY: demo test gpu-sim gpu long engines ranks lint bench soak audit ci-times clean
+.PHONY: demo check test docs gpu-sim gpu long engines ranks lint bench soak audit ci-times clean
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=loadfile
+
+check: lint
+	$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=2 --dist=loadfile \
+		-m "not slow and not long and not engines" $(UNITS)
 
 gpu-sim: $(INSTALLED)
 	CLSIM_GPU_SIM=1 $(BIN)/python -m pytest tests/gpu_sim -m "" --numprocesses=auto --maxprocesses=2
@@ -37,6 +44,10 @@ engines: $(INSTALLED)
 
 ranks: $(INSTALLED)
 	$(BIN)/python -m pytest -m 'long or not long' tests/training/test_ranks.py tests/behaviour/test_ranks_stopped.py
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 ci-times: $(INSTALLED)
 	$(BIN)/python -m benchmarks.ci_times

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from clsim.training.losses.class_counts import ClassCounts, CountedLoss
     from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted, rldam
     from clsim.training.losses.softmax import cross_entropy, logit_adjusted_cross_entropy
+    from clsim.training.memory.network_view import NetworkView
     from clsim.training.memory.replay import Replay
     from clsim.training.memory.selection import (
         ClassBalancedSelection,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         make_selection,
     )
     from clsim.training.memory.store import Budget, Memory
+    from clsim.training.memory.stored_logits import StoredLogits
     from clsim.training.plugin import Plugin
     from clsim.training.seeding import drawing_again, torch_generators
     from clsim.training.snapshot import Snapshot
@@ -110,12 +112,14 @@ SECTIONS = {
         "Replay": "clsim.training.memory.replay",
         "Memory": "clsim.training.memory.store",
         "Budget": "clsim.training.memory.store",
+        "NetworkView": "clsim.training.memory.network_view",
         "Selection": "clsim.training.memory.selection",
         "ClassBalancedSelection": "clsim.training.memory.selection",
         "HerdingSelection": "clsim.training.memory.selection",
         "RandomSelection": "clsim.training.memory.selection",
         "ReservoirSelection": "clsim.training.memory.selection",
         "make_selection": "clsim.training.memory.selection",
+        "StoredLogits": "clsim.training.memory.stored_logits",
     },
     "Losses": {
         "masked_bce": "clsim.training.losses.binary",
@@ -175,6 +179,7 @@ __all__ = [
     "Memory",
     "MultiLabelDER",
     "MultiLabelNet",
+    "NetworkView",
     "OldClassesOfNewRows",
     "Options",
     "PartOption",
@@ -191,6 +196,7 @@ __all__ = [
     "Selection",
     "Snapshot",
     "SolvedHead",
+    "StoredLogits",
     "Strategy",
     "StrategyError",
     "StreamPlan",

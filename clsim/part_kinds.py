@@ -123,7 +123,14 @@ KINDS = {
                 herding="HerdingSelection",
                 random="RandomSelection",
                 reservoir="ReservoirSelection",
-            ),
+            )
+            | {
+                "prs": "clsim.training.memory.partitioning_reservoir:PartitioningReservoir",
+                "ocdm": "clsim.training.memory.class_distribution:ClassDistribution",
+                "cbrs": "clsim.training.memory.class_balancing_reservoir:ClassBalancingReservoir",
+                "label-density": "clsim.training.memory.label_density:LabelDensity",
+                "rainbow": "clsim.training.memory.rainbow:RainbowSelection",
+            },
             supplied=("labels", "seed", "task", "count", "features"),
         ),
         Kind(

@@ -1,4 +1,4 @@
-"""Write the parts of the documentation that follow from the code: keys of a scenario, options of strategies, the kit.
+"""Write what follows from the code: keys of a scenario, options of strategies, the kit, the Python API.
 
 python -m docs.generate          (from the root of the repository; tests/project/test_docs.py asks for equality)
 """
@@ -14,8 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import clsim
 from clsim import kit
 from clsim.files import write_atomically
+from clsim.launch.part_listing import bibliography, facts, list_strategies
 from clsim.scenario.schema import ScenarioConfig
 from clsim.training.composition import registered, strategy_class
 
@@ -34,21 +36,23 @@ def scenario_keys() -> str:
 
 
 def strategy_options() -> str:
-    """What each strategy claims and may be told, as Markdown."""
-    parts = []
+    """Return the list of strategies, the facts and options of each, and their sources, as Markdown."""
+    overview = list_strategies()
+    rows = [f"| {' | '.join(row)} |" for row in (overview.headings, ("---",) * len(overview.headings), *overview.rows)]
+    parts = ["\n".join(rows)]
     for name in registered():
         kind = strategy_class(name)
         summary = (kind.__doc__ or "").strip().partition("\n")[0]
-        lines = [f"### {name}\n\n{summary}"]
+        lines = [f"### {name}\n\n{summary}", "\n".join(f"* {fact}" for fact in facts(kind))]
         if kind.made_of:
             lines.append(f"Stands for `{'+'.join(kind.made_of)}`; its options are those of its parts.")
-        facts = {"claims": kind.claims, "needs": kind.needs}
-        lines += [f"{word.capitalize()}: {', '.join(sorted(what))}." for word, what in facts.items() if what]
+        decided = {"claims": kind.claims, "needs": kind.needs}
+        lines += [f"{word.capitalize()}: {', '.join(sorted(what))}." for word, what in decided.items() if what]
         schema = kind.Options.model_json_schema()
         prefixed = [(f"strategy.{name}.{key}", *rest) for key, *rest in _keys(schema, schema)]
         lines.append(_table(prefixed) if prefixed else "" if kind.made_of else "No options.")
         parts.append("\n\n".join(line for line in lines if line))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, "### Sources", "```bibtex", *bibliography(None), "```"])
 
 
 def kit_names() -> str:
@@ -57,6 +61,19 @@ def kit_names() -> str:
     for title, names in kit.SECTIONS.items():
         rows = [f"| `{name}` | {_first_line(name, module)} |" for name, module in names.items()]
         parts.append("\n".join([f"### {title}\n", "| name | what it is |", "| --- | --- |", *rows]))
+    return "\n\n".join(parts)
+
+
+def api_names() -> str:
+    """Return what makes the site show each name of `clsim` and of `clsim.kit` from its docstring, as Markdown."""
+    subjects = {"clsim": {name: getattr(clsim, name).__module__ for name in clsim.__all__}}
+    subjects |= {f"clsim.kit: {title.lower()}": names for title, names in kit.SECTIONS.items()}
+    shown: set[str] = set()
+    parts = []
+    for title, names in subjects.items():
+        new = [f"{module}.{name}" for name, module in names.items() if f"{module}.{name}" not in shown]
+        shown.update(new)
+        parts += [f"## {title}", *(f"::: {path}" for path in new)]
     return "\n\n".join(parts)
 
 
@@ -76,7 +93,7 @@ def _below(name: str, module: str) -> str:
     return ""
 
 
-PARTS = {"scenarios.md": scenario_keys, "strategies.md": strategy_options, "kit.md": kit_names}
+PARTS = {"scenarios.md": scenario_keys, "strategies.md": strategy_options, "kit.md": kit_names, "api.md": api_names}
 
 
 def page(name: str) -> str:

@@ -23,6 +23,17 @@ class AKD(kit.Strategy):
     name = "akd"
     claims: ClassVar[frozenset[str]] = frozenset({"criterion", "old_classes", "distillation"})
     leaves: ClassVar[dict[str, str]] = {"old_classes": "completion"}
+    family = "distillation"
+    year = 2025
+    stores = "the model before the task"
+    cost = "a forward pass of that model in each step"
+    bib = """@inproceedings{du2025rebalancing,
+  author = {Du, Kaile and Zhou, Yifan and Lyu, Fan and Li, Yuyang and Xie, Junzhou and Shen, Yixi and Hu, Fuyuan and
+            Liu, Guangcan},
+  title = {Rebalancing Multi-Label Class-Incremental Learning},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2025},
+}"""
 
     class Options(kit.Options):
         classification: Literal["emphasised", "scenario"] = Field(

@@ -24,6 +24,15 @@ class CGC(kit.Strategy):
 
     name = "cgc"
     claims: ClassVar[frozenset[str]] = frozenset({"criterion"})
+    family = "imbalance"
+    stores = "nothing"
+    cost = "next to nothing"
+    bib = """@inproceedings{zhang2025specifying,
+  author = {Zhang, Aoting and Yang, Dongbao and Liu, Chang and Hong, Xiaopeng and Zhou, Yu},
+  title = {Specifying What You Know or Not for Multi-Label Class-Incremental Learning},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2025},
+}"""
 
     class Options(kit.Options):
         gamma_neg: float = Field(4.0, ge=0, description="focusing of negatives; with gamma_pos and clip 0: of bce")

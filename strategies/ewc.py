@@ -18,6 +18,16 @@ class EWC(kit.Strategy):
 
     name = "ewc"
     claims: ClassVar[frozenset[str]] = frozenset({"weights"})
+    family = "regularisation"
+    year = 2017
+    stores = "a copy and an importance of each weight, per task"
+    cost = "a pass with gradients over the rows of a task after it; a penalty per step and earlier task"
+    bib = """@article{kirkpatrick2017overcoming,
+  author = {Kirkpatrick, James and others},
+  title = {Overcoming catastrophic forgetting in neural networks},
+  journal = {Proceedings of the National Academy of Sciences},
+  year = {2017},
+}"""
 
     class Options(kit.Options):
         weight: float = Field(1.0, ge=0, description="factor of the penalty (lambda)")

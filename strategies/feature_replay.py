@@ -18,6 +18,9 @@ class FeatureReplay(kit.Strategy):
 
     name = "feature-replay"
     claims = frozenset({"memory"})
+    family = "replay"
+    stores = "a mean of features per task, one covariance of low rank"
+    cost = "drawn features in each step, through the head only"
 
     class Options(kit.Options):
         rank: PositiveInt = Field(32, description="rank of the covariance within tasks; the rest is its diagonal")

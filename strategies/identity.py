@@ -18,6 +18,9 @@ class Identity(kit.Strategy):
     claims: ClassVar[frozenset[str]] = frozenset({"relabelling"})
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
     control = "knows which rows show the same photograph"
+    family = "reference"
+    stores = "which photograph each row shows"
+    cost = "none"
 
     def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         if config.stream.assignment != "overlap":

@@ -22,6 +22,16 @@ class MaximumEntropy(kit.Strategy):
 
     name = "max-entropy"
     needs: ClassVar[frozenset[str]] = frozenset({"distillation"})
+    family = "regularisation"
+    year = 2024
+    stores = "nothing"
+    cost = "next to nothing"
+    bib = """@inproceedings{du2024confidence,
+  author = {Du, Kaile and Zhou, Yifan and Lyu, Fan and Li, Yuyang and Lu, Chen and Liu, Guangcan},
+  title = {Confidence Self-Calibration for Multi-Label Class-Incremental Learning},
+  booktitle = {European Conference on Computer Vision},
+  year = {2024},
+}"""
 
     class Options(kit.Options):
         beta: float = Field(0.04, ge=0, description="factor of the entropy")

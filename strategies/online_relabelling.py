@@ -26,6 +26,17 @@ class OnlineRelabelling(kit.Strategy):
     name = "or"
     claims: ClassVar[frozenset[str]] = frozenset({"relabelling"})
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    family = "labels"
+    year = 2025
+    stores = "the model before the task; a label per memory row and class"
+    cost = "a pass of both models over the memory after each task"
+    bib = """@inproceedings{du2025rebalancing,
+  author = {Du, Kaile and Zhou, Yifan and Lyu, Fan and Li, Yuyang and Xie, Junzhou and Shen, Yixi and Hu, Fuyuan and
+            Liu, Guangcan},
+  title = {Rebalancing Multi-Label Class-Incremental Learning},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2025},
+}"""
 
     class Options(kit.Options):
         threshold: Annotated[float, Field(gt=0)] | Literal["none", "adaptive", "f1", "prior"] = Field(

@@ -30,6 +30,30 @@ class Pseudo(kit.Strategy):
 
     name = "pseudo"
     claims: ClassVar[frozenset[str]] = frozenset({"old_classes", "completion"})
+    family = "labels"
+    year = 2023
+    stores = "the model before the task and a threshold per class"
+    cost = "a forward pass of that model in each step, and one or two passes over the rows of a task"
+    bib = """@inproceedings{dong2023knowledge,
+  author = {Dong, Songlin and Luo, Haoyu and He, Yuhang and Wei, Xing and Cheng, Jie and Gong, Yihong},
+  title = {Knowledge Restore and Transfer for Multi-Label Class-Incremental Learning},
+  booktitle = {IEEE/CVF International Conference on Computer Vision},
+  year = {2023},
+}
+
+@inproceedings{zhang2025specifying,
+  author = {Zhang, Aoting and Yang, Dongbao and Liu, Chang and Hong, Xiaopeng and Zhou, Yu},
+  title = {Specifying What You Know or Not for Multi-Label Class-Incremental Learning},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2025},
+}
+
+@inproceedings{ceccon2025multi,
+  author = {Ceccon, Marina and Dalle Pezze, Davide and Fabris, Alessandro and Susto, Gian Antonio},
+  title = {Multi-Label Continual Learning for the Medical Domain: A Novel Benchmark},
+  booktitle = {IEEE/CVF Winter Conference on Applications of Computer Vision},
+  year = {2025},
+}"""
 
     class Options(kit.Options):
         rule: Literal["fixed", "dynamic", "recall", "uncertain", "f1"] = Field(

@@ -17,6 +17,19 @@ class Relational(kit.Strategy):
     """
 
     name = "relational"
+    family = "distillation"
+    year = 2025
+    stores = "the model before the task"
+    cost = "a forward pass of that model in each step, and similarities of all pairs of a batch"
+    bib = """@inproceedings{fu2025emogrowth,
+  author = {Fu, Kaicheng and Du, Changde and Peng, Jie and Wang, Kunpeng and Zhao, Shuangchen and Chen, Xiaoyu and
+            He, Huiguang},
+  title = {{EmoGrowth}: Incremental Multi-label Emotion Decoding with Augmented Emotional Relation Graph},
+  booktitle = {International Conference on Machine Learning},
+  series = {Proceedings of Machine Learning Research},
+  volume = {267},
+  year = {2025},
+}"""
 
     class Options(kit.Options):
         weight: float = Field(1.0, ge=0, description="factor of the term")

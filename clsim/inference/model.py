@@ -35,7 +35,8 @@ class Model:
         description: all that is known of it but its weights.
 
     Args:
-        module, description: see the attributes.
+        module: see the attributes.
+        description: see the attributes.
         section: memory layout of its input.
         precision: float32 or bfloat16, in which its run scored, and it does.
         choose_thresholds: function of its scoring, which maps batches of the network's input to probabilities [N, S].

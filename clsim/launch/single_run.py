@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clsim.errors import RunError
 from clsim.launch.arguments import as_flag, as_path, as_progress, as_scenario, as_seed, split_overrides
-from clsim.launch.progress import Progress, Speaking
+from clsim.launch.progress import Progress, Speaking, say_notes
 from clsim.launch.replacement import refuse_taken, set_aside
 from clsim.launch.run_state import RunState
 from clsim.launch.variants import as_variant, compose
@@ -80,6 +80,8 @@ def run(
             prepare(folder, loaded, spec, resolve_threads(loaded.config.threads, this_process().local_count))
     epochs = composition.training(loaded.config.training).epochs
     n_tasks = len(loaded.plan().tasks)
+    if told is not None:
+        say_notes([loaded], told)
     if not isinstance(scenario, Scenario):  # one that the caller holds stays as it is
         loaded.forget_labels()
     return _carry_out(folder, RunState.of(epochs, n_tasks), told, resolve_device(device))

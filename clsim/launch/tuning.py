@@ -107,7 +107,11 @@ def tune(
         seed: of the choices, by default 0.
         name: of the folder below `out`; None: `<scenario>-tuning`. The comparison goes to `<name>-test`.
         out: where run folders go.
-        device, workers, gpus, per_gpu, engine: as in `clsim.compare`.
+        device: as in `clsim.compare`.
+        workers: as in `clsim.compare`.
+        gpus: as in `clsim.compare`.
+        per_gpu: as in `clsim.compare`.
+        engine: as in `clsim.compare`.
         progress: as in `clsim.compare`.
 
     Raises:

@@ -57,7 +57,11 @@ def work(
         home: folder of the comparison.
         until_empty: wait for runs that others have, and take over what they lose, until none is left; otherwise end as
             soon as none can be taken.
-        workers, gpus, per_gpu, retry_out_of_memory, progress: as in `clsim.compare`; the device is the prepared one.
+        workers: as in `clsim.compare`.
+        gpus: as there, of the prepared kind of device.
+        per_gpu: as there.
+        retry_out_of_memory: as there.
+        progress: as there.
 
     Returns:
         The comparison. Runs that others have are among its `interrupted`.

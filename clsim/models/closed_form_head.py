@@ -88,7 +88,8 @@ class ClosedFormHead(Head):
 
         Args:
             weight: [S, p].
-            scale, offset: [S].
+            scale: [S].
+            offset: [S].
         """
         self.weight.copy_(weight)
         self.scale.copy_(scale)

@@ -25,7 +25,8 @@ class Head(nn.Module):
         growth: numbers of classes it has grown to, ascending, such as (4, 8, 10) after three tasks.
 
     Args:
-        n_features, seed: see the attributes.
+        n_features: see the attributes.
+        seed: see the attributes.
     """
 
     def __init__(self, n_features: int, seed: int) -> None:

@@ -124,7 +124,8 @@ def _own_metrics_differ(results: Results) -> list[str]:
 
 def warnings_of(results: Results) -> list[str]:
     """Sentences on what was left out and on what makes the rows of the final table hard to compare."""
-    found = [text for text in (_skipped(results), _first_tasks(results)) if text]
+    found = [f"{note[:1].upper()}{note[1:]}." for note in results.stream_run.record.notes]
+    found += [text for text in (_skipped(results), _first_tasks(results)) if text]
     found += [*too_good(results), *_own_metrics_differ(results)]
     seeds = {name: tuple(run.seed for run in results.of(name)) for name in results.strategies}
     if len(set(seeds.values())) > 1:

@@ -25,7 +25,7 @@ from clsim.errors import RunError, ScenarioError, Unplannable, did_you_mean
 from clsim.html_table import html_table
 from clsim.model_names import NO_BACKBONE
 from clsim.scenario.document import Document, parse_assignment, plain, read_document
-from clsim.scenario.plan.planning import StreamData, build_plan, stream_data
+from clsim.scenario.plan.planning import StreamData, build_plan, plan_notes, stream_data
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.schema import DataSection, ObjectSection, ScenarioConfig
 from clsim.scenario.validate import validate
@@ -201,6 +201,13 @@ class Scenario:
         with self.located():
             own = self.source.notes() if isinstance(self.source, NotingSource) else []
             return [*own, *self._data.notes]
+
+    def notes(self) -> list[str]:
+        """Return what somebody should know who runs this stream, a line each: of its data, and of its plan.
+
+        The latter are classes and tasks that teach or test little, see `plan_notes`.
+        """
+        return plan_notes(self.plan(), self.data_notes())
 
     @cached_property
     def fingerprint(self) -> str:

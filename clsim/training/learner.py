@@ -173,10 +173,25 @@ class Learner(Protocol):
         """Run `model` on images or features x [B, ...] in the scenario's precision; float32 [B, outputs]."""
         ...
 
-    def scored(self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def scored(
+        self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64], *, augmented: str | None = None
+    ) -> NDArray[np.float32]:
         """Run `model`, or its `trunk`, on training rows in evaluation mode, without gradient; float32 [n, outputs].
 
         The model's mode and the random generators are left as they were.
+
+        Args:
+            augmented: name of a pass over images changed as `training.augmentation` says, with numbers derived from
+                the position and this name; None: images as they are.
+        """
+        ...
+
+    def loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the criterion's loss of any rows, scalar: the sum over known entries / B.
+
+        Args:
+            logits: float [B, S].
+            targets: float [B, C]: 1 present, 0 absent, (0, 1) soft, -1 unknown.
         """
         ...
 

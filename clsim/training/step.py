@@ -171,12 +171,21 @@ class StepTemplate(SupervisedTemplate):
 
     @torch.no_grad()
     def scored(
-        self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64], dealt: bool = True
+        self,
+        model: torch.nn.Module,
+        store: RowStore,
+        rows: NDArray[np.int64],
+        dealt: bool = True,
+        *,
+        augmented: str | None = None,
     ) -> NDArray[np.float32]:
         """Outputs of a model, or of its backbone, for training rows under evaluation mode, float32 [n, outputs].
 
         The model's mode and the random generators are left as they were. Where several ranks call it, each runs its
         share of the batches; with `dealt=False` the one that calls it runs all.
+
+        Args:
+            augmented: name of a pass over images changed as `training.augmentation` says; None: images as they are.
         """
         modes = {module: module.training for module in model.modules()}
         model.to(self.device).eval()
@@ -184,7 +193,13 @@ class StepTemplate(SupervisedTemplate):
         ranks = self.ranks if dealt else Ranks()
         starts = ranks.starts(len(rows), size)
         for start in starts:
-            x = store.images(rows[start : start + size], self.device)
+            part = rows[start : start + size]
+            if augmented is None:
+                x = store.images(part, self.device)
+            else:
+                x = self.augmentation(
+                    sent(store.fetched(part), self.device), augmented, *self.position.place, before=start
+                )
             store.prefetch(rows[start + starts.step : start + starts.step + size])
             parts.append(self.logits(model, x).cpu().numpy())
         for module, training in modes.items():
@@ -192,6 +207,11 @@ class StepTemplate(SupervisedTemplate):
         return ranks.gathered(parts, len(rows), size)
 
     # loss and gradients
+
+    def loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the criterion's loss of any rows, logits float [B, S] and targets float [B, C]; scalar."""
+        loss: Tensor = self._criterion(logits, targets)
+        return loss
 
     def _begin_loss(self) -> None:
         self.loss = self._make_empty_loss()

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.scenario.schema import ScenarioConfig
-from clsim.vocabulary import Reference
+from clsim.vocabulary import Family, Reference
 
 if TYPE_CHECKING:
     from avalanche.core import SupervisedPlugin
@@ -120,6 +120,11 @@ class Strategy:
         report_section: the function that makes a section of reports with runs of this part, see
             `clsim.report.section`: "package.module:name", or "file.py:name" from beside the strategy's own file; ""
             for none. It is named and not imported, because it is no part of the method.
+        family: what it works by, under which lists show it.
+        year: of the publication it follows; None: it follows none.
+        stores: what it keeps from task to task beside the network, in a few words; "" if it does not say.
+        cost: what it computes beyond `finetune`, in a few words; "" if it does not say.
+        bib: BibTeX entries of what it follows, separated by a blank line; "" for none.
     """
 
     name: ClassVar[str] = ""
@@ -131,6 +136,11 @@ class Strategy:
     control: ClassVar[str] = ""
     reference: ClassVar[Reference | None] = None
     report_section: ClassVar[str] = ""
+    family: ClassVar[Family] = "other"
+    year: ClassVar[int | None] = None
+    stores: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
+    bib: ClassVar[str] = ""
 
     class Options(Options):
         """No options."""

@@ -80,6 +80,7 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("er", {}, {}),
     ("er", {"replay": "concat"}, {}),
     ("er", {"selection": "reservoir"}, {}),
+    ("er+derpp", {"selection": "prs", "beta": 0.5}, {}),
     ("lwf+er", {}, {}),
     ("ewc", {"weight": 50.0}, {}),
     ("joint", {}, {}),

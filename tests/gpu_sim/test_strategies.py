@@ -22,6 +22,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "l3a": ("l3a", {**FROZEN, "strategy": {"expansion": 64}}),
     "pseudo and cgc": ("pseudo+cgc+er", {"strategy": {"rows": "all", "threshold": 0.45}}),
     "feature-replay": ("feature-replay", CACHED),
+    "derpp": ("er+derpp", {"strategy": {"beta": 0.5}}),
 }
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "crop": {"random_resized_crop": {}},
@@ -47,6 +48,8 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "er, both policies": ("lwf+er", {"strategy": {"current_classes": "ignore", "other_classes": "ignore"}}),
     "er, other classes absent": ("er", {"strategy": {"other_classes": "negative"}}),
     **{f"er, {name}": ("er", {"strategy": {"selection": name}}) for name in ("random", "herding", "reservoir")},
+    **{f"er, {name}": ("er", {"strategy": {"selection": name}}) for name in ("prs", "ocdm", "cbrs", "label-density")},
+    "er, rainbow": ("er", {"strategy": {"selection": "rainbow"}, "training.augmentation": {"flip": 0.5}}),
     "er+identity": ("er+identity", {"stream.assignment": "overlap"}),
     "lwf, absent": ("lwf", {"strategy": {"old_classes": "negative"}}),
     "akd": ("akd", {}),

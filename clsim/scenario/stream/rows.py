@@ -36,7 +36,8 @@ class RowStore:
         first_row: id of the first row.
         seen: show only the first `seen` columns of the targets.
         memory_targets: int8 [R, C], what a memory stores of each row; None: what the row shows.
-        mean, std: images are (RGB in 0..1 - mean) / std, three numbers each.
+        mean: images are (RGB in 0..1 - mean) / std; three numbers.
+        std: three numbers.
 
     Attributes:
         on_device: the images on the device of the run; None: a CPU, or no run has placed them.

@@ -88,7 +88,9 @@ def asymmetric(
     Args:
         logits: z, float [B, S].
         targets: y, float [B, C], C >= S: 1 present, 0 absent, (0, 1) soft, -1 unknown.
-        gamma_neg, gamma_pos, clip: all 0 give binary cross-entropy.
+        gamma_neg: g-, focus on hard negatives; all three 0 give binary cross-entropy.
+        gamma_pos: g+, focus on hard positives.
+        clip: probability below which a negative counts nothing.
 
     Returns:
         A scalar of the logits' dtype.

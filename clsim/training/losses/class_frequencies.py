@@ -43,7 +43,9 @@ def distribution_balanced(
         logits: z, float [B, S].
         targets: y, float [B, C], see the module.
         counts: n and N of the task.
-        alpha, beta, mu: of the map from r to a weight; mu is 0.3 for VOC-MLT and 0.2 for COCO-MLT.
+        alpha: least weight of the map from r to a weight.
+        beta: steepness of that map.
+        mu: its centre; 0.3 for VOC-MLT and 0.2 for COCO-MLT.
         kappa: how far the prior shifts logits.
         lam: scale of negative logits; 5 for VOC-MLT and 2 for COCO-MLT.
         gamma: 0: no focal factor.
