@@ -21,7 +21,7 @@ class Pseudo(kit.Strategy):
 
     See `clsim.training.pseudo_labels`. After each task the evaluator compares what is written with the truth:
     `written/PseudoLabels_precision`. With a part that distils (`pseudo+lwf`), that part's `old_classes` is left to
-    `rest`. RCLP is `pseudo(rule=f1)+er(current_classes=ignore, replay=paired)+or(threshold=f1)`.
+    `rest`. RCLP is `pseudo+er+or(rule=f1, current_classes=ignore, replay=paired, or.threshold=f1)`.
 
     DECIDED: `dynamic` starts at 0.8 in every task, where the released code goes on from the last one; it looks at new
     rows only, where the released code counts memory rows, whose old labels are there already; thresholds per class are
