@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         sigmoid_distillation,
     )
     from clsim.training.losses.class_counts import ClassCounts, CountedLoss
-    from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted
+    from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted, rldam
     from clsim.training.losses.softmax import cross_entropy, logit_adjusted_cross_entropy
     from clsim.training.memory.bias_correction import BiasCorrection
     from clsim.training.memory.network_view import NetworkView
@@ -146,6 +146,7 @@ SECTIONS = {
         "class_balanced": "clsim.training.losses.class_frequencies",
         "distribution_balanced": "clsim.training.losses.class_frequencies",
         "logit_adjusted": "clsim.training.losses.class_frequencies",
+        "rldam": "clsim.training.losses.class_frequencies",
         "cross_entropy": "clsim.training.losses.softmax",
         "logit_adjusted_cross_entropy": "clsim.training.losses.softmax",
         "CountedLoss": "clsim.training.losses.class_counts",
@@ -241,6 +242,7 @@ __all__ = [
     "positions",
     "rank_within",
     "raw_integers",
+    "rldam",
     "sent",
     "sigmoid_distillation",
     "torch_generators",

@@ -105,6 +105,7 @@ KINDS = {
                 db="distribution_balanced",
                 logit_adjusted="logit_adjusted",
                 class_balanced="class_balanced",
+                rldam="rldam",
             )
             | _within(
                 "clsim.training.losses.softmax",

@@ -30,6 +30,7 @@ from clsim.training.events import provides
 from clsim.training.losses.class_counts import CountedLoss
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.store import Budget
+from clsim.training.plugin import Plugin
 from clsim.training.ranks import Ranks
 from clsim.training.step import ScoreEvery
 from clsim.training.stock import refuse_unusable
@@ -94,11 +95,9 @@ def build_template(
         refuse_unusable(plugins)
         criterion = composition.criterion(config.training.loss)
         model = new_model()
-    if isinstance(criterion, CountedLoss):
-        if online:
-            raise StrategyError(
-                "a loss with class frequencies counts all labels of a task, which stream.online has not"
-            )
+    if online and isinstance(criterion, CountedLoss):
+        raise StrategyError("a loss with class frequencies counts all labels of a task, which stream.online has not")
+    if isinstance(criterion, Plugin):
         plugins.append(criterion)
     return MultiLabelTemplate(
         benchmark=benchmark,

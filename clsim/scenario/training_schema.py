@@ -192,6 +192,13 @@ class ClassBalancedSection(Section):
     )
 
 
+class RldamSection(Section):
+    name: Literal["rldam"] = Field(
+        description="a margin between present and absent rows of a class, wider for rare ones (Zhang et al., AAAI 2025)"
+    )
+    margin: float = Field(0.6, ge=0, description="of a class with one positive; of one with n: margin n^(-1/4)")
+
+
 class CrossEntropySection(Section):
     name: Literal["cross-entropy"] = Field(description="softmax over the known classes, for single-label data")
 
@@ -219,6 +226,7 @@ ShippedLossSection = Annotated[
     | DbSection
     | LogitAdjustedSection
     | ClassBalancedSection
+    | RldamSection
     | CrossEntropySection
     | LogitAdjustedCeSection,
     Field(discriminator="name"),

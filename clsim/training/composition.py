@@ -119,12 +119,13 @@ class Composition:
         if len(set(names)) < len(names):
             raise StrategyError(f"{spec}: a part is named twice")
         for claim in sorted({claim for kind in classes for claim in _claims(kind)}):
-            claimants = [_name(kind) for kind in classes if claim in _claims(kind)]
+            claimants = [_name(kind) for kind in classes if claim in _claims(kind) - _left(kind, classes)]
             if len(claimants) > 1:
                 raise StrategyError(f"{spec}: {' and '.join(claimants)} both decide the {claim} and cannot be combined")
         for kind in classes:
             for need in sorted(kind.needs - {claim for other in classes for claim in _claims(other)}):
-                raise StrategyError(f"{spec}: {_name(kind)} needs a part that brings the {need}, such as er")
+                such = ", such as lwf" if need == "distillation" else ", such as er" if need == "memory" else ""
+                raise StrategyError(f"{spec}: {_name(kind)} needs a part that brings the {need}{such}")
         if len(classes) > 1 and any(kind.restarts for kind in classes):
             whole = next(_name(kind) for kind in classes if kind.restarts)
             raise StrategyError(f"{spec}: {whole} retrains from scratch at every task and cannot be combined")
@@ -189,9 +190,9 @@ class Composition:
             )
 
     def plugins(self, context: Context) -> list[AnyPlugin]:
-        """Return the plugins of all parts in order, behind the snapshot if a part has asked for it."""
+        """Return the plugins of all parts in order, behind those that several share."""
         plugins = [plugin for part in self.parts for plugin in part.plugins(context)]
-        return [context.snapshot, *plugins] if "snapshot" in vars(context) else plugins
+        return [*context.shared, *plugins]
 
     def online(self, config: ScenarioConfig) -> bool:
         """Tell whether the run meets each row once: in an online stream, unless it begins anew at each task."""
@@ -372,6 +373,12 @@ def _name(kind: type[Strategy]) -> str:
 
 def _claims(kind: type[Strategy]) -> frozenset[str]:
     return kind.claims | ({"network"} if kind.network is not Strategy.network else set())
+
+
+def _left(kind: type[Strategy], classes: Sequence[type[Strategy]]) -> set[str]:
+    """The claims that a part leaves to others of a composition."""
+    others = {claim for other in classes if other is not kind for claim in _claims(other)}
+    return {claim for claim, taker in kind.leaves.items() if taker in others}
 
 
 def _accepts(kind: type[Strategy], key: str) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from clsim.models.network import MultiLabelNet
     from clsim.scenario.stream.rows import RowStore
+    from clsim.training.held_out import HeldOut
     from clsim.training.memory.store import Budget
     from clsim.training.plugin import Plugin
     from clsim.training.snapshot import Snapshot
@@ -85,6 +86,18 @@ class Context:
 
         return Snapshot(self.new_model)
 
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """The plugin that holds a tenth of each task's rows out of training: one for all parts that ask for it."""
+        from clsim.training.held_out import HeldOut
+
+        return HeldOut(self.seed)
+
+    @property
+    def shared(self) -> list[Plugin]:
+        """The plugins that several parts share, as far as one has asked for them; they stand before those of parts."""
+        return [vars(self)[name] for name in ("snapshot", "held_out") if name in vars(self)]
+
 
 class Strategy:
     """One part of a method. Subclass it, name it, override what it needs.
@@ -92,11 +105,13 @@ class Strategy:
     Attributes:
         name: what users type; also the folder of its runs.
         claims: what only one part of a composition may decide: "criterion", "memory", "old_classes" (what unknown old
-            classes of new images mean), "distillation", "plan", "weights" (what the weights are made of or bound to),
-            "features" (what binds them to the teacher's), "calibration" (how new classes' scores are scaled),
-            "scores" (which network scores images),
-            "network" (claimed by whoever overrides the method of that name).
+            classes of new images mean), "completion" (some of them are filled), "distillation", "plan", "weights" (what
+            the weights are made of or bound to), "features" (what binds them to the teacher's), "calibration" (how new
+            classes' scores are scaled), "scores" (which network scores images), "network" (claimed by whoever
+            overrides the method of that name).
         needs: claims that another part of the composition must make.
+        leaves: claims of this part that it leaves to another one, by what that one must claim as well: `lwf` leaves
+            old_classes to a part that claims completion, such as `pseudo`. See `decides`.
         made_of: names of the parts this strategy stands for (`rebll`); it then has nothing of its own.
         part_options: options that those parts have by default, by their key: {"er.selection": "herding"}. The user's
             own win. DECIDED: none can be fixed, because the identity and the result of a run hold what was used.
@@ -119,6 +134,7 @@ class Strategy:
     name: ClassVar[str] = ""
     claims: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[frozenset[str]] = frozenset()
+    leaves: ClassVar[Mapping[str, str]] = {}
     made_of: ClassVar[tuple[str, ...]] = ()
     part_options: ClassVar[Mapping[str, Any]] = {}
     restarts: ClassVar[bool] = False
@@ -157,6 +173,14 @@ class Strategy:
         of a task together". It may depend on `options`; a class for which it is always so sets `whole_task = "..."`.
         """
         return ""
+
+    def brought(self, claim: str) -> bool:
+        """Tell whether another part of the composition makes a claim."""
+        return any(claim in other.claims for other in self.others)
+
+    def decides(self, claim: str) -> bool:
+        """Tell whether this part decides what it claims: not if it leaves the claim to another part."""
+        return claim in self.claims and not (claim in self.leaves and self.brought(self.leaves[claim]))
 
     def check(self, config: ScenarioConfig, n_classes: int) -> None:
         """Raise StrategyError when the scenario lacks what this part needs."""

@@ -59,6 +59,9 @@ METHODS = [
     ("a-gem+lwf+wa", {}),
     ("gdumb", {}),
     ("er+podnet+slow-learners", {"stable_rate": 0.5}),
+    ("pseudo+lwf", {"rule": "recall", "rest": "distil"}),
+    ("lwf+max-entropy+relational", {"classes": "seen"}),
+    ("cgc+pseudo+er+or", {"rule": "f1", "or.threshold": "f1", "rows": "all"}),
 ]
 ON_FEATURES = [("lwf+feature-replay", {}), ("moments", {"unknown": "half"}), ("l3a", {"expansion": 64})]
 STREAMS: dict[str, dict[str, Any]] = {

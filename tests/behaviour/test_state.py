@@ -95,6 +95,8 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("krt+er", {"width": 16, "heads": 2}, {}),
     ("lwf+er", {}, AUGMENTED),
     ("er", {"replay": "concat"}, AUGMENTED),
+    ("cgc+pseudo+er+or", {"pseudo.threshold": 0.45, "or.threshold": "f1"}, {}),
+    ("lwf+max-entropy+relational", {}, {}),
     ("rebll+more", {"init_b": 0.01, "lr_factor": 5.0, "gradient": "student_only"}, {"evaluation.every": "epoch"}),
 ]
 

@@ -48,6 +48,7 @@ def on_cpu(state: Any) -> Any:
         pytest.param("er", {"training.clip_norm": 1.0}, marks=pytest.mark.long),
         pytest.param("akd", {}, marks=pytest.mark.long),
         pytest.param("si", {}, marks=pytest.mark.long),
+        pytest.param("pseudo+cgc+er", {}, marks=pytest.mark.long),
         pytest.param("lwf+moments", {"features": "transport"}, marks=pytest.mark.long),
         pytest.param("joint", {"training.loss": {"name": "db"}}, marks=pytest.mark.long),
         pytest.param("feature-replay", {**FROZEN, "training.model.cache_features": True}, marks=pytest.mark.long),

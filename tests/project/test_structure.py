@@ -104,6 +104,7 @@ def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
     own = {
         "a_gem": {"clsim.training.memory.projection"},
         "csc": {"clsim.models.class_graph"},
+        "cgc": {"clsim.training.losses.compensated"},
         "ewc": {"clsim.training.quadratic_penalty"},
         "gdumb": {"clsim.training.memory.memory_only"},
         "identity": {"clsim.training.memory.photo_identity"},
@@ -116,6 +117,9 @@ def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
         "si": {"clsim.training.importances"},
         "slow_learners": {"clsim.training.slow_learners"},
         "wa": {"clsim.training.weight_aligning"},
+        "max_entropy": {"clsim.training.entropy"},
+        "pseudo": {"clsim.training.pseudo_labels"},
+        "relational": {"clsim.training.relations"},
     }
     found = {name for name in imports(path) if name.split(".")[0] in ("clsim", "strategies", "scenarios")}
     assert found - {"clsim"} == own.get(path.stem, set())

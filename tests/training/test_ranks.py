@@ -22,11 +22,12 @@ from tests.fixtures.rank_cases import CASES, OVERRIDES, STRATEGIES
 
 SCRIPT = Path(__file__).parents[1] / "fixtures" / "rank_cases.py"
 QUICK = ("uneven", "concat", "rebll_more", "synced", "online")
-OTHERS = ("er", "rebll", "more", "ewc", "joint", "tiny_batches")
+OTHERS = ("er", "rebll", "more", "ewc", "joint", "cgc", "tiny_batches")
 ROUNDED = ("moments", "bfloat16", "maps")
 REFUSED = {
     "noisy": r"the ranks have different values of \S+ after task 0, .*; Noise may decide or draw by the rows",
     "doubled": r"extend_batch: a run on several ranks must be told part=, from learner.part",
+    "relational": r"relational compares all rows of a batch with each other and cannot run on several ranks",
     "stock": r"ReplayPlugin has replaced the data loader",
 }
 
