@@ -205,6 +205,8 @@ def grown() -> str:
     parts = {
         f"A plan of images with three of {growth.CLASSES} classes each, from a CSV file and from the cache of labels. "
         "Aim for a million rows: 5 s, 1.5 s, 500 MB.": (growth.PLAN_HEADINGS, growth.plans),
+        f"A plan of {growth.WIDE[0]:,} images with three of {growth.WIDE[1]} classes each, by kind of stream. Aim: a "
+        "minute, 2,000 MB.": (growth.WIDE_HEADINGS, growth.wide_plans),
         "`clsim compare` where all runs are finished, imports with it, and the report. Aim for 500: 20 s in all.": (
             growth.RUN_HEADINGS,
             growth.runs,

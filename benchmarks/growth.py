@@ -22,6 +22,19 @@ RUNS = (100, 500)
 HERDED = (10_000, 100_000)
 PICKS, FEATURES = 1000, 64
 TASKS = (50, 200, 500)
+WIDE = (1_000_000, 600)
+STREAMS: dict[str, dict[str, Any]] = {
+    "overlap": {},
+    "disjoint: rarest": {"stream.assignment": {"disjoint": "rarest"}},
+    "blurry": {"stream.increment": None, "stream.blurry": {"tasks": 20, "disjoint": 0.5, "blurred": 0.1}},
+    "repetition": {"stream.repetition": {"probability": 0.1, "images": 0.2}},
+    "domains": {"stream.increment": None, "stream.domains": "domain"},
+    "keep: 0.5": {"labels.visible": {"keep": 0.5}},
+    "single-positive": {"labels.visible": "single-positive"},
+    "domains, keep: 0.5": {"stream.increment": None, "stream.domains": "domain", "labels.visible": {"keep": 0.5}},
+    "noise": {"labels.noise": {"false_negative": 0.1}},
+}
+WIDE_HEADINGS = ("stream", "plan, hashes and preview (CPU s)", "peak MB")
 PLAN_HEADINGS = ("rows", "from the table (CPU s)", "peak MB", "from the cache (CPU s)", "peak MB")
 RUN_HEADINGS = ("finished runs", "compare (CPU s)", "report (CPU s)", "peak MB of the report")
 HERDING_HEADINGS = ("rows", f"{PICKS} picks (CPU s)", "peak MB")
@@ -36,6 +49,17 @@ def plans() -> list[tuple[str, ...]]:
             cold, warm = (_apart("plan", home) for _ in range(2))
         times = [(f"{one['seconds']:.2f}", f"{one['peak'] / 2**20:.0f}") for one in (cold, warm)]
         found.append((f"{rows:,}", *times[0], *times[1]))
+    return found
+
+
+def wide_plans() -> list[tuple[str, ...]]:
+    """Return rows of WIDE_HEADINGS: plans of many images by kind of stream, from the cache but the first."""
+    found: list[tuple[str, ...]] = []
+    with tempfile.TemporaryDirectory() as home:
+        _write_table(Path(home, "images.csv"), *WIDE)
+        for name, keys in {"overlap, from the table itself": {}, **STREAMS}.items():
+            one = _apart("plan", home, json.dumps(keys))
+            found.append((name, f"{one['seconds']:.1f}", f"{one['peak'] / 2**20:.0f}"))
     return found
 
 
@@ -68,19 +92,20 @@ def tasks() -> list[tuple[str, ...]]:
     return stream_length.measure(TASKS)
 
 
-def _write_table(path: Path, rows: int) -> None:
-    """Write a table of images with up to three of CLASSES classes each; every tenth is a test image."""
-    shown = np.random.default_rng(0).integers(0, CLASSES, (rows, 3)).tolist()
+def _write_table(path: Path, rows: int, classes: int = CLASSES) -> None:
+    """Write a table of images with up to three classes each, of ten domains; every tenth is a test image."""
+    shown = np.random.default_rng(0).integers(0, classes, (rows, 3)).tolist()
     with path.open("w", encoding="utf-8") as file:
-        file.write("path,split,labels\n")
-        for row, classes in enumerate(shown):
-            names = "|".join(f"c{one:03d}" for one in sorted(set(classes)))
-            file.write(f"img/{row:07d}.jpg,{'train' if row % 10 else 'test'},{names}\n")
+        file.write("path,split,labels,domain\n")
+        for row, of_image in enumerate(shown):
+            names = "|".join(f"c{one:03d}" for one in sorted(set(of_image)))
+            file.write(f"img/{row:07d}.jpg,{'train' if row % 10 else 'test'},{names},{row % 97 % 10}\n")
 
 
-def _plan(home: str) -> None:
+def _plan(home: str, keys: str = "{}") -> None:
     os.environ["CLSIM_CACHE"] = str(Path(home, "cache"))
     from clsim.scenario import load_scenario
+    from clsim.scenario.plan.planning import describe
 
     stream = load_scenario(
         {
@@ -88,9 +113,10 @@ def _plan(home: str) -> None:
             "dataset": {"name": "manifest", "file": str(Path(home, "images.csv")), "label_list": "labels"},
             "stream": {"increment": 20},
             "training": {"epochs": 1, "optimizer": {"lr": 0.1}, "model": {"name": "tiny-resnet", "image_size": 32}},
-        }
+        },
+        json.loads(keys),
     )
-    _say(lambda: (stream.plan().sha256, stream.labels_sha256))
+    _say(lambda: (stream.plan().sha256, stream.labels_sha256, describe(stream.plan(), stream.truth())))
 
 
 def _herd(rows: str) -> None:
@@ -107,12 +133,13 @@ def _say(work: Callable[[], object]) -> None:
     print(json.dumps({"seconds": time.process_time() - began, "peak": peak_memory()}))
 
 
-def _apart(part: str, argument: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.growth", part, argument]
+def _apart(part: str, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.growth", part, *arguments]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 
 
 if __name__ == "__main__":
-    {"plan": _plan, "herd": _herd}[sys.argv[1]](sys.argv[2])
+    parts: dict[str, Callable[..., None]] = {"plan": _plan, "herd": _herd}
+    parts[sys.argv[1]](*sys.argv[2:])

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 from clsim.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from clsim.data.path_options import FILE_CONTENT
     from clsim.errors import RunError, StrategyError
+    from clsim.models.class_vectors import ClassVectors
     from clsim.models.closed_form_head import ClosedFormHead
-    from clsim.models.head import GrowingHead, Head
+    from clsim.models.head import GrowingHead, Head, TokenHead, positions
     from clsim.models.network import MultiLabelNet
     from clsim.parts import PartOption
     from clsim.randomness import derive_seed, permutation, raw_integers, uniforms
@@ -45,8 +47,10 @@ if TYPE_CHECKING:
         sigmoid_distillation,
     )
     from clsim.training.losses.class_counts import ClassCounts, CountedLoss
-    from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted
+    from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted, rldam
     from clsim.training.losses.softmax import cross_entropy, logit_adjusted_cross_entropy
+    from clsim.training.memory.bias_correction import BiasCorrection
+    from clsim.training.memory.network_view import NetworkView
     from clsim.training.memory.replay import Replay
     from clsim.training.memory.selection import (
         ClassBalancedSelection,
@@ -57,7 +61,11 @@ if TYPE_CHECKING:
         make_selection,
     )
     from clsim.training.memory.store import Budget, Memory
+    from clsim.training.memory.stored_logits import StoredLogits
+    from clsim.training.online import check_online_replay
+    from clsim.training.outputs import Outputs
     from clsim.training.plugin import Plugin
+    from clsim.training.quadratic_penalty import WeightPenalty
     from clsim.training.seeding import drawing_again, torch_generators
     from clsim.training.snapshot import Snapshot
     from clsim.training.stock import FeatureModel, MultiLabelDER, TrainMode
@@ -71,6 +79,7 @@ SECTIONS = {
         "Options": "clsim.training.strategy",
         "Context": "clsim.training.strategy",
         "PartOption": "clsim.parts",
+        "FILE_CONTENT": "clsim.data.path_options",
         "StrategyError": "clsim.errors",
         "ScenarioConfig": "clsim.scenario.schema",
         "StreamPlan": "clsim.scenario.plan.stream_plan",
@@ -81,8 +90,10 @@ SECTIONS = {
         "Position": "clsim.training.learner",
         "Experience": "clsim.training.learner",
         "Distillation": "clsim.training.distillation",
+        "Outputs": "clsim.training.outputs",
         "Snapshot": "clsim.training.snapshot",
         "OldClassesOfNewRows": "clsim.training.unknown",
+        "WeightPenalty": "clsim.training.quadratic_penalty",
         "RowStore": "clsim.scenario.stream.rows",
         "RunError": "clsim.errors",
     },
@@ -90,6 +101,9 @@ SECTIONS = {
         "MultiLabelNet": "clsim.models.network",
         "Head": "clsim.models.head",
         "GrowingHead": "clsim.models.head",
+        "TokenHead": "clsim.models.head",
+        "positions": "clsim.models.head",
+        "ClassVectors": "clsim.models.class_vectors",
     },
     "Heads in closed form": {
         "ClosedFormHead": "clsim.models.closed_form_head",
@@ -110,12 +124,16 @@ SECTIONS = {
         "Replay": "clsim.training.memory.replay",
         "Memory": "clsim.training.memory.store",
         "Budget": "clsim.training.memory.store",
+        "NetworkView": "clsim.training.memory.network_view",
         "Selection": "clsim.training.memory.selection",
         "ClassBalancedSelection": "clsim.training.memory.selection",
         "HerdingSelection": "clsim.training.memory.selection",
         "RandomSelection": "clsim.training.memory.selection",
         "ReservoirSelection": "clsim.training.memory.selection",
         "make_selection": "clsim.training.memory.selection",
+        "BiasCorrection": "clsim.training.memory.bias_correction",
+        "StoredLogits": "clsim.training.memory.stored_logits",
+        "check_online_replay": "clsim.training.online",
     },
     "Losses": {
         "masked_bce": "clsim.training.losses.binary",
@@ -128,6 +146,7 @@ SECTIONS = {
         "class_balanced": "clsim.training.losses.class_frequencies",
         "distribution_balanced": "clsim.training.losses.class_frequencies",
         "logit_adjusted": "clsim.training.losses.class_frequencies",
+        "rldam": "clsim.training.losses.class_frequencies",
         "cross_entropy": "clsim.training.losses.softmax",
         "logit_adjusted_cross_entropy": "clsim.training.losses.softmax",
         "CountedLoss": "clsim.training.losses.class_counts",
@@ -153,10 +172,13 @@ SECTIONS = {
 """Subject -> name -> module that defines it."""
 
 __all__ = [
+    "FILE_CONTENT",
+    "BiasCorrection",
     "Budget",
     "ClassBalancedSelection",
     "ClassCounts",
     "ClassStatistics",
+    "ClassVectors",
     "ClosedForm",
     "ClosedFormHead",
     "Context",
@@ -174,8 +196,10 @@ __all__ = [
     "Memory",
     "MultiLabelDER",
     "MultiLabelNet",
+    "NetworkView",
     "OldClassesOfNewRows",
     "Options",
+    "Outputs",
     "PartOption",
     "Plugin",
     "Position",
@@ -190,13 +214,17 @@ __all__ = [
     "Selection",
     "Snapshot",
     "SolvedHead",
+    "StoredLogits",
     "Strategy",
     "StrategyError",
     "StreamPlan",
+    "TokenHead",
     "TrainMode",
+    "WeightPenalty",
     "WeightedAnalytic",
     "asymmetric",
     "check_features",
+    "check_online_replay",
     "class_balanced",
     "cross_entropy",
     "decayed_distillation",
@@ -211,8 +239,10 @@ __all__ = [
     "make_selection",
     "masked_bce",
     "permutation",
+    "positions",
     "rank_within",
     "raw_integers",
+    "rldam",
     "sent",
     "sigmoid_distillation",
     "torch_generators",

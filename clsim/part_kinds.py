@@ -86,6 +86,8 @@ KINDS = {
                 "digits": "clsim.data.digits:Digits",
                 "voc": "clsim.data.voc:Voc",
                 "coco": "clsim.data.coco:Coco",
+                "nuswide": "clsim.data.nuswide:NusWide",
+                "openimages": "clsim.data.openimages:OpenImages",
                 "manifest": "clsim.data.manifest:Manifest",
                 "folder": "clsim.data.folder:Folder",
                 "features": "clsim.data.features:Features",
@@ -103,6 +105,7 @@ KINDS = {
                 db="distribution_balanced",
                 logit_adjusted="logit_adjusted",
                 class_balanced="class_balanced",
+                rldam="rldam",
             )
             | _within(
                 "clsim.training.losses.softmax",
@@ -122,7 +125,14 @@ KINDS = {
                 herding="HerdingSelection",
                 random="RandomSelection",
                 reservoir="ReservoirSelection",
-            ),
+            )
+            | {
+                "prs": "clsim.training.memory.partitioning_reservoir:PartitioningReservoir",
+                "ocdm": "clsim.training.memory.class_distribution:ClassDistribution",
+                "cbrs": "clsim.training.memory.class_balancing_reservoir:ClassBalancingReservoir",
+                "label-density": "clsim.training.memory.label_density:LabelDensity",
+                "rainbow": "clsim.training.memory.rainbow:RainbowSelection",
+            },
             supplied=("labels", "seed", "task", "count", "features"),
         ),
         Kind(

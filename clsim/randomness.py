@@ -8,9 +8,12 @@ between versions. Orders come from stable sorts of these integers.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+
+_MOST_AT_ONCE = 2**20
 
 
 def _digest(seed: int, *purpose: object) -> bytes:
@@ -36,7 +39,41 @@ def raw_integers(n: int, seed: int, *purpose: object) -> NDArray[np.uint64]:
 
 def uniforms(n: int, seed: int, *purpose: object) -> NDArray[np.float64]:
     """`n` uniform numbers in [0, 1), float64 [n], exact multiples of 2^-53."""
-    return (raw_integers(n, seed, *purpose) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return _as_uniforms(raw_integers(n, seed, *purpose))
+
+
+def _as_uniforms(integers: NDArray[np.uint64]) -> NDArray[np.float64]:
+    return (integers >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def raw_rows(
+    rows: NDArray[np.int64], width: int, seed: int, *purpose: object
+) -> Iterator[tuple[slice, NDArray[np.uint64]]]:
+    """Yield `raw_integers(n * width, seed, *purpose).reshape(n, width)[rows]`, a part of the rows at a time.
+
+    The whole matrix is never in memory.
+
+    Args:
+        rows: int64 [m], ascending.
+
+    Yields:
+        which of the m rows, and their integers, uint64 [k, width].
+    """
+    key = int.from_bytes(_digest(seed, *purpose)[:16], "little")
+    generator = np.random.Philox(key=key)
+    at_once = max(1, _MOST_AT_ONCE // max(width, 1))
+    for first in range(0, int(rows[-1]) + 1 if len(rows) else 0, at_once):
+        drawn = np.asarray(generator.random_raw(at_once * width), dtype=np.uint64).reshape(at_once, width)
+        start, stop = np.searchsorted(rows, [first, first + at_once]).tolist()
+        yield slice(start, stop), drawn[rows[start:stop] - first]
+
+
+def uniform_rows(
+    rows: NDArray[np.int64], width: int, seed: int, *purpose: object
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield `uniforms(n * width, seed, *purpose).reshape(n, width)[rows]` as `raw_rows` yields integers."""
+    for part, drawn in raw_rows(rows, width, seed, *purpose):
+        yield part, _as_uniforms(drawn)
 
 
 def permutation(n: int, seed: int, *purpose: object) -> NDArray[np.int64]:

@@ -49,6 +49,24 @@ MEMORY_LABELS = (*MEMORY_QUALITY, *MEMORY_ONES)
 Reference = Literal["upper", "lower"]
 """A strategy that others are measured against; see `clsim.training.strategy.Strategy`."""
 
+Family = Literal[
+    "reference",
+    "replay",
+    "distillation",
+    "regularisation",
+    "gradients",
+    "labels",
+    "architecture",
+    "closed form",
+    "imbalance",
+    "other",
+]
+"""What a strategy works by, in the order in which lists show it.
+
+`reference` holds bounds and controls; `gradients` projects or mixes them; `labels` fills unknown labels; `architecture`
+has a network of its own; `imbalance` is against unequal classes, whatever is forgotten.
+"""
+
 
 # Tags of metrics.jsonl and of TensorBoard that one package writes and another looks up.
 

@@ -17,6 +17,7 @@ from typing import Any
 import clsim
 from clsim import kit
 from clsim.files import write_atomically
+from clsim.launch.part_listing import bibliography, facts, list_strategies
 from clsim.scenario.schema import ScenarioConfig
 from clsim.training.composition import registered, strategy_class
 
@@ -35,21 +36,25 @@ def scenario_keys() -> str:
 
 
 def strategy_options() -> str:
-    """What each strategy claims and may be told, as Markdown."""
-    parts = []
+    """Return the list of strategies, the facts and options of each, and their sources, as Markdown."""
+    overview = list_strategies()
+    rows = [f"| {' | '.join(row)} |" for row in (overview.headings, ("---",) * len(overview.headings), *overview.rows)]
+    parts = ["\n".join(rows)]
     for name in registered():
         kind = strategy_class(name)
         summary = (kind.__doc__ or "").strip().partition("\n")[0]
-        lines = [f"### {name}\n\n{summary}"]
+        lines = [f"### {name}\n\n{summary}", "\n".join(f"* {fact}" for fact in facts(kind))]
         if kind.made_of:
-            lines.append(f"Stands for `{'+'.join(kind.made_of)}`; its options are those of its parts.")
-        facts = {"claims": kind.claims, "needs": kind.needs}
-        lines += [f"{word.capitalize()}: {', '.join(sorted(what))}." for word, what in facts.items() if what]
+            presets = ", ".join(f"`{key}`: `{json.dumps(value)}`" for key, value in kind.part_options.items())
+            but = f", with other defaults: {presets}." if presets else "."
+            lines.append(f"Stands for `{'+'.join(kind.made_of)}`; its options are those of its parts{but}")
+        decided = {"claims": kind.claims, "needs": kind.needs}
+        lines += [f"{word.capitalize()}: {', '.join(sorted(what))}." for word, what in decided.items() if what]
         schema = kind.Options.model_json_schema()
         prefixed = [(f"strategy.{name}.{key}", *rest) for key, *rest in _keys(schema, schema)]
         lines.append(_table(prefixed) if prefixed else "" if kind.made_of else "No options.")
         parts.append("\n\n".join(line for line in lines if line))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, "### Sources", "```bibtex", *bibliography(None), "```"])
 
 
 def kit_names() -> str:

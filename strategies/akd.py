@@ -22,6 +22,18 @@ class AKD(kit.Strategy):
 
     name = "akd"
     claims: ClassVar[frozenset[str]] = frozenset({"criterion", "old_classes", "distillation"})
+    leaves: ClassVar[dict[str, str]] = {"old_classes": "completion"}
+    family = "distillation"
+    year = 2025
+    stores = "the model before the task"
+    cost = "a forward pass of that model in each step"
+    bib = """@inproceedings{du2025rebalancing,
+  author = {Du, Kaile and Zhou, Yifan and Lyu, Fan and Li, Yuyang and Xie, Junzhou and Shen, Yixi and Hu, Fuyuan and
+            Liu, Guangcan},
+  title = {Rebalancing Multi-Label Class-Incremental Learning},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2025},
+}"""
 
     class Options(kit.Options):
         classification: Literal["emphasised", "scenario"] = Field(
@@ -48,8 +60,9 @@ class AKD(kit.Strategy):
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         loss = partial(kit.decayed_distillation, decay=self.options.decay, on=self.options.decay_on)
+        policy = [kit.OldClassesOfNewRows(self.options.old_classes)] if self.decides("old_classes") else []
         return [
-            kit.OldClassesOfNewRows(self.options.old_classes),
+            *policy,
             kit.Distillation(loss, self.options.kd_weight, context.snapshot),
         ]
 

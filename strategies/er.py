@@ -1,4 +1,4 @@
-"""Experience replay with partially labelled exemplars."""
+"""Experience replay (Rolnick et al., NeurIPS 2019) with partially labelled exemplars."""
 
 from __future__ import annotations
 
@@ -18,11 +18,22 @@ class ER(kit.Strategy):
 
     name = "er"
     claims: ClassVar[frozenset[str]] = frozenset({"memory"})
+    family = "replay"
+    year = 2019
+    stores = "memory rows: images and their labels"
+    cost = "memory rows: further steps (concat) or rows in each step (paired)"
+    bib = """@inproceedings{rolnick2019experience,
+  author = {Rolnick, David and Ahuja, Arun and Schwarz, Jonathan and Lillicrap, Timothy and Wayne, Gregory},
+  title = {Experience Replay for Continual Learning},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2019},
+}"""
 
     class Options(kit.Options):
         selection: Annotated[str, kit.PartOption("selection", "selection_options")] = Field(
             "class-balanced",
-            description="which rows of a task are stored: class-balanced, herding, random, reservoir, or file.py:Name",
+            description="which rows of a task are stored: class-balanced, herding, random, reservoir, prs, ocdm, cbrs, "
+            "label-density, rainbow, or file.py:Name",
         )
         selection_options: dict[str, Any] = Field(
             {}, description="options of the selection; clsim parts selection NAME"
@@ -46,6 +57,10 @@ class ER(kit.Strategy):
         if config.memory.budget == "none":
             raise kit.StrategyError("er needs a memory: set memory.budget, for example to {per_class: 4}")
         kit.Budget.of(config).check(n_classes, config)
+        if config.stream.online is not None:
+            options, key = self.options, "strategy.er"
+            selection = kit.make_selection(options.selection, options.selection_options, f"{key}.selection")
+            kit.check_online_replay(key, selection, options.selection, options.replay, options.current_classes)
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         options = self.options

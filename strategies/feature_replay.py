@@ -18,6 +18,10 @@ class FeatureReplay(kit.Strategy):
 
     name = "feature-replay"
     claims = frozenset({"memory"})
+    family = "replay"
+    stores = "a mean of features per task, one covariance of low rank"
+    cost = "drawn features in each step, through the head only"
+    whole_task = "fits Gaussians to"
 
     class Options(kit.Options):
         rank: PositiveInt = Field(32, description="rank of the covariance within tasks; the rest is its diagonal")
@@ -27,7 +31,7 @@ class FeatureReplay(kit.Strategy):
 
     def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         model = config.training.model
-        if not model.cache_features and model.name != "identity":
+        if model.cache_features is not True and model.name != "identity":
             raise kit.StrategyError(
                 "feature-replay needs features as data: set training.model.freeze to 'backbone' and "
                 "training.model.cache_features to true"

@@ -15,6 +15,9 @@ class Finetune(kit.Strategy):
     name = "finetune"
     claims: ClassVar[frozenset[str]] = frozenset({"old_classes"})
     reference = "lower"
+    family = "reference"
+    stores = "nothing"
+    cost = "none: what others are measured by"
 
     class Options(kit.Options):
         old_classes: Literal["ignore", "negative"] = Field(

@@ -18,9 +18,13 @@ class Identity(kit.Strategy):
     claims: ClassVar[frozenset[str]] = frozenset({"relabelling"})
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
     control = "knows which rows show the same photograph"
+    family = "reference"
+    stores = "which photograph each row shows"
+    cost = "none"
+    whole_task = "looks up the labels of"
 
     def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
-        if config.stream.assignment != "overlap":
+        if not config.stream.overlaps:
             raise kit.StrategyError(
                 "identity needs stream.assignment: overlap; where an image is in one task only, that it does not come "
                 "back says nothing"

@@ -19,6 +19,9 @@ class Joint(kit.Strategy):
     claims: ClassVar[frozenset[str]] = frozenset({"plan"})
     restarts = True
     reference = "upper"
+    family = "reference"
+    stores = "all images so far and their true labels"
+    cost = "after each task a training on all images so far"
 
     class Options(kit.Options):
         tasks: Literal["all", "last"] = Field("all", description="last: train only at the end of the stream")

@@ -21,6 +21,20 @@ class L3A(kit.Strategy):
     """
 
     name = "l3a"
+    family = "closed form"
+    year = 2025
+    stores = "second moments of random features and a sum of them per class"
+    cost = "a pass over the rows of a task and a linear system after it; frozen features need no step"
+    bib = """@inproceedings{zhang2025l3a,
+  author = {Zhang, Xiang and He, Run and Jiao, Chen and Fang, Di and Li, Ming and Zeng, Ziqian and Chen, Cen and
+            Zhuang, Huiping},
+  title = {{L3A}: Label-Augmented Analytic Adaptation for Multi-Label Class Incremental Learning},
+  booktitle = {International Conference on Machine Learning},
+  series = {Proceedings of Machine Learning Research},
+  volume = {267},
+  year = {2025},
+}"""
+    whole_task = "solves for its head from"
 
     class Options(kit.Options):
         features: Literal["frozen", "first-task"] = Field(

@@ -14,6 +14,17 @@ class LwF(kit.Strategy):
 
     name = "lwf"
     claims: ClassVar[frozenset[str]] = frozenset({"old_classes", "distillation"})
+    leaves: ClassVar[dict[str, str]] = {"old_classes": "completion"}
+    family = "distillation"
+    year = 2016
+    stores = "the model before the task"
+    cost = "a forward pass of that model in each step"
+    bib = """@inproceedings{li2016learning,
+  author = {Li, Zhizhong and Hoiem, Derek},
+  title = {Learning without Forgetting},
+  booktitle = {European Conference on Computer Vision},
+  year = {2016},
+}"""
 
     class Options(kit.Options):
         weight: float = Field(1.0, ge=0, description="factor of the distillation term")
@@ -24,8 +35,9 @@ class LwF(kit.Strategy):
     options: Options
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
+        policy = [kit.OldClassesOfNewRows(self.options.old_classes)] if self.decides("old_classes") else []
         return [
-            kit.OldClassesOfNewRows(self.options.old_classes),
+            *policy,
             kit.Distillation(kit.sigmoid_distillation, self.options.weight, context.snapshot),
         ]
 

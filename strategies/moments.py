@@ -33,6 +33,10 @@ class Moments(kit.Strategy):
     """
 
     name = "moments"
+    family = "closed form"
+    stores = "second moments of features and a sum of features per class"
+    cost = "a pass over the rows of a task and a linear system after it; frozen features need no step"
+    whole_task = "solves for its head from"
 
     class Options(kit.Options):
         features: Literal["frozen", "first-task", "anchor", "transport", "memory"] = Field(

@@ -24,7 +24,18 @@ class MORE(kit.Strategy):
 
     name = "more"
     claims: ClassVar[frozenset[str]] = frozenset({"weights"})
+    whole_task = "weighs classes by the labels of"
     report_section: ClassVar[str] = "clsim.strategies.report_sections.more:section"
+    family = "imbalance"
+    year = 2025
+    stores = "nothing"
+    cost = "a second pass in each step, with gradients or without (gradient)"
+    bib = """@inproceedings{luo2025longtailed,
+  author = {Luo, Jiaan and Hong, Feng and Hu, Qiang and Cao, Xiaofeng and Liu, Feng and Yao, Jiangchao},
+  title = {Long-tailed Recognition with Model Rebalancing},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2025},
+}"""
 
     class Options(kit.Options):
         amplitude: float = Field(

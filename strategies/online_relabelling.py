@@ -1,4 +1,8 @@
-"""OR, the label-level half of RebLL (Du et al., "Rebalancing Multi-Label Class-Incremental Learning", AAAI 2025)."""
+"""OR, the label-level half of RebLL (Du et al., "Rebalancing Multi-Label Class-Incremental Learning", AAAI 2025).
+
+The same relabelling of a memory, with hard labels, is earlier: pseudo-label replay of RCLP (Ceccon et al., WACV 2025,
+arXiv 2404.06859, first version of 10 April 2024; the preprint of RebLL is of 22 August 2024). Its threshold is `f1`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from clsim import kit
+
+HOLD_OUT = ("adaptive", "f1")
+"""Thresholds that are judged on images that are not trained on."""
 
 
 class OnlineRelabelling(kit.Strategy):
@@ -19,15 +26,26 @@ class OnlineRelabelling(kit.Strategy):
     name = "or"
     claims: ClassVar[frozenset[str]] = frozenset({"relabelling"})
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    family = "labels"
+    year = 2025
+    stores = "the model before the task; a label per memory row and class"
+    cost = "a pass of both models over the memory after each task"
+    bib = """@inproceedings{du2025rebalancing,
+  author = {Du, Kaile and Zhou, Yifan and Lyu, Fan and Li, Yuyang and Xie, Junzhou and Shen, Yixi and Hu, Fuyuan and
+            Liu, Guangcan},
+  title = {Rebalancing Multi-Label Class-Incremental Learning},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2025},
+}"""
 
     class Options(kit.Options):
-        threshold: Annotated[float, Field(gt=0)] | Literal["none", "adaptive", "prior"] = Field(
+        threshold: Annotated[float, Field(gt=0)] | Literal["none", "adaptive", "f1", "prior"] = Field(
             "none",
             description="none: the label is the probability itself; otherwise a label is 1 above it and 0 below: a "
-            "number (above 1: all are 0); adaptive: break-even of a class on a held-out tenth of its task; prior: the "
-            "quantile at the class's share of the images seen",
+            "number (above 1: all are 0); adaptive: break-even of a class on a held-out tenth of its task; f1: the "
+            "best F1 there; prior: the quantile at the class's share of the images seen",
         )
-        fallback: float = Field(0.8, gt=0, description="threshold of classes that adaptive cannot judge")
+        fallback: float = Field(0.8, gt=0, description="threshold of classes that adaptive and f1 cannot judge")
         ternary: bool = Field(False, description="leave probabilities between 1 - threshold and threshold unknown")
 
         @model_validator(mode="after")
@@ -37,6 +55,10 @@ class OnlineRelabelling(kit.Strategy):
             return self
 
     options: Options
+
+    @property
+    def whole_task(self) -> str:
+        return "with threshold: adaptive holds out a tenth of" if self.options.threshold == "adaptive" else ""
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         from clsim.training.memory.relabelling import OnlineRelabelling as Plugin
@@ -49,9 +71,9 @@ class OnlineRelabelling(kit.Strategy):
                 options.ternary,
                 context.tasks,
                 context.snapshot,
-                context.seed,
+                context.held_out if options.threshold in HOLD_OUT else None,
             )
         ]
 
     def first_task_key(self) -> str | None:
-        return "or adaptive" if self.options.threshold == "adaptive" else ""  # adaptive holds images out from the start
+        return "or adaptive" if self.options.threshold in HOLD_OUT else ""  # which hold images out from the start

@@ -15,3 +15,7 @@ class RebLL(kit.Strategy):
 
     name = "rebll"
     made_of: ClassVar[tuple[str, ...]] = ("akd", "er", "or")
+    family = "replay"
+    year = 2025
+    stores = "memory rows and the model before the task"
+    cost = "that of akd, er and or"

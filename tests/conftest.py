@@ -32,6 +32,7 @@ pytest_plugins = [
     "tests.fixtures.browser",
     "tests.fixtures.clusters",
     "tests.fixtures.manifests",
+    "tests.fixtures.published_partitions",
     "tests.fixtures.small_runs",
 ]
 
@@ -137,14 +138,19 @@ def class_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shipped_in_small(voc_folder: Path, coco_folder: Path, class_table: Path) -> Callable[[str], dict[str, Any]]:
+def shipped_in_small(
+    voc_folder: Path, coco_folder: Path, class_table: Path, partition_in_small: Callable[[str], dict[str, Any]]
+) -> Callable[[str], dict[str, Any]]:
     """Name of a shipped scenario -> overrides with which it plans and runs in a second or two, from generated data."""
 
     def overrides(name: str) -> dict[str, Any]:
-        dataset = load_scenario(name).config.dataset
+        config = load_scenario(name).config
+        dataset = config.dataset
         if dataset.name == "digits":
             return {"dataset.train": 120, "dataset.test": 60}
         network = {"training.model": {"name": "tiny-resnet", "image_size": 32}, "training.precision": "float32"}
+        if config.stream.tasks is not None:
+            return {**network, **partition_in_small(name)}
         if dataset.name == "manifest":
             return {"dataset.file": str(class_table), "stream.base": 0, "stream.increment": 2, **network}
         if dataset.name == "voc":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -186,6 +187,26 @@ def test_scenarios_and_strategies_are_listed(clsim_command) -> None:
     assert "concat | paired" in clsim_command("strategies", "er")[1]
 
 
+def test_strategies_are_listed_by_family_with_what_they_store_and_cost(clsim_command) -> None:
+    rows = [line.split() for line in clsim_command("strategies")[1].splitlines()]
+    families = [row[1] for row in rows if row[0] in ("finetune", "er", "rebll", "lwf", "ewc")]
+    assert families == ["reference", "replay", "replay", "distillation", "regularisation"]
+    shown = clsim_command("strategies", "lwf")[1]
+    assert "family: distillation, 2016\nstores: the model before the task\ncost: " in shown
+    own = Path(__file__).parents[1] / "docs" / "examples" / "my_method.py"
+    assert "family: other\n" in clsim_command("strategies", f"{own}:MyMethod")[1]
+
+
+def test_sources_of_strategies_are_given_as_bibtex_each_once(clsim_command) -> None:
+    rebll = clsim_command("strategies", "rebll", "--bib")[1]
+    assert re.findall(r"^@\w+\{(\w+),$", rebll, re.M) == ["du2025rebalancing", "rolnick2019experience"]
+    keys = re.findall(r"^@\w+\{(\w+),$", clsim_command("strategies", "--bib")[1], re.M)
+    assert len(keys) == len(set(keys))  # so parts that follow one paper state it alike
+    assert {"du2025rebalancing", "li2016learning"} <= set(keys)
+    assert clsim_command("strategies", "finetune", "--bib")[1] == "no source is stated\n"
+    assert clsim_command("strategies", "lwg", "--bib")[2].startswith("unknown strategy 'lwg', did you mean 'lwf'?")
+
+
 def test_option_keys_that_are_listed_are_keys_that_set_takes(clsim_command, tmp_path: Path) -> None:
     own = Path(__file__).parents[1] / "docs" / "examples" / "my_method.py"
     for spec in (f"{own}:MyMethod", "lwf+er", f"lwf+er+{own}:MyMethod", "rebll", "akd"):
@@ -364,7 +385,10 @@ def test_data_check_of_a_folder_without_images_counts_and_ends_with_2(
         (["strategies", "nope"], "unknown strategy 'nope'"),
         (["report", "nowhere"], "nowhere"),
         ([*MAKE, "cocoo", "digits"], "--format: given 'cocoo', allowed: voc, coco, manifest, did you mean 'coco'?"),
-        ([*MAKE, "voc", "digit"], "dataset.name: given 'digit', allowed: digits, voc, coco, manifest, folder"),
+        (
+            [*MAKE, "voc", "digit"],
+            "dataset.name: given 'digit', allowed: digits, voc, coco, nuswide, openimages, manifest, folder",
+        ),
         ([*MAKE, "voc", "digits", "--size", "8"], "image size 8 is not allowed, only 28..64"),
         ([*MAKE, "voc", "digits", "--set", "dataset.trian=8"], "--set dataset.trian=8: dataset.trian: unknown key"),
         ([*MAKE, "voc", "digits", "--set", "dataset.classes=[a]"], "dataset.classes: says what is streamed"),

@@ -371,7 +371,16 @@ def test_paths_in_options_of_a_strategy_start_at_the_working_directory_and_count
 
 def test_data_sets_are_listed_with_the_options_of_their_section(tmp_path: Path) -> None:
     listed = list_parts("dataset", None)
-    assert [row[0] for row in listed.rows] == ["digits", "voc", "coco", "manifest", "folder", "features"]
+    assert [row[0] for row in listed.rows] == [
+        "digits",
+        "voc",
+        "coco",
+        "nuswide",
+        "openimages",
+        "manifest",
+        "folder",
+        "features",
+    ]
     assert all(row[1] for row in listed.rows)
     assert any(line.startswith("torchvision/NAME") for line in listed.lines)
     assert {row[0] for row in list_parts("dataset", "digits").rows} >= {"train", "test", "categories"}

@@ -9,13 +9,28 @@ import sys
 import numpy as np
 import pytest
 
-from clsim.randomness import derive_seed, permutation, raw_integers, uniforms
+from clsim import randomness
+from clsim.randomness import derive_seed, permutation, raw_integers, raw_rows, uniform_rows, uniforms
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 100])
 def test_a_longer_draw_starts_with_the_shorter_one(n: int) -> None:
     np.testing.assert_array_equal(raw_integers(n, 7, "a"), raw_integers(101, 7, "a")[:n])
     np.testing.assert_array_equal(uniforms(n, 7, "a"), uniforms(101, 7, "a")[:n])
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 10_000])
+@pytest.mark.parametrize("rows", [[], [0], [2, 3, 50, 99], [*range(100)]])
+def test_rows_drawn_in_parts_are_those_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, rows: list[int]
+) -> None:
+    monkeypatch.setattr(randomness, "_MOST_AT_ONCE", at_once)
+    chosen = np.array(rows, dtype=np.int64)
+    for draw, whole in ((raw_rows, raw_integers), (uniform_rows, uniforms)):
+        found = np.zeros((len(rows), 3), dtype=np.float64 if draw is uniform_rows else np.uint64)
+        for part, drawn in draw(chosen, 3, 7, "a"):
+            found[part] = drawn
+        np.testing.assert_array_equal(found, whole(300, 7, "a").reshape(100, 3)[chosen])
 
 
 def test_golden_values_stay() -> None:

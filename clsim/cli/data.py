@@ -32,7 +32,10 @@ def _list_formats(asked: bool) -> None:
 
 def make_dataset(
     name: Annotated[
-        str, typer.Argument(help="digits, or a data set you have: voc, coco, manifest, folder", metavar="NAME")
+        str,
+        typer.Argument(
+            help="digits, or a data set you have: voc, coco, nuswide, openimages, manifest, folder", metavar="NAME"
+        ),
     ],
     format: Annotated[str, typer.Option("--format", help="layout of the folder: voc, coco or manifest")],
     out: Annotated[Path, typer.Option("--out", help="folder to write; it must be empty or new")],

@@ -21,10 +21,14 @@ def strategies(
             autocompletion=completion.strategies,
         ),
     ] = None,
+    bib: Annotated[bool, typer.Option("--bib", help="print the BibTeX entries of what they follow")] = False,
 ) -> None:
-    """List the strategies, or the options of one."""
-    from clsim.launch.part_listing import list_parts, list_strategies
+    """List the strategies by family, or the options of one."""
+    from clsim.launch.part_listing import bibliography, list_parts, list_strategies
 
+    if bib:
+        say("\n\n".join(bibliography(name)) or "no source is stated")
+        return
     _print(list_strategies() if name is None else list_parts("strategy", name))
 
 

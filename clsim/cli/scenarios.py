@@ -67,7 +67,7 @@ def init(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file that is there")] = False,
 ) -> None:
-    """Write a commented scenario for your own images: VOC, COCO, a table, or one folder per class."""
+    """Write a commented scenario for your own images: VOC, COCO, NUS-WIDE, Open Images, a table, or class folders."""
     from clsim.scenario.new_scenario import draft, write
 
     target = out or Path(f"{folder.resolve().name or 'mine'}.yaml")
@@ -151,6 +151,9 @@ def _print_difference(content: dict[str, Any]) -> None:
             say(f"classes of the {what} alone: {', '.join(names)}")
     if not classes["same_order"]:
         say("the classes of both come in another order")
+    if len(set(content["online"])) > 1:
+        told = (f"{batch} images at a time, each once" if batch else "whole tasks" for batch in content["online"])
+        say(f"online: {' and '.join(told)}")
     images = f"-{test['images_only_first']} +{test['images_only_second']} ={test['images_of_both']}"
     changed = test["true_labels_changed"]
     splits = " and ".join(dict.fromkeys(test["splits"]))
@@ -211,6 +214,8 @@ def _print_plan(content: dict[str, Any]) -> None:
         say(f"{name}: {', '.join(groups[name])}")
     say(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
     say(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
+    if online := content.get("online"):
+        say(f"online: {online} new images a step, each image of a task once")
     for note in content["notes"]:
         say(f"note: {note}")
     scores = content["kept_scores"]

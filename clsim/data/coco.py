@@ -18,34 +18,39 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from clsim.data.coco_boxes import READER_VERSION as BOXES_VERSION
+from clsim.data.coco_boxes import read_box_areas
 from clsim.data.coco_forms import annotation_file, folder_of_files, folder_of_split
-from clsim.data.coco_labels import CocoLabels
+from clsim.data.coco_labels import CocoLabels, joined
 from clsim.data.coco_parser import read_annotations, rows_of_ids
 from clsim.data.held_out import ShareOfTraining, split_rows
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig, nearest_file
+from clsim.data.label_cache import cached_labels
+from clsim.data.listed_splits import ListedSplitsConfig, SplitName, SplitNames, training_rows
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.errors import ClsimError, Unplannable, did_you_mean
 
 _DOWNLOADS = "http://images.cocodataset.org"
 _OFFICIAL_SPLITS = ("train2014", "val2014", "train2017", "val2017")
-_SPLIT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
-class CocoConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
+class CocoConfig(ListedSplitsConfig, ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `coco`."""
 
     name: Literal["coco"] = Field(description="COCO 2014 or 2017, or a folder in its layout; to be downloaded by you")
     root: Annotated[str | None, DATA_PATH] = Field(
         None, description="folder with annotations/, train2014/, val2014/ ...; relative to the scenario file"
     )
-    train: str = Field(
+    train: SplitName | SplitNames = Field(
         "train2014",
-        pattern=_SPLIT,
-        description="split to train on: annotations/instances_{split}.json and the folder of its images",
+        description="split to train on: annotations/instances_{split}.json and the folder of its images; of several, "
+        "[train2014, val2014], all images",
     )
-    test: Annotated[str, Field(pattern=_SPLIT)] | ShareOfTraining = Field(
-        "val2014", description="split to test on, or {share: 0.2} of the training images"
+    test: SplitName | SplitNames | ShareOfTraining = Field(
+        "val2014",
+        description="split to test on, or several, or {share: 0.2} of the training images; a split of both sides needs "
+        "test_ids",
     )
     train_file: Annotated[str | None, DATA_PATH] = Field(
         None,
@@ -78,9 +83,11 @@ class CocoConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
             raise _misplaced(both[0], "not together with train_file")
         if files is not None and shares == (self.test_file is not None):
             raise _misplaced("train_file", "needs either test_file or a share for test, such as {share: 0.2}")
-        if files is None and self.train == self.test:
-            raise _misplaced("test", "allowed: another split than train")
         return self
+
+    def shared_splits(self) -> list[str]:
+        """Return the names of the splits that are trained on and tested on."""
+        return super().shared_splits() if self.train_file is None else []
 
 
 def _misplaced(key: str, text: str) -> PydanticCustomError:
@@ -127,19 +134,37 @@ class Coco(ImageFiles):
         """COCO's ids as text."""
         return [str(image) for image in self.image_ids(split).tolist()]
 
+    def box_areas(self, split: Split) -> NDArray[np.float32]:
+        """Areas of the largest boxes, float32 [N, C]; see `clsim.data.source.AreaSource`; reads the file again."""
+        of_files = [self._areas_of(listed) for listed in self._listed(split)]
+        ids = np.concatenate([self._read(listed).ids for listed in self._listed(split)])
+        order = np.argsort(ids, kind="stable")
+        areas: NDArray[np.float32] = np.concatenate(of_files)[order[np.searchsorted(ids[order], self.image_ids(split))]]
+        return areas
+
+    def _areas_of(self, listed: Listed) -> NDArray[np.float32]:
+        ids = self._read(listed).ids.tolist()
+        identity = ("coco boxes", BOXES_VERSION, str(listed.file), self.class_names)
+        arrays = cached_labels(
+            identity, [listed.file], lambda: {"areas": read_box_areas(listed.file, ids, self.class_names)}
+        )
+        return arrays["areas"]
+
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
-        names = self._labels_of(split).files
-        folder = folder_of_files(self._listed(split).folder, names)
+        names, listed = self._labels_of(split).files, self._listed(split)
+        if len(listed) > 1:
+            return list(map(Path, names))
+        folder = folder_of_files(listed[0].folder, names)
         return [folder / file for file in names]
 
     def images_folder(self) -> Path:
         """COCO's folder, or that of the training images of `train_file`."""
-        return self._root if self.config.train_file is None else self._listed("train").folder
+        return self._root if self.config.train_file is None else self._listed("train")[0].folder
 
     def missing_images(self, split: Split, missing: Sequence[Path], total: int) -> ClsimError:
         """Names the first missing image, how many are, and what to download."""
-        listed = self._listed(split)
+        listed = next((one for one in self._listed(split) if one.folder in missing[0].parents), self._listed(split)[0])
         few = f"{len(missing)} of {total} images of {split} are missing"
         if self.config.train_file is None:
             hint = _download(listed.name, f"zips/{listed.name}.zip", self._root)
@@ -154,17 +179,20 @@ class Coco(ImageFiles):
             raise Unplannable(("dataset", "root"), "not set: where your COCO lies; give --set dataset.root=FOLDER")
         return Path(self.config.root)
 
-    def _listed(self, split: Split) -> Listed:
-        """The split that images of `split` are from: of a share that of the training images."""
+    def _listed(self, split: Split) -> list[Listed]:
+        """The splits that images of `split` are from: of a share those of the training images."""
         config = self.config
-        shares = isinstance(config.test, ShareOfTraining)
+        side: Split = "train" if isinstance(config.test, ShareOfTraining) else split
         if config.train_file is None:
-            name = config.train if split == "train" or isinstance(config.test, ShareOfTraining) else config.test
-            return Listed("root", name, annotation_file(self._root, name), folder_of_split(self._root, name))
-        key = "train_file" if split == "train" or shares else "test_file"
+            root = self._root
+            return [
+                Listed("root", name, annotation_file(root, name), folder_of_split(root, name))
+                for name in config.splits(side)
+            ]
+        key = f"{side}_file"
         file = Path(os.path.abspath(getattr(config, key)))
         folder = file.parent if config.image_folder is None else Path(os.path.abspath(config.image_folder))
-        return Listed(key, file.name, file, folder)
+        return [Listed(key, file.name, file, folder)]
 
     def _labels_of(self, split: Split) -> CocoLabels:
         if isinstance(self.config.test, ShareOfTraining):
@@ -176,38 +204,69 @@ class Coco(ImageFiles):
         left_out = ", ".join(sorted(self._left_out))
         return [f"super-categories and background that no image shows, left out: {left_out}"] if left_out else []
 
+    def training_rows(self) -> NDArray[np.int64] | None:
+        """Return the training row of each test image; see `clsim.data.source.SharedSource`."""
+        return training_rows(self.config, self.files)
+
     @cached_property
     def _left_out(self) -> frozenset[str]:
         """Names that are no classes and that no image of either split shows."""
-        idle = frozenset(self._read(self._listed("train")).idle)
-        if not idle or isinstance(self.config.test, ShareOfTraining):
-            return idle
-        test = self._read(self._listed("test"))
-        return idle.difference(test.class_names) | idle.intersection(test.unused())
+        first, *others = [one for split in SPLITS for one in self._listed(split)]
+        idle = frozenset(self._read(first).idle)
+        for other in others if idle else ():
+            labels = self._read(other)
+            idle = idle.difference(labels.class_names) | idle.intersection(labels.unused())
+        return idle
 
     @cached_property
     def _train(self) -> CocoLabels:
         listed = self._listed("train")
-        whole = self._read(listed).without(self._left_out)
+        whole = self._joined("train", self._read(listed[0]).without(self._left_out))
         if self.config.ids is None:
             return whole
-        return whole.of(rows_of_ids(Path(self.config.ids), whole.ids, listed.name))
+        return whole.of(rows_of_ids(Path(self.config.ids), whole.ids, " + ".join(one.name for one in listed)))
 
     @cached_property
     def _test(self) -> CocoLabels:
-        listed = self._listed("test")
-        whole, expected = self._read(listed), self.class_names
-        unused = {name for labels in (self._train, whole) for name in labels.unused()}
-        test = whole.with_columns(expected, unused)
-        if test.class_names != expected:
-            lacking = [name for name in expected if name not in test.class_names]
-            extra = [f"{name!r}{did_you_mean(name, lacking)}" for name in test.class_names if name not in expected]
+        return self._joined("test", self._train)
+
+    def _joined(self, split: Split, first: CocoLabels) -> CocoLabels:
+        """Return the labels of all listed splits of `split`, by ascending image id.
+
+        Args:
+            first: whose classes all of them must have.
+
+        Raises:
+            Unplannable: a split has other classes, or an image is in two of them.
+        """
+        listed = self._listed(split)
+        parts = [self._with_classes_of(first, one, split) for one in listed]
+        if len(parts) == 1:
+            return parts[0]
+        for place, (one, part) in enumerate(zip(listed, parts, strict=True)):
+            folder = folder_of_files(one.folder, part.files)
+            parts[place] = part._replace(files=[os.path.join(folder, name) for name in part.files])
+            for other, earlier in zip(listed[:place], parts[:place], strict=True):
+                # DECIDED: an error, because lists of ids could not tell the two apart
+                if len(both := np.intersect1d(part.ids, earlier.ids)):
+                    text = f"{one.name} shares {len(both)} image ids with {other.name}, the first is {both[0]}"
+                    raise Unplannable(("dataset", split), text)
+        return joined(parts)
+
+    def _with_classes_of(self, first: CocoLabels, listed: Listed, split: Split) -> CocoLabels:
+        """Return the labels of a listed split in the columns of `first`."""
+        whole, expected = self._read(listed), first.class_names
+        unused = {*self._left_out, *(name for labels in (first, whole) for name in labels.unused())}
+        labels = whole.with_columns(expected, unused)
+        if labels.class_names != expected:
+            lacking = [name for name in expected if name not in labels.class_names]
+            extra = [f"{name!r}{did_you_mean(name, lacking)}" for name in labels.class_names if name not in expected]
             text = (
-                f"{listed.file}: other categories than {self._listed('train').file.name}: "
+                f"{listed.file}: other categories than {self._listed('train')[0].file.name}: "
                 f"missing {', '.join(map(repr, lacking)) or 'none'}; not there {', '.join(extra) or 'none'}"
             )
-            raise Unplannable(("dataset", "test" if listed.key == "root" else listed.key), text)
-        return test
+            raise Unplannable(("dataset", split if listed.key == "root" else listed.key), text)
+        return labels
 
     @cached_property
     def _shared(self) -> dict[Split, CocoLabels]:

@@ -1,4 +1,4 @@
-"""Labels of the images of a COCO file."""
+"""Labels of the images of a COCO file, or of several."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 
 class CocoLabels(NamedTuple):
-    """The labelled images of one annotation file, by ascending image id."""
+    """The labelled images of one annotation file, or of several, by ascending image id."""
 
     class_names: tuple[str, ...]  # the C classes, alphabetical: the order of the published protocols
     ids: NDArray[np.int64]  # [N] image ids
-    files: list[str]  # file name of each image, relative to the folder of its split
+    files: list[str]  # file name of each image, relative to the folder of its split; absolute if several are joined
     labels: NDArray[np.int8]  # [N, C], 1 present, 0 absent
     idle: tuple[str, ...] = ()  # super-categories and background among the classes that no image shows
 
@@ -48,3 +48,11 @@ class CocoLabels(NamedTuple):
                 labels[:, column] = self.labels[:, self.class_names.index(name)]
         labels.flags.writeable = False
         return self._replace(class_names=tuple(names), labels=labels)
+
+
+def joined(parts: Sequence[CocoLabels]) -> CocoLabels:
+    """Return the labels of several files of the same classes, whose image ids differ, as one."""
+    ids = np.concatenate([part.ids for part in parts])
+    files = [file for part in parts for file in part.files]
+    whole = parts[0]._replace(ids=ids, files=files, labels=np.concatenate([part.labels for part in parts]))
+    return whole.of(np.argsort(ids, kind="stable"))

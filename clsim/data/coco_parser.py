@@ -46,7 +46,7 @@ def parse_annotations(file: Path) -> CocoLabels:
     """
     from pycocotools.coco import COCO  # here, so that a cached plan does not load it
 
-    content = tidied(_read_json(file))
+    content = tidied(read_json(file))
     for look in (_section_problems, _format_problems, _reference_problems):
         problems = Problems()
         for problem in look(content):
@@ -87,7 +87,12 @@ def _as_arrays(labels: CocoLabels) -> Arrays:
     }
 
 
-def _read_json(file: Path) -> Any:
+def read_json(file: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        Unplannable: it cannot be read, or is no JSON.
+    """
     try:
         return json.loads(read_regular(file).decode("utf-8-sig"))
     except OSError as error:

@@ -50,17 +50,17 @@ class Copies:
 
 
 def find_copies(pictures: Mapping[Split, Pictures]) -> Copies:
-    """Find images that are there more than once."""
+    """Find images that are there more than once, in several files."""
     first: dict[bytes, tuple[Split, int]] = {}
     count = 0
     in_both, contradicting = [], []
     for split, (names, digests, labels) in pictures.items():
         for row, digest in enumerate(digests):
             where, earlier = first.setdefault(digest, (split, row))
-            if (where, earlier) == (split, row):
+            pair = pictures[where].names[earlier], names[row]
+            if pair[0] == pair[1]:  # the image itself, or in the lists of both splits, of which lists of ids choose
                 continue
             count += 1
-            pair = pictures[where].names[earlier], names[row]
             if where != split:
                 in_both.append(pair)
             known = pictures[where].labels[earlier]

@@ -18,13 +18,14 @@ from pydantic import BaseModel, Field, field_validator
 
 from clsim.data.digits_render import INKS, render, source_images
 from clsim.data.source import Split
-from clsim.errors import ScenarioError
+from clsim.errors import ScenarioError, Unplannable, did_you_mean
 from clsim.randomness import raw_integers, uniforms
 
 GENERATOR_VERSION = 1
 
 SMALLEST_IMAGE, LARGEST_IMAGE = 28, 64  # so that 8 x 8 sources are hardly shrunk, and not blown up beyond 4 times
 MOST_LABELS = 5
+CROWDING = "crowding"
 
 
 class DigitsConfig(BaseModel, frozen=True, extra="forbid", strict=True):
@@ -91,6 +92,13 @@ class Digits:
         """The scenes' numbers, from 0."""
         return [str(number) for number in range(getattr(self.config, split))]
 
+    def column(self, split: Split, name: str) -> list[str]:
+        """Column `crowding`: how many digits a scene shows."""
+        if name != CROWDING:
+            text = f"digits: no column {name!r}{did_you_mean(name, [CROWDING])}; columns: {CROWDING}"
+            raise Unplannable(("stream", "domains"), text)
+        return [str(count) for count in (draw_scenes(self.config, split).classes >= 0).sum(axis=1).tolist()]
+
     def boxes(self, split: Split) -> NDArray[np.float64]:
         """Left, top, width and height in 0..1 of each class's digit, float64 [N, C, 4]; NaN where it is absent."""
         scenes = draw_scenes(self.config, split)
@@ -98,6 +106,11 @@ class Digits:
         scene, slot = np.nonzero(scenes.classes >= 0)
         boxes[scene, scenes.classes[scene, slot]] = scenes.boxes[scene, slot][:, [0, 1, 2, 2]]
         return boxes
+
+    def box_areas(self, split: Split) -> NDArray[np.float32]:
+        """Area of each class's digit / that of the scene, float32 [N, C]; NaN where it is absent."""
+        boxes = self.boxes(split)
+        return (boxes[..., 2] * boxes[..., 3]).astype(np.float32)
 
     def images(self, split: Split, size: int) -> NDArray[np.uint8]:
         """All scenes, uint8 [N, 3, size, size], RGB, 0..255; read-only. `size` is within 28..64."""

@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.data.image_files import SPLITS, ImageFiles, ImageFilesConfig, nearest_file
-from clsim.data.label_cache import Arrays, cached_labels, unpack_texts
+from clsim.data.label_cache import Arrays, cached_labels, pack_texts, unpack_texts
 from clsim.data.label_values import read_codes
+from clsim.data.manifest_column import read_column
 from clsim.data.manifest_config import ManifestConfig
 from clsim.data.manifest_parser import PARSER_VERSION, folder_of, parse_manifest, tables_of
 from clsim.data.source import Split
+from clsim.data.table_form import BadTable
 from clsim.errors import ClsimError, Unplannable
 
 
@@ -74,6 +76,27 @@ class Manifest(ImageFiles):
     def files(self, split: Split) -> list[Path]:
         """Path of each image, in the order of `labels`; they need not exist."""
         return [Path(file) for file in unpack_texts(self._parsed[f"{split}_files"])]
+
+    def column(self, split: Split, name: str) -> list[str]:
+        """Values of a column that is no label; see `clsim.data.source.ColumnSource`."""
+        key = ("stream", "domains")
+        rest = self.config.label_columns == "rest" and name not in self.config.other_columns
+        if rest or name in (self.config.label_columns or ()):
+            text = f"column {name!r} is read as a class"
+            raise Unplannable(key, text + "; list it under dataset.other_columns" if rest else text)
+        files = unpack_texts(self._parsed[f"{split}_files"])
+        options = self.config.model_dump_json(exclude=ImageFilesConfig.model_fields.keys() - {"name"})
+        tables = [one.file for one in tables_of(self.config)]
+
+        def parse() -> Arrays:
+            return {"values": pack_texts(read_column(self.config, split, name, files))}
+
+        try:
+            return unpack_texts(
+                cached_labels(("manifest column", PARSER_VERSION, options, split, name), tables, parse)["values"]
+            )
+        except BadTable as error:
+            raise Unplannable(key, str(error)) from None
 
     def images_folder(self) -> Path:
         """Where relative paths of the (training) table start."""

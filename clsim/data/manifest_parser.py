@@ -132,8 +132,8 @@ def _read(
     with open_table(given.file, wanted, config.delimiter, config.encoding, config.comment) as table:
         path_at, *split_at = (_position(given.file, table, column) for column in others)
         labels_of = kind.reader(given.file, table)
-        split_of, file_of = _split_reader(config), _file_reader(config, folder_of(config, given))
-        for start, number, cells in _until_damage(table, problems):
+        split_of, file_of = _split_reader(config), file_reader(config, folder_of(config, given))
+        for start, number, cells in until_damage(table, problems):
             try:
                 split = split_of(cells[split_at[0]]) if split_at else given.split or "train"
                 if split is None:
@@ -160,7 +160,7 @@ def _read(
     return repeated
 
 
-def _until_damage(table: Table, problems: Problems) -> Iterator[Row]:
+def until_damage(table: Table, problems: Problems) -> Iterator[Row]:
     """Yield rows until one from which on the file cannot be read."""
     try:
         yield from table.rows
@@ -225,8 +225,8 @@ def _split_reader(config: ManifestConfig) -> Callable[[Any], Split | None]:
     return split_of
 
 
-def _file_reader(config: ManifestConfig, folder: str) -> Callable[[Any], str]:
-    """What turns a cell of the path column into the path of the file."""
+def file_reader(config: ManifestConfig, folder: str) -> Callable[[Any], str]:
+    """Return what turns a cell of the path column into the path of the file, or raises WrongRow."""
     starts: dict[str, str] = {}  # of paths whose last part is a plain name: what stands before it, by that in the cell
     if config.suffix is not None:
         return partial(_image_file, config, folder)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clsim.data.own_class import Own, checked_names, kind_of, problem, told
 from clsim.data.source import ImageArray, Split
-from clsim.errors import ScenarioError
+from clsim.errors import ScenarioError, Unplannable
 
 Labels = NDArray[np.int8]
 Soft = NDArray[np.float32]
@@ -93,6 +93,31 @@ class OwnImages(Own):
             with self._asked(f"image_names({split!r})"):
                 return [str(name) for name in self._source.image_names(split)]
         return list(map(str, range(len(self.labels(split)))))
+
+    def column(self, split: Split, name: str) -> list[str]:
+        """Values of a column, if the class has columns; see `clsim.data.source.ColumnSource`."""
+        key = ("stream", "domains")
+        if not callable(getattr(self._kind, "column", None)):
+            raise Unplannable(key, f"{self.config.name} has no method column(split, name) that says them")
+        with self._asked(f"column({split!r}, {name!r})"):
+            values = [str(value) for value in self._source.column(split, name)]
+        if len(values) != (n := len(self.labels(split))):
+            text = f"{self.config.name}: column({split!r}, {name!r}): given {len(values)} values, allowed: {n}"
+            raise Unplannable(key, text)
+        return values
+
+    def box_areas(self, split: Split) -> NDArray[np.float32]:
+        """Areas of boxes, if the class has them; see `clsim.data.source.AreaSource`."""
+        key = ("labels", "visible", "smallest_box")
+        if not callable(getattr(self._kind, "box_areas", None)):
+            raise Unplannable(key, f"{self.config.name} has no method box_areas(split) that says how large boxes are")
+        with self._asked(f"box_areas({split!r})"):
+            areas = np.asarray(self._source.box_areas(split), dtype=np.float32)
+        shape = self.labels(split).shape
+        if areas.shape != shape or (areas < 0).any() or (areas > 1).any():
+            text = f"{self.config.name}: box_areas({split!r}): given {kind_of(areas)}, allowed: values in [0, 1] or NaN"
+            raise Unplannable(key, f"{text} of shape {list(shape)}")
+        return areas
 
     def fingerprint(self) -> str:
         """The class's own hash of its images."""

@@ -31,6 +31,7 @@ class PathOption:
 
 DATA_PATH = PathOption("data")
 FILE_CONTENT = PathOption("content")
+"""Mark of an option that names a file, whose content and not whose path says what a run is."""
 
 
 def path_options(model: type[BaseModel]) -> dict[KeyPath, PathOption]:

@@ -1,4 +1,4 @@
-"""Recognise how somebody's images and labels lie in a folder: PASCAL VOC, COCO, a table, or one folder per class."""
+"""Recognise how images and labels lie in a folder: VOC, COCO, NUS-WIDE, Open Images, a table, a folder per class."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ SHARE = {"share": 0.2}
 TRAIN = ("trainval", "train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")
 NO_FINDING = ("normal", "no_finding", "no finding", "none", "negative", "healthy")
+OPEN_IMAGES = "-annotations-human-imagelabels*.csv"
 MOST_BYTES = 1_000_000_000
 """Of a JSON file that is read to see whether it is in COCO's format."""
 
@@ -58,20 +59,23 @@ def recognise(folder: Path) -> Recognised:
     unreadable: BadTable | None = None
     export = recognised_format(folder)
     advice = f"clsim import {export.name} {quote(str(folder))} DIR" if export is not None else ""
-    for look in (_voc, _coco, _table, *((_class_folders,) if export is None else ())):
+    for look in (_voc, _coco, _nuswide, _openimages, _table, *((_class_folders,) if export is None else ())):
         try:
             with storage_errors(folder):
                 found = look(folder)
             if found is not None:
-                notes = (f"looks like {export.description}, which an import reads best: {advice}",) if export else ()
-                return Recognised(found.layout, found.dataset, (*found.notes, *notes))
+                if export is None or found.dataset["name"] == "openimages":
+                    return found
+                note = f"looks like {export.description}, which an import reads best: {advice}"
+                return Recognised(found.layout, found.dataset, (*found.notes, note))
         except BadTable as error:  # perhaps of something else
             unreadable = error
     if export is not None:
         raise ClsimError(f"{folder}: looks like {export.description}; write a table and a scenario from it: {advice}")
     raise unreadable or ClsimError(
         f"{folder}: holds none of the layouts that are known: VOC (VOC2007/ImageSets/Main/*.txt), COCO (*.json with "
-        "images, annotations and categories), a table (.csv, .tsv, .jsonl, .parquet) with a column of image files, or "
+        "images, annotations and categories), NUS-WIDE (ImageList/TrainImagelist.txt), a table (.csv, .tsv, .jsonl, "
+        ".parquet) with a column of image files, or "
         "one folder per class with images in it; clsim import --list names exports that can be imported"
     )
 
@@ -154,6 +158,21 @@ def _words(path: Path) -> str:
     """Return what a file is named by: its own name, or its folder's where that says more."""
     stem = path.stem.lower()
     return stem if any(word in stem for word in (*TRAIN, *TEST)) else path.as_posix().lower()
+
+
+def _nuswide(folder: Path) -> Recognised | None:
+    if not (folder / "ImageList" / "TrainImagelist.txt").is_file():
+        return None
+    return Recognised("NUS-WIDE", {"name": "nuswide", "root": str(folder)})
+
+
+def _openimages(folder: Path) -> Recognised | None:
+    there = [split for split in ("train", "test", "validation") if [*folder.glob(f"*{split}{OPEN_IMAGES}")]]
+    if "train" not in there or len(there) < 2:
+        return None
+    dataset = {"name": "openimages", "root": str(folder), "train": "train", "test": there[1]}
+    rest = (f"also there: {', '.join(there[2:])}",) if there[2:] else ()
+    return Recognised("Open Images", dataset, (*rest, "unlisted: unknown; a class that no line names is not annotated"))
 
 
 def _table(folder: Path) -> Recognised | None:

@@ -77,6 +77,37 @@ class NamedSource(Protocol):
 
 
 @runtime_checkable
+class ColumnSource(Protocol):
+    """A source that knows more of its images than their labels, such as the domain that each is from."""
+
+    def column(self, split: Split, name: str) -> list[str]:
+        """The value of each image in a column, in the order of `labels`.
+
+        Raises:
+            Unplannable: no such column, or an image without a value.
+        """
+        ...
+
+
+@runtime_checkable
+class AreaSource(Protocol):
+    """A source that knows how large in an image the objects of a class are."""
+
+    def box_areas(self, split: Split) -> NDArray[np.float32]:
+        """Area of the largest box of each class / that of the image, float32 [N, C] in 0..1; NaN: not known."""
+        ...
+
+
+@runtime_checkable
+class SharedSource(Protocol):
+    """A source that may list one image for training and for testing, so that lists of ids must choose."""
+
+    def training_rows(self) -> NDArray[np.int64] | None:
+        """Return the training row of each test image, int64 [M], -1 where it has none; None: no image has both."""
+        ...
+
+
+@runtime_checkable
 class SoftSource(Protocol):
     """A source with soft labels: probabilities that a class is present."""
 

@@ -33,6 +33,8 @@ from clsim.data.label_cache import cached_labels
 from clsim.data.path_options import DATA_PATH
 from clsim.data.source import Split
 from clsim.data.voc_annotations import READER_VERSION, ignored_elements
+from clsim.data.voc_boxes import READER_VERSION as BOXES_VERSION
+from clsim.data.voc_boxes import read_box_areas
 from clsim.data.voc_labels import Labels, UnknownClasses, parse_annotations, parse_class_files
 from clsim.data.voc_layout import (
     FOLDER,
@@ -155,6 +157,23 @@ class Voc(ImageFiles):
     def image_names(self, split: Split) -> list[str]:
         """VOC's ids, such as 2008_000023."""
         return [block.images[row] for block in self._blocks[split] for row in block.rows]
+
+    def box_areas(self, split: Split) -> NDArray[np.float32]:
+        """Areas of the largest boxes, float32 [N, C]; see `clsim.data.source.AreaSource`; reads every file again."""
+        blocks = [self._areas(block.listed, block.images)[block.rows] for block in self._blocks[split]]
+        return np.concatenate(blocks)
+
+    def _areas(self, listed: Listed, images: list[str]) -> NDArray[np.float32]:
+        """Areas of a whole listed split, through the label cache."""
+        folder, names = f"{self._year_folder(listed)}/Annotations", self.class_names
+        files = annotation_files(folder, images)
+        identity = ("voc boxes", BOXES_VERSION, folder, listed.split, names)
+        try:
+            arrays = cached_labels(identity, files, lambda: {"areas": read_box_areas(files, names)})
+        except OSError as error:
+            raise problem("root", f"{error.filename}: no such file; labels.visible.smallest_box needs boxes") from None
+        areas: NDArray[np.float32] = arrays["areas"]
+        return areas
 
     def ignored(self, split: Split) -> Counter[str]:
         """Count the elements of the annotations that say nothing to clsim, by tag; reads every file again."""

@@ -58,15 +58,15 @@ def read_annotation(path: str) -> Objects:
 
 def _read(path: str, problems: Problems) -> Objects:
     try:
-        root, text = _root(path)
+        root, text = root_of(path)
     except Unplannable as error:
         problems.add("", error.text)
         return {}
     objects: Objects = {}
-    read = _objects(root)
+    read = objects_in(root)
     for number, element in enumerate(read, start=1):
-        names = [(child.text or "").strip() for child in element if _tag(child) == "name"]
-        flags = [(child.text or "").strip() for child in element if _tag(child) == "difficult"] or [""]
+        names = [(child.text or "").strip() for child in element if tag_of(child) == "name"]
+        flags = [(child.text or "").strip() for child in element if tag_of(child) == "difficult"] or [""]
         if len(names) != 1 or not names[0]:
             fault = f"has {len(names)} <name>, allowed: 1" if len(names) > 1 else "has no <name>"
         elif len(flags) != 1 or flags[0].lower() not in _DIFFICULT:
@@ -76,7 +76,7 @@ def _read(path: str, problems: Problems) -> Objects:
             objects[name] = objects.get(name, False) or not _DIFFICULT[flags[0].lower()]
             continue
         problems.add(path, f"object {number} {fault}")
-    parts = {id(part) for element in read for part in element if _tag(part) == "part"}
+    parts = {id(part) for element in read for part in element if tag_of(part) == "part"}
     known = {id(element) for element in read} | parts
     for position, element in enumerate(root.iter()):
         if position and id(element) not in known and _looks_like_object(element):
@@ -93,9 +93,9 @@ def ignored_elements(path: str) -> Counter[str]:
     Raises:
         Unplannable: as `read_annotation`.
     """
-    root, _ = _root(path)
-    inside = [_tag(child) for element in _objects(root) for child in element]
-    beside = [_tag(child) for child in root if _tag(child) not in _OF_ROOT]
+    root, _ = root_of(path)
+    inside = [tag_of(child) for element in objects_in(root) for child in element]
+    beside = [tag_of(child) for child in root if tag_of(child) not in _OF_ROOT]
     return Counter([*beside, *(tag for tag in inside if tag not in _OF_OBJECT)])
 
 
@@ -103,7 +103,7 @@ _OF_ROOT = ("folder", "filename", "path", "source", "owner", "size", "segmented"
 _OF_OBJECT = ("name", "pose", "truncated", "difficult", "occluded", "bndbox", "point", "actions")
 
 
-def _root(path: str) -> tuple[ET.Element, str | bytes]:
+def root_of(path: str) -> tuple[ET.Element, str | bytes]:
     """Return the first element of an annotation, and the text that was parsed, with the lines of the file."""
     text: str | bytes = b""
     try:
@@ -125,7 +125,7 @@ def _root(path: str) -> tuple[ET.Element, str | bytes]:
         raise _problem(f"{path}:{line}: not valid XML: {reason}") from None
     except (ValueError, LookupError) as error:  # an encoding that Python does not know
         raise _problem(f"{path}: not valid XML: {error}") from None
-    if _tag(root) != "annotation":
+    if tag_of(root) != "annotation":
         raise _problem(f"{path}: is no VOC annotation: its first element is <{root.tag}>, not <annotation>")
     return root, text
 
@@ -147,25 +147,26 @@ def _decoded(content: bytes) -> str | None:
     return "\n" * content.count(b"\n", 0, found.end()) + text
 
 
-def _tag(element: ET.Element) -> str:
+def tag_of(element: ET.Element) -> str:
     """Return the tag without namespace, in lower case."""
     return element.tag.rpartition("}")[2].lower()
 
 
-def _objects(root: ET.Element) -> list[ET.Element]:
-    homes = [root, *(child for child in root if _tag(child) == "objects")]
-    return [child for home in homes for child in home if _tag(child) == "object"]
+def objects_in(root: ET.Element) -> list[ET.Element]:
+    """Return the objects of an annotation, in the order of the file."""
+    homes = [root, *(child for child in root if tag_of(child) == "objects")]
+    return [child for home in homes for child in home if tag_of(child) == "object"]
 
 
 def _looks_like_object(element: ET.Element) -> bool:
     """Whether an element is called so, or has a name beside a shape or a flag, as objects do."""
-    if _tag(element) in ("object", "obj"):
+    if tag_of(element) in ("object", "obj"):
         return True
-    inside = {_tag(child) for child in element}
+    inside = {tag_of(child) for child in element}
     return (
         not inside.isdisjoint(_SHAPES)
         or {"name", "difficult"} <= inside
-        or (_tag(element) == "objects" and not inside <= {"object"})
+        or (tag_of(element) == "objects" and not inside <= {"object"})
     )
 
 

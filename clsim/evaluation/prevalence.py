@@ -54,6 +54,12 @@ def chance_levels(plan: StreamPlan, task: int, empty_classes: str) -> dict[str, 
     return levels
 
 
+def chance_of_task(plan: StreamPlan, task: int, empty_classes: str) -> float:
+    """Return what R[t, task] a random order of the images comes to, percent; NaN where no class of the task counts."""
+    first, after = plan.tasks[task].classes
+    return _mean_prevalence(plan.test_truth[:, first:after], empty_classes)
+
+
 def _mean_prevalence(truth: NDArray[np.int8], empty_classes: str) -> float:
     positives, known = (truth == 1).sum(axis=0), (truth >= 0).sum(axis=0)
     counted = positives > 0 if empty_classes == "skip" else np.ones(len(positives), dtype=bool)

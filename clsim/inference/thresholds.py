@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clsim.training.class_thresholds import best_f1
+
 ChosenOn = Literal["validation images", "visible training labels"]
 
 DEFAULT = 0.5
@@ -84,14 +86,4 @@ def choose(
 
 def _best(scores: NDArray[Any], present: NDArray[np.int8]) -> tuple[float, float | None]:
     """Return threshold and F1 of one class, from scores and labels 0 or 1 [n]."""
-    if not (positives := int(present.sum())):
-        return DEFAULT, None
-    order = np.argsort(-scores, kind="stable")
-    falling = scores[order].astype(np.float64)
-    below = np.append(falling[1:], 0.0)
-    f1 = 2 * np.cumsum(present[order], dtype=np.int64) / (np.arange(1, len(scores) + 1) + positives)
-    f1[falling == below] = 0.0  # equal scores fall on one side
-    place = int(f1.argmax())
-    above, under = float(falling[place]), float(below[place])
-    middle = under + (above - under) / 2
-    return middle if middle < above else under, float(f1[place])
+    return best_f1(scores, present) if present.any() else (DEFAULT, None)

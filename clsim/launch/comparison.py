@@ -13,7 +13,7 @@ from clsim.launch.jobs import Job, Request, check_request, jobs_of, order_folder
 from clsim.launch.prepared_comparison import write_prepared
 from clsim.launch.prepared_jobs import alone, first_tasks, pool_of, prepare_states, state_of
 from clsim.launch.preview import Preview
-from clsim.launch.progress import Progress, Speaking
+from clsim.launch.progress import Progress, Speaking, say_notes
 from clsim.launch.replacement import set_aside
 from clsim.launch.reuse import FolderState, classify_folder, lacking_metrics, lacking_scores
 from clsim.launch.run_state import RunState, Status
@@ -224,6 +224,10 @@ def compare(
             for folder in earlier:
                 for text in [*lacking_metrics(folder, jobs[folder].metrics), *lacking_scores(folder, keep)]:
                     request.progress.say(text)
+            say_notes(
+                [jobs[folder].scenario for folder, state in states.items() if state.status == "waiting"],
+                request.progress,
+            )
             seeds = {jobs[folder].spec.seed for folder, state in states.items() if state.status == "waiting"}
             model = request.scenario.config.training.model
             if model.cache_features and model.weights == "none" and len(seeds) > 1:

@@ -234,8 +234,9 @@ def jobs_of(request: Request) -> dict[Path, Job]:
                     continue
                 scenario, composition = scenarios[name], entry.composition
                 spec = plan_run(scenario, composition, seed, request.hardware.device, composition.given, name)
-                epochs = composition.training(scenario.config.training).epochs
-                jobs[spec.folder(home)] = Job(scenario, spec, epochs, composition.first_task_key(), metrics)
+                epochs = composition.training(scenario.config).epochs
+                key = composition.first_task_key(scenario.config)
+                jobs[spec.folder(home)] = Job(scenario, spec, epochs, key, metrics)
     return jobs
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from clsim.errors import ClsimError, did_you_mean
+from clsim.errors import ClsimError, StrategyError, did_you_mean
 from clsim.part_kinds import KINDS
 from clsim.parts import described, names, stated_summary
 from clsim.scenario.json_schema import options_schema
-from clsim.training.composition import parts_of
+from clsim.training.composition import parts_of, preset_options, strategy_class
+from clsim.training.strategy import Strategy
+from clsim.vocabulary import Family
 
 _LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
@@ -66,20 +68,59 @@ def _part(kind: str, name: str) -> Listing:
 
 
 def list_strategies() -> Listing:
-    """List the installed strategies, each with the first line of its docstring."""
-    found: list[tuple[str, ...]] = [(name, stated_summary("strategy", name)) for name in names("strategy")]
-    return Listing([], ("name", "what it does"), found)
+    """List the installed strategies by family and year, each with what it does, stores and costs.
+
+    One that cannot be imported is listed with the first line of its docstring.
+    """
+    families = get_args(Family)
+    found: list[tuple[int, int, tuple[str, ...]]] = []
+    for name in names("strategy"):
+        summary = stated_summary("strategy", name)
+        try:
+            kind = strategy_class(name)
+        except StrategyError:
+            kind = Strategy
+        place = families.index(kind.family) if kind.family in families else len(families)
+        year = "" if kind.year is None else str(kind.year)
+        found.append((place, kind.year or 0, (name, kind.family, year, summary, kind.stores, kind.cost)))
+    return Listing([], ("name", "family", "year", "what it does", "stores", "cost"), [row for *_, row in sorted(found)])
+
+
+def bibliography(spec: str | None) -> list[str]:
+    """Return the BibTeX entries of the parts of a strategy, each once; None: of all installed strategies.
+
+    Raises:
+        StrategyError: an unknown strategy, or parts that cannot be combined.
+    """
+    kinds: list[type[Strategy]] = []
+    for name in names("strategy") if spec is None else [spec]:
+        try:
+            kinds += parts_of(name).values()
+        except StrategyError:
+            if spec is not None:
+                raise
+    entries = (entry.strip() for kind in kinds for entry in kind.bib.split("\n\n"))
+    return list(dict.fromkeys(entry for entry in entries if entry))
 
 
 def _strategies(spec: str) -> Listing:
     shown = Listing()
+    presets = {f"strategy.{key}": json.dumps(value) for key, value in preset_options(spec).items()}
     for name, part in parts_of(spec).items():
         shown.lines.append(f"{name}: {(part.__doc__ or '').strip().partition(chr(10))[0]}")
+        shown.lines += facts(part)
         if part.made_of:
             shown.lines.append(f"made of {'+'.join(part.made_of)}; its options are those of its parts")
         shown.headings, rows = _options(part.Options, f"strategy.{name}.")
-        shown.rows += rows
+        shown.rows += [(key, allowed, presets.get(key, default), meaning) for key, allowed, default, meaning in rows]
     return shown
+
+
+def facts(kind: type[Strategy]) -> list[str]:
+    """Return what a strategy states of itself, one line per fact: its family and year, what it stores and costs."""
+    year = "" if kind.year is None else f", {kind.year}"
+    stated = {"family": f"{kind.family}{year}", "stores": kind.stores, "cost": kind.cost}
+    return [f"{fact}: {text}" for fact, text in stated.items() if text]
 
 
 def _options(model: type[BaseModel] | None, prefix: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

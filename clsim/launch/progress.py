@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +19,7 @@ from clsim.errors import printable
 from clsim.launch.forecast import forecast
 from clsim.launch.run_state import RunState, Status
 from clsim.preparation import Work
+from clsim.scenario import Scenario
 from clsim.standard_streams import Lossy
 
 STYLES: dict[Status, str] = {
@@ -49,6 +50,13 @@ class Progress(Protocol):
     def close(self) -> None:
         """End the display: there are no more runs."""
         ...
+
+
+def say_notes(scenarios: Iterable[Scenario], progress: Progress) -> None:
+    """Show what somebody should know of streams before they are trained on, each once; see `Scenario.notes`."""
+    distinct = {id(scenario): scenario for scenario in scenarios}.values()
+    for note in dict.fromkeys(note for scenario in distinct for note in scenario.notes()):
+        progress.say(f"note: {note}")
 
 
 class Unfailing:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clsim.errors import RunError
 from clsim.launch.arguments import as_flag, as_path, as_progress, as_scenario, as_seed, split_overrides
-from clsim.launch.progress import Progress, Speaking
+from clsim.launch.progress import Progress, Speaking, say_notes
 from clsim.launch.replacement import refuse_taken, set_aside
 from clsim.launch.run_state import RunState
 from clsim.launch.variants import as_variant, compose
@@ -78,8 +78,10 @@ def run(
             refuse_taken(folder)
         with listening(Speaking(told)), set_aside([folder] if overwrite else ()):
             prepare(folder, loaded, spec, resolve_threads(loaded.config.threads, this_process().local_count))
-    epochs = composition.training(loaded.config.training).epochs
+    epochs = composition.training(loaded.config).epochs
     n_tasks = len(loaded.plan().tasks)
+    if told is not None:
+        say_notes([loaded], told)
     if not isinstance(scenario, Scenario):  # one that the caller holds stays as it is
         loaded.forget_labels()
     return _carry_out(folder, RunState.of(epochs, n_tasks), told, resolve_device(device))
@@ -119,7 +121,7 @@ def resume(
         if not changed_code:
             refuse_unknown_code(folder, scenario, spec)
         check_observers(scenario, TAKEN_NAMES)
-        training = Composition(spec.strategy, spec.options).training(training)
+        training = Composition(spec.strategy, spec.options).training(scenario.config)
     state = RunState.of(training.epochs, len(scenario.plan().tasks))
     scenario.forget_labels()
     return _carry_out(folder, state, told, device, changed_code)

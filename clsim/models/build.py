@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ from clsim.randomness import derive_seed
 from clsim.scenario.training_schema import ModelSection, TorchvisionSection, WeightsSection
 
 
-def build_model(config: ModelSection, seed: int) -> MultiLabelNet:
+def build_model(config: ModelSection, seed: int, class_names: Sequence[str] = ()) -> MultiLabelNet:
     """A network with a head of no classes; everything random in it depends on the seed alone.
 
     The global generators are left as they were.
+
+    Args:
+        class_names: of the stream, in its order.
 
     Raises:
         RunError: weights that are missing, damaged or of another architecture; a size the backbone cannot take.
@@ -44,14 +48,16 @@ def build_model(config: ModelSection, seed: int) -> MultiLabelNet:
         n_features = width_of(backbone, config)
     if config.freeze == "backbone":
         backbone.requires_grad_(False)
-    model = with_head(backbone, n_features, config, seed)
+    model = with_head(backbone, n_features, config, seed, class_names)
     if config.channels_last == "auto":
         choose_ways(model)
         return model
     return model.to(memory_format=torch.channels_last) if config.channels_last else model
 
 
-def with_head(backbone: nn.Module, n_features: int, config: ModelSection, seed: int) -> MultiLabelNet:
+def with_head(
+    backbone: nn.Module, n_features: int, config: ModelSection, seed: int, class_names: Sequence[str] = ()
+) -> MultiLabelNet:
     """The network over a backbone, or over features [B, n_features] that one has made: a head without classes on top.
 
     DECIDED: the hidden layer is a linear map and ReLU, as the one hidden layer of the usual two-layer head.
@@ -62,7 +68,8 @@ def with_head(backbone: nn.Module, n_features: int, config: ModelSection, seed: 
             torch.default_generator.manual_seed(derive_seed(seed, "hidden"))
             hidden, width = nn.Sequential(nn.Linear(n_features, config.hidden), nn.ReLU()), config.hidden
     frozen_statistics = config.freeze != "none"
-    return MultiLabelNet(backbone, GrowingHead(width, seed), hidden, frozen_statistics, n_features)
+    head = GrowingHead(width, seed)
+    return MultiLabelNet(backbone, head, hidden, frozen_statistics, n_features, config.image_size, class_names)
 
 
 def _state_of_file(path: Path) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from itertools import chain
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ class Head(nn.Module):
     resume exactly: names and shapes of its state follow from `growth` alone, and what it draws comes from `generator`.
 
     Attributes:
+        reads: what it is given: "features" float [B, d]; or "maps" of the backbone, float [B, d, h, w], of a
+            transformer patch tokens [B, N, d].
         n_features: width d of the features.
         seed: the run's seed.
         growth: numbers of classes it has grown to, ascending, such as (4, 8, 10) after three tasks.
@@ -28,6 +31,8 @@ class Head(nn.Module):
         n_features: see the attributes.
         seed: see the attributes.
     """
+
+    reads: ClassVar[Literal["features", "maps"]] = "features"
 
     def __init__(self, n_features: int, seed: int) -> None:
         super().__init__()
@@ -62,7 +67,7 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return the logits [B, S] of features [B, d], which have the precision of the head's weights."""
+        """Return the logits [B, S] of features [B, d], or of maps; they have the precision of the head's weights."""
         raise NotImplementedError
 
     def forward(self, features: Tensor) -> Tensor:
@@ -89,6 +94,39 @@ class Head(nn.Module):
     def _precision(self) -> torch.dtype:
         tensors = (tensor.dtype for tensor in chain(self.parameters(), self.buffers()) if tensor.is_floating_point())
         return next(tensors, torch.float32)
+
+
+class TokenHead(Head):
+    """Base of heads that make tokens of an image's map, and logits of the tokens.
+
+    A head of your own overrides `add_classes`, `tokens` and `classified`. What `tokens` gives stands in the `Outputs`
+    of a step, of student and teacher.
+
+    Attributes:
+        tap: passes the tokens on; `Outputs` are noted there.
+    """
+
+    reads = "maps"
+
+    def __init__(self, n_features: int, seed: int) -> None:
+        super().__init__(n_features, seed)
+        self.tap = nn.Identity()
+
+    def tokens(self, maps: Tensor) -> Tensor:
+        """Return the tokens float [B, K, e] of maps [B, d, h, w] or [B, N, d]; see `positions`."""
+        raise NotImplementedError
+
+    def classified(self, tokens: Tensor) -> Tensor:
+        """Return the logits [B, S] of tokens."""
+        raise NotImplementedError
+
+    def logits(self, features: Tensor) -> Tensor:
+        return self.classified(self.tap(self.tokens(features)))
+
+
+def positions(maps: Tensor) -> Tensor:
+    """Return maps as one row per position, [B, N, d], from [B, d, h, w], row by row of the image, or [B, N, d]."""
+    return maps.flatten(2).transpose(1, 2) if maps.ndim == 4 else maps
 
 
 class GrowingHead(Head):

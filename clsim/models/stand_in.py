@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from torch import nn
+from torch import Tensor, nn
+
+from clsim.models.maps import MapPlace
 
 
 class StandIn(nn.Identity):
@@ -12,11 +14,16 @@ class StandIn(nn.Identity):
 
     Attributes:
         weights_sha256: see the function of that name.
+        place: of the maps that stand in for images, whose features it gives; None: the features themselves do.
     """
 
-    def __init__(self, weights_sha256: str) -> None:
+    def __init__(self, weights_sha256: str, place: MapPlace | None = None) -> None:
         super().__init__()
         self.weights_sha256 = weights_sha256
+        self.place = place
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.place is None else self.place.features(x)
 
 
 def weights_sha256(network: nn.Module) -> str:

@@ -30,6 +30,12 @@ def source(results: Results) -> str:
     return str(results.stream_run.config.get("source") or NO_VALUE)
 
 
+def online(results: Results) -> str:
+    """Say that the stream is online, with the size of its batches; "" if it is not."""
+    told = (results.stream_run.config.get("stream") or {}).get("online")
+    return f"online, {told['batch']} new images a step, each image of a task once" if told else ""
+
+
 def strategy_notes(results: Results) -> dict[str, tuple[str, str]]:
     """Label and explanation of the strategies that are no methods among others; of two, both."""
     notes = {}
@@ -124,7 +130,8 @@ def _own_metrics_differ(results: Results) -> list[str]:
 
 def warnings_of(results: Results) -> list[str]:
     """Sentences on what was left out and on what makes the rows of the final table hard to compare."""
-    found = [text for text in (_skipped(results), _first_tasks(results)) if text]
+    found = [f"{note[:1].upper()}{note[1:]}." for note in results.stream_run.record.notes]
+    found += [text for text in (_skipped(results), _first_tasks(results)) if text]
     found += [*too_good(results), *_own_metrics_differ(results)]
     seeds = {name: tuple(run.seed for run in results.of(name)) for name in results.strategies}
     if len(set(seeds.values())) > 1:

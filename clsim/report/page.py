@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from clsim.report import figures, tables
 from clsim.report.compared import Compared
-from clsim.report.facts import config_differences, environments, own_metrics, source, warnings_of
+from clsim.report.facts import config_differences, environments, online, own_metrics, source, warnings_of
 from clsim.report.headline import METRIC, headline
 from clsim.report.intervals import RESAMPLES
 from clsim.report.loads import load_note
@@ -69,6 +69,7 @@ def _runs_content(compared: Compared) -> dict[str, Any]:
         "commands": commands(results.runs),
         "changes": changes(results),
         "source": source(results),
+        "online": online(results),
         "plans": list(dict.fromkeys(run.stream for run in results.runs)),
         "run": run,
         "results": results,
@@ -98,6 +99,7 @@ def _tables(compared: Compared) -> dict[str, Any]:
         "baseline": compared.baseline,
         "difference_headings": tables.difference_headings(compared.baseline),
         "difference_tables": compared.differences,
+        "chances": tables.task_chances(results),
         "most_pairs": max(len(results.of(name)) for name in results.strategies),
         "resamples": RESAMPLES,
         "distance_table": compared.distance,
@@ -133,7 +135,9 @@ def _orders_content(results: Results, orders: Sequence[OrderPage]) -> dict[str, 
         ]
         classes = (", ".join(task.classes) for task in order.results.stream_run.record.tasks)
         name = order.results.directory.name
-        rows.append({"name": name, "page": order.page, "last_mAP": known, "tasks": " | ".join(classes)})
+        chance = tables.task_chances(order.results)[-1][1]
+        row = {"name": name, "page": order.page, "last_mAP": known, "chance": chance, "tasks": " | ".join(classes)}
+        rows.append(row)
     return {
         "orders": rows,
         "class_panels": [] if orders else class_panels(results),
@@ -148,6 +152,7 @@ def _figures_content(results: Results) -> dict[str, Any]:
     return {
         "figures": drawn,
         "matrices": [(name, drawn[f"matrix-{rank}"]) for rank, name in enumerate(results.strategies)],
+        "matrix_chance": tables.matrix_chance(results),
         "no_forgetting": [name for name in results.strategies if math.isnan(means[name])],
         "reliability_figure": calibration.reliability_figure(results),
         "intransigence_figure": distance_to_joint.intransigence_figure(results),

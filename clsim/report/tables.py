@@ -85,6 +85,26 @@ def _chance_row(results: Results) -> Rows:
     return [(CHANCE, NO_VALUE, *cells, *[NO_VALUE] * (len(FINAL_HEADINGS) - 2 - len(cells)))]
 
 
+def task_chances(results: Results) -> list[tuple[str, str]]:
+    """Per task what a random order comes to: R[t, k] of its classes, and mAP of the classes seen after it."""
+    record = results.stream_run.record
+    course = record.chance.get("mAP", [None] * len(record.tasks))
+    return [(_number(task.chance), _number(seen)) for task, seen in zip(record.tasks, course, strict=True)]
+
+
+def matrix_chance(results: Results) -> str:
+    """Return in words from where to where the chance levels of the columns of R lie; "" if they are not recorded."""
+    levels = [task.chance for task in results.stream_run.record.tasks if task.chance is not None]
+    if not levels:
+        return ""
+    low, high = fixed(min(levels)), fixed(max(levels))
+    return low if low == high else f"{low} to {high}, as the table of tasks says of each column"
+
+
+def _number(value: float | None) -> str:
+    return NO_VALUE if value is None else fixed(value)
+
+
 def accuracy_table(results: Results) -> Rows:
     """Top-1 accuracy of single-label data, all classes and by shots; empty where no run recorded it."""
     if results.frame["last_accuracy"].isna().all():

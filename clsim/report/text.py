@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from clsim.report.compared import Compared
-from clsim.report.facts import source
+from clsim.report.facts import online, source
 from clsim.report.loads import load_note
 from clsim.report.tables import Rows, as_markdown, difference_headings, latex, markdown
 
@@ -56,7 +56,8 @@ def render_markdown(compared: Compared) -> str:
     run = results.stream_run
     plans = ", ".join(f"`{stream}`" for stream in dict.fromkeys(run.stream for run in results.runs))
     shown_source = as_markdown(source(results))
-    lines = [f"# {as_markdown(run.record.scenario)}", "", f"Source: {shown_source}. Plan: {plans}.", ""]
+    stream = f"Stream: {online(results)}. " if online(results) else ""
+    lines = [f"# {as_markdown(run.record.scenario)}", "", f"Source: {shown_source}. {stream}Plan: {plans}.", ""]
     for title, rows, caption in _tables(compared):
         lines += [f"## {as_markdown(title)}", ""] if title else []
         lines += [markdown(rows), *([as_markdown(caption)] if caption else []), ""]

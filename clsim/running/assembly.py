@@ -13,13 +13,14 @@ from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from numpy.typing import NDArray
 
+from clsim.errors import StrategyError
 from clsim.evaluation.history import History
 from clsim.evaluation.plugins import EpochLosses, MemorySize, TaskReport
 from clsim.running.features import benchmark_and_model
 from clsim.running.label_files import label_files_noted
 from clsim.running.scoring.desk import Desk, ScorerHere
 from clsim.running.scoring.hand_in import Forward, HandIn, LabelsElsewhere, Scorer, sampled_rows
-from clsim.running.scoring.messages import Beginning, Wanted
+from clsim.running.scoring.messages import Beginning
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
 from clsim.scenario.schema import ScenarioConfig
@@ -29,7 +30,9 @@ from clsim.training.events import provides
 from clsim.training.losses.class_counts import CountedLoss
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.store import Budget
+from clsim.training.plugin import Plugin
 from clsim.training.ranks import Ranks
+from clsim.training.step import ScoreEvery
 from clsim.training.stock import refuse_unusable
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate
@@ -72,7 +75,11 @@ def build_template(
         ranks: of the run; None: this process alone.
     """
     config = scenario.config
-    training = composition.training(config.training)
+    training, online = composition.training(config), composition.online(config)
+    # DECIDED: what begins anew at each task has no course over an online stream, and so no passes on its way
+    score_every: ScoreEvery = (
+        "task" if config.stream.online is not None and not online else config.evaluation.score_every
+    )
     if scorer is None and history is not None:
         scorer, loggers = ScorerHere(Desk(history, loggers, row_truth)), []
     composition.check_targets(plan, config.training.loss)
@@ -88,7 +95,9 @@ def build_template(
         refuse_unusable(plugins)
         criterion = composition.criterion(config.training.loss)
         model = new_model()
-    if isinstance(criterion, CountedLoss):
+    if online and isinstance(criterion, CountedLoss):
+        raise StrategyError("a loss with class frequencies counts all labels of a task, which stream.online has not")
+    if isinstance(criterion, Plugin):
         plugins.append(criterion)
     return MultiLabelTemplate(
         benchmark=benchmark,
@@ -98,18 +107,20 @@ def build_template(
         plugins=plugins,
         evaluator=_nothing_measured()
         if scorer is None
-        else _evaluator(config, training.epochs, plan, plugins, scorer, loggers, wait),
+        else _evaluator(config, training.epochs, score_every, plan, plugins, scorer, loggers, wait),
         seed=seed,
         device=device,
         restarts=new_model if composition.restarts else None,
-        score_every=config.evaluation.score_every,
+        score_every=score_every,
         ranks=ranks,
+        online=online,
     )
 
 
 def _evaluator(
     config: ScenarioConfig,
     epochs: int,
+    score_every: ScoreEvery,
     plan: StreamPlan,
     plugins: list[Any],
     scorer: Scorer,
@@ -122,14 +133,14 @@ def _evaluator(
     replays = [plugin for plugin in plugins if isinstance(plugin, Replay)]
     reports = [TaskReport(plugin, plan.class_names) for plugin in plugins if provides(plugin, "report")]
     writers = [plugin for plugin in plugins if provides(plugin, "written_labels")]
-    beginning = Beginning(len(replays), epochs, config.evaluation.score_every)
-    wanted: Wanted = scorer.ask("begin", beginning)
-    sampled = partial(sampled_rows, plan, wanted.samples, wanted.pictures)
+    beginning = Beginning(len(replays), epochs, score_every)
+    scorer.tell("begin", beginning)
+    sampled = partial(sampled_rows, plan, scorer.wanted.samples, scorer.wanted.pictures)
     size = MemorySize(plugins, limit) if has_size else None
     metrics: list[Any] = [
         EpochLosses(),
         HandIn(scorer, size, replays, reports, writers, sampled, wait),
-        *(LabelsElsewhere(scorer, place) for place in range(1, wanted.memories + 1)),
+        *(LabelsElsewhere(scorer, place) for place in range(1, len(replays) * scorer.wanted.labels + 1)),
     ]
     return EvaluationPlugin(metrics, loggers=[Forward(scorer), *loggers])
 

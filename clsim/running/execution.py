@@ -273,6 +273,7 @@ def _facts(run: ResolvedRun, template: MultiLabelTemplate, timing: TimingFile) -
         "order_seed": stream.order_seed if stream.order == "seed" else None,
         "data_fingerprint": run.identity["data_fingerprint"],
         "skipped_images": run.skipped,
+        "notes": run.notes,
         "threads": run.threads,
         "device": device_kind(run.device),
         "control": composition.control or composition.given_truth(run.plan.derived_from is not None) or None,

@@ -25,7 +25,12 @@ What differs from the same run without the key:
 * Kernels may sum in another order for another batch size, so features may differ in their last bits from those of the
   training batches. On x86 CPUs ResNets in batches of two or more do not (measured with one thread; with and without
   AVX2, AVX-512 and bfloat16), and metrics are then equal to the last bit; mobilenet_v2 differs by 1e-6 of a feature.
-* Memory bytes are those of features; times of a task do not contain the pass over the images, which run.log reports.
+* `cache_features: maps` keeps in place of features what the backbone makes them from, its map (`clsim.models.maps`),
+  for heads that read maps; all other heads read its mean, or a transformer's class token. DECIDED: in float16, because
+  a map is 49 times as large at 224 px: 125 kB an image for a MobileNet, 200 kB for a ResNet-50. So features differ from
+  those of `true` by up to 1/2048 of themselves. run.log says how large the maps of a split are before they are made.
+* Memory bytes are those of features, or of maps; times of a task do not contain the pass over the images, which
+  run.log reports.
 """
 
 from __future__ import annotations
@@ -33,6 +38,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import re
 import time
 from collections.abc import Callable
@@ -49,7 +55,9 @@ from torch import nn
 from clsim.data.cache import cache_folder
 from clsim.data.checked_files import map_checked, write_checked, written_private
 from clsim.data.source import FeatureSource, ImageSource, Split
+from clsim.errors import RunError
 from clsim.models.build import build_model, with_head
+from clsim.models.maps import MapPlace, StoredMaps
 from clsim.models.network import MultiLabelNet
 from clsim.models.stand_in import GivenFeatures, StandIn, weights_sha256
 from clsim.parts import code_of, is_file, library_of
@@ -69,6 +77,10 @@ BATCH = 64
 """Most images in a pass. A constant, because features may depend on it in their last bits."""
 
 ROWS_PER_CHECKSUM = 1024
+MAP_TYPE = np.float16
+
+Features = dict[Split, NDArray[np.floating[Any]]]
+"""Features or maps by split, in the source's order."""
 
 log = logging.getLogger("clsim")
 
@@ -87,80 +99,130 @@ def benchmark_and_model(
     config = scenario.config.training
     splits: set[Split] = {"train", plan.test_split}
     if isinstance(scenario.source, FeatureSource):
-        given = {split: scenario.source.features(split) for split in splits}
+        given: Features = {split: scenario.source.features(split) for split in splits}
         return _over_features(scenario, plan, given, seed, GivenFeatures(given["train"].shape[1]))
     if not config.model.cache_features:
-        return scenario.benchmark(plan, for_run=True), partial(build_model, config.model, seed)
-    backbone = build_model(config.model, seed).backbone
+        new_model = partial(build_model, config.model, seed, plan.class_names)
+        return scenario.benchmark(plan, for_run=True), new_model
+    network = build_model(config.model, seed)
+    backbone, place = network.backbone, network.map_place if config.model.cache_features == "maps" else None
     with scenario.located():
-        features = {
-            split: cached_features(backbone, scenario.source, split, config, device) for split in sorted(splits)
+        features: Features = {
+            split: cached_features(backbone, scenario.source, split, config, device, place) for split in sorted(splits)
         }
-    return _over_features(scenario, plan, features, seed, StandIn(weights_sha256(backbone)))
+    stand_in = StandIn(weights_sha256(backbone), place and place.of_stored)
+    return _over_features(scenario, plan, features, seed, stand_in)
 
 
 def _over_features(
-    scenario: Scenario, plan: StreamPlan, features: dict[Split, NDArray[np.float32]], seed: int, backbone: nn.Module
+    scenario: Scenario, plan: StreamPlan, features: Features, seed: int, backbone: StandIn | GivenFeatures
 ) -> tuple[MultiLabelBenchmark, Callable[[], MultiLabelNet]]:
-    width, model = features["train"].shape[1], scenario.config.training.model
-    return scenario.benchmark(plan, features, for_run=True), partial(with_head, backbone, width, model, seed)
+    place = backbone.place if isinstance(backbone, StandIn) else None
+    width = features["train"].shape[1] if place is None else place.width
+    new_model = partial(with_head, backbone, width, scenario.config.training.model, seed, plan.class_names)
+    return scenario.benchmark(plan, features, for_run=True), new_model
 
 
 def cached_features(
-    backbone: nn.Module, source: ImageSource, split: Split, config: TrainingSection, device: str
-) -> NDArray[np.float32]:
+    backbone: nn.Module,
+    source: ImageSource,
+    split: Split,
+    config: TrainingSection,
+    device: str,
+    place: MapPlace | None = None,
+) -> NDArray[np.floating[Any]]:
     """Return the features of `compute_features` from the cache; compute and store them if they are not there.
 
     The cache is the folder `features` in `CLSIM_CACHE`, by default in `~/.cache/clsim`; it can be deleted at any time.
     Two processes that miss the same file both compute it, which on cores of their own takes no longer than waiting. A
     cache that cannot be written is a warning in the log, not the end of a run.
     """
-    address = _address(backbone, source, split, config, device)
+    address = _address(backbone, source, split, config, device, place)
     path = cache_folder() / "features" / f"{_short(config.model)}-{split}-{address}.npy"
-    if (cached := _read(path, len(source.labels(split)))) is not None:
-        log.info("features of %s: from %s", split, path)
+    n_images, what = len(source.labels(split)), "features" if place is None else "maps"
+    size = "" if place is None else f", {_size(n_images, place)}"
+    if (cached := _read(path, n_images, place)) is not None:
+        log.info("%s of %s: from %s%s", what, split, path, size)
         return cached
-    log.info("features of %s: %s scores the images", split, config.model.name)
+    log.info("%s of %s: %s scores the images%s", what, split, config.model.name, size)
     began = time.perf_counter()
-    features = compute_features(backbone, source, split, config, device)
-    log.info("features of %s: %d in %.1f s", split, len(features), time.perf_counter() - began)
+    features = compute_features(backbone, source, split, config, device, place)
+    log.info("%s of %s: %d in %.1f s", what, split, len(features), time.perf_counter() - began)
     try:
         with written_private(path) as file:
             write_checked(file, features, ROWS_PER_CHECKSUM)
     except OSError as error:
-        log.warning("features of %s: not cached, CLSIM_CACHE %s: %s", split, path.parent.parent, error)
+        log.warning("%s of %s: not cached, CLSIM_CACHE %s: %s", what, split, path.parent.parent, error)
     return features
+
+
+def _size(n_images: int, place: MapPlace) -> str:
+    """Return the shape of the maps of a split with their size."""
+    megabytes = n_images * math.prod(place.stored) * np.dtype(MAP_TYPE).itemsize / 1e6
+    return f"{n_images} x {list(place.stored)} {MAP_TYPE.__name__}, {megabytes:.1f} MB"
 
 
 @torch.no_grad()
 def compute_features(
-    backbone: nn.Module, source: ImageSource, split: Split, config: TrainingSection, device: str
-) -> NDArray[np.float32]:
-    """Run a backbone in eval mode on every image of a split; returns float32 [N, d], in the source's order."""
+    backbone: nn.Module,
+    source: ImageSource,
+    split: Split,
+    config: TrainingSection,
+    device: str,
+    place: MapPlace | None = None,
+) -> NDArray[np.floating[Any]]:
+    """Run a backbone in eval mode on every image of a split, in the source's order.
+
+    Args:
+        place: of its maps, for those; None: for features.
+
+    Returns:
+        Features float32 [N, d]; or float16 [N, *place.stored].
+
+    Raises:
+        RunError: a map that float16 cannot hold.
+    """
     look = config.model
     images = source.images(split, look.image_size)
     everything = np.arange(len(images))
     store = RowStore(images, everything, np.empty((len(images), 0), np.int8), 0, mean=look.mean, std=look.std)
-    place = torch.device(device)
-    store.place(place, "host")
-    backbone = laid_out(backbone, config, place).eval()
+    at = torch.device(device)
+    store.place(at, "host")
+    backbone = laid_out(backbone, config, at).eval()
+    network = backbone if place is None else StoredMaps(backbone, place)
     batches = np.array_split(everything, -(-len(images) // BATCH))  # of even size, so that no row is alone
-    parts = []
+    parts: list[NDArray[np.floating[Any]]] = []
     tell("features", 0, len(everything))
     for rows, coming in zip(batches, [*batches[1:], everything[:0]], strict=True):
-        x = store.images(rows, place)
+        x = store.images(rows, at)
         store.prefetch(coming)
-        parts.append(run_network(backbone, x, config).cpu().numpy())
+        found = run_network(network, x, config).cpu().numpy()
+        parts.append(found if place is None else _narrowed(found))
         tell("features", int(rows[-1]) + 1, len(everything))
     return np.concatenate(parts)
 
 
-def _read(path: Path, n_images: int) -> NDArray[np.float32] | None:
+def _narrowed(maps: NDArray[np.float32]) -> NDArray[np.float16]:
+    if float(np.abs(maps).max(initial=0)) > np.finfo(MAP_TYPE).max:
+        raise RunError("training.model.cache_features: maps are kept in float16, which cannot hold this backbone's")
+    return maps.astype(MAP_TYPE, order="C")  # as a file of the cache has them, on which last bits of sums depend
+
+
+def _read(path: Path, n_images: int, place: MapPlace | None) -> NDArray[np.floating[Any]] | None:
     """Return the features of a file as a read-only map that the runs of a machine share; None: none, or damaged."""
+    if place is not None:
+        return map_checked(path, (n_images, *place.stored), MAP_TYPE, ROWS_PER_CHECKSUM)
     return map_checked(path, (n_images, None), np.float32, ROWS_PER_CHECKSUM)
 
 
-def _address(backbone: nn.Module, source: ImageSource, split: Split, config: TrainingSection, device: str) -> str:
+def _address(
+    backbone: nn.Module,
+    source: ImageSource,
+    split: Split,
+    config: TrainingSection,
+    device: str,
+    place: MapPlace | None,
+) -> str:
     """Return the SHA-256 of all that fixes the features to the last bit; of the weights by their content."""
     model = config.model
     facts: dict[str, Any] = {
@@ -171,6 +233,8 @@ def _address(backbone: nn.Module, source: ImageSource, split: Split, config: Tra
         "arithmetic": [config.precision, model.channels_last, torch.get_num_threads()],
         "machine": [device_kind(device), _processor(device), torch.__version__, version("torchvision")],
     }
+    if place is not None:
+        facts["map"] = [place.module, place.taken, place.layout, MAP_TYPE.__name__]
     if device_kind(device) == "cuda":
         facts["gpu"] = [kernels(device), config.tf32]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -81,6 +81,7 @@ class RunRecord:
         first_task: `trained_by` names the run that trained the first task for this one; None: trained by itself.
         memory: None: it has none.
         metrics: those that the user brings, by name.
+        notes: what the stream teaches or tests little, a line each, as `clsim plan` says it.
     """
 
     scenario: str
@@ -120,6 +121,7 @@ class RunRecord:
     first_task: dict[str, str] | None = None
     memory: MemoryRecord | None = None
     metrics: dict[str, MetricRecord] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> RunRecord:

@@ -27,12 +27,16 @@ class TaskRecord:
         classes: names of the classes it introduces.
         columns: their range [start, stop) in the order of the stream.
         train_images: training images, which are the rows of the task.
+        returning: names of classes of earlier tasks that come back in it.
+        chance: what its column of R comes to in a random order, percent; None: no class counts, or not recorded.
     """
 
     index: int
     classes: list[str]
     columns: tuple[int, int]
     train_images: int
+    returning: list[str] = field(default_factory=list)
+    chance: Number = None
 
 
 @dataclass(frozen=True)

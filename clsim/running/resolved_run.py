@@ -37,6 +37,7 @@ class ResolvedRun:
         plan: that it trains on; without the truth once another process scores.
         plan_sha256: hash of that plan with the truth.
         skipped: split -> number of images that are left out, because they cannot be decoded.
+        notes: on the stream, see `Scenario.notes`.
         hold: of the folder.
         ranks: that train it, of which this process is the first.
     """
@@ -51,6 +52,7 @@ class ResolvedRun:
     plan: StreamPlan
     plan_sha256: str
     skipped: dict[str, int]
+    notes: list[str]
     hold: Hold
     ranks: Ranks
 
@@ -94,9 +96,11 @@ def resolve(
     log.info(
         "%s, %s, seed %d, plan %s, %d threads, %s", scenario.name, spec.name, spec.seed, plan.sha256, threads, device
     )
-    skipped = _log_skipped(scenario)
+    skipped, notes = _log_skipped(scenario), scenario.notes()
+    for note in notes:
+        log.warning("stream: %s", note)
     return ResolvedRun(
-        files, scenario, spec, composition, device, threads, identity, plan, plan.sha256, skipped, hold, ranks
+        files, scenario, spec, composition, device, threads, identity, plan, plan.sha256, skipped, notes, hold, ranks
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clsim.evaluation.history import History
+from clsim.evaluation.prevalence import chance_of_task
 from clsim.files import json_text, write_atomically
 from clsim.running.checksums import write_checksums
 from clsim.running.record import RunRecord, measured
@@ -49,7 +50,7 @@ def write_result(files: RunFolder, history: History, labels: Mapping[str, Any] |
         plan_sha256=plan.sha256,
         derived_from=plan.derived_from,
         class_names=list(plan.class_names),
-        tasks=[TaskRecord(t, plan.names(task), task.classes, len(task)) for t, task in enumerate(plan.tasks)],
+        tasks=_tasks(history),
         memory=None if facts.memory is None else MemoryRecord(*facts.memory, of_labels),
         **measured(history.summary()),
         **facts.fields,
@@ -60,3 +61,18 @@ def write_result(files: RunFolder, history: History, labels: Mapping[str, Any] |
     write_atomically(files.result, text)
     log.info("finished: last mAP %s", result["last_mAP"])
     return result
+
+
+def _tasks(history: History) -> list[TaskRecord]:
+    plan = history.plan
+    return [
+        TaskRecord(
+            place,
+            plan.names(task),
+            task.classes,
+            len(task),
+            [plan.class_names[column] for column in task.returning],
+            chance_of_task(plan, place, history.empty_classes),
+        )
+        for place, task in enumerate(plan.tasks)
+    ]

@@ -180,9 +180,10 @@ def build_trained_model(path: Path, content: dict[str, Any]) -> TrainedModel:
         raise RunError(f"{path}: the code of its backbone {section.name} has changed since")
     state, referred = content["state"], content["backbone_sha256"]
     stock = section if referred else section.model_copy(update={"weights": "none"})
-    build = partial(build_model, stock, content["seed"])
+    names = content["class_names"]
+    build = partial(build_model, stock, content["seed"], names)
     if (width := content["feature_width"]) is not None:
-        build = partial(with_head, GivenFeatures(width), width, section, content["seed"])
+        build = partial(with_head, GivenFeatures(width), width, section, content["seed"], names)
     network = _network(path, build, content)
     if referred:
         if weights_sha256(network.backbone) != referred:

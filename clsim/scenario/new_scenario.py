@@ -72,7 +72,7 @@ def draft_of(found: Recognised, folder: Path, target: Path, name: str) -> NewSce
     if len(classes) < 2:
         raise ClsimError(f"{folder}: {len(classes)} class in {found.layout}; a stream needs two or more")
     positives = (labels["train"] == 1).sum(axis=0)
-    single = bool(all(((of_split == 1).sum(axis=1) == 1).all() for of_split in labels.values()))
+    single = all(((one == 1).sum(axis=1) == 1).all() and (one >= 0).all() for one in labels.values())
     increment = -(-len(classes) // min(MOST_TASKS, len(classes)))
     side = _side(scenario)
     small = next((size for most, size in SIZES if side is not None and side <= most), None)

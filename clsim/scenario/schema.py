@@ -14,39 +14,59 @@ from clsim.data.coco import CocoConfig
 from clsim.data.digits import DigitsConfig
 from clsim.data.features import FeaturesConfig
 from clsim.data.folder import FolderConfig
+from clsim.data.listed_splits import ListedSplitsConfig
 from clsim.data.manifest_config import ManifestConfig
+from clsim.data.nuswide import NusWideConfig
+from clsim.data.openimages import OpenImagesConfig
 from clsim.data.own import ObjectConfig
 from clsim.data.own_class import OwnConfig
 from clsim.data.path_options import DATA_PATH
 from clsim.data.voc import VocConfig
 from clsim.parts import PartOption, brought
 from clsim.scenario.evaluation_schema import EvaluationSection
+from clsim.scenario.online_schema import check_training, with_batch_size
 from clsim.scenario.section import PositiveInt, Section, either, named
+from clsim.scenario.stream_schema import StreamSection
 from clsim.scenario.training_schema import TrainingSection, WeightsSection
-
-
-class Disjoint(Section):
-    disjoint: Literal["random", "first", "rarest"] = Field(description="which of its tasks gets an image")
-
-
-class OwnRule(Section):
-    rule: Annotated[str, PartOption("stream-rule")] = Field(
-        description="file.py:function, relative to the scenario, or the name of an entry point",
-        examples=["my_rule.py:by_size"],
-    )
-    options: dict[str, Any] = Field({}, description="keyword parameters of the function")
-
-
-class Given(Section):
-    given: Annotated[str, DATA_PATH] = Field(
-        min_length=1,
-        description="CSV file with the columns image and task, tasks from 0 on; several lines put an image into "
-        "several tasks; relative to the scenario",
-    )
 
 
 class Keep(Section):
     keep: float = Field(gt=0, le=1, description="probability that a label of the task is visible")
+
+
+class KeepByClass(Section):
+    per_class: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        min_length=1, description="probability that a label of a class is visible, by the name of the class"
+    )
+    others: float = Field(1.0, ge=0, le=1, description="the same of classes that are not named")
+
+
+class SmallestBox(Section):
+    smallest_box: float = Field(
+        gt=0,
+        lt=1,
+        description="a present class is overlooked if its largest box is a smaller share of the image (needs boxes)",
+    )
+    unseen: Literal["absent", "unknown"] = Field(
+        "absent", description="what an overlooked class reads as; unknown, where all else is known, gives it away"
+    )
+
+
+class MachineLabels(Section):
+    confidences: Annotated[str, DATA_PATH] = Field(
+        min_length=1,
+        description="CSV file with the columns image, class and confidence (0 to 1); what it does not say is unknown; "
+        "relative to the scenario",
+    )
+    present: float = Field(gt=0, le=1, description="confidence from which on a class reads as present")
+    absent: float = Field(ge=0, le=1, description="confidence below which it reads as absent; between: unknown")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.absent > self.present:
+            text = f"allowed: at most present, {self.present}"
+            raise PydanticCustomError("misplaced", "{text}", {"below": ("absent",), "text": text})
+        return self
 
 
 class Imbalance(Section):
@@ -85,16 +105,21 @@ class Bytes(Section):
     )
 
 
-Assignment = Annotated[
-    Annotated[Literal["overlap"], Tag("keyword")]
-    | Annotated[Disjoint, Tag("{disjoint}")]
-    | Annotated[OwnRule, Tag("{rule}")]
-    | Annotated[Given, Tag("{given}")],
-    either("overlap", "{disjoint: random | first | rarest}", "{rule: file.py:function}", "{given: partition.csv}"),
-]
 Visibility = Annotated[
-    Annotated[Literal["task", "full", "single-positive"], Tag("keyword")] | Annotated[Keep, Tag("{keep}")],
-    either("task", "full", "{keep: 0.5}", "single-positive"),
+    Annotated[Literal["task", "full", "single-positive"], Tag("keyword")]
+    | Annotated[Keep, Tag("{keep}")]
+    | Annotated[KeepByClass, Tag("{per_class}")]
+    | Annotated[SmallestBox, Tag("{smallest_box}")]
+    | Annotated[MachineLabels, Tag("{confidences}")],
+    either(
+        "task",
+        "full",
+        "{keep: 0.5}",
+        "single-positive",
+        "{per_class: {cat: 0.5}}",
+        "{smallest_box: 0.01}",
+        "{confidences: file.csv}",
+    ),
 ]
 LongTail = Annotated[
     Annotated[Literal["none"], Tag("keyword")]
@@ -135,6 +160,13 @@ class DataSection(SpellingsConfig):
             raise PydanticCustomError("misplaced", "{text}", {"below": ("validation_ids",), "text": text})
         return self
 
+    @model_validator(mode="after")
+    def _train_and_test(self) -> Self:
+        if isinstance(self, ListedSplitsConfig) and self.test_ids is None and (shared := self.shared_splits()):
+            text = f"allowed: another split than train has, or test_ids, which says what of {shared[0]} is for testing"
+            raise PydanticCustomError("misplaced", "{text}", {"below": ("test",), "text": text})
+        return self
+
 
 class DigitsSection(DataSection, DigitsConfig):
     """`dataset: {name: digits, ...}`."""
@@ -146,6 +178,14 @@ class VocSection(DataSection, VocConfig):
 
 class CocoSection(DataSection, CocoConfig):
     """`dataset: {name: coco, ...}`."""
+
+
+class NusWideSection(DataSection, NusWideConfig):
+    """`dataset: {name: nuswide, ...}`."""
+
+
+class OpenImagesSection(DataSection, OpenImagesConfig):
+    """`dataset: {name: openimages, ...}`."""
 
 
 class ManifestSection(DataSection, ManifestConfig):
@@ -181,6 +221,8 @@ DatasetSection = Annotated[
     Annotated[DigitsSection, Tag("digits")]
     | Annotated[VocSection, Tag("voc")]
     | Annotated[CocoSection, Tag("coco")]
+    | Annotated[NusWideSection, Tag("nuswide")]
+    | Annotated[OpenImagesSection, Tag("openimages")]
     | Annotated[ManifestSection, Tag("manifest")]
     | Annotated[FolderSection, Tag("folder")]
     | Annotated[FeaturesSection, Tag("features")]
@@ -189,71 +231,6 @@ DatasetSection = Annotated[
     Discriminator(_name_of_dataset),
     Field(description="where images and true labels come from"),
 ]
-
-
-class RepetitionSection(Section):
-    probability: float = Field(
-        gt=0, le=1, description="with which each class seen before is a class of a later task too, drawn task by task"
-    )
-    images: float = Field(
-        1.0, gt=0, le=1, description="share of the images that come back with returning classes alone, drawn by task"
-    )
-
-
-class StreamSection(Section):
-    base: int = Field(0, ge=0, description="classes in the first task; 0: as many as `increment`")
-    increment: PositiveInt | None = Field(
-        None, description="classes in each later task; the last task may have fewer; or `sizes`, or `tasks`"
-    )
-    sizes: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
-        None,
-        description="new classes in each task, in place of base and increment; 0 where classes only come back",
-        examples=[[24, 18, 14, 14]],
-    )
-    tasks: Annotated[list[Annotated[list[str], Field(min_length=1)]], Field(min_length=1)] | None = Field(
-        None,
-        description="names of the classes in each task, in place of base, increment and order; one that is named "
-        "again comes back",
-        examples=[[["cat", "dog"], ["horse"]]],
-    )
-    order: Literal["alphabetical", "seed", "frequency"] | list[str] = Field(
-        "alphabetical",
-        description="class order: by name, shuffled by order_seed, by falling training positives, or listed; with a "
-        "long tail seed gives the shuffled and frequency the ordered setting of Liu et al., ECCV 2022",
-    )
-    repetition: RepetitionSection | None = Field(
-        None, description="classes come back at random; null: only those that `tasks` names again"
-    )
-    order_seed: int = Field(0, ge=0, description="seed of the class order when `order` is seed")
-    assignment: Assignment = Field(
-        "overlap", description="which images a task has: may an image come back in another task"
-    )
-    seed: int = Field(
-        0, ge=0, description="of all else that is random in the plan: assignment, visibility, noise, split"
-    )
-
-    @property
-    def summary(self) -> str:
-        """How classes are dealt out: B0-C2, or the number of classes of each task, such as 24-18-14-14."""
-        if self.increment is not None:
-            return f"B{self.base}-C{self.increment}"
-        return "-".join(map(str, self.sizes or [len(task) for task in self.tasks or []]))
-
-    @model_validator(mode="after")
-    def _one_way_to_say_tasks(self) -> Self:
-        given = [key for key in ("increment", "sizes", "tasks") if getattr(self, key) is not None]
-        if not given:
-            raise PydanticCustomError("absent", "{text}", {"text": "one of increment, sizes and tasks is missing"})
-        others = {
-            "increment": given[1:],
-            "sizes": [*given[1:], "base"],
-            "tasks": [*given[1:], "base", "order", "repetition"],
-        }
-        for key in others[given[0]]:
-            if getattr(self, key) != type(self).model_fields[key].default:
-                text = f"not together with {given[0]}; leave one of them out, or set it to null"
-                raise PydanticCustomError("misplaced", "{text}", {"below": (key,), "text": text})
-        return self
 
 
 class NoiseSection(Section):
@@ -324,6 +301,17 @@ class ScenarioConfig(Section):
         [LoggerSection(name="tensorboard")], description="where curves go; no result depends on it"
     )
     expected: list[ExpectedRow] = Field([], description="results to compare with, measured or published")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _batches_of_an_online_stream(cls, data: Any) -> Any:
+        return with_batch_size(data)
+
+    @model_validator(mode="after")
+    def _one_pass_over_an_online_stream(self) -> Self:
+        if self.stream.online is not None:
+            check_training(self.stream.online, self.training)
+        return self
 
     @model_validator(mode="after")
     def _no_test_data_in_weights(self) -> Self:

@@ -88,8 +88,10 @@ class ModelSection(Section):
     freeze: Literal["none", "batch-norm", "backbone"] = Field(
         "none", description="batch-norm: its statistics; backbone: its weights too, so that only the head learns"
     )
-    cache_features: bool = Field(
-        False, description="with `freeze: backbone`: each image goes through it once, in eval mode; heads train on that"
+    cache_features: bool | Literal["maps"] = Field(
+        False,
+        description="with `freeze: backbone`: each image goes through it once, in eval mode; heads train on that. "
+        "maps: on what it makes its features from, for heads that read maps and others alike, in float16",
     )
     hidden: PositiveInt | None = Field(
         None, description="width of a trainable hidden layer with ReLU between backbone and head; default: none"
@@ -107,7 +109,7 @@ class ModelSection(Section):
 
     @field_validator("cache_features")
     @classmethod
-    def _frozen_first(cls, value: bool, info: ValidationInfo) -> bool:
+    def _frozen_first(cls, value: bool | str, info: ValidationInfo) -> bool | str:
         frozen = info.data.get("freeze", "backbone")  # absent: it has an error of its own
         if value and frozen != "backbone":
             raise ValueError(f"allowed only with freeze: backbone, here it is {frozen}")
@@ -190,6 +192,13 @@ class ClassBalancedSection(Section):
     )
 
 
+class RldamSection(Section):
+    name: Literal["rldam"] = Field(
+        description="a margin between present and absent rows of a class, wider for rare ones (Zhang et al., AAAI 2025)"
+    )
+    margin: float = Field(0.6, ge=0, description="of a class with one positive; of one with n: margin n^(-1/4)")
+
+
 class CrossEntropySection(Section):
     name: Literal["cross-entropy"] = Field(description="softmax over the known classes, for single-label data")
 
@@ -217,6 +226,7 @@ ShippedLossSection = Annotated[
     | DbSection
     | LogitAdjustedSection
     | ClassBalancedSection
+    | RldamSection
     | CrossEntropySection
     | LogitAdjustedCeSection,
     Field(discriminator="name"),

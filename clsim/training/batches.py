@@ -35,6 +35,7 @@ class EpochLoader:
         rows: int64 [B], row ids of the batch last yielded; None if the data set has none.
         beyond: int64 [m], for the batch last yielded, positions in the enlarged part of the pool, from 0.
         part: which of the task's own rows in the whole batch these are.
+        new_rows: int64 [b], row ids of the task's own rows in the whole batch, over all ranks; None as of `rows`.
         part_beyond: which of the whole batch's rows beyond them `beyond` is.
     """
 
@@ -57,6 +58,7 @@ class EpochLoader:
         self.epoch = 0
         self.first_step = 0
         self.rows: Tensor | None = None
+        self.new_rows: NDArray[np.int64] | None = None
         self.beyond: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self.part = self.part_beyond = Part.all_of(0)
 
@@ -77,16 +79,27 @@ class EpochLoader:
     def __iter__(self) -> Iterator[list[Tensor]]:
         order = self._order()
         ends = self.batch_size * np.arange(1, len(self))
+        self._let_in(order[: self.batch_size * self.first_step] if self.first_step < len(self) else order)
         batches = np.split(order, ends)[self.first_step : len(self)]
         for whole, following in zip(batches, [*batches[1:], order[:0]], strict=False):
             positions, coming = whole[self.ranks.part(len(whole)).rows], following[self.ranks.part(len(following)).rows]
             self.part, self.part_beyond = self._parts(whole)
+            self.new_rows = self._let_in(whole)
             own = positions < len(self.dataset)
             self.beyond = positions[~own] - len(self.dataset)
             self.rows = self.dataset.rows_at(positions[own])
             batch = self.dataset.stored(positions[own])
             self.dataset.prefetch(coming[coming < len(self.dataset)])
             yield batch
+
+    def _let_in(self, positions: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Open the rows at positions of the pool in the store; return the ids of those of the task, int64 [b]."""
+        rows = self.dataset.rows_at(positions[positions < len(self.dataset)])
+        if rows is None:
+            return None
+        if self.dataset.store is not None:
+            self.dataset.store.let_in(rows.numpy())
+        return rows.numpy()
 
     def _parts(self, batch: NDArray[np.int64]) -> tuple[Part, Part]:
         """Return this rank's part of a batch's own rows, and of those beyond them."""

@@ -113,18 +113,19 @@ class Composition:
         self.spec = spec
         classes = _parts(spec)
         self.given = _with_absolute_paths(classes, options or {}, Path.cwd())
-        self.parts = _with_options(classes, self.given)
+        self.parts = _with_options(classes, self.given, preset_options(spec))
         self.name = "+".join(_name(strategy_class(part)) for part in _split(spec))
         names = [_name(kind) for kind in classes]
         if len(set(names)) < len(names):
             raise StrategyError(f"{spec}: a part is named twice")
         for claim in sorted({claim for kind in classes for claim in _claims(kind)}):
-            claimants = [_name(kind) for kind in classes if claim in _claims(kind)]
+            claimants = [_name(kind) for kind in classes if claim in _claims(kind) - _left(kind, classes)]
             if len(claimants) > 1:
                 raise StrategyError(f"{spec}: {' and '.join(claimants)} both decide the {claim} and cannot be combined")
         for kind in classes:
             for need in sorted(kind.needs - {claim for other in classes for claim in _claims(other)}):
-                raise StrategyError(f"{spec}: {_name(kind)} needs a part that brings the {need}, such as er")
+                such = ", such as lwf" if need == "distillation" else ", such as er" if need == "memory" else ""
+                raise StrategyError(f"{spec}: {_name(kind)} needs a part that brings the {need}{such}")
         if len(classes) > 1 and any(kind.restarts for kind in classes):
             whole = next(_name(kind) for kind in classes if kind.restarts)
             raise StrategyError(f"{spec}: {whole} retrains from scratch at every task and cannot be combined")
@@ -169,8 +170,12 @@ class Composition:
 
     def check(self, config: ScenarioConfig, n_classes: int) -> None:
         """Raise StrategyError when the scenario lacks what a part needs, or a part named in options lacks theirs."""
+        online = config.stream.online if self.online(config) else None
         for name, part in self.named():
             part.check(config, n_classes)
+            if online is not None and part.whole_task:
+                text = f"{name} {part.whole_task} all images of a task together"
+                raise StrategyError(f"{text}; stream.online has them once each, {online.batch} at a time")
             for (key,), mark in own_parts(type(part).Options).items():
                 options = getattr(part.options, mark.options, {})
                 for option, text in option_problems(mark.kind, getattr(part.options, key), options).items():
@@ -185,13 +190,26 @@ class Composition:
             )
 
     def plugins(self, context: Context) -> list[AnyPlugin]:
-        """Return the plugins of all parts in order, behind the snapshot if a part has asked for it."""
+        """Return the plugins of all parts in order, behind those that several share."""
         plugins = [plugin for part in self.parts for plugin in part.plugins(context)]
-        return [context.snapshot, *plugins] if "snapshot" in vars(context) else plugins
+        return [*context.shared, *plugins]
 
-    def training(self, section: TrainingSection) -> TrainingSection:
-        """Return the training section that the run goes by: without epochs for a method in closed form."""
-        return section.model_copy(update={"epochs": 0}) if any(part.closed_form for part in self.parts) else section
+    def online(self, config: ScenarioConfig) -> bool:
+        """Tell whether the run meets each row once: in an online stream, unless it begins anew at each task."""
+        return config.stream.online is not None and not self.restarts
+
+    def training(self, config: ScenarioConfig) -> TrainingSection:
+        """Return the training section that the run goes by.
+
+        It has no epochs for a method in closed form, and those of `stream.online.joint_epochs` for one that begins anew
+        at each task of an online stream.
+        """
+        section = config.training
+        if any(part.closed_form for part in self.parts):
+            return section.model_copy(update={"epochs": 0})
+        if config.stream.online is not None and self.restarts:
+            return section.model_copy(update={"epochs": config.stream.online.joint_epochs})
+        return section
 
     def bytes_beside_row(self, n_classes: int) -> int:
         """Return the bytes that all parts store beside each row of a memory."""
@@ -260,12 +278,15 @@ class Composition:
         asked = [name for name, part in self.named() if type(part).derive_plan is not Strategy.derive_plan]
         return "" if derived or not asked else f"{' and '.join(asked)}: derive_plan was given the true labels"
 
-    def first_task_key(self) -> str | None:
+    def first_task_key(self, config: ScenarioConfig | None = None) -> str | None:
         """Return the hash of what is active in the first task over all parts; None: a part may not share it.
 
         A part that does not come with clsim may be wrong about itself, and must not spoil another method's numbers:
-        its key is what it is, code and options, so that it shares with its equals only.
+        its key is what it is, code and options, so that it shares with its equals only. In an online stream a memory
+        changes in the steps of the first task, so that a part which has one shares nothing.
         """
+        if config is not None and self.online(config) and any("memory" in _claims(type(part)) for part in self.parts):
+            return None
         keys = [_first_task_key(part) for part in self.parts]
         if any(key is None for key in keys):
             return None
@@ -308,6 +329,15 @@ def parts_of(spec: str) -> dict[str, type[Strategy]]:
     return {_name(kind): kind for kind in kinds}
 
 
+def preset_options(spec: str) -> dict[str, Any]:
+    """Return the options that strategies which stand for others set for their parts: {"er.selection": "herding"}.
+
+    Raises:
+        StrategyError: an unknown strategy, or an option that none of its parts has.
+    """
+    return {key: value for part in _split(spec) for key, value in _presets(strategy_class(part)).items()}
+
+
 def _split(spec: str) -> list[str]:
     parts = [part.strip() for part in spec.split("+")]
     if not all(parts):
@@ -317,8 +347,24 @@ def _split(spec: str) -> list[str]:
 
 def _parts(spec: str) -> list[type[Strategy]]:
     """The classes a spec stands for; a strategy that is made of others stands for them."""
-    named = [strategy_class(part) for part in _split(spec)]
-    return [part for kind in named for part in (map(strategy_class, kind.made_of) if kind.made_of else (kind,))]
+    return [part for name in _split(spec) for part in _stood_for(strategy_class(name))]
+
+
+def _stood_for(kind: type[Strategy]) -> list[type[Strategy]]:
+    """The parts that a strategy is made of, which may be made of others; itself if of none."""
+    return [part for name in kind.made_of for part in _stood_for(strategy_class(name))] if kind.made_of else [kind]
+
+
+def _presets(kind: type[Strategy]) -> dict[str, Any]:
+    """The options that a strategy sets for its parts, over those that they set for theirs."""
+    inner = {key: value for name in kind.made_of for key, value in _presets(strategy_class(name)).items()}
+    if not kind.part_options:
+        return inner
+    classes = _stood_for(kind)
+    for key in kind.part_options:
+        if "." not in key or kind in classes or not any(_accepts(part, key) for part in classes):
+            raise StrategyError(f"{_name(kind)}: part_options: {_unknown_option(key, classes)}")
+    return inner | _with_absolute_paths(classes, kind.part_options, Path(inspect.getfile(kind)).parent)
 
 
 def _name(kind: type[Strategy]) -> str:
@@ -327,6 +373,12 @@ def _name(kind: type[Strategy]) -> str:
 
 def _claims(kind: type[Strategy]) -> frozenset[str]:
     return kind.claims | ({"network"} if kind.network is not Strategy.network else set())
+
+
+def _left(kind: type[Strategy], classes: Sequence[type[Strategy]]) -> set[str]:
+    """The claims that a part leaves to others of a composition."""
+    others = {claim for other in classes if other is not kind for claim in _claims(other)}
+    return {claim for claim, taker in kind.leaves.items() if taker in others}
 
 
 def _accepts(kind: type[Strategy], key: str) -> bool:
@@ -349,14 +401,17 @@ def _with_absolute_paths(classes: Sequence[type[Strategy]], options: Mapping[str
     return given
 
 
-def _with_options(classes: Sequence[type[Strategy]], options: dict[str, Any]) -> list[Strategy]:
+def _with_options(
+    classes: Sequence[type[Strategy]], options: dict[str, Any], presets: Mapping[str, Any]
+) -> list[Strategy]:
     for key in options:
         if not any(_accepts(kind, key) for kind in classes):
             raise StrategyError(_unknown_option(key, classes))
     parts = []
     for kind in classes:
         general_first = sorted(options.items(), key=lambda item: "." in item[0])
-        own = {key.rpartition(".")[2]: value for key, value in general_first if _accepts(kind, key)}
+        first_to_last = [*presets.items(), *general_first]
+        own = {key.rpartition(".")[2]: value for key, value in first_to_last if _accepts(kind, key)}
         try:
             parts.append(kind(kind.Options(**own)))
         except ValidationError as error:

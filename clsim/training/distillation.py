@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from clsim.models.network import MultiLabelNet
@@ -47,10 +46,9 @@ class Distillation(Plugin):
         return self.snapshot.model
 
     def after_forward(self, learner: Learner, **kwargs: Any) -> None:
-        teacher = self.snapshot.on(learner.device)
-        if teacher is not None:
-            with torch.no_grad():
-                self.answer = learner.logits(teacher, learner.mb_x)
+        outputs = self.snapshot.outputs(learner)
+        if outputs is not None:
+            self.answer = outputs.logits
 
     def before_backward(self, learner: Learner, **kwargs: Any) -> None:
         if self.answer is not None:

@@ -48,7 +48,7 @@ class FiniteCheck:
             RunError: a loss is not finite. The message names the first such step and the term.
         """
         unseen, self.unseen = self.unseen, []
-        if not unseen or torch.cat([terms["total"] for _, terms in unseen]).isfinite().all():
+        if _finite_in_all([terms["total"] for _, terms in unseen]):
             return
         for (task, epoch, step), terms in unseen:
             for name, value in terms.items():
@@ -70,6 +70,13 @@ class FiniteCheck:
             if not value.isfinite().all():
                 task, epoch, step = position.place
                 raise RunError(f"{name} is not finite after task {task}, epoch {epoch}, step {step}; training stopped")
+
+
+def _finite_in_all(totals: list[Tensor]) -> bool:
+    """Tell whether losses of one number each are finite; of one of them as a float, which costs no kernel."""
+    if len(totals) == 1:
+        return math.isfinite(totals[0].item())
+    return not totals or bool(torch.cat(totals).isfinite().all())
 
 
 def _all_finite(tensors: list[Tensor]) -> bool:

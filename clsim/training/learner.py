@@ -20,6 +20,7 @@ from clsim.models.network import MultiLabelNet
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.scenario.training_schema import TrainingSection
 from clsim.training.batches import EpochLoader
+from clsim.training.outputs import Outputs
 from clsim.training.ranks import Part
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Learner(Protocol):
         rows: row ids int64 [B], or None where a stock Avalanche loader made the batch. An image has another row id in
             each task.
         mb_output: logits float32 [B, S]. In `after_eval_forward` a plugin may replace it by other scores.
+        outputs: from `after_forward` on what the network said of the batch in this step: logits, what its head read
+            (`embedding`) and the tokens of a `TokenHead`, all with their graph. A teacher's are `Snapshot.outputs`.
         loss: scalar, the terms added so far in this step.
         replayed: bool [B], rows from a memory. They follow the new rows.
         distillable: bool [B], rows whose unknown old classes a teacher may fill. Plugins may replace it.
@@ -89,6 +92,7 @@ class Learner(Protocol):
     The run:
         position: task, epoch and step being trained.
         experience: the current task.
+        online: whether each row of a task comes once, in the batch of one step; a row that has not come is closed.
         is_training: False while the evaluation images are scored.
         train_epochs, steps_per_epoch: length of the current task.
         learning_rate: of the last step.
@@ -119,6 +123,9 @@ class Learner(Protocol):
     def rows(self) -> Tensor | None: ...
 
     @property
+    def outputs(self) -> Outputs: ...
+
+    @property
     def loss(self) -> Tensor: ...
 
     @property
@@ -129,6 +136,9 @@ class Learner(Protocol):
 
     @property
     def experience(self) -> Experience: ...
+
+    @property
+    def online(self) -> bool: ...
 
     @property
     def is_training(self) -> bool: ...
@@ -167,10 +177,25 @@ class Learner(Protocol):
         """Run `model` on images or features x [B, ...] in the scenario's precision; float32 [B, outputs]."""
         ...
 
-    def scored(self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def scored(
+        self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64], *, augmented: str | None = None
+    ) -> NDArray[np.float32]:
         """Run `model`, or its `trunk`, on training rows in evaluation mode, without gradient; float32 [n, outputs].
 
         The model's mode and the random generators are left as they were.
+
+        Args:
+            augmented: name of a pass over images changed as `training.augmentation` says, with numbers derived from
+                the position and this name; None: images as they are.
+        """
+        ...
+
+    def loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the criterion's loss of any rows, scalar: the sum over known entries / B.
+
+        Args:
+            logits: float [B, S].
+            targets: float [B, C]: 1 present, 0 absent, (0, 1) soft, -1 unknown.
         """
         ...
 

@@ -28,7 +28,7 @@ def prepare_task(template: MultiLabelTemplate) -> None:
     template.ranks.ending = False
     synchronise(template.model, template.ranks)
     if not template.ranks.alone and template.dataloader is not template.loader:
-        names = " or ".join(_unknown_plugins(template)) or "a plugin"
+        names = who_replaced(template)
         raise RunError(f"{names} has replaced the data loader, whose batches cannot be divided among several ranks")
 
 
@@ -87,6 +87,11 @@ def score(template: MultiLabelTemplate, **kwargs: Any) -> None:
         template.mb_output = outputs
         template.rows = data.rows_at(np.arange(start, start + len(outputs)))
         template._after_eval_iteration(**kwargs)
+
+
+def who_replaced(template: MultiLabelTemplate) -> str:
+    """Return which plugins may have replaced the data loader, as the subject of a sentence."""
+    return " or ".join(_unknown_plugins(template)) or "a plugin"
 
 
 def _unknown_plugins(template: MultiLabelTemplate) -> list[str]:

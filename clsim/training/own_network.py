@@ -6,9 +6,11 @@ import copy
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from clsim.errors import StrategyError
 from clsim.models.head import Head
+from clsim.models.maps import NoMap
 from clsim.models.network import MultiLabelNet
 from clsim.models.stand_in import StandIn
 from clsim.randomness import derive_seed
@@ -26,12 +28,12 @@ def own_network(
 
     Raises:
         StrategyError: no `MultiLabelNet`, or a head that is no `Head`, has classes, or grows differently each time; a
-            backbone changed although its features are cached.
+            backbone changed although its features are cached; a head that reads maps where there are none.
     """
     over_features = isinstance(network.backbone, StandIn)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "network"))
-        found = change(network, seed)
+        found = _changed(name, change, network, seed)
     if not isinstance(found, MultiLabelNet):
         raise StrategyError(f"{name}: network() gave {type(found).__name__}, expected a clsim.kit.MultiLabelNet")
     if not isinstance(found.head, Head):
@@ -43,8 +45,33 @@ def own_network(
             f"{name}: changes the backbone, whose features training.model.cache_features computes only once; set that "
             "key to false"
         )
+    if found.head.reads == "maps":
+        _see_map(name, found)
     _try_growth(name, found.head)
     return found
+
+
+def _changed(
+    name: str, change: Callable[[MultiLabelNet, int], MultiLabelNet], network: MultiLabelNet, seed: int
+) -> MultiLabelNet:
+    try:
+        return change(network, seed)
+    except NoMap as error:
+        raise StrategyError(f"{name} reads the backbone's map: {error}") from None
+
+
+def _see_map(name: str, network: MultiLabelNet) -> None:
+    """See that a head that reads maps gets some."""
+    if not isinstance(network.hidden, nn.Identity):
+        raise StrategyError(
+            f"{name} reads the backbone's map, behind which there is no feature transform; leave training.model.hidden "
+            "out"
+        )
+    network.look_again()
+    try:
+        network.map_place  # noqa: B018  it is found when it is asked for
+    except NoMap as error:
+        raise StrategyError(f"{name} reads the backbone's map: {error}") from None
 
 
 def _try_growth(name: str, head: Head) -> None:

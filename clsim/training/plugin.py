@@ -83,6 +83,12 @@ class Plugin(Base):
     def after_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
         """Called at the end of a step, when `position` has moved on."""
 
+    def batch_stored(self, learner: Learner, replay: Replay, **kwargs: Any) -> None:
+        """Called by `replay` in an online stream, after a step, when it has offered the new rows to its memory.
+
+        The rows that the memory has taken are among `learner.loader.new_rows`.
+        """
+
     # a task ends
 
     def after_training_epoch(self, learner: Learner, **kwargs: Any) -> None:
@@ -98,7 +104,10 @@ class Plugin(Base):
         """Called when a task is trained; the place to keep a teacher or to store rows."""
 
     def memory_updated(self, learner: Learner, replay: Replay, **kwargs: Any) -> None:
-        """Called by `replay` when it has stored the rows of a task; the place to change the labels of its memory."""
+        """Called by `replay` when it has stored the rows of a task; the place to change the labels of its memory.
+
+        Once per task, in an online stream too.
+        """
 
     def after_training(self, learner: Learner, **kwargs: Any) -> None:
         """Called after each task, after `after_training_exp` of all plugins."""

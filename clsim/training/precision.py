@@ -39,9 +39,10 @@ def compile_backbone(network: MultiLabelNet, config: TrainingSection, device: to
     """Have torch compile the backbone once, in place, if the scenario says so and the device is CUDA.
 
     Not the whole network: each growth of the head would ask for another graph. Names of weights stay; a copy of the
-    network, such as a teacher, is not compiled.
+    network, such as a teacher, is not compiled, nor is a backbone out of which a head's maps are taken.
     """
-    if config.compile == "backbone" and device.type == "cuda" and network.backbone._compiled_call_impl is None:
+    wanted = config.compile == "backbone" and device.type == "cuda" and network.head.reads == "features"
+    if wanted and network.backbone._compiled_call_impl is None:
         network.backbone.compile()
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from clsim.models.network import MultiLabelNet
 from clsim.training.learner import Learner
+from clsim.training.outputs import Outputs, outputs_of
 from clsim.training.plugin import Plugin
 
 
@@ -29,6 +31,8 @@ class Snapshot(Plugin):
         super().__init__()
         self.new_model = new_model
         self.model: MultiLabelNet | None = None
+        self._batch: Tensor | None = None
+        self._outputs: Outputs | None = None
 
     def before_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
         """Copy the model before its head grows. A resumed task calls this again, and has the copy from its state."""
@@ -42,6 +46,24 @@ class Snapshot(Plugin):
             if weight is None or weight.device.type != device.type:
                 self.model.to(device)
         return self.model
+
+    def outputs(self, learner: Learner) -> Outputs | None:
+        """Return what the copy says of the current batch, without gradient; None in the first task that is trained.
+
+        It is run once per step, in eval mode, for all plugins that ask, from `before_forward` on.
+        """
+        model = self.on(learner.device)
+        if model is None:
+            return None
+        x = learner.mb_x
+        if self._outputs is None or self._batch is not x:
+            with torch.no_grad():
+                self._outputs = outputs_of(model, lambda: learner.logits(model, x))
+            self._batch = x
+        return self._outputs
+
+    def after_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
+        self._batch = self._outputs = None
 
     def state_dict(self) -> dict[str, Any]:
         if self.model is None:

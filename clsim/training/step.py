@@ -20,6 +20,7 @@ from clsim.training.augmentation.pipeline import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader
 from clsim.training.finite import FiniteCheck
 from clsim.training.learner import Position
+from clsim.training.outputs import Outputs, outputs_of
 from clsim.training.precision import run_network
 from clsim.training.ranks import Part, Ranks
 from clsim.training.seeding import seed_generators
@@ -43,11 +44,16 @@ class ImageCount:
     run: int = 0
     task: int = 0
 
-    def add(self, n: int, every: ScoreEvery) -> bool:
-        """Count the n new images of a step; return whether they complete so many that a pass is due."""
-        before, self.task = self.task, self.task + n
+    def add(self, n: int, every: ScoreEvery, online: bool) -> bool:
+        """Count the n new images of a step; return whether they complete so many that a pass is due.
+
+        Args:
+            online: count through the whole run, so that passes are `every` images apart across the ends of tasks, too.
+        """
+        self.task += n
         self.run += n
-        return isinstance(every, int) and self.task // every > before // every
+        counted = self.run if online else self.task
+        return isinstance(every, int) and counted // every > (counted - n) // every
 
 
 class StepTemplate(SupervisedTemplate):
@@ -65,6 +71,7 @@ class StepTemplate(SupervisedTemplate):
     loader: EpochLoader
     rows: Tensor | None
     mb_output: Tensor
+    outputs: Outputs
 
     def __init__(self, *, config: TrainingSection, seed: int, ranks: Ranks, **of_avalanche: Any) -> None:
         super().__init__(**of_avalanche)
@@ -148,7 +155,8 @@ class StepTemplate(SupervisedTemplate):
 
     def forward(self) -> Tensor:
         """Logits of the current batch, float [B, seen classes]."""
-        return self.logits(self.model, self.mb_x)
+        self.outputs = outputs_of(self.model, lambda: self.logits(self.model, self.mb_x))
+        return self.outputs.logits
 
     def logits(self, model: torch.nn.Module, x: Tensor) -> Tensor:
         """What a module says of images [B, 3, H, W], in the scenario's precision; float32 [B, its outputs]."""
@@ -168,12 +176,21 @@ class StepTemplate(SupervisedTemplate):
 
     @torch.no_grad()
     def scored(
-        self, model: torch.nn.Module, store: RowStore, rows: NDArray[np.int64], dealt: bool = True
+        self,
+        model: torch.nn.Module,
+        store: RowStore,
+        rows: NDArray[np.int64],
+        dealt: bool = True,
+        *,
+        augmented: str | None = None,
     ) -> NDArray[np.float32]:
         """Outputs of a model, or of its backbone, for training rows under evaluation mode, float32 [n, outputs].
 
         The model's mode and the random generators are left as they were. Where several ranks call it, each runs its
         share of the batches; with `dealt=False` the one that calls it runs all.
+
+        Args:
+            augmented: name of a pass over images changed as `training.augmentation` says; None: images as they are.
         """
         modes = {module: module.training for module in model.modules()}
         model.to(self.device).eval()
@@ -181,7 +198,13 @@ class StepTemplate(SupervisedTemplate):
         ranks = self.ranks if dealt else Ranks()
         starts = ranks.starts(len(rows), size)
         for start in starts:
-            x = store.images(rows[start : start + size], self.device)
+            part = rows[start : start + size]
+            if augmented is None:
+                x = store.images(part, self.device)
+            else:
+                x = self.augmentation(
+                    sent(store.fetched(part), self.device), augmented, *self.position.place, before=start
+                )
             store.prefetch(rows[start + starts.step : start + starts.step + size])
             parts.append(self.logits(model, x).cpu().numpy())
         for module, training in modes.items():
@@ -189,6 +212,11 @@ class StepTemplate(SupervisedTemplate):
         return ranks.gathered(parts, len(rows), size)
 
     # loss and gradients
+
+    def loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the criterion's loss of any rows, logits float [B, S] and targets float [B, C]; scalar."""
+        loss: Tensor = self._criterion(logits, targets)
+        return loss
 
     def _begin_loss(self) -> None:
         self.loss = self._make_empty_loss()

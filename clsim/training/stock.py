@@ -24,7 +24,7 @@ from clsim.errors import RunError
 
 UNUSABLE = {
     "SynapticIntelligencePlugin": "computes zero importances on a CPU in version 0.6 and trains as fine-tuning does; "
-    "use ewc, or Avalanche's EWCPlugin or MASPlugin",
+    "use si",
     "LwFPlugin": "takes a softmax over classes, of which each image has one; use lwf",
     "RARPlugin": "moves samples to another class, of which each image has one; only use_adversarial_replay=False works",
     "_ICaRLPlugin": "classifies by the mean of a class, of which each image has one; use er",

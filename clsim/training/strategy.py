@@ -6,7 +6,7 @@ combine (`lwf+er`) when no two claim the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.scenario.schema import ScenarioConfig
-from clsim.vocabulary import Reference
+from clsim.vocabulary import Family, Reference
 
 if TYPE_CHECKING:
     from avalanche.core import SupervisedPlugin
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from clsim.models.network import MultiLabelNet
     from clsim.scenario.stream.rows import RowStore
+    from clsim.training.held_out import HeldOut
     from clsim.training.memory.store import Budget
     from clsim.training.plugin import Plugin
     from clsim.training.snapshot import Snapshot
@@ -85,6 +86,18 @@ class Context:
 
         return Snapshot(self.new_model)
 
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """The plugin that holds a tenth of each task's rows out of training: one for all parts that ask for it."""
+        from clsim.training.held_out import HeldOut
+
+        return HeldOut(self.seed)
+
+    @property
+    def shared(self) -> list[Plugin]:
+        """The plugins that several parts share, as far as one has asked for them; they stand before those of parts."""
+        return [vars(self)[name] for name in ("snapshot", "held_out") if name in vars(self)]
+
 
 class Strategy:
     """One part of a method. Subclass it, name it, override what it needs.
@@ -92,10 +105,16 @@ class Strategy:
     Attributes:
         name: what users type; also the folder of its runs.
         claims: what only one part of a composition may decide: "criterion", "memory", "old_classes" (what unknown old
-            classes of new images mean), "distillation", "plan", "weights" (what the weights are made of or bound to),
-            "network" (claimed by whoever overrides the method of that name).
+            classes of new images mean), "completion" (some of them are filled), "distillation", "plan", "weights" (what
+            the weights are made of or bound to), "features" (what binds them to the teacher's), "calibration" (how new
+            classes' scores are scaled), "scores" (which network scores images), "network" (claimed by whoever
+            overrides the method of that name).
         needs: claims that another part of the composition must make.
+        leaves: claims of this part that it leaves to another one, by what that one must claim as well: `lwf` leaves
+            old_classes to a part that claims completion, such as `pseudo`. See `decides`.
         made_of: names of the parts this strategy stands for (`rebll`); it then has nothing of its own.
+        part_options: options that those parts have by default, by their key: {"er.selection": "herding"}. The user's
+            own win. DECIDED: none can be fixed, because the identity and the result of a run hold what was used.
         restarts: every task trains a freshly initialised network.
         others: the other parts of the composition this one is in.
         control: what this part knows that a method may not, as reports name it; "" for a method. It may then read
@@ -105,16 +124,28 @@ class Strategy:
         report_section: the function that makes a section of reports with runs of this part, see
             `clsim.report.section`: "package.module:name", or "file.py:name" from beside the strategy's own file; ""
             for none. It is named and not imported, because it is no part of the method.
+        family: what it works by, under which lists show it.
+        year: of the publication it follows; None: it follows none.
+        stores: what it keeps from task to task beside the network, in a few words; "" if it does not say.
+        cost: what it computes beyond `finetune`, in a few words; "" if it does not say.
+        bib: BibTeX entries of what it follows, separated by a blank line; "" for none.
     """
 
     name: ClassVar[str] = ""
     claims: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[frozenset[str]] = frozenset()
+    leaves: ClassVar[Mapping[str, str]] = {}
     made_of: ClassVar[tuple[str, ...]] = ()
+    part_options: ClassVar[Mapping[str, Any]] = {}
     restarts: ClassVar[bool] = False
     control: ClassVar[str] = ""
     reference: ClassVar[Reference | None] = None
     report_section: ClassVar[str] = ""
+    family: ClassVar[Family] = "other"
+    year: ClassVar[int | None] = None
+    stores: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
+    bib: ClassVar[str] = ""
 
     class Options(Options):
         """No options."""
@@ -133,6 +164,23 @@ class Strategy:
         It may depend on `options` and `others`; a class for which it is always so sets `closed_form = True`.
         """
         return False
+
+    @property
+    def whole_task(self) -> str:
+        """What this part does with all images of a task together, as the beginning of a sentence; "" for nothing.
+
+        An online stream (`stream.online`) refuses a part that does something: "ewc measures importances on all images
+        of a task together". It may depend on `options`; a class for which it is always so sets `whole_task = "..."`.
+        """
+        return ""
+
+    def brought(self, claim: str) -> bool:
+        """Tell whether another part of the composition makes a claim."""
+        return any(claim in other.claims for other in self.others)
+
+    def decides(self, claim: str) -> bool:
+        """Tell whether this part decides what it claims: not if it leaves the claim to another part."""
+        return claim in self.claims and not (claim in self.leaves and self.brought(self.leaves[claim]))
 
     def check(self, config: ScenarioConfig, n_classes: int) -> None:
         """Raise StrategyError when the scenario lacks what this part needs."""
@@ -181,8 +229,8 @@ class Strategy:
         """Return what of this part is active in the first task, as text; parts with equal keys may share its training.
 
         A run that shares it runs its plugins' hooks before and after the first task but none in its epochs and steps,
-        so none of them may change a plugin there. None: never shared, the safe answer for a method that says nothing
-        else. Of a part that does not come with clsim any text says only that it may share: with runs of the same code
-        and options.
+        so none of them may change a plugin there. In an online stream a part that claims "memory" shares nothing,
+        whatever it says. None: never shared, the safe answer for a method that says nothing else. Of a part that does
+        not come with clsim any text says only that it may share: with runs of the same code and options.
         """
         return None

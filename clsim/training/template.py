@@ -11,6 +11,7 @@ from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.utils import trigger_plugins
 from torch import Tensor
 
+from clsim.errors import RunError
 from clsim.models.network import MultiLabelNet
 from clsim.scenario.stream.benchmark import MultiLabelBenchmark
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
@@ -61,6 +62,7 @@ class MultiLabelTemplate(StepTemplate):
         restarts: makes a fresh model for every task (`joint`), or None.
         score_every: when the evaluation stream is scored, besides after each task.
         ranks: the processes of the run; None: this one alone.
+        online: whether each row of a task comes once; a row that has not come is then closed.
     """
 
     experience: Experience
@@ -80,6 +82,7 @@ class MultiLabelTemplate(StepTemplate):
         restarts: Callable[[], MultiLabelNet] | None = None,
         score_every: ScoreEvery = "task",
         ranks: Ranks | None = None,
+        online: bool = False,
     ) -> None:
         super().__init__(
             config=config,
@@ -99,6 +102,7 @@ class MultiLabelTemplate(StepTemplate):
         self.benchmark = benchmark
         self.restarts = restarts
         self.score_every = score_every
+        self.online = online
         self._distributed_check = not self.ranks.alone  # Avalanche's would warn of all plugins
         self.at_cut: Callable[[MultiLabelTemplate], None] | None = None
         self.first_task: FirstTask | None = None
@@ -134,6 +138,8 @@ class MultiLabelTemplate(StepTemplate):
         """
         resumed = self.position.started
         self.benchmark.begin(self.experience.current_experience)
+        if self.online:
+            self.store.hold_back(self.experience.dataset.rows())
         if not resumed:
             self.position = Position(self.experience.current_experience)
             self.images.task = 0
@@ -164,6 +170,8 @@ class MultiLabelTemplate(StepTemplate):
         if shared is not None and untrained and shared.take(self):
             return
         on_ranks.prepare_task(self)
+        if self.online and self.dataloader is not self.loader:
+            raise RunError(f"{on_ranks.who_replaced(self)} has replaced the data loader, which stream.online has not")
         self._train_epochs(**kwargs)
         if shared is not None:
             shared.give(self)
@@ -185,6 +193,7 @@ class MultiLabelTemplate(StepTemplate):
             self.position.step = 0
 
     def _after_training_exp(self, **kwargs: Any) -> None:
+        self.store.release()
         seed_generators(self.seed, "task end", self.position.task, device=self.device)
         self.notify("finish_model", **kwargs)
         super()._after_training_exp(**kwargs)
@@ -219,7 +228,7 @@ class MultiLabelTemplate(StepTemplate):
             self.learning_rate = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()
             self.position.step += 1
-            due = self.images.add(self._new_rows, self.score_every)
+            due = self.images.add(self._new_rows, self.score_every, self.online)
             self._at_step("after_training_iteration")
             if due:
                 self._score_between_steps()
@@ -229,9 +238,9 @@ class MultiLabelTemplate(StepTemplate):
 
     def _score_between_steps(self) -> None:
         """Score the evaluation stream; what a plugin sees of the step that is done stays as it is."""
-        kept = self.mbatch, self.rows, self.mb_output, self.loss
+        kept = self.mbatch, self.rows, self.mb_output, self.outputs, self.loss
         self.eval(self.benchmark.evaluation_stream)
-        self.mbatch, self.rows, self.mb_output, self.loss = kept
+        self.mbatch, self.rows, self.mb_output, self.outputs, self.loss = kept
 
     def stop_training(self) -> None:
         """End the training of the current task after this step.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 import clsim
 from clsim.errors import RunError, StrategyError
+from clsim.inference.export import FORMATS
 from clsim.models.build import build_model
 from clsim.models.head import GrowingHead, Head
 from clsim.models.low_rank import decomposable
@@ -20,6 +22,7 @@ from clsim.report.writing import write_report
 from clsim.running.trained_model import read_trained_model
 from clsim.scenario.training_schema import ModelSection
 from clsim.training.composition import Composition
+from clsim.training.memory.replay import Replay
 from clsim.training.plugin import Plugin
 from tests.behaviour.test_state import Snapshot
 from tests.fixtures.own_heads import TokenHead
@@ -28,6 +31,7 @@ from tests.running.test_trained_model import CACHED, run, scored
 HERE = Path(__file__).parents[1] / "fixtures" / "own_heads.py"
 RIDGE = f"{Path(__file__).parents[2]}/docs/examples/closed_form.py:Ridge"
 FROZEN = {"training.model.freeze": "backbone"}
+MAPS = {**FROZEN, "training.model.cache_features": "maps"}
 
 
 def own(name: str, *others: str) -> str:
@@ -46,6 +50,7 @@ def own(name: str, *others: str) -> str:
         (own("Tokens", "ewc"), {}),
         (own("Tokens", "er", "or"), CACHED),
         (own("Wrapped", "lwf", "er"), FROZEN),
+        (own("OverMaps", "lwf", "er"), MAPS),
     ],
     ids=lambda value: value.rpartition("/")[2] if isinstance(value, str) else "",
 )
@@ -92,6 +97,53 @@ def test_the_trained_model_is_read_back(
     assert type(trained.network.head).__name__ == "TokenHead"
     assert trained.network.growth == [4, 8, 10]
     np.testing.assert_array_equal(scored(trained, folder), scores)
+
+
+def test_a_model_over_maps_is_read_back_and_exported(tiny_overrides: dict[str, Any], tmp_path: Path) -> None:
+    folder, scores = run(tmp_path, own("OverMaps", "er"), tiny_overrides, {"training.epochs": 1})
+    np.testing.assert_array_equal(scored(read_trained_model(folder), folder), scores)
+    for format in ("safetensors", "torch-export"):
+        path = tmp_path / f"model{FORMATS[format]}"
+        assert clsim.load_model(folder).export(path, format, thresholds=False) < 1e-5
+
+
+@pytest.mark.parametrize("spec", ["rebll", "OverMaps"])
+def test_cached_maps_give_the_numbers_of_the_images_up_to_their_rounding(
+    spec: str, build: Any, learn: Any, tiny_overrides: dict[str, Any], tmp_path: Path
+) -> None:
+    spec = own(spec, "er") if spec == "OverMaps" else spec
+    templates = [learn(build(spec, overrides=keys), tasks=2) for keys in (FROZEN, MAPS)]
+    whole, cached = (template.model.head.state_dict() for template in templates)
+    assert list(whole) == list(cached)
+    for name, value in whole.items():
+        torch.testing.assert_close(cached[name], value, rtol=0.05, atol=0.005)
+    (replay,) = [plugin for plugin in templates[1].plugins if isinstance(plugin, Replay)]
+    assert replay.nbytes > 2 * 64 * 7 * 7 * len(replay.memory.rows)
+    x, _, _ = templates[1].benchmark.train_stream[0].dataset[0]
+    assert (x.dtype, x.shape) == (torch.float32, (64, 7, 7))
+
+
+def test_a_model_over_cached_maps_is_read_back_over_images(tiny_overrides: dict[str, Any], tmp_path: Path) -> None:
+    folder, scores = run(tmp_path, own("OverMaps"), tiny_overrides, {**MAPS, "training.epochs": 1})
+    trained = read_trained_model(folder)
+    assert trained.network.backbone.state_dict()
+    np.testing.assert_allclose(scored(trained, folder), scores, rtol=0, atol=0.02)
+    assert re.search(r"maps of train: .*, 60 x \[64, 7, 7\] float16, 0\.4 MB\n", (folder / "run.log").read_text())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (CACHED, "cache_features: true keeps no maps; allowed: maps, or false"),
+        ({"training.model.hidden": 8}, "leave training.model.hidden out"),
+        ({"training.model.name": "vgg11", "training.model.image_size": 32}, "the backbone has no map at 32 px"),
+    ],
+    ids=str,
+)
+def test_a_head_over_maps_is_refused_where_there_are_none(build: Any, overrides: Any, message: str) -> None:
+    with pytest.raises(StrategyError, match=f"over-maps reads the backbone's map.*{message}") as error:
+        build(own("OverMaps"), overrides=overrides)
+    assert "\n" not in str(error.value)
 
 
 def test_a_trained_model_whose_strategy_is_gone_says_so(tiny_overrides: dict[str, Any], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from clsim.errors import ScenarioError
 from clsim.running.run_identity import read_identity
 from clsim.scenario import Scenario, load_scenario
 from clsim.scenario.plan.planning import describe, joint_plan
-from clsim.scenario.schema import OwnRule
+from clsim.scenario.stream_schema import OwnRule
 
 RULE = """
 import numpy as np

@@ -202,7 +202,7 @@ def test_shipped_losses_are_what_they_were() -> None:
     counted = {
         name for name in KINDS["loss"].shipped if isinstance(base_loss(section(loss={"name": name}).loss), CountedLoss)
     }
-    assert counted == {"db", "logit-adjusted", "class-balanced", "logit-adjusted-ce"}
+    assert counted == {"db", "logit-adjusted", "class-balanced", "rldam", "logit-adjusted-ce"}
 
 
 # --- samplers

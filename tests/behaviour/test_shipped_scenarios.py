@@ -63,3 +63,37 @@ def test_its_first_line_launches_it(name: str) -> None:
     assert first.startswith("# clsim ")
     assert words[1] in ("compare", "run")
     assert words[2] in (name, f"scenarios/{name}.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("coco-seq", [24, 18, 14, 14]), ("nuswide-seq", [9, *[8] * 5]), ("split-coco", [4] * 10), ("split-wide", [3] * 7)],
+)
+def test_a_published_partition_is_the_users_file(
+    name: str, sizes: list[int], shipped_in_small: Callable[[str], dict[str, Any]]
+) -> None:
+    """It quotes no number, and what its lists say is what is trained and tested on."""
+    config = load_scenario(name).config
+    assert config.stream.tasks is not None
+    assert [len(task) for task in config.stream.tasks] == sizes
+    assert sorted(config.dataset.classes) == sorted(name for task in config.stream.tasks for name in task)
+    assert config.expected == []
+    assert "not checked" in config.source
+    small = shipped_in_small(name)
+    scenario = load_scenario(name, small)
+    plan, names = scenario.plan(), {split: scenario.source.image_names(split) for split in ("train", "test")}  # type: ignore[attr-defined]
+    for split in ("train", "test"):
+        key = "stream.assignment.given" if split == "train" else "evaluation.images.given"
+        lines = [line.split(",") for line in Path(small[key]).read_text().splitlines()[1:]]
+        for task, given in enumerate(plan.tasks):
+            wanted = {image for image, number in lines if int(number) == task}
+            if split == "train":
+                assert {names["train"][row] for row in given.samples} == wanted
+            else:
+                assert plan.scopes is not None
+                scored = plan.test_samples[plan.scopes[task]]
+                assert {names["test"][row] for row in scored} == {
+                    image for image, number in lines if int(number) <= task
+                }
+    trained = {names["train"][row] for task in plan.tasks for row in task.samples}
+    assert not trained.intersection(names["test"][row] for row in plan.test_samples)

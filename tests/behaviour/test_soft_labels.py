@@ -148,7 +148,7 @@ def test_a_memory_stores_them(load: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(stored[soft], soft_of(scenario)[rows][soft])
 
 
-@pytest.mark.parametrize("loss", ["bce", "focal", "asl", "db", "logit-adjusted", "class-balanced"])
+@pytest.mark.parametrize("loss", ["bce", "focal", "asl", "db", "logit-adjusted", "class-balanced", "rldam"])
 def test_a_run_ends_with_numbers(load: Any, tmp_path: Path, loss: str) -> None:
     result = clsim.run(load(training__loss__name=loss), "er", out=tmp_path)
     assert all(value is not None for value in result.result["mAP"])

@@ -80,6 +80,7 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("er", {}, {}),
     ("er", {"replay": "concat"}, {}),
     ("er", {"selection": "reservoir"}, {}),
+    ("er+derpp+bic", {"selection": "prs", "beta": 0.5}, {}),
     ("lwf+er", {}, {}),
     ("ewc", {"weight": 50.0}, {}),
     ("joint", {}, {}),
@@ -90,8 +91,12 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("er+or", {"threshold": "adaptive", "current_classes": "refresh"}, {}),
     ("rebll", {"threshold": "prior"}, {}),
     ("er+identity", {"selection": "herding"}, {}),
+    ("csc+er", {"width": 8}, {}),
+    ("krt+er", {"width": 16, "heads": 2}, {}),
     ("lwf+er", {}, AUGMENTED),
     ("er", {"replay": "concat"}, AUGMENTED),
+    ("cgc+pseudo+er+or", {"pseudo.threshold": 0.45, "or.threshold": "f1"}, {}),
+    ("lwf+max-entropy+relational", {}, {}),
     ("rebll+more", {"init_b": 0.01, "lr_factor": 5.0, "gradient": "student_only"}, {"evaluation.every": "epoch"}),
 ]
 
@@ -108,6 +113,25 @@ def test_a_run_continues_after_any_step_to_the_same_end(
     assert same_weights(learn(continued), uninterrupted)
     assert rest.lines == whole.lines[-len(rest.lines) :]
     assert len(rest.lines) == 2 * (3 - at[0]) - at[1]
+
+
+ZOO: list[tuple[str, dict[str, Any]]] = [
+    ("oewc", {"weight": 50.0}),
+    ("si", {"weight": 50.0}),
+    ("mas", {}),
+    ("a-gem+lwf+wa", {"a-gem.selection": "herding"}),
+    ("gdumb", {"selection": "reservoir"}),
+    ("cls-er+podnet", {"stable_rate": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("spec", "options"), ZOO, ids=str)
+def test_a_run_of_any_method_continues_inside_a_later_task(
+    build: Any, learn: Any, same_weights: Any, through_file: Any, spec: str, options: Any
+) -> None:
+    test_a_run_continues_after_any_step_to_the_same_end(
+        build, learn, same_weights, through_file, spec, options, {}, (1, 0, 1)
+    )
 
 
 @pytest.mark.parametrize("at", AFTER_A_STEP)

@@ -16,6 +16,8 @@ def test_every_table_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
         return {part: {"whole": 1.5, "peak": 2**20} for part in parts}  # real ones: test_stub_runs
 
     monkeypatch.setattr(growth, "ROWS", (3000,))
+    monkeypatch.setattr(growth, "WIDE", (500, 40))
+    monkeypatch.setattr(growth, "STREAMS", {"blurry": growth.STREAMS["blurry"]})
     monkeypatch.setattr(growth, "HERDED", (50,))
     monkeypatch.setattr(growth, "TASKS", (3,))
     monkeypatch.setattr(scale, "measure", finished)
@@ -23,7 +25,7 @@ def test_every_table_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = [part for part in page.grown().split("\n\n") if part.startswith("|")]
     headings, rows = zip(*((table.split("\n")[0], table.split("\n")[2:]) for table in tables), strict=True)
     assert [heading.count("|") for heading in headings] == [row.count("|") for (row, *_) in rows]
-    assert [len(part) for part in rows] == [1, len(growth.RUNS), 1, 1]
+    assert [len(part) for part in rows] == [1, 2, len(growth.RUNS), 1, 1]
     cold, cold_peak, warm, warm_peak = map(float, rows[0][0].split("|")[2:6])
     assert 0 < warm < cold
     assert 0 < max(cold_peak, warm_peak) < 300  # a plan loads no torch

@@ -19,7 +19,8 @@ from clsim.data import coco_parser
 from clsim.data.coco import Coco, CocoConfig
 from clsim.data.coco_forms import annotation_file
 from clsim.data.coco_parser import parse_annotations
-from clsim.errors import Unplannable
+from clsim.errors import ScenarioError, Unplannable
+from clsim.scenario import Scenario, load_scenario
 
 # Like COCO's, the ids of categories have gaps and do not follow the alphabet.
 CATEGORIES = {18: "dog", 1: "person", 90: "toothbrush", 5: "airplane"}
@@ -76,7 +77,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "coco"
 
 
-def source(root: Path, **options: str) -> Coco:
+def source(root: Path, **options: Any) -> Coco:
     return Coco(CocoConfig(name="coco", root=str(root), **options))
 
 
@@ -356,6 +357,64 @@ def test_splits_with_other_categories_are_refused(root: Path) -> None:
     ]
 
 
+# --- several splits
+
+
+def test_several_splits_are_one_list_of_images(root: Path) -> None:
+    write(root, "extra", content({8: [(5, 0)], 20: [(1, 0)]}, "extra"))
+    data = source(root, train=["extra", "train2014"], test=["val2014"])
+    assert data.image_ids("train").tolist() == [4, 8, 9, 11, 20]
+    assert [file.parent.name for file in data.files("train")] == ["train2014", "extra", *["train2014"] * 2, "extra"]
+    np.testing.assert_array_equal(data.labels("train")[[0, 2, 3]], source(root).labels("train"), strict=True)
+    assert data.labels("train")[[1, 4]].tolist() == [[1, 0, 0, 0], [0, 0, 1, 0]]
+    assert data.files("test") == source(root).files("test")
+    paint(data)
+    assert data.images("train", 16).shape == (5, 3, 16, 16)
+    data.files("train")[1].unlink()
+    (text,) = problems(lambda: source(root, train=["extra", "train2014"]).check_size(32))
+    assert text == f"{root}/extra/COCO_extra_{8:012d}.jpg: no such file (1 of 5 images of train are missing)"
+
+
+def test_an_image_of_two_splits_and_other_classes_are_refused(root: Path) -> None:
+    write(root, "extra", content({3: [(5, 0)], 4: [(1, 0)]}, "extra"))
+    (text,) = problems(lambda: source(root, train=["train2014", "extra"]).labels("train"), "train")
+    assert text == "extra shares 1 image ids with train2014, the first is 4"
+    (text,) = problems(lambda: source(root, test=["val2014", "extra"]).labels("test"), "test")
+    assert text == "extra shares 1 image ids with val2014, the first is 3"
+    value = content({30: [(18, 0)]}, "extra")
+    value["categories"][0]["name"] = "dogs"
+    file = write(root, "extra", value)
+    assert problems(lambda: source(root, train=["train2014", "extra"]).labels("train"), "train") == [
+        f"{file}: other categories than instances_train2014.json: missing 'dog'; not there 'dogs', did you mean 'dog'?"
+    ]
+
+
+def test_lists_choose_among_splits_that_are_trained_and_tested_on(root: Path, tmp_path: Path) -> None:
+    both = ["train2014", "val2014"]
+    dataset = {"name": "coco", "root": str(root), "train": both, "test": both}
+    training = {"epochs": 1, "optimizer": {"lr": 1.0}}
+
+    def scenario(**keys: Any) -> Scenario:
+        stream = {"increment": 2, "assignment": {"given": str(tmp_path / "tasks.csv")}}
+        return load_scenario({"name": "x", "dataset": {**dataset, **keys}, "stream": stream, "training": training})
+
+    with pytest.raises(
+        ScenarioError, match=r"dataset\.test: .* test_ids, which says what of train2014 is for testing$"
+    ):
+        scenario()
+    (tmp_path / "tasks.csv").write_text("image,task\n9,0\n3,1\n4,1\n")
+    (tmp_path / "test.txt").write_text("11\n1\n")
+    plan = scenario(test_ids=str(tmp_path / "test.txt")).plan()
+    ids = Coco(CocoConfig(**dataset)).image_ids("test")
+    assert ids[plan.test_samples].tolist() == [1, 11]
+    assert [ids[task.samples].tolist() for task in plan.tasks] == [[9], [3, 4]]
+    (tmp_path / "test.txt").write_text("11\n3\n")
+    with pytest.raises(
+        ScenarioError, match=r"dataset\.test_ids: 1 of these images are trained on in task 1, such as '3'"
+    ):
+        scenario(test_ids=str(tmp_path / "test.txt")).plan()
+
+
 # --- images
 
 
@@ -410,7 +469,8 @@ def test_the_fingerprint_is_of_the_images_wherever_they_are(root: Path) -> None:
     ("options", "expected"),
     [
         ({"train": "annotations/train2014"}, "train"),
-        ({"train": "val2014"}, "allowed: another split than train"),
+        ({"train": ["val2014", "train2014", "val2014"]}, "a split is named twice"),
+        ({"train": []}, "train"),
         ({"year": 2014}, "year"),
         ({"root": 3}, "root"),
     ],

@@ -37,3 +37,11 @@ def test_a_label_that_is_not_known_contradicts_nothing() -> None:
 
     pictures = Pictures(["a", "b"], [b"1", b"1"], np.array([[1, -1], [1, 0]], dtype=np.int8))
     assert find_copies({"train": pictures}) == Copies(1)
+
+
+def test_a_file_in_the_lists_of_both_splits_is_no_copy() -> None:
+    from clsim.data.copies import Pictures, find_copies
+
+    labels = np.array([[1], [1]], dtype=np.int8)
+    both = {"train": Pictures(["a", "b"], [b"1", b"2"], labels), "test": Pictures(["b", "c"], [b"2", b"2"], labels)}
+    assert find_copies(both) == Copies(1, (("b", "c"),))

@@ -335,6 +335,40 @@ def test_a_source_is_taken_as_it_is(own: Any) -> None:
     source.check_size(5)
 
 
+COLUMN, AREAS = "def column(self, split, name):\n    return ", "def box_areas(self, split):\n    return "
+
+
+def test_a_source_may_know_domains_and_boxes(own: Any) -> None:
+    add = f"{COLUMN}[split, name, 3]\n{AREAS}[[0.5, np.nan]] * 3"
+    source = own(SOURCE, "Source", add=add)
+    assert source.column("train", "weather") == ["train", "weather", "3"]
+    np.testing.assert_array_equal(source.box_areas("train"), np.array([[0.5, np.nan]] * 3, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("add", "text"),
+    [
+        ("", "Source has no method column(split, name)"),
+        (COLUMN + "[1]", "column('train', 'weather'): given 1 values, allowed: 3"),
+        (COLUMN + "split.x", "column('train', 'weather'): AttributeError"),
+    ],
+)
+def test_a_bad_column_meets_one_clear_line(own: Any, add: str, text: str) -> None:
+    assert text in problem(lambda: own(SOURCE, "Source", add=add), lambda source: source.column("train", "weather"))
+
+
+@pytest.mark.parametrize(
+    ("add", "text"),
+    [
+        ("", "Source has no method box_areas(split)"),
+        (AREAS + "np.full((3, 2), 2.0)", "box_areas('train'): given float32 [3, 2], allowed: values in [0, 1] or NaN"),
+        (AREAS + "np.zeros((2, 2))", "box_areas('train'): given float32 [2, 2]"),
+    ],
+)
+def test_bad_areas_meet_one_clear_line(own: Any, add: str, text: str) -> None:
+    assert text in problem(lambda: own(SOURCE, "Source", add=add), lambda source: source.box_areas("train"))
+
+
 @pytest.mark.parametrize(
     ("add", "text"),
     [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import pytest
@@ -20,9 +22,9 @@ def scenario_texts(shipped_in_small: Callable[[str], dict[str, Any]]) -> dict[st
         reader = YAML(typ="rt", pure=True)
         content = reader.load(path.read_text(encoding="utf-8"))
         for dotted, value in shipped_in_small(name).items():
-            section, _, key = dotted.partition(".")
-            if section in ("dataset", "stream"):
-                content[section][key] = value
+            section, *outer, key = dotted.split(".")
+            if section in ("dataset", "stream", "evaluation"):
+                reduce(getitem, outer, content[section])[key] = value
         del content["expected"][2:]
         written = io.StringIO()
         reader.dump(content, written)

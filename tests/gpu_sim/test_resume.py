@@ -47,6 +47,8 @@ def on_cpu(state: Any) -> Any:
         ("ewc", {}),
         pytest.param("er", {"training.clip_norm": 1.0}, marks=pytest.mark.long),
         pytest.param("akd", {}, marks=pytest.mark.long),
+        pytest.param("si", {}, marks=pytest.mark.long),
+        pytest.param("pseudo+cgc+er", {}, marks=pytest.mark.long),
         pytest.param("lwf+moments", {"features": "transport"}, marks=pytest.mark.long),
         pytest.param("joint", {"training.loss": {"name": "db"}}, marks=pytest.mark.long),
         pytest.param("feature-replay", {**FROZEN, "training.model.cache_features": True}, marks=pytest.mark.long),

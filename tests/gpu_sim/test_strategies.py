@@ -12,6 +12,7 @@ import pytest
 
 FROZEN = {"training.model.freeze": "backbone"}
 CACHED = {**FROZEN, "training.model.cache_features": True}
+MAPS = {**FROZEN, "training.model.cache_features": "maps"}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "finetune": ("finetune", {}),
     "er with RandAugment": ("er", {"training.augmentation": {"randaugment": {"pool": "krt", "magnitude": [3, 30]}}}),
@@ -20,7 +21,11 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "joint with class-balanced": ("joint", {"training.loss": {"name": "class-balanced"}}),
     "moments beside lwf": ("lwf+moments", {"strategy": {"moments.features": "transport"}}),
     "l3a": ("l3a", {**FROZEN, "strategy": {"expansion": 64}}),
+    "pseudo and cgc": ("pseudo+cgc+er", {"strategy": {"rows": "all", "threshold": 0.45}}),
     "feature-replay": ("feature-replay", CACHED),
+    "derpp": ("er+derpp", {"strategy": {"beta": 0.5}}),
+    "csc": ("csc+er", {"strategy": {"width": 8}}),
+    "krt": ("krt+er", {"strategy": {"width": 16, "heads": 2}}),
 }
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "crop": {"random_resized_crop": {}},
@@ -36,6 +41,7 @@ LOSSES: list[dict[str, Any]] = [
     {"name": "db"},
     {"name": "logit-adjusted"},
     {"name": "class-balanced", "weigh": "images"},
+    {"name": "rldam"},
     {"name": "cross-entropy"},
     {"name": "logit-adjusted-ce"},
 ]
@@ -45,13 +51,27 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "er, both policies": ("lwf+er", {"strategy": {"current_classes": "ignore", "other_classes": "ignore"}}),
     "er, other classes absent": ("er", {"strategy": {"other_classes": "negative"}}),
     **{f"er, {name}": ("er", {"strategy": {"selection": name}}) for name in ("random", "herding", "reservoir")},
+    **{f"er, {name}": ("er", {"strategy": {"selection": name}}) for name in ("prs", "ocdm", "cbrs", "label-density")},
+    "er, rainbow": ("er", {"strategy": {"selection": "rainbow"}, "training.augmentation": {"flip": 0.5}}),
+    "online": (
+        "rebll",
+        {
+            "stream.online": {"batch": 10},
+            "training.epochs": 1,
+            "training.batch_size": 10,
+            "strategy": {"er.replay": "paired", "er.selection": "reservoir"},
+        },
+    ),
     "er+identity": ("er+identity", {"stream.assignment": "overlap"}),
     "lwf, absent": ("lwf", {"strategy": {"old_classes": "negative"}}),
     "akd": ("akd", {}),
     "akd, positive": ("akd", {"strategy": {"decay_on": "positive"}}),
-    **{f"rebll, {how}": ("rebll", {"strategy": {"or.threshold": how}}) for how in ("none", "adaptive", "prior")},
+    **{f"rebll, {how}": ("rebll", {"strategy": {"or.threshold": how}}) for how in ("none", "adaptive", "f1", "prior")},
     "rebll, ternary": ("rebll", {"strategy": {"or.ternary": True, "or.threshold": 0.8}}),
     **{f"more, {how}": ("er+more", {"strategy": {"more.weights": how}}) for how in ("class", "sample", "uniform")},
+    **{f"pseudo, {rule}": ("pseudo+er", {"strategy": {"rule": rule}}) for rule in ("recall", "uncertain", "f1")},
+    "max-entropy and relational": ("lwf+max-entropy+relational", {"strategy": {"binary": True}}),
+    "pseudo, distilled": ("pseudo+lwf", {"strategy": {"rest": "distil"}}),
     "more, student only": ("lwf+more", {"strategy": {"more.gradient": "student_only", "more.init_b": 0.1}}),
     "moments": ("moments", FROZEN),
     "moments, low rank": ("moments", {**FROZEN, "strategy": {"rank": 8, "unknown": "prior", "expansion": 32}}),
@@ -61,9 +81,20 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "moments over features": ("moments", CACHED),
     "l3a, recursive": ("l3a", {**FROZEN, "strategy": {"solver": "recursive", "ridge": 1.0, "expansion": 64}}),
     "l3a, first task": ("l3a", {"strategy": {"features": "first-task", "expansion": 64}}),
+    "oewc": ("oewc", {}),
+    "si": ("si", {"strategy": {"weight": 50.0}}),
+    "mas": ("mas", {}),
+    "a-gem": ("a-gem", {"strategy": {"other_classes": "negative"}}),
+    "wa": ("lwf+er+wa", {}),
+    "gdumb": ("gdumb", {}),
+    "podnet": ("er+podnet", {}),
+    "cls-er": ("cls-er", {"strategy": {"stable_rate": 0.5}}),
+    "krt over cached maps": ("krt+lwf", {**MAPS, "strategy": {"width": 16, "heads": 2}}),
+    "features of cached maps": ("rebll", {**MAPS, "training.data": "device"}),
     "features": ("rebll", {**CACHED, "training.model.hidden": 16}),
     "hidden layer": ("er+more", {**FROZEN, "training.model.hidden": 16}),
     "batch norm frozen": ("lwf", {"training.model.freeze": "batch-norm"}),
+    "bic": ("lwf+er+bic", {}),
     "sgd": ("er", {"training.optimizer": {"name": "sgd", "lr": 0.05}, "training.schedule": "CosineAnnealingLR"}),
     "adam": ("er", {"training.optimizer": {"name": "adam", "lr": 0.001}, "training.schedule": "constant"}),
     "RMSprop": ("finetune", {"training.optimizer": {"name": "RMSprop", "lr": 0.001}}),
@@ -77,7 +108,12 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"augmentation {name}": ("er", {"training.augmentation": value}) for name, value in AUGMENTATIONS.items()},
     **{f"loss {value['name']}": ("er", {"training.loss": value}) for value in LOSSES},
 }
-ROUNDED = {"ewc, images on the device": ("loss/total",)}
+ROUNDED = {
+    "ewc, images on the device": ("loss/total",),
+    "oewc": ("loss/total",),
+    "si": ("loss/total", "loss/penalty"),
+    "mas": ("loss/total", "loss/penalty"),
+}
 """Values that a device other than a CPU adds up in another order."""
 
 

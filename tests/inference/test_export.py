@@ -15,7 +15,8 @@ import clsim
 from clsim.errors import ClsimError
 from clsim.inference.export import FORMATS, GRAPH_DESCRIPTION, exported_file
 from clsim.inference.model import Model
-from clsim.training.composition import parts_of, registered
+from clsim.training.composition import parts_of, registered, strategy_class
+from clsim.training.strategy import Strategy
 from tests.conftest import TINY
 from tests.inference.conftest import Scored
 
@@ -43,10 +44,12 @@ def read_onnx(path: Path, x: np.ndarray) -> tuple[str, np.ndarray]:
 READERS = {"safetensors": read_safetensors, "torch-export": read_graph, "onnx": read_onnx}
 
 
-def holds(model: Model, home: Path, x: np.ndarray, scores: np.ndarray, thresholds: bool = False) -> None:
+def holds(
+    model: Model, home: Path, x: np.ndarray, scores: np.ndarray, thresholds: bool = False, formats: Any = FORMATS
+) -> None:
     """Write each format, read it with its own library, and compare with the scores of the run."""
-    for format, suffix in FORMATS.items():
-        path = home / f"model{suffix}"
+    for format in formats:
+        path = home / f"model{FORMATS[format]}"
         assert model.export(path, format, thresholds=thresholds) < 1e-5
         text, logits = READERS[format](path, x)
         np.testing.assert_allclose(logits, scores, rtol=0, atol=1e-5, err_msg=format)
@@ -58,16 +61,31 @@ def holds(model: Model, home: Path, x: np.ndarray, scores: np.ndarray, threshold
 
 
 EVERY = ["finetune", "joint", "lwf+ewc+er+identity", "rebll+more", "l3a", "lwf+feature-replay+moments"]
-"""Compositions that hold every strategy that comes with clsim."""
+"""Compositions that hold every strategy that has a say in what the network is made of, but those of `OVER_MAPS`."""
+OVER_MAPS = {"csc": 8, "krt": 16}
+"""Strategies whose head reads the map of an image, and the width of it."""
 
 
 @pytest.mark.parametrize("strategy", EVERY)
-def test_the_model_of_every_strategy_goes_through_every_format(
+def test_the_model_of_every_kind_of_strategy_goes_through_every_format(
     scored_run: Callable[..., Scored], test_inputs: Any, vectors: Path, tmp_path: Path, strategy: str
 ) -> None:
-    assert {name for spec in EVERY for name in parts_of(spec)} == set(registered())
+    makers = {name for name in registered() if strategy_class(name).network is not Strategy.network}
+    assert makers <= {name for spec in [*EVERY, *OVER_MAPS] for name in parts_of(spec)}
     folder, scores = scored_run(strategy, {}, vectors)
     holds(clsim.load_model(folder), tmp_path, test_inputs(folder), scores[-1])
+
+
+@pytest.mark.parametrize("formats", [["safetensors", "torch-export"], pytest.param(["onnx"], marks=pytest.mark.long)])
+@pytest.mark.parametrize("strategy", OVER_MAPS)
+def test_so_does_that_of_every_strategy_over_maps(
+    scored_run: Callable[..., Scored], test_inputs: Any, tmp_path: Path, strategy: str, formats: list[str]
+) -> None:
+    small = {"training.epochs": 1, "strategy.width": OVER_MAPS[strategy]}
+    folder, scores = scored_run(strategy, TINY | small)
+    model = clsim.load_model(folder)
+    x = model.preprocess(*test_inputs(folder)).numpy()
+    holds(model, tmp_path, x, scores[-1], formats=formats)
 
 
 @pytest.mark.slow

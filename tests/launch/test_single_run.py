@@ -10,6 +10,7 @@ import clsim
 from clsim.errors import RunError, ScenarioError, StrategyError
 from clsim.running.prepared_run import open_run
 from clsim.scenario import Scenario, StreamPlan
+from tests.fixtures.small_runs import Recorder
 
 
 def test_a_run_folder_holds_everything_that_defines_and_describes_the_run(finished_run: Path) -> None:
@@ -53,6 +54,19 @@ def test_the_same_seed_twice_gives_identical_metrics(finished_run: Path, tiny_ov
     again = clsim.run("digits-b0c2", "lwf+er", seed=3, overrides=tiny_overrides, out=tmp_path)
     assert (again.folder / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
     assert (again.folder / "result.json").read_bytes() == (finished_run / "result.json").read_bytes()
+
+
+def test_a_run_says_which_classes_it_cannot_teach(tiny_overrides: dict, tmp_path: Path) -> None:
+    classes = {"dataset.classes": ["0", "1", "2"], "stream.increment": 1, "training.epochs": 1}
+    told = Recorder()
+    run = clsim.run("digits-b0c2", "finetune", overrides=tiny_overrides | classes, out=tmp_path, progress=told)
+    note = "classes without a visible 0, which no method can tell from others by labels alone: 0, 1, 2"
+    assert told.said == [f"note: {note}"]
+    assert f"stream: {note}" in (run.folder / "run.log").read_text()
+    assert run.record.notes == [note]
+    truth = StreamPlan.from_bytes((run.folder / "plan.json.gz").read_bytes()).test_truth
+    for column, task in enumerate(run.record.tasks):
+        assert task.chance == pytest.approx(100 * (truth[:, column] == 1).mean())
 
 
 def test_another_seed_gives_other_metrics(finished_run: Path, tiny_overrides: dict, tmp_path: Path) -> None:

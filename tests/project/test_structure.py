@@ -102,11 +102,24 @@ def test_no_package_bears_the_name_of_a_public_function() -> None:
 def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
     """Beyond `clsim.kit` only what makes a part what it is: not each other, no metrics, no runs."""
     own = {
+        "a_gem": {"clsim.training.memory.projection"},
+        "csc": {"clsim.models.class_graph"},
+        "cgc": {"clsim.training.losses.compensated"},
         "ewc": {"clsim.training.quadratic_penalty"},
+        "gdumb": {"clsim.training.memory.memory_only"},
         "identity": {"clsim.training.memory.photo_identity"},
         "joint": {"clsim.scenario.plan.planning"},
+        "mas": {"clsim.training.importances"},
+        "krt": {"clsim.models.cross_attention", "clsim.training.token_distillation"},
         "more": {"clsim.models.low_rank", "clsim.training.more.plugin"},
         "online_relabelling": {"clsim.training.memory.relabelling"},
+        "podnet": {"clsim.training.feature_distillation"},
+        "si": {"clsim.training.importances"},
+        "slow_learners": {"clsim.training.slow_learners"},
+        "wa": {"clsim.training.weight_aligning"},
+        "max_entropy": {"clsim.training.entropy"},
+        "pseudo": {"clsim.training.pseudo_labels"},
+        "relational": {"clsim.training.relations"},
     }
     found = {name for name in imports(path) if name.split(".")[0] in ("clsim", "strategies", "scenarios")}
     assert found - {"clsim"} == own.get(path.stem, set())

@@ -70,6 +70,22 @@ def test_page_is_complete_and_loads_nothing(runs: Path) -> None:
     assert not page.unlabelled
 
 
+def test_page_says_what_the_stream_cannot_teach_and_what_chance_is(make_run: MakeRun, tmp_path: Path) -> None:
+    tasks = [
+        {"index": 0, "classes": ["dog", "<b>&x"], "columns": [0, 2], "train_images": 5, "chance": 12.5},
+        {"index": 1, "classes": ["cat"], "columns": [2, 3], "train_images": 6, "returning": ["dog"], "chance": 25.0},
+        {"index": 2, "classes": [], "columns": [3, 3], "train_images": 7, "returning": ["dog", "cat"], "chance": None},
+    ]
+    chance = {name: [1.0, 1.0, 1.0] for name in ("head", "medium", "tail")} | {"mAP": [10.0, 11.0, 14.5]}
+    make_run(tmp_path, "er", tasks=tasks, chance=chance, notes=["classes that no test image shows: cat"])
+    page = Page(write_report(tmp_path))
+    assert "Classes that no test image shows: cat." in page.text
+    assert "1 remark" in page.text
+    assert "0 dog, <b>&x 0\u20131 5 12.5 10.0 1 cat; back again: dog 2\u20132 6 25.0 11.0" in page.text
+    assert "2 back again: dog, cat \u2013 7 \u2013 14.5" in page.text
+    assert "A random order of the images comes to 12.5 to 25.0, as the table of tasks says of each column." in page.text
+
+
 def test_page_says_what_a_reader_must_know(runs: Path) -> None:
     text = Page(write_report(runs)).text
     assert "Source KRT, table 2" in text
@@ -311,7 +327,7 @@ def test_several_class_orders_have_one_page_over_all_that_leads_to_each(make_run
     assert {"orders", "table-orders", "table-final", "figure-curves", "table-classes"} <= set(page.ids)
     assert not {"table-tasks", "table-groups", "figure-classes"} & set(page.ids)
     assert {"order0/report.html", "order1/report.html"} <= set(page.loads)
-    assert "order1 61.0 61.0 dog | <b>&x | cat" in page.text
+    assert "order1 61.0 61.0 \u2013 dog | <b>&x | cat" in page.text
     assert "cat medium 40 40.5 ± 0.7 40.5 ± 0.7" in page.text  # found by its name in each order
     assert "differ in" not in page.text
     assert "Differences to er" in Page(tmp_path / "order1" / "report.html").text

@@ -104,6 +104,7 @@ def assert_equal_runs(shared: Path, alone: Path, trained_by: str) -> None:
         ("er", "lwf+er", {"lwf.old_classes": "negative"}),
         ("er", "er+or", {"threshold": "prior"}),
         ("er", "er+identity", {}),
+        ("er", "pseudo+er", {"rule": "recall"}),
         ("er", "ewc", {"weight": 50.0}),
         ("ewc", "er", {}),
         ("akd", "rebll", {}),

@@ -72,3 +72,12 @@ def test_one_class_is_no_stream(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,label\n1.jpg,cat\n2.jpg,cat\n")
     with pytest.raises(ClsimError, match=r": 1 class in a table of images; a stream needs two or more$"):
         draft(tmp_path, tmp_path / "s.yaml")
+
+
+def test_one_known_class_an_image_says_nothing_of_those_that_nobody_looked_for(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", "a", count=12)
+    rows = "".join(f"a/{number}.png,{'1,' if number % 2 else ',1'}\n" for number in range(12))
+    (folder / "labels.csv").write_text(f"path,cat,dog\n{rows}")
+    scenario = written(folder, tmp_path / "mine.yaml")
+    assert scenario.source.labels("train").min() == -1
+    assert scenario.config.labels.visible == "task"

@@ -34,7 +34,8 @@ def test_all_problems_come_at_once_in_file_order(problems: Any, digits_text: str
     assert problems(text) == [
         "s.yaml:4: dataset.train: given '1200', should be a valid integer",
         "s.yaml:7: stream.incremnt: unknown key, did you mean 'increment'?; "
-        "allowed: base, increment, sizes, tasks, order, repetition, order_seed, assignment, seed",
+        "allowed: base, increment, sizes, tasks, blurry, domains, order, repetition, online, order_seed, assignment, "
+        "seed",
         "s.yaml:8: stream.order: given 'frequent', allowed: alphabetical, seed, frequency, a list, "
         "did you mean 'frequency'?",
         "s.yaml:17: training.epochs: given True, should be a valid integer",
@@ -102,10 +103,10 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
             "digit",
             "features, path/to/file.py:Class, did you mean 'digits'?",
         ),
-        ("dataset.name", "", "given None, allowed: digits, voc, coco, manifest"),
-        ("dataset.name", "[voc]", "given ['voc'], allowed: digits, voc, coco, manifest"),
+        ("dataset.name", "", "given None, allowed: digits, voc, coco, nuswide, openimages, manifest"),
+        ("dataset.name", "[voc]", "given ['voc'], allowed: digits, voc, coco, nuswide, openimages, manifest"),
         ("training.loss", "3", "given 3, should be a mapping of keys"),
-        ("stream", "{base: 2}", "stream: one of increment, sizes and tasks is missing"),
+        ("stream", "{base: 2}", "stream: one of increment, sizes, tasks, blurry and domains is missing"),
         ("stream", "{increment: 2, sizes: [5, 5]}", "stream.sizes: given [5, 5], not together with increment"),
         ("stream", "{sizes: [5, 5], base: 2}", "stream.base: given 2, not together with sizes"),
         ("stream", "{tasks: [['1']], order: seed}", "stream.order: given 'seed', not together with tasks"),

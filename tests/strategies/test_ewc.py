@@ -59,6 +59,34 @@ def test_importances_are_mean_squared_gradients_of_the_scenarios_loss(build: Any
         torch.testing.assert_close(importances[key].data, value, rtol=1e-4, atol=1e-8)
 
 
+def test_online_importances_without_decay_are_the_sum_of_separate_ones(
+    build: Any, learn: Any, same_weights: Any
+) -> None:
+    separate, online = learn(build("ewc", options={"weight": 0.0})), learn(build("oewc", options={"weight": 0.0}))
+    assert same_weights(separate, online)
+    parts, (whole,) = plugin_of(separate).importances, plugin_of(online).importances.values()
+    assert list(plugin_of(online).saved_params) == [2]
+    for key, entry in whole.items():
+        total = torch.zeros_like(entry.data)
+        for part in parts.values():
+            total[tuple(slice(n) for n in part[key].data.shape)] += part[key].data
+        torch.testing.assert_close(entry.data, total)
+
+
+def test_the_online_penalty_is_around_the_last_weights_only(build: Any, learn: Any, same_weights: Any) -> None:
+    online, separate = (learn(build(spec, options={"weight": 30.0})) for spec in ("oewc", "ewc"))
+    assert not same_weights(online, separate)
+    plugin, model, noted = plugin_of(online), online.model, SimpleNamespace(train_exp_counter=3)
+    strategy = SimpleNamespace(model=model, device=torch.device("cpu"), clock=noted, loss=torch.zeros(()))
+    with torch.no_grad():
+        model.head.weight += 0.5
+    model.zero_grad()
+    plugin.before_backward(strategy)
+    strategy.loss.backward()
+    expected = 2 * 30.0 * plugin.importances[2]["head.weight"].data * 0.5
+    torch.testing.assert_close(model.head.weight.grad, expected, rtol=1e-4, atol=1e-8)
+
+
 def test_growing_keeps_what_is_known_of_old_rows_and_penalises_no_new_ones(build: Any, learn: Any) -> None:
     template = learn(ewc(build, 1.0), tasks=1)
     plugin = plugin_of(template)

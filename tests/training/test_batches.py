@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
+from clsim.sealing import Sealed
 from clsim.training.batches import EpochLoader, EvaluationLoader
 
 
@@ -35,6 +36,24 @@ def test_each_row_comes_once_an_epoch(n: int, size: int, more: int, epoch: int) 
     assert sorted(row for batch in met for row in batch) == list(range(n + more))
     assert len(met) == len(loader)
     assert all(len(batch) == size for batch in met[:-1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 20), st.data())
+def test_a_row_that_is_held_back_is_open_from_its_batch_on(n: int, size: int, data: Any) -> None:
+    """Also where an epoch is begun in the middle."""
+    loader = loader_of(n, size)
+    store, everything = loader.dataset.store, np.arange(n)
+    store.hold_back(everything)
+    loader.start(0, data.draw(st.integers(0, len(loader))))
+    come = [*np.concatenate([[], *batches(loader_of(n, size))[: loader.first_step]]).astype(int)]
+    for _ in loader:
+        come += loader.new_rows.tolist()
+        store.targets(np.array(come))
+        for row in np.setdiff1d(everything, come):
+            with pytest.raises(Sealed, match=f"row {row} has not come yet"):
+                store.targets(np.array([row]))
+    store.targets(everything)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from clsim import kit
 from clsim.errors import StrategyError
+from clsim.launch.part_listing import list_parts
 from clsim.launch.variants import as_variants, compose
-from clsim.scenario import load_scenario
+from clsim.running.run_identity import identity
+from clsim.scenario import Scenario, load_scenario
 from clsim.training.composition import Composition, registered, strategy_class
 from clsim.training.strategy import Strategy
 
@@ -161,6 +164,67 @@ def test_replay_without_a_memory_is_refused_with_an_example() -> None:
     config = load_scenario("digits-b0c2", {"memory.budget": "none"}).config
     with pytest.raises(StrategyError, match=r"er needs a memory: set memory\.budget, for example"):
         Composition("lwf+er").check(config, 10)
+
+
+# --- names for several parts with options
+
+
+def test_a_name_for_parts_sets_their_defaults_and_the_user_wins() -> None:
+    assert Composition("icarl").options()["er"]["selection"] == "herding"
+    for given in ({"selection": "random"}, {"er.selection": "random"}):
+        assert Composition("icarl", given).options()["er"]["selection"] == "random"
+    assert Composition("icarl").options() == Composition("lwf+er", {"er.selection": "herding"}).options()
+    assert Composition("icarl").name == "icarl"
+    assert Composition("icarl").given == {}
+    assert Composition("lwf-mc").options() == Composition("lwf").options()
+    shown = {row[0]: row[2] for row in list_parts("strategy", "icarl+or").rows}
+    assert (shown["strategy.er.selection"], shown["strategy.er.replay"]) == ('"herding"', '"concat"')
+
+
+def test_options_that_a_name_sets_are_in_the_identity_of_its_runs(tiny: Scenario) -> None:
+    launch: dict[str, Any] = {"seed": 0, "device": "cpu", "threads": 1}
+    one, other = (identity(tiny, "er-ace", given, **launch) for given in ({}, {"er.replay": "concat"}))
+    assert {key for key in one if one[key] != other[key]} == {"strategy.er.replay"}
+    assert one["strategy.er.replay"] == "paired"
+
+
+def test_a_name_may_stand_for_names_and_its_paths_start_at_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from clsim import kit\n\n\nclass Outer(kit.Strategy):\n    name = 'outer'\n    made_of = ('icarl', 'or')\n"
+        "    part_options = {'er.selection': 'keep.py:Keep', 'or.fallback': 0.5}\n\n\n"
+        "class Wrong(Outer):\n    part_options = {'er.selektion': 'herding'}\n"
+    )
+    (tmp_path / "keep.py").write_text("def Keep(labels, seed, task, count): ...\n")
+    options = Composition(f"{path}:Outer").options()
+    assert list(options) == ["lwf", "er", "or"]
+    assert (options["er"]["selection"], options["or"]["fallback"]) == (f"{tmp_path / 'keep.py'}:Keep", 0.5)
+    with pytest.raises(StrategyError, match=r"outer: part_options: .*'er\.selektion', did you mean 'er\.selection'"):
+        Composition(f"{path}:Wrong")
+
+
+def test_er_ace_is_half_of_its_sources_loss(build: Any) -> None:
+    """Half of the sum of two means over as many rows each; an old class of a new row has no gradient."""
+    template, seen = build("er-ace"), []
+
+    class Look(kit.Plugin):
+        def before_backward(self, learner: kit.Learner, **kwargs: Any) -> None:
+            if learner.position.task:
+                y, z, old = learner.mb_y, learner.mb_output, learner.replayed
+                halves = [kit.masked_bce(z[rows], y[rows]) for rows in (old, ~old)]
+                equal = int(old.sum()) == int((~old).sum())
+                seen.append((learner.loss.item(), sum(half.item() for half in halves) / 2, equal))
+                assert (y[~old][:, : learner.experience.classes_in_this_experience[0]] == -1).all()
+
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+    template.plugins.append(Look())
+    template.learn(template.benchmark.train_stream[:2], template.benchmark.evaluation_stream)
+    assert seen
+    for loss, half, equal in seen:
+        assert equal
+        assert loss == pytest.approx(half, rel=1e-5)
 
 
 # --- files

@@ -21,11 +21,13 @@ from clsim.training.ranks import Part, Ranks
 from tests.fixtures.rank_cases import CASES, OVERRIDES, STRATEGIES
 
 SCRIPT = Path(__file__).parents[1] / "fixtures" / "rank_cases.py"
-QUICK = ("uneven", "concat", "rebll_more", "synced")
-OTHERS = ("er", "rebll", "more", "ewc", "joint", "tiny_batches")
+QUICK = ("uneven", "concat", "rebll_more", "synced", "online")
+OTHERS = ("er", "rebll", "more", "ewc", "joint", "cgc", "tiny_batches")
+ROUNDED = ("moments", "bfloat16", "maps")
 REFUSED = {
     "noisy": r"the ranks have different values of \S+ after task 0, .*; Noise may decide or draw by the rows",
     "doubled": r"extend_batch: a run on several ranks must be told part=, from learner.part",
+    "relational": r"relational compares all rows of a batch with each other and cannot run on several ranks",
     "stock": r"ReplayPlugin has replaced the data loader",
 }
 
@@ -100,7 +102,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 @pytest.fixture(scope="module")
 def thorough(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return Pair(tmp_path_factory.mktemp("ranks"), OTHERS, ("moments", "bfloat16"))
+    return Pair(tmp_path_factory.mktemp("ranks"), OTHERS, ROUNDED)
 
 
 @pytest.mark.slow
@@ -117,7 +119,7 @@ def test_more_methods_on_two_ranks(thorough: Pair, name: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["moments", "bfloat16"])
+@pytest.mark.parametrize("name", ROUNDED)
 def test_what_rounding_changes_is_equal_between_the_ranks(thorough: Pair, name: str) -> None:
     assert "hash" in thorough.known(name, 0)
     assert thorough.known(name, 0) == thorough.known(name, 1)

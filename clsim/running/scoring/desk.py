@@ -47,17 +47,21 @@ class Desk:
         self.memories: list[SimpleNamespace] = []
         self.beginning = Beginning(0, 1, "task")
 
-    def begin(self, beginning: Beginning) -> Wanted:
-        """Take what stays as it is during the run, before anything else; return what is to be handed in."""
+    @property
+    def wanted(self) -> Wanted:
+        """What is to be handed in."""
+        pictures = next((logger for logger in self.loggers if isinstance(logger, SamplePictures)), None)
+        shown = (0, "none") if pictures is None else (pictures.n, pictures.pictures)
+        return Wanted(self.row_truth is not None, *shown)
+
+    def begin(self, beginning: Beginning) -> None:
+        """Take what stays as it is during the run, before anything else."""
         self.beginning = beginning
         tasks = tuple(task.classes for task in self.history.plan.tasks)
         if self.row_truth is not None:
             self.memories = [SimpleNamespace(memory=None) for _ in range(beginning.memories)]
             stand_ins: list[Any] = self.memories
             self.labels = [MemoryLabels(stand_in, self.row_truth, tasks) for stand_in in stand_ins]
-        pictures = next((logger for logger in self.loggers if isinstance(logger, SamplePictures)), None)
-        shown = (0, "none") if pictures is None else (pictures.n, pictures.pictures)
-        return Wanted(len(self.labels), *shown)
 
     def take(self, event: Event) -> list[Value]:
         """Let metrics and loggers know of an event; return every number of it."""
@@ -126,6 +130,7 @@ class ScorerHere:
 
     def __init__(self, desk: Desk, each_time: Callable[[], None] | None = None) -> None:
         self.desk = desk
+        self.wanted = desk.wanted
         self.each_time = each_time
 
     def tell(self, what: str, *content: Any) -> None:

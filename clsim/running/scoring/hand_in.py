@@ -17,7 +17,7 @@ from clsim.evaluation.pictures import is_pictured
 from clsim.evaluation.plugins import CollectedScores, MemorySize, TaskReport
 from clsim.evaluation.samples import training_places
 from clsim.running.scoring.desk import NO_METRIC, written_labels
-from clsim.running.scoring.messages import Event, Pass, TrainingSample, Value
+from clsim.running.scoring.messages import Event, Pass, TrainingSample, Value, Wanted
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.training.memory.replay import Replay
 from clsim.training.plugin import Plugin
@@ -28,7 +28,13 @@ SampledRows = Callable[[int], NDArray[np.int64]]
 
 
 class Scorer(Protocol):
-    """The process that scores, as the one that trains sees it."""
+    """The process that scores, as the one that trains sees it.
+
+    Attributes:
+        wanted: what is to be handed in.
+    """
+
+    wanted: Wanted
 
     def tell(self, what: str, *content: Any) -> None:
         """Call a method of the `Desk`, and do not wait for it."""

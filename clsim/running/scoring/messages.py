@@ -36,12 +36,12 @@ class Wanted:
     """What the process that scores wants handed in.
 
     Attributes:
-        memories: number of replay memories whose labels it looks at.
+        labels: whether it looks at the labels of replay memories.
         samples: images of a picture of rows just trained; 0: there are no such pictures.
         pictures: after which tasks, see `is_pictured`.
     """
 
-    memories: int
+    labels: bool
     samples: int
     pictures: str
 

@@ -56,6 +56,7 @@ class ScoringProcess:
         in_child: Callable[[], None] = lambda: None,
         each_time: Callable[[], None] | None = None,
     ) -> None:
+        self.wanted = desk.wanted
         self.go_on = go_on
         self.each_time = each_time
         self._pipe, its_end = Pipe()

@@ -19,8 +19,8 @@ def difference(first: StreamPlan, second: StreamPlan) -> dict[str, Any]:
 
     Returns:
         equal: whether the hashes are; classes: only_first, only_second, and whether those of both come in the same
-        order; tasks: for each index that one of them has, see `_task`; test: images only_first, only_second, and the
-        true labels that differ in the others.
+        order; online: images at a time in both, None where a task is there as a whole; tasks: for each index that one
+        of them has, see `_task`; test: images only_first, only_second, and the true labels that differ in the others.
     """
     common = [name for name in first.class_names if name in set(second.class_names)]
     return {
@@ -30,6 +30,7 @@ def difference(first: StreamPlan, second: StreamPlan) -> dict[str, Any]:
             "only_second": [name for name in second.class_names if name not in common],
             "same_order": common == [name for name in second.class_names if name in set(common)],
         },
+        "online": [first.online, second.online],
         "tasks": [
             {"index": index, **_task(first, second, index)} for index in range(max(len(first.tasks), len(second.tasks)))
         ],

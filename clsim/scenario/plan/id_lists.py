@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clsim.data.class_names import composed
 from clsim.data.source import Split
 from clsim.errors import Unplannable, did_you_mean
 from clsim.opening import read_regular
@@ -17,6 +18,7 @@ Ids = NDArray[np.int64]
 Key = tuple[str, ...]
 
 COLUMNS = ("image", "task")
+CONFIDENCES = ("image", "class", "confidence")
 _SHOWN = 80
 """Characters of what a file says that an error shows."""
 
@@ -27,7 +29,8 @@ def read_ids(file: Path, names: Sequence[str] | None, key: Key, split: Split = "
     The file has one id a line; empty lines and lines from # on are skipped.
 
     Args:
-        names: id of each image: VOC's and COCO's own, the path in a manifest, the number of a digit scene; None: the
+        names: id of each image: VOC's, COCO's and Open Images' own, the path in a manifest or in
+            NUS-WIDE, the number of a digit scene; None: the
             data set has none.
         key: of the scenario that names the file, for error messages.
         split: that the images are of, likewise.
@@ -36,16 +39,16 @@ def read_ids(file: Path, names: Sequence[str] | None, key: Key, split: Split = "
         Unplannable: no such file, an unknown or repeated id; with the line.
     """
     known = _Names(file, names, key, split)
-    line_of: dict[str, int] = {}
+    line_of: dict[int, int] = {}
     for number, line in _lines(file, key):
         name = line.strip()
-        known.row(name, number)
-        if name in line_of:
-            raise _problem(key, f"{file}:{number}: {name!r} is there a second time, first in line {line_of[name]}")
-        line_of[name] = number
+        row = known.row(name, number)
+        if row in line_of:
+            raise _problem(key, f"{file}:{number}: {name!r} is there a second time, first in line {line_of[row]}")
+        line_of[row] = number
     if not line_of:
         raise _problem(key, f"{file}: no ids in it")
-    return np.array([known.rows[name] for name in line_of], dtype=np.int64)
+    return np.array(list(line_of), dtype=np.int64)
 
 
 def read_partition(
@@ -84,6 +87,56 @@ def read_partition(
     return [np.array(sorted(task), dtype=np.int64) for task in tasks]
 
 
+def read_confidences(
+    file: Path, names: Sequence[str] | None, column_of: Mapping[str, int], key: Key
+) -> tuple[Ids, Ids, NDArray[np.float64]]:
+    """Return row, column and confidence of each line, [K] each, of a CSV table.
+
+    Its columns are image, class and confidence. Lines of classes without a column are left out.
+
+    Args:
+        names, key: as in `read_ids`.
+        column_of: class name -> column; -1: none.
+
+    Raises:
+        Unplannable: no such file, a wrong header, an unknown id or class, a confidence that is none, a pair of image
+            and class that is there twice; with the line.
+    """
+    known = _Names(file, names, key, "train")
+    lines = _lines(file, key)
+    number, header = next(lines, (1, ""))
+    columns = [cell.lower() for cell in _cells(file, number, header, key)]
+    if sorted(columns) != sorted(CONFIDENCES):
+        raise _problem(key, f"{file}:{number}: given {header[:_SHOWN]!r}, expected the header {','.join(CONFIDENCES)}")
+    image, name, value = (columns.index(column) for column in CONFIDENCES)
+    found: dict[tuple[int, int], float] = {}
+    for number, line in lines:
+        cells = _cells(file, number, line, key)
+        if len(cells) != len(CONFIDENCES):
+            raise _problem(key, f"{file}:{number}: {len(cells)} cells, expected an image, a class and a confidence")
+        row, class_name = known.row(cells[image], number), composed(cells[name])
+        if class_name not in column_of:
+            shown = class_name[:_SHOWN]
+            raise _problem(key, f"{file}:{number}: unknown class {shown!r}{did_you_mean(shown, list(column_of))}")
+        confidence = _confidence(cells[value])
+        if confidence is None:
+            raise _problem(key, f"{file}:{number}: confidence {cells[value][:_SHOWN]!r}, allowed: 0 to 1")
+        if (row, column_of[class_name]) in found:
+            raise _problem(key, f"{file}:{number}: {cells[image]!r} and {class_name!r} are there a second time")
+        if column_of[class_name] >= 0:
+            found[row, column_of[class_name]] = confidence
+    pairs = np.array(list(found), dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1], np.array(list(found.values()))
+
+
+def _confidence(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None
+
+
 class _Names:
     """Ids of a data set's images, which lines of a file name."""
 
@@ -95,7 +148,9 @@ class _Names:
         self.rows = {name: row for row, name in enumerate(names)}
 
     def row(self, name: str, number: int) -> int:
-        """Return the row of an image that the line `number` names."""
+        """Return the row of an image that the line `number` names; back-slashes may stand for slashes."""
+        if name not in self.rows and (slashed := name.replace("\\", "/")) in self.rows:
+            return self.rows[slashed]
         if name not in self.rows:
             known = f"{did_you_mean(name, self.names)}; ids look like {self.names[0]!r}" if self.names else ""
             shown = name[:_SHOWN]

@@ -18,7 +18,7 @@ from clsim.errors import Unplannable
 from clsim.parts import PartError, made
 from clsim.plugin_files import told
 from clsim.scenario.plan.task_classes import TaskClasses
-from clsim.scenario.schema import OwnRule
+from clsim.scenario.stream_schema import OwnRule
 
 _AT = ("stream", "assignment")
 _EXPECTED = "expected a list of one array of row positions, int [n], per task"

@@ -15,6 +15,10 @@ from clsim.errors import Unplannable
 from clsim.randomness import permutation
 from clsim.scenario.evaluation_schema import GivenImages
 from clsim.scenario.plan import long_tail
+from clsim.scenario.plan.annotators import Evidence, evidence
+from clsim.scenario.plan.blurry import assign_blurry
+from clsim.scenario.plan.counts import ROWS_AT_A_TIME, count_positives
+from clsim.scenario.plan.domains import Domains, domains_of
 from clsim.scenario.plan.id_lists import read_ids, read_partition
 from clsim.scenario.plan.rules import (
     Ids,
@@ -23,15 +27,15 @@ from clsim.scenario.plan.rules import (
     assign,
     class_groups,
     class_order,
-    count_positives,
     show,
     show_soft,
 )
 from clsim.scenario.plan.stream_plan import StreamPlan, TaskPlan
 from clsim.scenario.plan.streamed_classes import columns_of, streamed_classes
 from clsim.scenario.plan.task_classes import TaskClasses, task_classes
-from clsim.scenario.schema import Given, ScenarioConfig
 from clsim.scenario.schema import Ids as LongTailIds
+from clsim.scenario.schema import ScenarioConfig
+from clsim.scenario.stream_schema import Given
 from clsim.vocabulary import GROUPS, UNKNOWN
 
 MOST_UNEQUAL = 20
@@ -54,7 +58,10 @@ class StreamData:
         soft: float32 [N, C], soft labels of the training images in (0, 1), 0 where a label is not soft, None: no label
             is; `train` says what they count as in who is in a task, class counts and truth.
         names: ids of the images of a split, for files that list images; None: the data set has none.
-        notes: classes of the data set that were joined or left out without being named, a line each.
+        notes: classes of the data set that were joined or left out without being named, and domains, a line each.
+        domains: of the training images; None: tasks are no domains.
+        evidence: what an annotator goes by beside the truth, as `annotators.evidence` returns it.
+        training_rows: int64 [M], the training image that each test image is, -1: none; None: no test image is one.
     """
 
     class_names: tuple[str, ...]
@@ -65,6 +72,9 @@ class StreamData:
     soft: NDArray[np.float32] | None = None
     names: Names | None = None
     notes: tuple[str, ...] = ()
+    domains: Domains | None = None
+    evidence: Evidence = None
+    training_rows: Ids | None = None
 
 
 def stream_data(
@@ -74,6 +84,9 @@ def stream_data(
     test: Labels,
     image_names: Names | None = None,
     soft: NDArray[np.float32] | None = None,
+    of_domain: Sequence[str] = (),
+    box_areas: NDArray[np.float32] | None = None,
+    training_rows: Ids | None = None,
 ) -> StreamData:
     """Choose and order the classes, hold out the validation share, thin the rest to a long tail.
 
@@ -89,19 +102,27 @@ def stream_data(
         test: int8 [M, C].
         image_names: ids of the images of a split, for files that list images; called only if there is one.
         soft: float32 [N, C], soft labels of the training images, as in `StreamData`.
+        of_domain: domain of each training image, with `stream.domains`.
+        box_areas: float32 [N, C], of the training images, with `labels.visible: {smallest_box: ..}`.
+        training_rows: int64 [M], as in `StreamData`.
 
     Raises:
-        Unplannable: unknown or repeated classes, an impossible order, nothing left to train or to validate on, a long
-            tail that cannot be, a list of images that does not fit.
+        Unplannable: unknown or repeated classes or domains, an impossible order, nothing left to train or to validate
+            on, a long tail that cannot be, a list of images that does not fit.
     """
     names, train, test, soft, notes = streamed_classes(config, class_names, train, test, soft)
     usable = np.flatnonzero(train.max(axis=1, initial=UNKNOWN) == 1).astype(np.int64)
+    domains = None if config.stream.domains is None else domains_of(config.stream.domains, of_domain)
+    if domains is not None:
+        usable = usable[domains.of_image[usable] >= 0]
+        notes = (*notes, f"domains, a task each: {', '.join(domains.names)}")
     held_out, pool = _validation(config, usable, image_names)
     listed = image_names("train") if image_names and isinstance(config.labels.long_tail, LongTailIds) else None
     pool = long_tail.apply(config.labels.long_tail, train, pool, names, config.stream.seed, listed)
     order = class_order(config.stream, names, count_positives(train, pool))
+    streamed = tuple(names[column] for column in order)
     return StreamData(
-        tuple(names[column] for column in order),
+        streamed,
         columns_of(train, order),
         columns_of(test, order),
         pool,
@@ -109,6 +130,9 @@ def stream_data(
         None if soft is None else np.ascontiguousarray(soft[:, order]),
         image_names,
         notes,
+        domains,
+        evidence(config, streamed, class_names, image_names, box_areas),
+        training_rows,
     )
 
 
@@ -139,16 +163,20 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         Unplannable: an impossible split, a task without a training image, or soft labels with an oracle memory.
     """
     names, seed = data.class_names, config.stream.seed
-    classes = task_classes(config.stream, names)
+    classes = task_classes(config.stream, names, 0 if data.domains is None else len(data.domains.names))
     members = _members(config, data, classes)
     tasks = []
     for index, (own, samples) in enumerate(zip(classes, members, strict=True)):
         if not len(samples):
             shown = ", ".join(names[column] for column in own.current)
             raise Unplannable(("stream",), f"task {index} ({shown}) is empty: no training image shows its classes")
-        columns, values = show(config.labels.visible, data.train, samples, index, own.current, seed)
-        noisy = add_noise(config.labels.noise, values, samples, len(data.train), index, seed)
-        soft = None if data.soft is None else show_soft(config.labels.visible, data.soft, samples, index, columns, seed)
+        columns, values = show(config.labels.visible, data.train, samples, index, own.current, seed, data.evidence)
+        noisy = add_noise(config.labels.noise, values, samples, index, seed)
+        soft = (
+            None
+            if data.soft is None
+            else show_soft(config.labels.visible, data.soft, samples, index, columns, seed, data.evidence)
+        )
         # DECIDED: noise leaves soft labels alone, which already say how sure the annotation is.
         values = noisy if soft is None else np.where(soft > 0, values, noisy)
         tasks.append(TaskPlan((own.start, own.stop), samples, columns, values, soft=soft, returning=own.returning))
@@ -156,6 +184,8 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         raise Unplannable(("memory", "labels"), "given 'oracle', but the data set has soft labels, which are no truth")
     validate = config.evaluation.on == "validation"
     images = data.held_out if validate else _tested(config, data)
+    if not validate:
+        _refuse_trained(data, members, images)
     scope = config.evaluation.images
     listed = _listed_scope(scope, data, images, len(classes), validate) if isinstance(scope, GivenImages) else None
     return StreamPlan(
@@ -167,16 +197,22 @@ def build_plan(config: ScenarioConfig, data: StreamData) -> StreamPlan:
         scopes=listed,
         groups=class_groups(count_positives(data.train, data.pool), config.evaluation.groups),
         test_split="train" if validate else "test",
+        online=None if config.stream.online is None else config.stream.online.batch,
     )
 
 
 def _members(config: ScenarioConfig, data: StreamData, tasks: Sequence[TaskClasses]) -> list[Ids]:
     """Return the training images of each task, int64 ascending."""
+    if data.domains is not None:
+        of_image = data.domains.of_image[data.pool]
+        return [data.pool[of_image == task] for task in range(len(tasks))]
     rule, seed = config.stream.assignment, config.stream.seed
     if not isinstance(rule, Given):
         again = 1.0 if config.stream.repetition is None else config.stream.repetition.images
         whole = len(data.pool) == len(data.train)  # of a million images no second copy of all labels
         truth = data.train if whole else data.train[data.pool]
+        if config.stream.blurry is not None:
+            return [data.pool[rows] for rows in assign_blurry(config.stream.blurry, truth, seed)]
         return [data.pool[rows] for rows in assign(rule, truth, tasks, seed, again)]
     key = ("stream", "assignment", "given")
     names = None if data.names is None else data.names("train")
@@ -204,6 +240,18 @@ def _tested(config: ScenarioConfig, data: StreamData) -> Ids:
         if not scored.any():
             raise Unplannable(("dataset", "test_ids"), f"{file}: lists no image of which a label is known")
     return np.flatnonzero(scored).astype(np.int64)
+
+
+def _refuse_trained(data: StreamData, members: Sequence[Ids], images: Ids) -> None:
+    """Raise Unplannable if a test image that takes part is a training image of a task."""
+    if data.training_rows is None:
+        return
+    tested = data.training_rows[images]
+    for index, samples in enumerate(members):
+        if len(both := np.intersect1d(samples, tested)):
+            name = data.names("train")[both[0]] if data.names else both[0]
+            text = f"{len(both)} of these images are trained on in task {index}, such as {name!r}"
+            raise Unplannable(("dataset", "test_ids"), text)
 
 
 def _listed_scope(rule: GivenImages, data: StreamData, images: Ids, n_tasks: int, validate: bool) -> NDArray[np.bool_]:
@@ -235,6 +283,8 @@ def joint_plan(
 ) -> StreamPlan:
     """The derived plan of `joint`: task t holds every image of the stream with a seen class, all seen columns visible.
 
+    It is never online: images of earlier tasks are there again.
+
     Args:
         truth: int8 [N, C], true training labels in *stream* order.
         last_only: leave all tasks but the last without rows, for data too large to train on once per task.
@@ -251,7 +301,7 @@ def joint_plan(
         shown = None if soft is None or not soft[samples, :seen].any() else np.ascontiguousarray(soft[samples, :seen])
         columns = np.arange(seen, dtype=np.int64)
         tasks.append(TaskPlan(task.classes, samples, columns, values, soft=shown, returning=task.returning))
-    return replace(plan, tasks=tuple(tasks), derived_from=plan.family)
+    return replace(plan, tasks=tuple(tasks), derived_from=plan.family, online=None)
 
 
 def oracle_memory_plan(plan: StreamPlan, truth: Labels) -> StreamPlan:
@@ -309,22 +359,21 @@ def describe(plan: StreamPlan, truth: Labels, notes: Sequence[str] = ()) -> dict
     """
     tasks = []
     for index, task in enumerate(plan.tasks):
-        visible = np.full((len(task), plan.n_classes), UNKNOWN, dtype=np.int8)
-        visible[:, task.columns] = task.values
-        hidden = (visible == UNKNOWN) & (truth[task.samples] != UNKNOWN)
+        positives = count_positives(task.values, np.arange(len(task)))
+        hidden_positives, hidden = _hidden(task, truth)
         tasks.append(
             {
                 "index": index,
                 "classes": plan.names(task),
                 **({} if not task.returning else {"returning": [plan.class_names[c] for c in task.returning]}),
                 "train_images": len(task),
-                "rows_without_positive": int((~(visible == 1).any(axis=1)).sum()),
+                "rows_without_positive": int((task.values.max(axis=1, initial=UNKNOWN) < 1).sum()),
                 "test_images": int(plan.in_scope(index).sum()),
                 "positives": {
-                    plan.class_names[column]: int((visible[:, column] == 1).sum()) for column in task.columns
+                    plan.class_names[column]: int(count) for column, count in zip(task.columns, positives, strict=True)
                 },
-                "hidden_positives": int((hidden & (truth[task.samples] == 1)).sum()),
-                "hidden_labels": int(hidden.sum()),
+                "hidden_positives": hidden_positives,
+                "hidden_labels": hidden,
                 **({} if task.soft is None else {"soft_labels": int((task.soft > 0).sum())}),
             }
         )
@@ -335,6 +384,7 @@ def describe(plan: StreamPlan, truth: Labels, notes: Sequence[str] = ()) -> dict
         "train_rows": plan.n_train_rows,
         "test_images": len(plan.test_samples),
         "test_split": plan.test_split,
+        **({} if plan.online is None else {"online": plan.online}),
         "groups": {
             "rule": plan.groups.rule,
             "imbalance": _imbalance(plan.groups.positives),
@@ -344,6 +394,19 @@ def describe(plan: StreamPlan, truth: Labels, notes: Sequence[str] = ()) -> dict
         "tasks": tasks,
         "notes": plan_notes(plan, notes),
     }
+
+
+def _hidden(task: TaskPlan, truth: Labels) -> tuple[int, int]:
+    """Return how many positives, and labels, of a task's images are annotated and not visible."""
+    positives = count = 0
+    for first in range(0, len(task), ROWS_AT_A_TIME):
+        part = slice(first, first + ROWS_AT_A_TIME)
+        true = truth[task.samples[part]]
+        hidden = true != UNKNOWN
+        hidden[:, task.columns] &= task.values[part] == UNKNOWN
+        count += int(hidden.sum())
+        positives += int((hidden & (true == 1)).sum())
+    return positives, count
 
 
 def _imbalance(positives: Any) -> float | None:

@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 
 from clsim.data.class_names import composed
 from clsim.errors import Unplannable, did_you_mean
-from clsim.randomness import permutation, raw_integers, uniforms
+from clsim.randomness import permutation, raw_integers, raw_rows, uniform_rows, uniforms
+from clsim.scenario.plan.annotators import Evidence
+from clsim.scenario.plan.blurry import n_blurry
+from clsim.scenario.plan.counts import rarest_class
 from clsim.scenario.plan.own_rule import own_assignment
 from clsim.scenario.plan.stream_plan import ClassGroups
 from clsim.scenario.plan.task_classes import TaskClasses
-from clsim.scenario.schema import Disjoint, Keep, NoiseSection, OwnRule, StreamSection, Visibility
+from clsim.scenario.schema import Keep, KeepByClass, MachineLabels, NoiseSection, SmallestBox, Visibility
+from clsim.scenario.stream_schema import Disjoint, OwnRule, StreamSection
 from clsim.vocabulary import GROUPS, UNKNOWN
 
 Labels = NDArray[np.int8]
 Ids = NDArray[np.int64]
 _MOST_SHOWN = 10
-_ROWS_AT_A_TIME = 16384
 
 
 def class_order(stream: StreamSection, class_names: Sequence[str], positives: NDArray[Any]) -> Ids:
@@ -39,6 +42,13 @@ def class_order(stream: StreamSection, class_names: Sequence[str], positives: ND
     """
     if stream.tasks is not None:
         return _explicit_order(_first_named(stream.tasks), class_names, "tasks")
+    order = _plain_order(stream, class_names, positives)
+    if stream.blurry is None:
+        return order
+    return np.roll(order, n_blurry(stream.blurry, len(order)))  # blurry classes are the last, and appear first
+
+
+def _plain_order(stream: StreamSection, class_names: Sequence[str], positives: NDArray[Any]) -> Ids:
     alphabetical = np.array(sorted(range(len(class_names)), key=lambda column: class_names[column]), dtype=np.int64)
     if isinstance(stream.order, list):
         return _explicit_order(stream.order, class_names, "order")
@@ -109,8 +119,7 @@ def assign(
         owner = shows.argmax(axis=1)
     else:
         if rule.disjoint == "rarest":
-            rarest_first = np.argsort((truth == 1).sum(axis=0), kind="stable")
-            rarest = rarest_first[(truth[:, rarest_first] == 1).argmax(axis=1)]
+            rarest = rarest_class(truth)
             shows &= np.stack([np.isin(rarest, task.current) for task in tasks], axis=1)
         count = np.maximum(shows.sum(axis=1), 1).astype(np.uint64)
         pick = raw_integers(len(truth), seed, "assignment") % count
@@ -130,34 +139,50 @@ def _fits(truth: Labels, task: TaskClasses, index: int, seed: int, returning: fl
     return new | again
 
 
-def show(rule: Visibility, truth: Labels, samples: Ids, task: int, classes: Ids, seed: int) -> tuple[Ids, Labels]:
+def show(
+    rule: Visibility, truth: Labels, samples: Ids, task: int, classes: Ids, seed: int, evidence: Evidence = None
+) -> tuple[Ids, Labels]:
     """Columns in which labels of a task's rows may be visible, and the visible values.
 
     task: all labels of the task's classes. full: all labels of all classes.
     keep: each label of the task's classes with probability p, positives and negatives alike.
+    per_class: as keep, with a probability of each class.
     single-positive: of each row one random positive among the task's classes and nothing else (Cole et al., CVPR 2021).
+    smallest_box: all labels of the task's classes, but a class whose largest box is too small reads as absent, or is
+        hidden. DECIDED: absent is the default, because where all else is known, a hidden label says that it is present.
+        A class without a known box is seen.
+    confidences: what a machine says of the task's classes, in place of the truth.
 
     Args:
         truth: int8 [N, C] in stream order.
-        samples: int64 [n], the task's images.
+        samples: int64 [n], the task's images, ascending.
         classes: int64 [k], ascending columns of the task's classes.
+        evidence: what the annotator goes by beside the truth; see `annotators.evidence`.
 
     Returns:
         int64 [k] ascending columns and int8 [n, k] values: 1, 0, -1 hidden.
     """
     columns = np.arange(truth.shape[1]) if rule == "full" else classes
     values = _block(truth, samples, columns)
-    if isinstance(rule, Keep):
-        values = np.where(_kept(rule, len(truth), samples, len(columns), task, seed), values, UNKNOWN)
+    if isinstance(rule, Keep | KeepByClass):
+        share = _share(rule, columns, evidence)
+        values = np.where(_kept(share, samples, len(columns), task, seed), values, UNKNOWN)
+    elif isinstance(rule, SmallestBox):
+        unseen = (values == 1) & _too_small(rule, samples, columns, evidence)
+        values = np.where(unseen, 0 if rule.unseen == "absent" else UNKNOWN, values)
+    elif isinstance(rule, MachineLabels):
+        assert evidence is not None
+        values = _block(evidence, samples, columns)
     elif rule == "single-positive":
-        keys = raw_integers(len(truth) * len(columns), seed, "visible", task).reshape(len(truth), -1)[samples]
-        chosen = np.where(values == 1, (keys >> np.uint64(1)).astype(np.int64), -1).argmax(axis=1)
+        chosen = np.empty(len(samples), dtype=np.int64)
+        for part, keys in raw_rows(samples, len(columns), seed, "visible", task):
+            chosen[part] = np.where(values[part] == 1, (keys >> np.uint64(1)).astype(np.int64), -1).argmax(axis=1)
         values = np.where((np.arange(len(columns)) == chosen[:, None]) & (values == 1), values, UNKNOWN)
     return columns.astype(np.int64), np.ascontiguousarray(values, dtype=np.int8)
 
 
-def _block(truth: Labels, samples: Ids, columns: Ids) -> Labels:
-    """Return labels of rows and ascending columns, int8 [n, k]; of neighbouring columns without an index for each."""
+def _block(truth: NDArray[Any], samples: Ids, columns: Ids) -> NDArray[Any]:
+    """Return entries of rows and ascending columns, [n, k]; of neighbouring columns without an index for each."""
     start, stop = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
     if stop - start == len(columns):
         return np.take(truth[:, start:stop], samples, axis=0)
@@ -165,55 +190,75 @@ def _block(truth: Labels, samples: Ids, columns: Ids) -> Labels:
 
 
 def show_soft(
-    rule: Visibility, soft: NDArray[np.float32], samples: Ids, task: int, columns: Ids, seed: int
+    rule: Visibility,
+    soft: NDArray[np.float32],
+    samples: Ids,
+    task: int,
+    columns: Ids,
+    seed: int,
+    evidence: Evidence = None,
 ) -> NDArray[np.float32] | None:
     """Visible soft labels of a task's rows, float32 [n, k], 0 where a label is hidden or not soft; None: none at all.
 
-    DECIDED: `keep` hides a soft label as any other. `single-positive` shows none: the annotator it stands for names one
-    class as present, without a probability.
+    DECIDED: `keep`, `per_class` and `smallest_box` hide a soft label as any other. `single-positive` and `confidences`
+    show none: the first annotator names one class as present, the second has labels of its own.
 
     Args:
         soft: float32 [N, C] in stream order, 0 where a label is not soft.
         samples: int64 [n], the task's images.
         columns: int64 [k], as `show` returns them.
+        evidence: as in `show`.
     """
-    if rule == "single-positive":
+    if rule == "single-positive" or isinstance(rule, MachineLabels):
         return None
     shown = soft[np.ix_(samples, columns)]
-    if isinstance(rule, Keep):
-        shown = np.where(_kept(rule, len(soft), samples, len(columns), task, seed), shown, np.float32(0))
+    if isinstance(rule, Keep | KeepByClass):
+        share = _share(rule, columns, evidence)
+        shown = np.where(_kept(share, samples, len(columns), task, seed), shown, np.float32(0))
+    elif isinstance(rule, SmallestBox):
+        shown = np.where(_too_small(rule, samples, columns, evidence), np.float32(0), shown)
     return np.ascontiguousarray(shown) if shown.any() else None
 
 
-def _kept(rule: Keep, n_images: int, samples: Ids, n_columns: int, task: int, seed: int) -> NDArray[np.bool_]:
-    """Which labels of a task's rows `keep` shows, bool [n, k]."""
-    draws = uniforms(n_images * n_columns, seed, "visible", task).reshape(n_images, -1)[samples]
-    return draws < rule.keep
+def _share(rule: Keep | KeepByClass, columns: Ids, evidence: Evidence) -> Any:
+    """Return the probability that a label is visible: of all columns, or float64 [k]."""
+    if isinstance(rule, Keep):
+        return rule.keep
+    assert evidence is not None
+    return evidence[columns]
 
 
-def add_noise(noise: NoiseSection, values: Labels, samples: Ids, n_images: int, task: int, seed: int) -> Labels:
+def _too_small(rule: SmallestBox, samples: Ids, columns: Ids, evidence: Evidence) -> NDArray[np.bool_]:
+    """Return where the largest box of a class is known and below the limit, bool [n, k]."""
+    assert evidence is not None
+    small: NDArray[np.bool_] = _block(evidence, samples, columns) < rule.smallest_box
+    return small
+
+
+def _kept(share: Any, samples: Ids, n_columns: int, task: int, seed: int) -> NDArray[np.bool_]:
+    """Return which labels of a task's rows are visible with a probability, bool [n, k]."""
+    kept = np.empty((len(samples), n_columns), dtype=bool)
+    for part, draws in uniform_rows(samples, n_columns, seed, "visible", task):
+        kept[part] = draws < share
+    return kept
+
+
+def add_noise(noise: NoiseSection, values: Labels, samples: Ids, task: int, seed: int) -> Labels:
     """Visible values with annotation errors: a positive missed, or a negative marked, with the given probabilities.
 
     Who is in a task is decided before, on the true labels.
 
     Args:
-        values: int8 [n, k], visible values of the images `samples` int64 [n].
-        n_images: N, training images of the data set.
+        values: int8 [n, k], visible values of the images `samples`, int64 [n] ascending.
     """
     if not (noise.false_negative or noise.false_positive):
         return values
-    draws = uniforms(n_images * values.shape[1], seed, "noise", task).reshape(n_images, -1)[samples]
-    missed = (values == 1) & (draws < noise.false_negative)
-    marked = (values == 0) & (draws < noise.false_positive)
-    return np.select([missed, marked], [0, 1], values).astype(np.int8)
-
-
-def count_positives(labels: Labels, rows: Ids) -> NDArray[np.int64]:
-    """Return how many of the rows show each class, int64 [C]; a part of the rows at a time, to need no copy of all."""
-    count = np.zeros(labels.shape[1], dtype=np.int64)
-    for first in range(0, len(rows), _ROWS_AT_A_TIME):
-        count += (labels[rows[first : first + _ROWS_AT_A_TIME]] == 1).sum(axis=0)
-    return count
+    noisy = values.copy()
+    for part, draws in uniform_rows(samples, values.shape[1], seed, "noise", task):
+        missed = (values[part] == 1) & (draws < noise.false_negative)
+        marked = (values[part] == 0) & (draws < noise.false_positive)
+        noisy[part] = np.select([missed, marked], [0, 1], values[part])
+    return noisy
 
 
 def class_groups(positives: NDArray[Any], rule: Literal["counts", "terciles", "auto"]) -> ClassGroups:

@@ -95,6 +95,7 @@ class StreamPlan:
         test_split: the split they are from: test, or train for a validation share.
         test_scope: which test images count for mAP after a task: those with a seen class, all, or those of `scopes`.
         scopes: bool [T, M], which test images count after each task, for the scope "given"; else None.
+        online: so many new rows of a task come at a time, each row once; None: a task is there as a whole.
         groups: head, medium and tail classes.
         derived_from: hash of the plan this one was made from (`joint`), or None.
     """
@@ -108,6 +109,7 @@ class StreamPlan:
     test_split: Literal["test", "train"] = "test"
     derived_from: str | None = None
     scopes: NDArray[np.bool_] | None = None
+    online: int | None = None
     row_offsets: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -122,7 +124,8 @@ class StreamPlan:
             for index, task in enumerate(self.tasks)
         ]
         table = html_table(rows, ("task", "classes", "images", "test images"))
-        return f"{table}\n<p>sha256: {self.sha256}</p>"
+        online = "" if self.online is None else f"<p>online: each row once, {self.online} at a time</p>\n"
+        return f"{table}\n{online}<p>sha256: {self.sha256}</p>"
 
     @property
     def n_classes(self) -> int:
@@ -197,6 +200,8 @@ class StreamPlan:
         }
         if any(task.returning for task in self.tasks):
             header["returning"] = [task.returning for task in self.tasks]
+        if self.online is not None:
+            header["online"] = self.online
         digest.update(json.dumps(header, sort_keys=True).encode())
         for name, array, kind in self._arrays():
             little = np.ascontiguousarray(array, dtype=kind)
@@ -229,6 +234,7 @@ class StreamPlan:
             "derived_from": self.derived_from,
             "class_names": self.class_names,
             "test_scope": self.test_scope,
+            **({} if self.online is None else {"online": self.online}),
             "groups": {
                 "rule": self.groups.rule,
                 "positives": self.groups.positives.tolist(),
@@ -311,6 +317,7 @@ class StreamPlan:
             scopes=_from_text(data["test"]["scopes"], len(data["test"]["samples"])) == 1
             if "scopes" in data["test"]
             else None,
+            online=data.get("online"),
         )
 
 

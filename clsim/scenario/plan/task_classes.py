@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from clsim.data.class_names import composed
 from clsim.errors import Unplannable
 from clsim.randomness import uniforms
-from clsim.scenario.schema import StreamSection
+from clsim.scenario.plan.blurry import first_tasks, n_blurry
+from clsim.scenario.stream_schema import StreamSection
 
 Ids = NDArray[np.int64]
 
@@ -41,21 +42,26 @@ class TaskClasses(NamedTuple):
         return np.setdiff1d(np.arange(self.start, dtype=np.int64), np.array(self.returning, dtype=np.int64))
 
 
-def task_classes(stream: StreamSection, class_names: Sequence[str]) -> tuple[TaskClasses, ...]:
+def task_classes(stream: StreamSection, class_names: Sequence[str], n_domains: int = 0) -> tuple[TaskClasses, ...]:
     """Return the classes of each task.
 
     Bi-Cj: i classes, then j in each task, of which the last may have fewer; B0-Cj starts with j. Or as many new classes
     as `sizes` lists. Or those that `tasks` names; one that was in an earlier task comes back. With `repetition`, each
     class also comes back in each later task with the same probability (class-incremental learning with repetition,
-    Hemati et al., CoLLAs 2023, whose sampling of classes by probability this is).
+    Hemati et al., CoLLAs 2023, whose sampling of classes by probability this is). With `blurry`, the blurry classes are
+    those of every task.
 
     Args:
         class_names: in stream order.
+        n_domains: with `domains`, how many there are; all classes are those of each.
 
     Raises:
         Unplannable: the first task wants more classes than there are, the sizes have another sum, or a task has no
             class.
     """
+    if stream.domains is not None:
+        every = len(class_names)
+        return (TaskClasses(0, every), *[TaskClasses(every, every, tuple(range(every)))] * (n_domains - 1))
     starts = _starts(stream, len(class_names))
     returning: list[Ids] = [np.empty(0, dtype=np.int64)] * (len(starts) - 1)
     if stream.tasks is not None:
@@ -72,6 +78,9 @@ def task_classes(stream: StreamSection, class_names: Sequence[str]) -> tuple[Tas
         draws = uniforms(len(class_names) * len(returning), stream.seed, "repetition").reshape(len(returning), -1)
         comes = draws < stream.repetition.probability
         returning = [np.flatnonzero(comes[task, :start]) for task, start in enumerate(starts[:-1])]
+    if stream.blurry is not None:
+        blurry = np.arange(n_blurry(stream.blurry, len(class_names)), dtype=np.int64)
+        returning[1:] = [blurry] * (len(returning) - 1)
     tasks = tuple(
         TaskClasses(start, stop, tuple(again.tolist()))
         for start, stop, again in zip(starts[:-1], starts[1:], returning, strict=True)
@@ -84,6 +93,10 @@ def task_classes(stream: StreamSection, class_names: Sequence[str]) -> tuple[Tas
 
 def _starts(stream: StreamSection, n_classes: int) -> list[int]:
     """Return the first column of each task, and the number of classes."""
+    if stream.blurry is not None:
+        return np.searchsorted(
+            first_tasks(stream.blurry, n_classes, stream.seed), np.arange(stream.blurry.tasks + 1)
+        ).tolist()
     if stream.increment is None:
         sizes = stream.sizes or _new_of(stream.tasks or [])
         if sum(sizes) != n_classes:

@@ -34,8 +34,8 @@ class MultiLabelBenchmark(CLScenario):
     Args:
         plan: what is streamed.
         source: images, at `image_size` pixels, normalised with `mean` and `std`.
-        features: float32 [N, d] of each split that the plan uses, in the source's order: x is then float [B, d], and no
-            image is read.
+        features: float32 [N, d] of each split that the plan uses, or maps float16 [N, ...], in the source's order: x is
+            then float32 [B, ...], and no image is read.
         for_run: what a method meets in a run: no `test_stream`, and rows are closed until `begin` opens their task's.
 
     Attributes:
@@ -53,7 +53,7 @@ class MultiLabelBenchmark(CLScenario):
         image_size: int,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.5, 0.5, 0.5),
-        features: Mapping[Split, NDArray[np.float32]] | None = None,
+        features: Mapping[Split, NDArray[np.floating[Any]]] | None = None,
         for_run: bool = False,
     ) -> None:
         look: dict[str, Any] = {"mean": mean, "std": std}

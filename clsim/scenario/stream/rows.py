@@ -29,8 +29,8 @@ class RowStore:
     """Images, or features in their place, and the targets that may be seen, by row id.
 
     Args:
-        images: uint8 [N, 3, H, W], or features float32 [N, d], handed out as they are; an array, a memory map, or
-            `StreamedImages`.
+        images: uint8 [N, 3, H, W]; or features float32 [N, d], or maps float16 [N, ...], handed out in float32; an
+            array, a memory map, or `StreamedImages`.
         samples: int64 [R], image of each row.
         targets: int8 [R, C], what each row shows: 1, 0, -1; or float32, with soft labels in (0, 1).
         first_row: id of the first row.
@@ -47,7 +47,7 @@ class RowStore:
 
     def __init__(
         self,
-        images: ImageArray | NDArray[np.float32],
+        images: ImageArray | NDArray[np.floating[Any]],
         samples: NDArray[np.int64],
         targets: NDArray[np.int8] | NDArray[np.float32],
         first_row: int,
@@ -64,6 +64,7 @@ class RowStore:
         self._memory_targets = targets if memory_targets is None else memory_targets
         self._normalisation = Normalisation(mean, std)
         self._end = first_row + len(samples)
+        self._coming: NDArray[np.bool_] | None = None
 
     def open_until(self, end: int) -> None:
         """Close the rows from id `end` on: they belong to tasks that have not begun.
@@ -73,12 +74,28 @@ class RowStore:
         """
         self._end = end
 
+    def hold_back(self, rows: NDArray[np.int64]) -> None:
+        """Close row ids of an online stream until they come."""
+        self._coming = np.zeros(len(self._samples), dtype=bool)
+        self._coming[rows - self._first_row] = True
+
+    def let_in(self, rows: NDArray[np.int64]) -> None:
+        """Open row ids that come."""
+        if self._coming is not None:
+            self._coming[rows - self._first_row] = False
+
+    def release(self) -> None:
+        """Open all rows that `hold_back` has closed, as their task is over."""
+        self._coming = None
+
     def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where row ids are in the store.
 
         Raises:
             Sealed: a row is closed.
         """
+        if self._coming is not None and (closed := self._coming[rows - self._first_row]).any():
+            raise Sealed(f"{asking_line()}row {rows[closed][0]} has not come yet: stream.online has each row once")
         if len(rows) and (last := int(rows.max())) >= self._end:
             raise Sealed(
                 f"{asking_line()}row {last} belongs to a task that has not begun; rows 0 to {self._end - 1} have"
@@ -103,8 +120,8 @@ class RowStore:
         return stored if stored.dtype == torch.float32 else self._normalisation.of_bytes(stored)
 
     def stored(self, rows: NDArray[np.int64]) -> Tensor:
-        """Images of row ids as they are stored, uint8 [B, 3, H, W], or features, float32 [B, d]."""
-        return torch.from_numpy(self._images[self._samples[self._places(rows)]])
+        """Images of row ids as they are stored, uint8 [B, 3, H, W], or features or maps, float32 [B, ...]."""
+        return _widened(torch.from_numpy(self._images[self._samples[self._places(rows)]]))
 
     def place(self, device: torch.device, place: Place) -> None:
         """Have the images come to the device of a run; see `clsim.scenario.stream.device_images.placed`."""
@@ -114,14 +131,15 @@ class RowStore:
         """Images of row ids as `stored` gives them, on the device of the run if they have been placed there."""
         if self.on_device is None:
             return self.stored(rows)
-        return self.on_device.take(self._samples[self._places(rows)])
+        return _widened(self.on_device.take(self._samples[self._places(rows)]))
 
     def prefetch(self, rows: NDArray[np.int64]) -> None:
         """Say which row ids come next, so that images that are decoded or sent as they are needed can be begun."""
+        places = rows - self._first_row  # of closed rows, too: nothing comes back
         if self.on_device is not None:
-            self.on_device.prefetch(self._samples[self._places(rows)])
+            self.on_device.prefetch(self._samples[places])
         elif isinstance(self._images, StreamedImages):
-            self._images.prefetch(self._samples[self._places(rows)])
+            self._images.prefetch(self._samples[places])
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
         """Targets of row ids, float32 [B, C]: 1 present, 0 absent, (0, 1) soft, -1 unknown."""
@@ -132,6 +150,11 @@ class RowStore:
     def memory_targets(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """What a replay memory stores of row ids, float32 [B, C]: as `targets`, unless the plan says otherwise."""
         return self._memory_targets[self._places(rows)].astype(np.float32)
+
+
+def _widened(x: Tensor) -> Tensor:
+    """Return maps in float32, all else as it is."""
+    return x.float() if x.dtype == torch.float16 else x
 
 
 class FetchedRows(Sequence[tuple[Tensor, Tensor, int]]):

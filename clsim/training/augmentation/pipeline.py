@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -40,7 +40,6 @@ from clsim.training.augmentation import image_operations as image
 from clsim.training.augmentation.randaugment import RandAugment
 
 Uniforms = NDArray[np.float64]
-Origin = Literal["new", "replayed"]
 
 CROP_TRIES = 10
 
@@ -80,13 +79,13 @@ class Augmentation:
         self.seed = seed
         self.normalisation = Normalisation(config.model.mean, config.model.std)
 
-    def __call__(self, x: Tensor, origin: Origin, task: int, epoch: int, step: int, before: int = 0) -> Tensor:
+    def __call__(self, x: Tensor, origin: str, task: int, epoch: int, step: int, before: int = 0) -> Tensor:
         """Change images and normalise them.
 
         Args:
             x: uint8 [B, 3, H, W], or float32 and normalised, which are brought back to 8 bits first; or, where nothing
                 is to change, features float32 [B, d]. Left as it is.
-            origin: new, the task's own rows, or replayed.
+            origin: new, the task's own rows; replayed; or the name of a pass over rows outside of a batch.
             task, epoch, step: position of the run.
             before: images of that origin that the batch has already.
 

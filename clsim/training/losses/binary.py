@@ -95,6 +95,11 @@ def asymmetric(
     Returns:
         A scalar of the logits' dtype.
     """
+    return asymmetric_entries(logits, targets, gamma_neg, gamma_pos, clip).sum() / max(1, len(logits))
+
+
+def asymmetric_entries(logits: Tensor, targets: Tensor, gamma_neg: float, gamma_pos: float, clip: float) -> Tensor:
+    """Return the entries that `asymmetric` sums up, float [B, S], 0 where unknown."""
     logits, targets, known = known_entries(logits, targets)
     log_p, log_absent = F.logsigmoid(logits), F.logsigmoid(-logits)
     with torch.no_grad():
@@ -103,7 +108,7 @@ def asymmetric(
     if clip:  # log(1 - p + clip), finite for every clip
         log_absent = torch.logaddexp(log_absent, log_absent.new_full((), math.log(clip))).clamp(max=0)
     entries = targets * focus_positive * log_p + (1 - targets) * focus_negative * log_absent
-    return -(entries * known).sum() / max(1, len(logits))
+    return -(entries * known)
 
 
 def emphasised_negatives(logits: Tensor, targets: Tensor, gamma: float = 1.0) -> Tensor:

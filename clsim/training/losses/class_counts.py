@@ -79,7 +79,7 @@ class CountedLoss(Plugin):
         counts = ClassCounts.of(learner.store.targets(dataset.rows()))
         replay = learner.find_plugin(Replay)
         if replay is not None:
-            stored = ClassCounts.of(torch.from_numpy(replay.memory.labels))
+            stored = ClassCounts.of(torch.from_numpy(replay.memory.labels[replay.memory.trained]))
             counts = counts.plus(stored, replay.turns(len(dataset)))
         self.counts = counts
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clsim.randomness import permutation
 from clsim.scenario.plan.task_classes import TaskClasses
+from clsim.training.class_thresholds import break_even, f1_optimal
+from clsim.training.held_out import HeldOut
 from clsim.training.learner import Learner
 from clsim.training.memory.replay import Replay
 from clsim.training.plugin import Plugin
@@ -36,27 +37,6 @@ def relabel(scores: Floats, thresholds: Floats, ternary: bool = False) -> Floats
     return labels
 
 
-def break_even(scores: Floats, labels: Floats, default: float) -> Floats:
-    """The threshold of each class at which as many images are predicted as truly show it (precision = recall).
-
-    Args:
-        scores: probabilities, float32 [n, k], of held-out images.
-        labels: their visible labels, [n, k]; -1 unknown.
-        default: for classes without a positive or without a negative there.
-
-    Returns:
-        float32 [k]: halfway between the last predicted score and the next.
-    """
-    thresholds = np.full(scores.shape[1], default, dtype=np.float32)
-    for column in range(scores.shape[1]):
-        known = labels[:, column] >= 0
-        positives = int((labels[known, column] == 1).sum())
-        if 0 < positives < known.sum():
-            falling = -np.sort(-scores[known, column])
-            thresholds[column] = (falling[positives - 1] + falling[positives]) / 2
-    return thresholds
-
-
 class OnlineRelabelling(Plugin):
     """OR: after each task, unknown labels of the memory are filled so that it shows the classes' true distribution.
 
@@ -69,24 +49,24 @@ class OnlineRelabelling(Plugin):
 
     Args:
         threshold: "none" keeps the probability as the label; a probability; "adaptive": per class the break-even
-            threshold on a tenth of the task's images that is held out from training; "prior": the score above which a
-            share n_c / images seen so far lies. Thresholds stay with their class. DECIDED, all four: the paper only
-            says that confident predictions become labels.
-        fallback: threshold of classes for which "adaptive" has no positive held out.
+            threshold on a tenth of the task's images that is held out from training; "f1": the one with the best F1
+            there (RCLP); "prior": the score above which a share n_c / images seen so far lies. Thresholds stay with
+            their class. DECIDED, all five: the paper only says that confident predictions become labels.
+        fallback: threshold of classes for which "adaptive" and "f1" have no positive held out.
         ternary: see `relabel`.
         tasks: classes of each task.
         snapshot: the run's, whose model is the one before t; from `Context.snapshot`.
-        seed: the run's seed.
+        held_out: the run's, from `Context.held_out`; None for the other thresholds.
     """
 
     def __init__(
         self,
-        threshold: float | Literal["none", "adaptive", "prior"],
+        threshold: float | Literal["none", "adaptive", "f1", "prior"],
         fallback: float,
         ternary: bool,
         tasks: tuple[TaskClasses, ...],
         snapshot: Snapshot,
-        seed: int,
+        held_out: HeldOut | None,
     ) -> None:
         super().__init__()
         self.threshold = threshold
@@ -94,20 +74,11 @@ class OnlineRelabelling(Plugin):
         self.ternary = ternary
         self.tasks = tasks
         self.snapshot = snapshot
-        self.seed = seed
+        self.held_out = held_out
         n_classes = tasks[-1].stop
         self.thresholds = np.full(n_classes, fallback if isinstance(threshold, str) else threshold, dtype=np.float32)
         self.positives = np.zeros(n_classes, dtype=np.int64)
         self.rows_seen = 0
-        self.held_out: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-
-    def after_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
-        if self.threshold == "adaptive":
-            data, task = learner.adapted_dataset, learner.experience.current_experience
-            order = permutation(len(data), self.seed, "relabelling", task)
-            tenth = max(1, len(data) // 10)
-            self.held_out = data.rows()[np.sort(order[:tenth])]
-            learner.adapted_dataset = data.subset(np.sort(order[tenth:]).tolist())
 
     def memory_updated(self, learner: Learner, replay: Replay, **kwargs: Any) -> None:
         """Fill the blocks beside the diagonal, after the memory has taken in the task's rows."""
@@ -127,10 +98,9 @@ class OnlineRelabelling(Plugin):
         labels = replay.store.targets(rows).numpy()[:, columns]
         self.positives[columns] += (labels == 1).sum(axis=0)
         self.rows_seen += len(rows)
-        if self.threshold == "adaptive":
-            scores = learner.probabilities(learner.model, replay.store, self.held_out, columns)
-            held_out = replay.store.targets(self.held_out).numpy()[:, columns]
-            self.thresholds[columns] = break_even(scores, held_out, self.fallback)
+        if self.held_out is not None:
+            choose = break_even if self.threshold == "adaptive" else f1_optimal
+            self.thresholds[columns] = choose(*self.held_out.judged(learner, columns), self.fallback)
 
     def _labels(self, scores: Floats, columns: NDArray[np.int64]) -> Floats:
         if self.threshold == "none":

@@ -9,9 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clsim.errors import RunError
 from clsim.scenario.stream.rows import RowStore
 from clsim.training.learner import Learner
+from clsim.training.memory.network_view import NetworkView
 from clsim.training.memory.store import Memory
+from clsim.training.online import check_online_replay
 from clsim.training.plugin import Plugin
 from clsim.training.unknown import assume_negative, runs
 from clsim.transfer import sent
@@ -26,10 +29,14 @@ REFRESH_THRESHOLD = 0.8
 
 
 class Replay(Plugin):
-    """Adds memory rows to the training batches and stores rows after each task.
+    """Adds memory rows to the training batches and stores rows after each task; in an online stream after each step.
 
-    Once a task's rows are stored, the event `memory_updated(learner, replay)` lets other plugins relabel them. The
-    order of the plugins does not matter.
+    Once a task's rows are stored, the event `memory_updated(learner, replay)` lets other plugins relabel them, or keep
+    something beside them. The order of the plugins does not matter. Rows that the memory leaves out are not trained on.
+
+    In an online stream the new rows of each step are offered to the memory after it, with the labels that they show
+    then, and the event `batch_stored(learner, replay)` follows. DECIDED: `memory_updated` comes once there too, when
+    the task is over, because what relabels a memory asks a model that has been trained on the task.
 
     Args:
         memory: what is stored.
@@ -39,6 +46,10 @@ class Replay(Plugin):
         current_classes: what the unknown classes of the task being trained mean in memory rows: negative; ignore; or
             refresh: at the start of each epoch the model itself says, 1 above `REFRESH_THRESHOLD`, else 0.
         other_classes: what their other unknown classes mean: distil (where there is a teacher), negative or ignore.
+
+    Attributes:
+        drawn: int64 [R], positions in the memory of the rows that the current batch has from it.
+        place: where in the batch these are.
     """
 
     def __init__(
@@ -51,6 +62,8 @@ class Replay(Plugin):
         self.current_classes = current_classes
         self.other_classes = other_classes
         self._refreshed: NDArray[np.float32] | None = None
+        self.drawn: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.place = slice(0, 0)
 
     @property
     def nbytes(self) -> int:
@@ -59,19 +72,22 @@ class Replay(Plugin):
 
     def share(self, new: int) -> float:
         """Share of memory rows among the rows an epoch of a task of `new` rows meets."""
-        if not len(self.memory):
+        stored = len(self.memory.trained)
+        if not stored:
             return 0.0
-        return 0.5 if self.mode == "paired" else len(self.memory) / (new + len(self.memory))
+        return 0.5 if self.mode == "paired" else stored / (new + stored)
 
     def turns(self, new_rows: int) -> float:
         """How often an epoch of a task of `new_rows` rows shows each stored row, on average."""
-        if self.mode == "concat" or not len(self.memory):
-            return 1.0
-        return new_rows / len(self.memory)
+        stored = len(self.memory.trained)
+        return 1.0 if self.mode == "concat" or not stored else new_rows / stored
 
     def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
+        if learner.online:
+            selection = self.memory.selection
+            check_online_replay("Replay", selection, type(selection).__name__, self.mode, self.current_classes)
         if self.mode == "concat":
-            learner.loader.enlarge(len(self.memory))
+            learner.loader.enlarge(len(self.memory.trained))
 
     def before_training_epoch(self, learner: Learner, **kwargs: Any) -> None:
         if self.current_classes == "refresh" and len(self.memory):
@@ -81,11 +97,12 @@ class Replay(Plugin):
 
     def before_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
         if self.mode == "concat":
-            drawn, part = learner.loader.beyond, learner.loader.part_beyond
+            drawn, part = self.memory.trained[learner.loader.beyond], learner.loader.part_beyond
         else:
             whole = self.memory.draw(learner.batch_rows, *learner.position.place)
             part = learner.part(len(whole))
             drawn = whole[part.rows]
+        self.drawn, self.place = drawn, slice(len(learner.mb_x), len(learner.mb_x) + len(drawn))
         if part.whole:
             learner.extend_batch(*self._fetch(drawn), part=part)
         if len(drawn):
@@ -111,14 +128,31 @@ class Replay(Plugin):
         elif self.other_classes == "ignore":
             learner.distillable &= ~learner.replayed
 
+    def after_training_iteration(self, learner: Learner, **kwargs: Any) -> None:
+        if learner.online:
+            if learner.loader.new_rows is None:
+                raise RunError("a replay memory needs row ids, which the data set that a plugin has put in has not")
+            self.offer(learner, learner.loader.new_rows, whole=False)
+            learner.notify("batch_stored", replay=self)
+
     def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
-        rows = learner.experience.dataset.rows()
-        task = learner.experience.current_experience
-        needed = self.memory.selection.needs_features
-        features = learner.scored(learner.model.trunk, self.store, rows) if needed else None
-        self.memory.update(task, rows, self.store.memory_targets(rows), features)
+        if not learner.online:
+            self.offer(learner, learner.experience.dataset.rows())
         self._refreshed = None
         learner.notify("memory_updated", replay=self)
+
+    def offer(self, learner: Learner, rows: NDArray[np.int64], whole: bool = True) -> None:
+        """Offer rows of the current task to the memory, and let other plugins know.
+
+        Args:
+            rows: int64 [n], row ids.
+            whole: whether they are all rows of the task, and not one of several portions.
+        """
+        task = learner.experience.current_experience
+        needed = self.memory.selection.needs_features
+        features = learner.scored(learner.model.pooled, self.store, rows) if needed else None
+        view = NetworkView(learner, self.store, self.memory)
+        self.memory.update(task, rows, self.store.memory_targets(rows), features, view, whole)
 
     def state_dict(self) -> dict[str, Any]:
         refreshed = None if self._refreshed is None else torch.from_numpy(self._refreshed.copy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -23,27 +24,42 @@ Floats = NDArray[np.float32]
 class Selection(Protocol):
     """A policy for which rows to keep.
 
+    A policy that keeps something between two calls, such as counts of what it was offered, has `state_dict` and
+    `load_state_dict`; its state is saved with the memory.
+
     Attributes:
-        needs_features: whether `choose` wants the features of the task's rows.
+        needs_features: whether `choose` wants the features of the rows that are offered.
+        takes_batches: whether the rows of a task may be offered in portions, as an online stream does.
     """
 
     needs_features: bool
+    takes_batches: bool
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
-        """Positions in the memory to keep, int64 [m], after all rows of `task` have been appended to it.
+        """Return the positions in the memory to keep, int64 [m], after rows of `task` have been appended to it.
+
+        It is called once for each offer: when a task ends for all its rows (`memory.whole`), or in a stream that each
+        row passes once for one portion after another.
 
         Args:
-            memory: rows of earlier tasks, then those of `task`.
+            memory: its rows, the last `memory.offered` of which are offered now. `memory.view` says what the network
+                thinks of all of them: features, logits, probabilities, losses, logits of augmented images.
             task: index of the task.
-            features: of the task's n rows under the model just trained, float32 [n, d].
+            features: of the n offered rows under the model as it is, float32 [n, d], if `needs_features`.
         """
         ...
 
 
 class TaskByTask:
-    """Keeps of each task the rows it prefers; an older task's share may shrink, its order of preference stays."""
+    """Keeps of each task the rows it prefers; an older task's share may shrink, its order of preference stays.
+
+    Where a task's rows come in portions, the rows kept so far are ranked anew with each portion. DECIDED: each row then
+    has a random key of its own in place of one by its place in the task, so that a row that comes early is kept as
+    often as one that comes late.
+    """
 
     needs_features = False
+    takes_batches = True
 
     def rank(self, labels: Floats, seed: int, task: int, count: int, features: Floats | None) -> NDArray[np.int64]:
         """Preference among a task's n rows, best first, int64 [n].
@@ -64,10 +80,24 @@ class TaskByTask:
             group = np.flatnonzero(memory.stored_by == stored)
             count = counts[int(stored)]
             if stored == task:
-                labels = memory.labels[np.ix_(group, memory.tasks[task].current)]
-                group = group[self.rank(labels, memory.seed, task, count, features)]
+                group = group[self._order(memory, group, task, count, features)]
             kept.append(group[:count])
         return np.concatenate(kept)
+
+    def _order(
+        self, memory: Memory, group: NDArray[np.int64], task: int, count: int, features: Floats | None
+    ) -> NDArray[np.int64]:
+        """Return the order of preference of the rows `group` of the current task, int64 [n]."""
+        labels = memory.labels[np.ix_(group, memory.tasks[task].current)]
+        if memory.whole:
+            return self.rank(labels, memory.seed, task, count, features)
+        keys = raw_integers(int(memory.rows[group].max()) + 1, memory.seed, "portions", task)[memory.rows[group]]
+        placed = np.empty_like(group)  # so that `permutation`, by which rankings shuffle, goes by the keys
+        placed[permutation(len(group), memory.seed, "memory", task)] = np.argsort(keys, kind="stable")
+        if self.needs_features:
+            assert memory.view is not None  # whoever offers portions has a network
+            features = memory.view.features(group[placed])
+        return placed[self.rank(labels[placed], memory.seed, task, count, features)]
 
 
 class RandomSelection(TaskByTask):
@@ -89,7 +119,7 @@ class ClassBalancedSelection(TaskByTask):
         positive = labels[shuffled] == 1
         rarest_first = np.argsort(positive.sum(axis=0), kind="stable")
         queues = [iter(shuffled[positive[:, column]].tolist()) for column in rarest_first]
-        return _round_robin(queues, shuffled, count)
+        return round_robin(queues, shuffled, count)
 
 
 class HerdingSelection(TaskByTask):
@@ -112,7 +142,7 @@ class HerdingSelection(TaskByTask):
         rarest_first = np.argsort(positive.sum(axis=0), kind="stable")
         members = [np.flatnonzero(positive[:, column]) for column in rarest_first]
         queues = [_herd(points[rows], rows) for rows in members if len(rows)]
-        return _round_robin(queues, permutation(len(labels), seed, "memory", task), count)
+        return round_robin(queues, permutation(len(labels), seed, "memory", task), count)
 
 
 def _herd(points: NDArray[np.float64], rows: NDArray[np.int64]) -> Iterator[int]:
@@ -132,8 +162,8 @@ def _herd(points: NDArray[np.float64], rows: NDArray[np.int64]) -> Iterator[int]
         yield int(rows[best])
 
 
-def _round_robin(queues: list[Iterator[int]], everything: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Rows taken from the queues in turn, each once; then the rest in the order of `everything`, int64 [n].
+def round_robin(queues: list[Iterator[int]], everything: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return rows taken from the queues in turn, each once; then the rest in the order of `everything`, int64 [n].
 
     No queue is asked for more once there are `count`.
     """
@@ -156,14 +186,22 @@ class ReservoirSelection:
 
     Each row has a random key of its own, and the rows with the smallest keys are kept: the same distribution, and no
     state but the rows. Exactly uniform under a total budget; one per class grows with the classes, and what an earlier,
-    smaller memory has dropped cannot come back, so that rows of earlier tasks are then rarer.
+    smaller memory has dropped cannot come back, so that rows of earlier tasks are then rarer. In which batches and in
+    which order rows come makes no difference.
     """
 
     needs_features = False
+    takes_batches = True
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
-        keys = raw_integers(int(memory.rows.max(initial=-1)) + 1, memory.seed, "reservoir")[memory.rows]
+        keys = _reservoir_keys(int(memory.rows.max(initial=0)).bit_length(), memory.seed)[memory.rows]
         return np.sort(np.argsort(keys, kind="stable")[: memory.budget.of_all(memory.tasks[task].stop)])
+
+
+@lru_cache(maxsize=1)
+def _reservoir_keys(bits: int, seed: int) -> NDArray[np.uint64]:
+    """Return the keys of the rows whose ids have so many bits, uint64 [2^bits]; kept, for an update after each step."""
+    return raw_integers(2**bits, seed, "reservoir")
 
 
 class RankedSelection(TaskByTask):
@@ -196,6 +234,10 @@ class OwnSelection:
         self.name = name
         self.selection = selection
         self.needs_features = bool(getattr(selection, "needs_features", False))
+        if hasattr(selection, "state_dict"):
+            self.state_dict = selection.state_dict
+            self.load_state_dict = selection.load_state_dict
+        self.takes_batches = bool(getattr(selection, "takes_batches", False))
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
         chosen = _positions(self.selection.choose(memory, task, features), len(memory), 0, self.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,8 +17,14 @@ from clsim.scenario.schema import ScenarioConfig
 from clsim.training.memory.selection import Selection
 from clsim.vocabulary import UNKNOWN
 
+if TYPE_CHECKING:
+    from clsim.training.memory.network_view import NetworkView
+
 GIVEN = 0
 _ARRAYS = ("rows", "labels", "provenance", "stored_by")
+AHEAD = 2**12
+"""Random numbers that `Memory.draw` takes at once, for the steps that come: half the time of one step at a time,
+whose code the network of each step drives out of the processor's caches."""
 
 Floats = NDArray[np.float32]
 
@@ -129,6 +135,12 @@ class Memory:
         labels: float32 [M, C], labels as seen when stored: 1, 0, -1 unknown, (0, 1) soft.
         provenance: int16 [M, C], -1 unknown, 0 given by the stream, k + 1 relabelled after task k.
         stored_by: int64 [M], task that stored the row.
+        left_out: bool [M], rows that are stored but not trained on, such as validation exemplars. A plugin sets it in
+            `memory_updated`; it follows the rows.
+        payload: what plugins keep beside each row, arrays [M, ...] by name; see `keep_beside`.
+        offered: how many rows the current `update` has offered; while a selection chooses, they are the last ones.
+        whole: whether these are all rows of the task.
+        view: what the network says of the rows, while a selection chooses; None where no network is there.
 
     Args:
         tasks: classes of each task.
@@ -143,42 +155,105 @@ class Memory:
         self.labels = np.empty((0, tasks[-1].stop), dtype=np.float32)
         self.provenance = np.empty((0, tasks[-1].stop), dtype=np.int16)
         self.stored_by = np.empty(0, dtype=np.int64)
+        self.left_out = np.empty(0, dtype=np.bool_)
+        self.payload: dict[str, NDArray[Any]] = {}
+        self._fills: dict[str, float] = {}
+        self.offered = 0
+        self.whole = True
+        self.view: NetworkView | None = None
+        self._ahead: dict[tuple[int, int, tuple[int, ...]], NDArray[np.int64]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def nbytes(self, image_bytes: int) -> int:
-        """Bytes of the memory with its images at `image_bytes` each."""
-        return len(self) * row_bytes(self.labels.shape[1], image_bytes)
+        """Bytes of the memory with its images at `image_bytes` each, and its payload."""
+        payload = sum(values.nbytes for values in self.payload.values())
+        return len(self) * row_bytes(self.labels.shape[1], image_bytes) + payload
 
-    def update(self, task: int, rows: NDArray[np.int64], labels: Floats, features: Floats | None = None) -> None:
-        """Take in the rows of a task and keep what the selection chooses.
+    @property
+    def positives(self) -> NDArray[np.bool_]:
+        """Which labels are positive and given by the stream, bool [M, C]; soft and relabelled ones are not."""
+        return (self.labels == 1) & (self.provenance == GIVEN)
+
+    @property
+    def trained(self) -> NDArray[np.int64]:
+        """Positions of the rows that are trained on, those not left out, int64 [m]."""
+        return np.flatnonzero(~self.left_out)
+
+    def keep_beside(self, name: str, like: NDArray[Any], fill: float = np.nan) -> NDArray[Any]:
+        """Return the payload of a name, array [M, ...], which follows the rows and is saved with them.
+
+        Each update of the memory makes another array: ask for it again.
+        Write the values of new rows into it in `memory_updated`. It counts in `nbytes`; a strategy also says its bytes
+        in `bytes_beside_row`, so that a budget in bytes holds the fewer rows.
+
+        Args:
+            like: of one row: gives shape and dtype.
+            fill: of rows for which nothing has been written.
+        """
+        self._fills[name] = fill
+        if name not in self.payload:
+            self.payload[name] = np.full((len(self), *like.shape), fill, dtype=like.dtype)
+        return self.payload[name]
+
+    def update(
+        self,
+        task: int,
+        rows: NDArray[np.int64],
+        labels: Floats,
+        features: Floats | None = None,
+        view: NetworkView | None = None,
+        whole: bool = True,
+    ) -> None:
+        """Take in rows of a task and keep what the selection chooses.
+
+        A task's rows may come at once or in portions, each row once.
 
         Args:
             rows: int64 [n], row ids of the task.
             labels: float32 [n, C], the labels to store with them.
             features: float32 [n, d] of these rows, if the selection needs them.
+            view: what the network says of rows of this memory, for selections that ask.
+            whole: whether these are all rows of the task.
         """
         self.rows = np.concatenate([self.rows, rows])
         self.labels = np.concatenate([self.labels, labels])
         provenance = np.where(labels == UNKNOWN, UNKNOWN, GIVEN).astype(np.int16)
         self.provenance = np.concatenate([self.provenance, provenance])
         self.stored_by = np.concatenate([self.stored_by, np.full(len(rows), task)])
+        self.left_out = np.concatenate([self.left_out, np.zeros(len(rows), dtype=np.bool_)])
+        for name, values in self.payload.items():
+            new = np.full((len(rows), *values.shape[1:]), self._fills[name], dtype=values.dtype)
+            self.payload[name] = np.concatenate([values, new])
         if len(self):
+            self.offered, self.whole, self.view = len(rows), whole, view
             keep = self.selection.choose(self, task, features)
-            for name in _ARRAYS:
+            self.view = None
+            for name in (*_ARRAYS, "left_out"):
                 setattr(self, name, getattr(self, name)[keep])
+            self.payload = {name: values[keep] for name, values in self.payload.items()}
 
     def draw(self, n: int, *position: int) -> NDArray[np.int64]:
-        """`n` positions in the memory for one step, int64 [n]: without repeats as long as the memory allows.
+        """`n` positions of trained rows for one step, int64 [n]: without repeats as long as the memory allows.
 
         Args:
             position: task, epoch and step.
         """
-        if not len(self):
+        trained = self.trained
+        if not len(trained):
             return np.empty(0, dtype=np.int64)
-        rounds = -(-n // len(self))
-        keys = raw_integers(rounds * len(self), self.seed, "replay", *position).reshape(rounds, len(self))
+        draw = len(trained), n, position
+        if draw not in self._ahead:
+            *place, step = position
+            steps = range(step, step + max(1, AHEAD // max(n, len(trained))))
+            self._ahead = {(*draw[:2], (*place, at)): self._order(*draw[:2], *place, at) for at in steps}
+        return trained[self._ahead[draw]]
+
+    def _order(self, count: int, n: int, *position: int) -> NDArray[np.int64]:
+        """Return n of `count` places for one step, int64 [n], round after round in random order."""
+        rounds = -(-n // count)
+        keys = raw_integers(rounds * count, self.seed, "replay", *position).reshape(rounds, count)
         return np.argsort(keys, axis=1, kind="stable").reshape(-1)[:n]
 
     def relabel(
@@ -199,8 +274,26 @@ class Memory:
         self.provenance[block] = np.where(free, source, self.provenance[block]).astype(np.int16)
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: torch.from_numpy(getattr(self, name).copy()) for name in _ARRAYS}
+        """Return the rows with all that is kept beside them, and what the selection keeps.
+
+        What a memory does not have is not in it, so that the state of a plain memory has only rows and labels.
+        """
+        state: dict[str, Any] = {name: torch.from_numpy(getattr(self, name).copy()) for name in _ARRAYS}
+        if self.left_out.any():
+            state["left_out"] = torch.from_numpy(self.left_out.copy())
+        if self.payload:
+            state["payload"] = {name: torch.from_numpy(values.copy()) for name, values in self.payload.items()}
+            state["fills"] = dict(self._fills)
+        if hasattr(self.selection, "state_dict"):
+            state["selection"] = self.selection.state_dict()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in _ARRAYS:
             setattr(self, name, state[name].numpy().copy())
+        left_out = state.get("left_out")
+        self.left_out = np.zeros(len(self), dtype=np.bool_) if left_out is None else left_out.numpy().copy()
+        self.payload = {name: values.numpy().copy() for name, values in state.get("payload", {}).items()}
+        self._fills = dict(state.get("fills", {}))
+        if hasattr(self.selection, "load_state_dict"):
+            self.selection.load_state_dict(state["selection"])

@@ -170,7 +170,8 @@ class ModelRebalancing(Plugin):
         shown = (self.store.targets(rows).numpy() == 1).sum(axis=0).astype(np.float64)
         self.positives += shown
         replay = learner.find_plugin(Replay)
-        stored = replay.memory.labels if replay is not None else np.zeros((0, len(shown)), dtype=np.float32)
+        memory = None if replay is None else replay.memory
+        stored = np.zeros((0, len(shown)), np.float32) if memory is None else memory.labels[memory.trained]
         rho = exposure(
             shown[:seen],
             len(rows),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from clsim.errors import RunError, ScenarioError
+from clsim.running.scoring.messages import Wanted
 from clsim.running.scoring.process import ScoringProcess
 
 ERRORS: dict[str, Exception] = {
@@ -22,6 +23,8 @@ ERRORS: dict[str, Exception] = {
 
 class FakeDesk:
     """Notes what it is told in a file."""
+
+    wanted = Wanted(False, 0, "none")
 
     def __init__(self, path: Path) -> None:
         self.path = path

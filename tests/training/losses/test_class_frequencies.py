@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clsim.training.losses.binary import focal, masked_bce
 from clsim.training.losses.class_counts import ClassCounts
-from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted
+from clsim.training.losses.class_frequencies import class_balanced, distribution_balanced, logit_adjusted, rldam
 
 DB = {"alpha": 0.1, "beta": 10.0, "mu": 0.3, "kappa": 0.05, "lam": 5.0, "gamma": 2.0}
 SETTINGS: list[tuple[Any, dict[str, Any]]] = [
@@ -192,3 +192,35 @@ def test_extreme_counts_and_logits_give_finite_losses_and_gradients(
             assert torch.isfinite(result)
             assert logits.grad is not None
             assert torch.isfinite(logits.grad).all()
+
+
+def test_rldam_by_hand_and_its_margin_is_of_rare_classes() -> None:
+    """z+ = 2, z- = 0 and 16 positives: D = 0.3. Classes without both signs in the batch add nothing."""
+    counts = ClassCounts(torch.tensor([16.0, 1.0, 5.0]), torch.tensor([50.0, 50.0, 50.0]))
+    logits = torch.tensor([[2.0, 2.0, 1.0], [0.0, 0.0, 1.0], [7.0, 7.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([[1, -1, 1], [0, -1, 1], [-1, -1, -1]], dtype=torch.float64)
+    loss = rldam(logits, targets, counts)
+    loss.backward()
+    assert loss.item() == pytest.approx(1.022141, abs=1e-6)
+    assert (logits.grad[:, 1:] == 0).all()
+    assert (logits.grad[2] == 0).all()
+    targets[:, 1] = targets[:, 0]
+    both = rldam(logits, targets, counts)
+    expected = math.log1p(math.exp(0.6 - 2)) + math.log1p(math.exp(0.6))
+    assert both.item() == pytest.approx(1.022141 + expected, abs=1e-6)
+
+
+def test_rldam_is_the_mean_over_pairs() -> None:
+    logits, targets, counts = draw((7, 5, 2, 4))
+    y, d = targets[:, :5].round(), 0.6 * counts.positives[:5] ** -0.25
+    total = 0.0
+    for c in range(5):
+        pairs = [
+            torch.nn.functional.softplus(d[c] - logits[i, c]) + torch.nn.functional.softplus(logits[j, c] + d[c])
+            for i in range(7)
+            for j in range(7)
+            if y[i, c] == 1 and y[j, c] == 0
+        ]
+        total += float(torch.stack(pairs).mean()) if pairs else 0.0
+    assert total > 0
+    assert float(rldam(logits, targets.round(), counts)) == pytest.approx(total, rel=1e-5)

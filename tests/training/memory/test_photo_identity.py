@@ -80,8 +80,13 @@ def test_its_result_says_what_it_knows(tiny_overrides: dict[str, Any], tmp_path:
     assert run.result["memory"]["labels"]["FNR"][-1] == run.result["memory"]["labels"]["FPR"][-1] == 0
 
 
-def test_a_disjoint_stream_is_refused(tiny_overrides: dict[str, Any], tmp_path: Any) -> None:
-    scenario: Scenario = load_scenario("digits-b0c2", tiny_overrides | {"stream.assignment.disjoint": "random"})
+BLURRY = {"stream.increment": None, "stream.blurry": {"tasks": 3, "disjoint": 0.5, "blurred": 0.1}}
+DOMAINS = {"stream.increment": None, "stream.domains": "crowding"}
+
+
+@pytest.mark.parametrize("stream", [{"stream.assignment.disjoint": "random"}, BLURRY, DOMAINS])
+def test_a_stream_of_which_an_image_comes_once_is_refused(stream: dict[str, Any], tmp_path: Any) -> None:
+    scenario: Scenario = load_scenario("digits-b0c2", stream)
     with pytest.raises(StrategyError, match=r"identity needs stream\.assignment: overlap"):
         clsim.run(scenario, "er+identity", out=tmp_path)
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from avalanche.core import SupervisedPlugin
 from clsim.errors import StrategyError
 from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.training.composition import Composition
-from clsim.training.memory.relabelling import OnlineRelabelling, break_even, relabel
+from clsim.training.memory.relabelling import OnlineRelabelling, relabel
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.store import GIVEN, Memory
 from clsim.vocabulary import UNKNOWN
@@ -37,23 +37,6 @@ def test_scores_above_the_threshold_become_one_and_the_rest_zero() -> None:
 def test_ternary_labels_leave_the_middle_unknown() -> None:
     scores, thresholds = np.array([[0.9], [0.5], [0.1]], dtype=np.float32), np.array([0.8], dtype=np.float32)
     np.testing.assert_array_equal(relabel(scores, thresholds, ternary=True), [[1], [UNKNOWN], [0]])
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_at_the_break_even_threshold_precision_equals_recall(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(-1, 2, (40, 3))
-    scores = rng.random((40, 3)).astype(np.float32)
-    for column, threshold in enumerate(break_even(scores, labels, 0.8)):
-        known = labels[:, column] >= 0
-        assert (scores[known, column] > threshold).sum() == (labels[known, column] == 1).sum()
-
-
-def test_classes_that_held_out_images_cannot_judge_keep_the_fallback() -> None:
-    labels = np.array([[1, 0, -1], [1, 0, -1]])
-    np.testing.assert_array_equal(
-        break_even(np.full((2, 3), 0.5, np.float32), labels, 0.7), np.float32([0.7, 0.7, 0.7])
-    )
 
 
 @pytest.mark.parametrize("spec", ["er+or", "rebll"])
@@ -131,7 +114,7 @@ def test_adaptive_thresholds_come_from_images_that_were_not_trained_on(build: An
 
     rows = Rows()
     template = learn(build("er+or", options={"threshold": "adaptive"}, last=[rows]), tasks=1)
-    held_out = set(relabelling_of(template).held_out.tolist())
+    held_out = set(relabelling_of(template).held_out.rows.tolist())
     task = set(template.benchmark.train_stream[0].dataset.rows().tolist())
     assert len(held_out) == max(1, len(task) // 10)
     assert rows.seen == task - held_out

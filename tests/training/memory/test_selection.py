@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from clsim.parts import KINDS, find
+from clsim.randomness import raw_integers
 from clsim.scenario.plan.task_classes import TaskClasses
-from clsim.training.memory.selection import ClassBalancedSelection, RandomSelection
+from clsim.training.memory.selection import ClassBalancedSelection, OwnSelection, RandomSelection
 from clsim.training.memory.store import Budget, Memory
 
 TASKS = tuple(TaskClasses(*task) for task in ((0, 2), (2, 4), (4, 7)))
@@ -34,12 +37,28 @@ def features_of(task: int, n: int) -> NDArray[np.float32]:
     return np.random.default_rng(100 + task).normal(size=(n, 5)).astype(np.float32)
 
 
+class Network:
+    """What a network says of rows by their positions; stands in for a `NetworkView`."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+
+    def features(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        rows = self.memory.rows[positions]
+        return np.array([features_of(row // 1000, 40)[row % 1000] for row in rows])
+
+    def augmented_logits(self, positions: NDArray[np.int64], passes: int) -> Iterator[NDArray[np.float32]]:
+        for number in range(passes):
+            yield np.random.default_rng(number).normal(size=(len(positions), 7)).astype(np.float32)
+
+
 def kept_after(name: str, budget: Budget, sizes: tuple[int, ...], seed: int = 0) -> list[list[int]]:
     """Row ids in memory after each task of `sizes` rows; task t has the ids 1000 t, 1000 t + 1, ..."""
     memory = Memory(budget, SELECTIONS[name](), TASKS, seed)
     kept = []
     for task, size in enumerate(sizes):
-        memory.update(task, 1000 * task + np.arange(size), labels_of(task, size), features_of(task, size))
+        view: Any = Network(memory)
+        memory.update(task, 1000 * task + np.arange(size), labels_of(task, size), features_of(task, size), view)
         kept.append(memory.rows.tolist())
     return kept
 
@@ -81,10 +100,60 @@ def test_what_is_kept_depends_on_the_seed_alone(name: str, budget: Budget) -> No
 def test_a_row_keeps_its_labels_and_its_task(name: str) -> None:
     memory = Memory(TOTAL, SELECTIONS[name](), TASKS, 0)
     for task in range(3):
-        memory.update(task, 1000 * task + np.arange(30), labels_of(task, 30), features_of(task, 30))
+        view: Any = Network(memory)
+        memory.update(task, 1000 * task + np.arange(30), labels_of(task, 30), features_of(task, 30), view)
     assert memory.stored_by.tolist() == (memory.rows // 1000).tolist()
     for row, labels in zip(memory.rows, memory.labels, strict=True):
         assert labels.tolist() == labels_of(row // 1000, 30)[row % 1000].tolist()
+
+
+def in_portions(name: str, budget: Budget, size: int, seed: int, rows: int = 40) -> Memory:
+    """A memory after tasks of `rows` rows that came in portions of `size`, in random order."""
+    memory = Memory(budget, SELECTIONS[name](), TASKS, seed)
+    for task in range(3):
+        labels, order = labels_of(task, rows), np.random.default_rng(seed).permutation(rows)
+        for start in range(0, rows, size):
+            part = order[start : start + size]
+            view: Any = Network(memory)
+            memory.update(task, 1000 * task + part, labels[part], features_of(task, rows)[part], view, whole=False)
+    return memory
+
+
+@pytest.mark.parametrize("name", sorted(SELECTIONS))
+@pytest.mark.parametrize("size", [1, 7])
+def test_of_rows_in_portions_as_many_are_kept(name: str, size: int) -> None:
+    for budget, count in ((PER_CLASS, 21), (TOTAL, 12)):
+        memory = in_portions(name, budget, size, 0)
+        assert len(memory) == len(set(memory.rows.tolist())) == count
+
+
+@pytest.mark.parametrize("name", sorted({"random", "reservoir"}))
+def test_of_rows_in_portions_an_early_one_is_kept_as_often_as_a_late_one(name: str) -> None:
+    counts, seeds = np.zeros(40), 250
+    for seed in range(seeds):
+        order = np.random.default_rng(seed).permutation(40)
+        memory = Memory(PER_CLASS, SELECTIONS[name](), TASKS, seed)
+        for start in range(0, 40, 7):
+            part = order[start : start + 7]
+            memory.update(0, part, labels_of(0, 40)[part], whole=False)
+        counts += np.isin(order, memory.rows)  # by place in the stream
+    rate, spread = 6 / 40, (6 / 40 * 34 / 40 / seeds) ** 0.5
+    assert np.abs(counts / seeds - rate).max() < 4 * spread
+
+
+@pytest.mark.parametrize("name", sorted(n for n, kind in SELECTIONS.items() if hasattr(kind, "state_dict")))
+def test_a_policy_with_a_state_goes_on_from_it_in_a_file(name: str, through_file: Any) -> None:
+    memory, other = (Memory(TOTAL, OwnSelection("own", SELECTIONS[name]()), TASKS, 0) for _ in range(2))
+    for task in range(2):
+        memory.update(task, 1000 * task + np.arange(30), labels_of(task, 30))
+    other.load_state_dict(through_file(memory.state_dict()))
+    for one in (memory, other):
+        for start in range(0, 30, 6):
+            part = np.arange(start, start + 6)
+            one.update(2, 2000 + part, labels_of(2, 30)[part], whole=False)
+    assert other.rows.tolist() == memory.rows.tolist()
+    assert repr(other.state_dict()["selection"]) == repr(memory.state_dict()["selection"])
+    assert repr(other.state_dict()["selection"]) != repr(SELECTIONS[name]().state_dict())
 
 
 # --- policies that rank the rows of a task
@@ -184,3 +253,47 @@ def test_reservoir_pays_no_heed_to_labels() -> None:
 
 def test_reservoir_of_one_task_is_not_just_its_first_rows() -> None:
     assert len({tuple(kept_after("reservoir", TOTAL, (40,), seed)[0]) for seed in range(20)}) == 20
+
+
+def streamed(sizes: tuple[int, ...], batch: int, seed: int, order: int = 0) -> list[int]:
+    """Row ids that reservoir keeps of tasks that come in shuffled batches, as an online stream offers them."""
+    memory = Memory(TOTAL, SELECTIONS["reservoir"](), TASKS, seed)
+    for task, size in enumerate(sizes):
+        ids = 1000 * task + np.random.default_rng(order).permutation(size)
+        for first in range(0, size, batch):
+            rows = ids[first : first + batch]
+            memory.update(task, rows, labels_of(task, size)[rows - 1000 * task])
+            assert len(memory) <= 12
+    return sorted(memory.rows.tolist())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 45), st.integers(0, 2**32), st.integers(0, 99))
+def test_reservoir_keeps_of_batches_what_it_keeps_of_whole_tasks(batch: int, seed: int, order: int) -> None:
+    sizes = (20, 45, 30)
+    assert streamed(sizes, batch, seed, order) == sorted(kept_after("reservoir", TOTAL, sizes, seed)[-1])
+
+
+def test_reservoir_keeps_these_rows_of_a_worked_stream() -> None:
+    """The twelve smallest keys of the rows that came; key r is the r-th raw integer of the purpose "reservoir"."""
+    rows = np.concatenate([np.arange(20), 1000 + np.arange(45), 2000 + np.arange(30)])
+    keys = raw_integers(2030, 5, "reservoir")[rows]
+    assert streamed((20, 45, 30), 10, seed=5) == sorted(rows[np.argsort(keys)[:12]].tolist())
+    assert streamed((20, 45, 30), 10, seed=5) == [
+        *(5, 18),
+        *(1000, 1007, 1008, 1013, 1023, 1027, 1030, 1037),
+        *(2007, 2010),
+    ]
+
+
+def test_reservoir_of_an_online_stream_keeps_each_row_equally_often() -> None:
+    """Pearson's statistic is chi-squared times (n - m) / (n - 1) for m of n rows without replacement."""
+    sizes, seeds = (20, 45, 30), 400
+    count = np.zeros(sum(sizes))
+    for seed in range(seeds):
+        kept = np.array(streamed(sizes, 10, seed))
+        count[kept % 1000 + np.array([0, 20, 65])[kept // 1000]] += 1
+    n, expected = len(count), seeds * 12 / len(count)
+    statistic = ((count - expected) ** 2 / expected).sum() * (n - 1) / (n - 12)
+    assert count.sum() == 12 * seeds
+    assert chi2.ppf(0.0005, n - 1) < statistic < chi2.ppf(0.9995, n - 1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clsim.errors import StrategyError
 from clsim.scenario.plan.task_classes import TaskClasses
-from clsim.training.memory.selection import RandomSelection
+from clsim.training.memory.selection import OwnSelection, RandomSelection, ReservoirSelection
 from clsim.training.memory.store import GIVEN, Budget, Memory
 from clsim.vocabulary import UNKNOWN
 
@@ -150,6 +150,16 @@ def test_a_draw_depends_on_seed_and_position_alone() -> None:
     assert filled(Budget(per_class=3), seed=1).draw(10, 1, 2, 3).tolist() != drawn
 
 
+def test_draws_made_ahead_are_those_of_each_step_alone() -> None:
+    memory = filled(Budget(per_class=3), tasks=1)
+    places = [(16, 1, 0, step) for step in range(400)] + [(5, 1, 0, 400), (16, 1, 1, 0), (16, 2, 0, 1)]
+    for n, *place in places:
+        assert memory.draw(n, *place).tolist() == filled(Budget(per_class=3), tasks=1).draw(n, *place).tolist()
+    grown = filled(Budget(per_class=3), tasks=2)
+    memory.load_state_dict(grown.state_dict())
+    assert memory.draw(16, 2, 0, 1).tolist() == grown.draw(16, 2, 0, 1).tolist()
+
+
 def test_an_empty_memory_gives_nothing() -> None:
     assert filled(Budget(per_class=3), tasks=0).draw(5, 0, 0, 0).tolist() == []
 
@@ -171,6 +181,71 @@ def test_a_memory_continues_from_its_state_in_a_file(through_file: Any) -> None:
         mine, theirs = getattr(memory, name), getattr(other, name)
         assert mine.dtype == theirs.dtype
         assert np.array_equal(mine, theirs)
+
+
+def with_payload() -> Memory:
+    """Six rows of task 0, beside each of which stands its row id; the third is left out."""
+    memory = filled(Budget(total=10), tasks=0, selection=ReservoirSelection())
+    memory.keep_beside("ids", np.empty(2, np.float32))
+    memory.update(0, np.arange(6), task_labels(0, 6))
+    memory.keep_beside("ids", np.empty(2, np.float32))[:] = memory.rows[:, None]
+    memory.left_out = memory.rows == 3
+    return memory
+
+
+def test_what_stands_beside_a_row_follows_it_and_is_unwritten_for_new_ones(through_file: Any) -> None:
+    memory, other = with_payload(), filled(Budget(total=10), tasks=0, selection=ReservoirSelection())
+    other.load_state_dict(through_file(memory.state_dict()))
+    for one in (memory, other):
+        one.update(1, 100 + np.arange(10), task_labels(1, 10))
+        ids, old = one.payload["ids"], one.rows < 100
+        assert 0 < old.sum() < 6
+        assert np.array_equal(ids[old, 1], one.rows[old])
+        assert np.isnan(ids[~old]).all()
+        assert one.left_out.tolist() == (one.rows == 3).tolist()
+    assert memory.rows.tolist() == other.rows.tolist()
+
+
+def test_what_stands_beside_the_rows_counts_in_their_bytes() -> None:
+    memory = with_payload()
+    assert memory.nbytes(300) == 6 * (300 + 8 + 6 * 7 + 8) + 6 * 2 * 4
+
+
+def test_rows_that_are_left_out_are_never_drawn() -> None:
+    memory = with_payload()
+    drawn = np.concatenate([memory.draw(5, 0, 0, step) for step in range(20)])
+    assert set(memory.rows[drawn].tolist()) == {0, 1, 2, 4, 5}
+    memory.left_out[:] = True
+    assert memory.draw(5, 0, 0, 0).tolist() == []
+
+
+class Counting(ReservoirSelection):
+    """Counts what it is offered, and by how many calls."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def choose(self, memory: Memory, task: int, features: Any = None) -> NDArray[np.int64]:
+        self.seen.append(memory.offered)
+        return super().choose(memory, task)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": list(self.seen)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seen = list(state["seen"])
+
+
+def test_the_state_of_a_selection_is_saved_with_the_memory(through_file: Any) -> None:
+    memory = filled(Budget(total=10), tasks=2, selection=Counting())
+    other = filled(Budget(total=10), tasks=0, selection=OwnSelection("own", Counting()))
+    other.load_state_dict(through_file(memory.state_dict()))
+    other.update(2, 200 + np.arange(3), task_labels(2, 3), whole=False)
+    assert other.state_dict()["selection"] == {"seen": [20, 20, 3]}
+
+
+def test_a_memory_of_rows_alone_has_the_state_that_it_always_had() -> None:
+    assert set(filled(Budget(total=10)).state_dict()) == {"rows", "labels", "provenance", "stored_by"}
 
 
 def test_a_state_is_a_copy() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -12,12 +9,11 @@ from pydantic import Field
 
 from clsim.data.importers.contract import ABSENT, BLANK, PRESENT, Export, Format, LabelledImage, Options
 from clsim.data.importers.reading import beginning, read_text
+from clsim.data.openimages_names import DESCRIPTIONS, chosen_classes, display_names
 from clsim.data.problems import Problems
 from clsim.data.tables import open_table
-from clsim.errors import did_you_mean
 
 COLUMNS = ("ImageID", "LabelName", "Confidence")
-DESCRIPTIONS = "*class-descriptions*.csv"
 SPLITS = ("train", "validation", "test")
 
 
@@ -44,8 +40,9 @@ def read(folder: Path, options: OpenImagesOptions, problems: Problems) -> Export
     tables = _tables(folder)
     if not tables:
         problems.stop(folder, f"no CSV file with the columns {', '.join(COLUMNS)}")
-    display = _display_names(folder, problems)
-    wanted = _wanted(folder, options.only, display, problems)
+    display = display_names((path, read_text(path, problems)) for path in sorted(folder.glob(DESCRIPTIONS)))
+    wanted = None if options.only is None else chosen_classes(options.only, display, folder, problems, "only")
+    problems.refuse()
     export = Export([], [], otherwise=BLANK)
     images: dict[str, LabelledImage] = {}
     seen: dict[str, None] = {}
@@ -91,35 +88,6 @@ def _tables(folder: Path) -> list[Path]:
 def _begins_so(head: bytes, header: bytes) -> bool:
     """Return whether the first line is the header; tables of boxes have more columns."""
     return head.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0].strip() == header
-
-
-def _display_names(folder: Path, problems: Problems) -> dict[str, str]:
-    """Return machine name -> display name; two classes under one name are told apart by their machine names."""
-    found: dict[str, str] = {}
-    for path in sorted(folder.glob(DESCRIPTIONS)):
-        for machine_name, name in _pairs(read_text(path, problems)):
-            found[machine_name] = name
-    bearers = Counter(found.values())
-    return {key: f"{name} ({key})" if bearers[name] > 1 else name for key, name in found.items()}
-
-
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for cells in csv.reader(text.splitlines()):
-        if len(cells) == 2 and cells[0].startswith("/"):
-            yield cells[0].strip(), cells[1].strip()
-
-
-def _wanted(folder: Path, only: list[str] | None, display: dict[str, str], problems: Problems) -> frozenset[str] | None:
-    """Return the machine names of the classes to read; None: all."""
-    if only is None:
-        return None
-    machine_names = {name: key for key, name in display.items()}
-    for name in only:
-        if name not in machine_names and name not in display:
-            hint = did_you_mean(name, machine_names)
-            problems.add("only", f"given {name!r}, which no {DESCRIPTIONS} in {folder} names{hint}")
-    problems.refuse()
-    return frozenset(machine_names.get(name, name) for name in only)
 
 
 def _label(where: str, confidence: str, threshold: float | None, problems: Problems) -> str:

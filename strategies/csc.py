@@ -1,0 +1,60 @@
+"""CSC's network and loss (Du et al., "Confidence Self-Calibration for Multi-Label Class-Incremental Learning", ECCV
+2024, arXiv 2403.12559)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from clsim import kit
+
+
+class CSC(kit.Strategy):
+    """A graph of classes over the backbone's map, and distillation of the old classes that weighs as much as new ones.
+
+        L = alpha mean over new classes of bce + (1 - alpha) mean over old classes of kd
+
+    See `clsim.models.class_graph`. The head reads the backbone's map, so a frozen backbone needs
+    `training.model.cache_features: maps` or false. The published method also takes -0.04 H into the loss, which has a
+    part of its own. The first task has no old classes.
+
+    DECIDED: means per term, as published; and the whole is multiplied by |C_t| / alpha, so that the classification term
+    is that of all other methods, a sum over known entries divided by the batch size. With Adam only the ratio counts.
+    """
+
+    name = "csc"
+    claims: ClassVar[frozenset[str]] = frozenset({"old_classes", "distillation"})
+
+    class Options(kit.Options):
+        alpha: float = Field(0.5, gt=0, le=1, description="share of the classification term, against distillation")
+        width: PositiveInt = Field(1024, description="e, width of the nodes")
+
+    options: Options
+
+    def network(self, network: kit.MultiLabelNet, seed: int) -> kit.MultiLabelNet:
+        from clsim.models.class_graph import ClassGraphHead
+
+        network.head = ClassGraphHead(network.map_place.width, seed, self.options.width)
+        return network
+
+    def plugins(self, context: kit.Context) -> list[kit.Plugin]:
+        loss = partial(balanced_distillation, alpha=self.options.alpha)
+        return [kit.OldClassesOfNewRows("distil"), kit.Distillation(loss, 1.0, context.snapshot)]
+
+    def first_task_key(self) -> str | None:
+        return f"csc width={self.options.width}"  # there is no teacher
+
+
+def balanced_distillation(student: Any, teacher: Any, where: Any, alpha: float) -> Any:
+    """Return (1 - alpha) / alpha |C_t| / |O| times the sigmoid distillation.
+
+    Args:
+        student: logits float [B, S].
+        teacher: logits float [B, O] of the old classes O; the others, at least one, count as C_t.
+        where: bool [B, O], entries to be distilled.
+        alpha: share of the classification term.
+    """
+    old, new = teacher.shape[1], max(1, student.shape[1] - teacher.shape[1])
+    return (1 - alpha) / alpha * new / old * kit.sigmoid_distillation(student, teacher, where)

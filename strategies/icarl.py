@@ -1,0 +1,24 @@
+"""iCaRL's training (Rebuffi, Kolesnikov, Sperl, Lampert: "iCaRL", CVPR 2017), whose sigmoid form is its original.
+
+DECIDED: a given old label of an exemplar stays; the source lets the teacher overwrite it, which a multi-label stream
+would pay for with true labels. DECIDED: images are scored by the head. The source's nearest mean of exemplars returns
+one class per image and has no multi-label form: exemplars of a class show other classes, too, and a distance to a mean
+has no threshold.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from clsim import kit
+
+
+class ICaRL(kit.Strategy):
+    """The training part of iCaRL: distillation of the old classes and herded exemplars; no nearest class mean.
+
+    Its options are those of its parts: strategy.lwf.weight, strategy.er.replay and so on.
+    """
+
+    name = "icarl"
+    made_of: ClassVar[tuple[str, ...]] = ("lwf", "er")
+    part_options: ClassVar[dict[str, Any]] = {"er.selection": "herding"}

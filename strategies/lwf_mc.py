@@ -1,0 +1,17 @@
+"""LwF-MC, the baseline of Rebuffi et al. ("iCaRL", CVPR 2017): iCaRL's training without exemplars.
+
+Its loss is that of `lwf`, but for a mean over classes where clsim has a sum.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from clsim import kit
+
+
+class LwFMC(kit.Strategy):
+    """Another name of `lwf`: one sigmoid per class, old classes distilled."""
+
+    name = "lwf-mc"
+    made_of: ClassVar[tuple[str, ...]] = ("lwf",)

@@ -1,0 +1,40 @@
+"""Memory aware synapses (Aljundi et al., "Memory Aware Synapses: Learning What (not) to Forget", ECCV 2018).
+
+clsim's own: a run with Avalanche's plugin cannot be resumed, and its importances are a running mean of tasks.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from clsim import kit
+
+
+class MAS(kit.Strategy):
+    """A quadratic penalty on weights that change the logits much; it needs no label.
+
+    Equations: `clsim.training.importances.MemoryAwareSynapses`. The default weight is the authors'; search it on a log
+    grid.
+    """
+
+    name = "mas"
+    claims: ClassVar[frozenset[str]] = frozenset({"weights"})
+
+    class Options(kit.Options):
+        weight: float = Field(1.0, ge=0, description="factor of the penalty (lambda)")
+        per: Literal["batch", "row"] = Field(
+            "batch", description="absolute gradients of batches, or of each row, which takes a pass per row"
+        )
+        decay: float = Field(1.0, ge=0, le=1, description="what earlier importances keep when a task's are added")
+
+    options: Options
+
+    def plugins(self, context: kit.Context) -> list[kit.Plugin]:
+        from clsim.training.importances import MemoryAwareSynapses
+
+        return [MemoryAwareSynapses(self.options.weight, self.options.per, self.options.decay)]
+
+    def first_task_key(self) -> str | None:
+        return ""  # the penalty begins with the second task
