@@ -1,7 +1,7 @@
 """Let pages of the site link to any file of the repository, as they do where the repository is read.
 
 A hook of MkDocs. A file outside docs/ that a page links to becomes part of the site, below repository/; a link to a
-folder stays as its text, because a site has no listing of it.
+folder stays as its text, because a site has no listing of it. A link that shows the name of a page shows its title.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         file = (source.parent / target).resolve()
         if file.is_dir():
             return str(text)
+        if text == target and file.suffix == ".md":
+            text = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         return f"[{text}]({posixpath.relpath(_in_site(file), here or '.')}{anchor or ''})"
 
     return LINK.sub(moved, markdown)
