@@ -85,11 +85,13 @@ class EpochLoader:
             positions, coming = whole[self.ranks.part(len(whole)).rows], following[self.ranks.part(len(following)).rows]
             self.part, self.part_beyond = self._parts(whole)
             self.new_rows = self._let_in(whole)
-            own = positions < len(self.dataset)
-            self.beyond = positions[~own] - len(self.dataset)
-            self.rows = self.dataset.rows_at(positions[own])
-            batch = self.dataset.stored(positions[own])
-            self.dataset.prefetch(coming[coming < len(self.dataset)])
+            if self.pool > len(self.dataset):
+                own = positions < len(self.dataset)
+                self.beyond, positions = positions[~own] - len(self.dataset), positions[own]
+                coming = coming[coming < len(self.dataset)]
+            self.rows = self.dataset.rows_at(positions)
+            batch = self.dataset.stored(positions)
+            self.dataset.prefetch(coming)
             yield batch
 
     def _let_in(self, positions: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -103,9 +105,12 @@ class EpochLoader:
 
     def _parts(self, batch: NDArray[np.int64]) -> tuple[Part, Part]:
         """Return this rank's part of a batch's own rows, and of those beyond them."""
-        part, own = self.ranks.part(len(batch)), np.cumsum(batch < len(self.dataset))
-        before, until, whole = (int(own[n - 1]) if n else 0 for n in (part.start, part.stop, len(batch)))
+        part = self.ranks.part(len(batch))
         self.ranks.divided = not part.undivided
+        if self.pool == len(self.dataset):
+            return part, Part.all_of(0)
+        own = np.cumsum(batch < len(self.dataset))
+        before, until, whole = (int(own[n - 1]) if n else 0 for n in (part.start, part.stop, len(batch)))
         return Part(before, until, whole), Part(part.start - before, part.stop - until, len(batch) - whole)
 
     def _order(self) -> NDArray[np.int64]:
