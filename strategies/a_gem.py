@@ -21,6 +21,16 @@ class AGEM(kit.Strategy):
 
     name = "a-gem"
     claims: ClassVar[frozenset[str]] = frozenset({"memory"})
+    family = "gradients"
+    year = 2019
+    stores = "memory rows: images and their labels"
+    cost = "a forward and backward pass over memory rows in each step"
+    bib = """@inproceedings{chaudhry2019efficient,
+  author = {Chaudhry, Arslan and Ranzato, Marc'Aurelio and Rohrbach, Marcus and Elhoseiny, Mohamed},
+  title = {Efficient Lifelong Learning with {A-GEM}},
+  booktitle = {International Conference on Learning Representations},
+  year = {2019},
+}"""
 
     class Options(kit.Options):
         selection: Annotated[str, kit.PartOption("selection", "selection_options")] = Field(

@@ -29,6 +29,16 @@ class BiC(kit.Strategy):
     name = "bic"
     claims: ClassVar[frozenset[str]] = frozenset({"correction"})
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    family = "imbalance"
+    year = 2019
+    stores = "nothing"
+    cost = "a forward pass over held-out rows after each task, and a fit of two numbers on them"
+    bib = """@inproceedings{wu2019large,
+  author = {Wu, Yue and Chen, Yinpeng and Wang, Lijuan and Ye, Yuancheng and Liu, Zicheng and Guo, Yandong and Fu, Yun},
+  title = {Large Scale Incremental Learning},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year = {2019},
+}"""
 
     class Options(kit.Options):
         share: float = Field(0.1, gt=0, lt=1, description="share of a task's rows that is held out of training")

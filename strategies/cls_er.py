@@ -16,3 +16,7 @@ class CLSER(kit.Strategy):
     name = "cls-er"
     made_of: ClassVar[tuple[str, ...]] = ("er", "slow-learners")
     part_options: ClassVar[dict[str, Any]] = {"er.replay": "paired", "er.selection": "reservoir"}
+    family = "replay"
+    year = 2022
+    stores = "memory rows and two copies of the network"
+    cost = "that of er and slow-learners"

@@ -26,6 +26,16 @@ class CSC(kit.Strategy):
 
     name = "csc"
     claims: ClassVar[frozenset[str]] = frozenset({"old_classes", "distillation"})
+    family = "architecture"
+    year = 2024
+    stores = "the model before the task"
+    cost = "its head: matrices of classes by classes per image; a forward pass of that model in each step"
+    bib = """@inproceedings{du2024confidence,
+  author = {Du, Kaile and Zhou, Yifan and Lyu, Fan and Li, Yuyang and Lu, Chen and Liu, Guangcan},
+  title = {Confidence Self-Calibration for Multi-Label Class-Incremental Learning},
+  booktitle = {European Conference on Computer Vision},
+  year = {2024},
+}"""
 
     class Options(kit.Options):
         alpha: float = Field(0.5, gt=0, le=1, description="share of the classification term, against distillation")

@@ -21,3 +21,14 @@ class ERACE(kit.Strategy):
     name = "er-ace"
     made_of: ClassVar[tuple[str, ...]] = ("finetune", "er")
     part_options: ClassVar[dict[str, Any]] = {"finetune.old_classes": "ignore", "er.replay": "paired"}
+    family = "replay"
+    year = 2022
+    stores = "memory rows: images and their labels"
+    cost = "that of er, paired: memory rows in each step"
+    bib = """@inproceedings{caccia2022new,
+  author = {Caccia, Lucas and Aljundi, Rahaf and Asadi, Nader and Tuytelaars, Tinne and Pineau, Joelle and
+            Belilovsky, Eugene},
+  title = {New Insights on Reducing Abrupt Representation Change in Online Continual Learning},
+  booktitle = {International Conference on Learning Representations},
+  year = {2022},
+}"""

@@ -20,6 +20,16 @@ class GDumb(kit.Strategy):
     name = "gdumb"
     claims: ClassVar[frozenset[str]] = frozenset({"memory", "old_classes"})
     restarts = True
+    family = "replay"
+    year = 2020
+    stores = "memory rows: images and their labels"
+    cost = "less: it trains on the memory alone"
+    bib = """@inproceedings{prabhu2020gdumb,
+  author = {Prabhu, Ameya and Torr, Philip H. S. and Dokania, Puneet K.},
+  title = {{GDumb}: A Simple Approach that Questions Our Progress in Continual Learning},
+  booktitle = {European Conference on Computer Vision},
+  year = {2020},
+}"""
 
     class Options(kit.Options):
         selection: Annotated[str, kit.PartOption("selection", "selection_options")] = Field(

@@ -22,3 +22,13 @@ class ICaRL(kit.Strategy):
     name = "icarl"
     made_of: ClassVar[tuple[str, ...]] = ("lwf", "er")
     part_options: ClassVar[dict[str, Any]] = {"er.selection": "herding"}
+    family = "replay"
+    year = 2017
+    stores = "memory rows and the model before the task"
+    cost = "that of lwf and er"
+    bib = """@inproceedings{rebuffi2017icarl,
+  author = {Rebuffi, Sylvestre-Alvise and Kolesnikov, Alexander and Sperl, Georg and Lampert, Christoph H.},
+  title = {{iCaRL}: Incremental Classifier and Representation Learning},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  year = {2017},
+}"""

@@ -27,6 +27,16 @@ class KRT(kit.Strategy):
     """
 
     name = "krt"
+    family = "architecture"
+    year = 2023
+    stores = "a token per task, in the network, and the model before the task"
+    cost = "its head: an attention over the map per task; a forward pass of that model in each step"
+    bib = """@inproceedings{dong2023knowledge,
+  author = {Dong, Songlin and Luo, Haoyu and He, Yuhang and Wei, Xing and Cheng, Jie and Gong, Yihong},
+  title = {Knowledge Restore and Transfer for Multi-Label Class-Incremental Learning},
+  booktitle = {IEEE/CVF International Conference on Computer Vision},
+  year = {2023},
+}"""
 
     class Options(kit.Options):
         weight: float = Field(1.5625, ge=0, description="lambda, factor of the token loss before it is scaled")

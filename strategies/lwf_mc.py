@@ -15,3 +15,13 @@ class LwFMC(kit.Strategy):
 
     name = "lwf-mc"
     made_of: ClassVar[tuple[str, ...]] = ("lwf",)
+    family = "distillation"
+    year = 2017
+    stores = "the model before the task"
+    cost = "that of lwf"
+    bib = """@inproceedings{rebuffi2017icarl,
+  author = {Rebuffi, Sylvestre-Alvise and Kolesnikov, Alexander and Sperl, Georg and Lampert, Christoph H.},
+  title = {{iCaRL}: Incremental Classifier and Representation Learning},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  year = {2017},
+}"""

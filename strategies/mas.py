@@ -21,6 +21,16 @@ class MAS(kit.Strategy):
 
     name = "mas"
     claims: ClassVar[frozenset[str]] = frozenset({"weights"})
+    family = "regularisation"
+    year = 2018
+    stores = "a copy and an importance of each weight"
+    cost = "a pass with gradients over the rows of a task after it; a penalty per step"
+    bib = """@inproceedings{aljundi2018memory,
+  author = {Aljundi, Rahaf and Babiloni, Francesca and Elhoseiny, Mohamed and Rohrbach, Marcus and Tuytelaars, Tinne},
+  title = {Memory Aware Synapses: Learning What (not) to Forget},
+  booktitle = {European Conference on Computer Vision},
+  year = {2018},
+}"""
 
     class Options(kit.Options):
         weight: float = Field(1.0, ge=0, description="factor of the penalty (lambda)")

@@ -16,3 +16,14 @@ class OnlineEWC(kit.Strategy):
     name = "oewc"
     made_of: ClassVar[tuple[str, ...]] = ("ewc",)
     part_options: ClassVar[dict[str, Any]] = {"ewc.mode": "online"}
+    family = "regularisation"
+    year = 2018
+    stores = "a copy and an importance of each weight"
+    cost = "that of ewc, with one penalty for all earlier tasks"
+    bib = """@inproceedings{schwarz2018progress,
+  author = {Schwarz, Jonathan and Luketina, Jelena and Czarnecki, Wojciech M. and Grabska-Barwinska, Agnieszka and
+            Teh, Yee Whye and Pascanu, Razvan and Hadsell, Raia},
+  title = {{Progress \\& Compress}: A Scalable Framework for Continual Learning},
+  booktitle = {International Conference on Machine Learning},
+  year = {2018},
+}"""

@@ -25,6 +25,16 @@ class PODNet(kit.Strategy):
 
     name = "podnet"
     claims: ClassVar[frozenset[str]] = frozenset({"features"})
+    family = "distillation"
+    year = 2020
+    stores = "the model before the task"
+    cost = "a forward pass of that model in each step"
+    bib = """@inproceedings{douillard2020podnet,
+  author = {Douillard, Arthur and Cord, Matthieu and Ollion, Charles and Robert, Thomas and Valle, Eduardo},
+  title = {{PODNet}: Pooled Outputs Distillation for Small-Tasks Incremental Learning},
+  booktitle = {European Conference on Computer Vision},
+  year = {2020},
+}"""
 
     class Options(kit.Options):
         weight: float = Field(2.8125, ge=0, description="factor of the term (lambda_f)")

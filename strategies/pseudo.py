@@ -21,7 +21,7 @@ class Pseudo(kit.Strategy):
 
     See `clsim.training.pseudo_labels`. After each task the evaluator compares what is written with the truth:
     `written/PseudoLabels_precision`. With a part that distils (`pseudo+lwf`), that part's `old_classes` is left to
-    `rest`. RCLP is `pseudo+er+or(rule=f1, current_classes=ignore, replay=paired, or.threshold=f1)`.
+    `rest`. With a relabelled memory it is `rclp`.
 
     DECIDED: `dynamic` starts at 0.8 in every task, where the released code goes on from the last one; it looks at new
     rows only, where the released code counts memory rows, whose old labels are there already; thresholds per class are
@@ -98,6 +98,11 @@ class Pseudo(kit.Strategy):
     def control(self) -> str:  # type: ignore[override]  # by its options
         given = self.options.labels_per_image
         return "" if given == "seen" else f"pseudo.labels_per_image: labels of an image of the whole data set, {given}"
+
+    @property
+    def whole_task(self) -> str:
+        does = {"fixed": "", "dynamic": "searches its threshold on", "f1": "with rule: f1 holds out a tenth of"}
+        return does.get(self.options.rule, f"with rule: {self.options.rule} finds thresholds on")
 
     def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         for other in self.others:

@@ -21,6 +21,16 @@ class SI(kit.Strategy):
 
     name = "si"
     claims: ClassVar[frozenset[str]] = frozenset({"weights"})
+    family = "regularisation"
+    year = 2017
+    stores = "a copy and an importance of each weight"
+    cost = "a sum per weight and a penalty in each step"
+    bib = """@inproceedings{zenke2017continual,
+  author = {Zenke, Friedemann and Poole, Ben and Ganguli, Surya},
+  title = {Continual Learning Through Synaptic Intelligence},
+  booktitle = {International Conference on Machine Learning},
+  year = {2017},
+}"""
 
     class Options(kit.Options):
         weight: float = Field(0.5, ge=0, description="factor of the penalty (c)")

@@ -22,6 +22,16 @@ class SlowLearners(kit.Strategy):
     name = "slow-learners"
     claims: ClassVar[frozenset[str]] = frozenset({"scores"})
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    family = "replay"
+    year = 2022
+    stores = "two copies of the network"
+    cost = "two forward passes over the memory rows of each step"
+    bib = """@inproceedings{arani2022learning,
+  author = {Arani, Elahe and Sarfraz, Fahad and Zonooz, Bahram},
+  title = {Learning Fast, Learning Slow: A General Continual Learning Method based on Complementary Learning System},
+  booktitle = {International Conference on Learning Representations},
+  year = {2022},
+}"""
 
     class Options(kit.Options):
         weight: float = Field(0.1, ge=0, description="factor of the squared distance to the copies' logits")

@@ -22,6 +22,16 @@ class WA(kit.Strategy):
 
     name = "wa"
     claims: ClassVar[frozenset[str]] = frozenset({"calibration"})
+    family = "imbalance"
+    year = 2020
+    stores = "nothing"
+    cost = "nothing to speak of: one factor after each task"
+    bib = """@inproceedings{zhao2020maintaining,
+  author = {Zhao, Bowen and Xiao, Xi and Gan, Guojun and Zhang, Bin and Xia, Shu-Tao},
+  title = {Maintaining Discrimination and Fairness in Class Incremental Learning},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year = {2020},
+}"""
 
     def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         for other in self.others:

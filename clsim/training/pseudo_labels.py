@@ -82,12 +82,15 @@ class PseudoLabels(Plugin):
         self._written = _nothing_written()
 
     def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
+        self._on_device = None
+        self.searched = {}
+        if self.rule != "dynamic":  # the others ask for no row of a task before it has been trained
+            return
         labels = learner.store.targets(learner.experience.dataset.rows()).numpy()
         self.rows_seen += len(labels)
         self.positives += (labels == 1).sum(axis=0)
-        self.searched = {}
         old = np.array(learner.experience.old_classes, dtype=np.int64)
-        if self.rule == "dynamic" and self.snapshot.model is not None and len(old):
+        if self.snapshot.model is not None and len(old):
             rows = learner.adapted_dataset.rows()
             known = learner.store.targets(rows).numpy()[:, old] >= 0
             scores = learner.probabilities(self.snapshot.model, learner.store, rows, old)
@@ -98,7 +101,6 @@ class PseudoLabels(Plugin):
                 "pseudo/ones_per_row": found.per_row,
                 "pseudo/search_settled": float(found.settled),
             }
-        self._on_device = None
 
     def _target(self, old: NDArray[np.int64]) -> float:
         """Positives of old classes that a row should get.

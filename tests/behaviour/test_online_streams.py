@@ -137,6 +137,20 @@ def test_passes_are_so_many_images_apart_through_the_whole_stream(watched: tuple
     assert len(passes(template)) == len(reached)
 
 
+def test_old_classes_of_the_rows_of_a_step_are_filled(build: Any, learn: Any) -> None:
+    """`pseudo` with a fixed threshold asks for no row that has not come."""
+    seen = []
+
+    class Look(kit.Plugin):
+        def after_forward(self, learner: kit.Learner, **kwargs: Any) -> None:
+            if learner.position.task:
+                seen.append(learner.mb_y[:, learner.experience.old_classes].clone())
+
+    options = {"rule": "fixed", "threshold": 0.5}
+    learn(build("pseudo", options=options, overrides=ONLINE, last=[Look()]))
+    assert {0.0, 1.0} == set(torch.cat([y.flatten() for y in seen]).tolist())
+
+
 def test_a_memory_is_relabelled_once_per_task(build: Any, learn: Any) -> None:
     """`or` asks the model that has been trained on the task; labels that it has written stay until the next task."""
     replay = learn(build("er+or", options=STREAMED, overrides=ONLINE)).find_plugin(Replay)

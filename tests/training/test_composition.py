@@ -181,6 +181,20 @@ def test_a_name_for_parts_sets_their_defaults_and_the_user_wins() -> None:
     assert (shown["strategy.er.selection"], shown["strategy.er.replay"]) == ('"herding"', '"concat"')
 
 
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("prs", "er(selection=prs, replay=paired)"),
+        ("ocdm", "er(selection=ocdm, replay=paired)"),
+        ("rclp", "pseudo+er+or(rule=f1, current_classes=ignore, replay=paired, or.threshold=f1)"),
+    ],
+)
+def test_a_name_is_the_composition_that_the_docs_say(name: str, meaning: str) -> None:
+    named, spelt = (compose(as_variants(text), {})[0].composition for text in (name, meaning))
+    assert named.options() == spelt.options()
+    assert (named.name, named.given) == (name, {})
+
+
 def test_options_that_a_name_sets_are_in_the_identity_of_its_runs(tiny: Scenario) -> None:
     launch: dict[str, Any] = {"seed": 0, "device": "cpu", "threads": 1}
     one, other = (identity(tiny, "er-ace", given, **launch) for given in ({}, {"er.replay": "concat"}))

@@ -35,7 +35,7 @@ def test_each_shipped_selection_takes_rows_in_batches(selection: str) -> None:
     check("rebll", STREAMED | {"er.selection": selection}, {"training.augmentation.flip": 0.5})
 
 
-@pytest.mark.parametrize("spec", ["finetune", "lwf", "akd", "lwf+er", "er+or", "rebll", "joint"])
+@pytest.mark.parametrize("spec", ["finetune", "lwf", "akd", "lwf+er", "er+or", "rebll", "prs", "ocdm", "joint"])
 def test_what_needs_no_more_than_a_batch_is_taken(spec: str) -> None:
     check(spec, STREAMED if "er" in Composition(spec).options() else {})
 
@@ -50,6 +50,8 @@ def test_what_needs_no_more_than_a_batch_is_taken(spec: str) -> None:
         ("l3a", {}, ON_FEATURES),
         ("er+identity", STREAMED, {}),
         ("er+or", STREAMED | {"or.threshold": "adaptive"}, {}),
+        ("er+or", STREAMED | {"or.threshold": "f1"}, {}),
+        *[("er+pseudo", STREAMED | {"rule": rule}, {}) for rule in ("dynamic", "recall", "uncertain", "f1")],
     ],
 )
 def test_a_part_that_needs_a_whole_task_is_refused_by_name(spec: str, options: Any, overrides: Any) -> None:
