@@ -38,6 +38,7 @@ from clsim.launch.variants import Variant, as_variants, compose
 from clsim.report.intervals import half_width, paired_differences
 from clsim.report.results import NO_VALUE, Results, joined, load_results
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
+from clsim.scenario import load_scenario
 from clsim.strict_json import read_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,8 +47,9 @@ VOC_THERE = (ROOT.parent / "shared" / "data" / "voc-mini").is_dir()
 VALIDATED = {"dataset.validation": 0.25, "evaluation.on": "validation"}
 """Overrides of a comparison that chooses something."""
 
-DIGITS = {"memory_KL": 3, "more/low_rank": 3, "more/rank_correlation": 2}
+DIGITS = {"memory_rows": 0, "memory_bytes": 0, "memory_KL": 3, "more/low_rank": 3, "more/rank_correlation": 2}
 """Decimals of a column, where one is not enough."""
+STEP = "step_ms"
 VERSIONS = ("cpu", "python", "torch", "avalanche-lib", "numpy")
 
 
@@ -70,14 +72,17 @@ class Compared:
     order_seeds: Sequence[int] = ()
 
     def run(self, out: Path, seeds: Iterable[int], workers: int) -> clsim.Comparison:
-        """Carry out what has no result yet.
+        """Carry out what has no result yet; print which strategies are `refused`.
 
         Args:
             out: folder of the part.
         """
+        refused = self.refused()
+        for name, reason in refused.items():
+            print(f"{self.name}/{name}: refused: {reason}")
         return clsim.compare(
             self.scenario,
-            self.strategies,
+            [variant for variant in as_variants(self.strategies) if _name(variant) not in refused],
             name=self.name,
             seeds=seeds,
             order_seeds=self.order_seeds,
@@ -91,6 +96,19 @@ class Compared:
     def names(self) -> list[str]:
         """Return the names of the strategies in order."""
         return [_name(variant) for variant in as_variants(self.strategies)]
+
+    def refused(self) -> dict[str, str]:
+        """Return the strategies that cannot be run on the stream: name -> reason."""
+        overrides = {key: value for key, value in self.overrides.items() if not key.startswith("strategy.")}
+        n_classes = load_scenario(self.scenario, overrides).plan().n_classes
+        found = {}
+        for variant in as_variants(self.strategies):
+            try:
+                config = load_scenario(self.scenario, {**overrides, **variant.overrides}).config
+                compose([variant], {})[0].composition.check(config, n_classes)
+            except ClsimError as error:
+                found[_name(variant)] = str(error)
+        return found
 
     def results(self, out: Path) -> Results | None:
         """Return the finished runs; None: there are none."""
@@ -111,6 +129,7 @@ class Table:
         columns: column of `Results.frame`, or tag of `metrics.jsonl` after the last task -> heading.
         paired: the columns whose differences to the baseline are shown, seed by seed.
         rows: names of the strategies; None: all of them.
+        seeds: that each row should have; the table says what is missing of them. 0: it says nothing.
     """
 
     mark: str
@@ -119,13 +138,32 @@ class Table:
     columns: Mapping[str, str]
     paired: Sequence[str] = ("last_mAP",)
     rows: Sequence[str] | None = None
+    seeds: int = 0
 
     def text(self, results: Results) -> str:
-        """Return the table as Markdown, with what it was measured on and when."""
+        """Return the table as Markdown, with what it was measured on and when, and what is missing."""
         known = self.compared.names() if self.rows is None else self.rows
         shown = [name for name in known if name in results.strategies]
         rows = table(frame(results, self.columns), shown, self.baseline, self.columns, self.paired)
-        return f"{rows}\n\n{when(results)}"
+        return "\n\n".join([rows, when(results), *self.missing(results)])
+
+    def missing(self, results: Results | None) -> list[str]:
+        """Return paragraphs: seeds without a run, failed runs and refused strategies; of None, that nothing was run."""
+        if not self.seeds:
+            return []
+        names = self.compared.names() if self.rows is None else list(self.rows)
+        if results is None:
+            return [f"**Missing: all.** Nothing of {len(names)} rows and {self.seeds} seeds has been run."]
+        refused = self.compared.refused()
+        absent: dict[int, list[str]] = {}
+        for name in names:
+            count = self.seeds - len({run.seed for run in results.of(name)})
+            if count > 0 and name not in refused:
+                absent.setdefault(count, []).append(name)
+        seeds = [f"{count} of {self.seeds} seeds of {_quoted(absent[count])}" for count in sorted(absent)]
+        failed = [f"`{run.strategy}`, seed {run.seed}: {run.reason}" for run in results.unfinished]
+        parts = {"Missing": seeds, "Not finished": failed, "Refused": [f"`{k}`: {why}" for k, why in refused.items()]}
+        return [f"**{head}:** {'; '.join(lines)}." for head, lines in parts.items() if lines]
 
 
 @dataclass(frozen=True)
@@ -161,12 +199,14 @@ class Study:
         return list(failures.values())
 
     def texts(self, out: Path) -> dict[str, str]:
-        """Return every table of which there are runs, by its mark."""
+        """Return every table of which there are runs, or that says what is missing, by its mark."""
         found = {}
         for each in self.tables:
             results = each.compared.results(self.folder(out, each.compared))
             if results is not None:
                 found[each.mark] = each.text(results)
+            elif each.seeds:
+                found[each.mark] = "\n\n".join(each.missing(results))
         return found
 
     def main(self, description: str | None) -> None:
@@ -193,6 +233,10 @@ class Study:
             sys.exit("\n".join(failures))
 
 
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def _name(variant: Variant) -> str:
     """Return the name of a variant, composed only if it does not say it itself."""
     if variant.label is not None:
@@ -201,8 +245,15 @@ def _name(variant: Variant) -> str:
 
 
 def frame(results: Results, columns: Iterable[str] = ()) -> pd.DataFrame:
-    """Return `Results.frame` with further columns: values of tags after the last task, where a run logged them."""
+    """Return `Results.frame` with further columns.
+
+    Args:
+        columns: `STEP`, milliseconds of training per step of a batch; else tags, whose values after the last task are
+            shown where a run logged them.
+    """
     found = results.frame
+    if STEP in columns:
+        found[STEP] = [1000 * run.config["training"]["batch_size"] for run in results.runs] / found.samples_per_second
     for tag in columns:
         if tag not in found:
             found[tag] = [_last(run.files.metrics, tag) for run in results.runs]

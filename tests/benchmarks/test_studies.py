@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.studies import more, rebll
+from benchmarks.studies import more, rebll, zoo
 from benchmarks.studies.study import Compared, Study
 
-STUDIES = {"rebll": rebll.STUDY, "more": more.STUDY}
-REPORTED = {"rebll": ("ladder", "finetuned"), "more": ("report",)}
+STUDIES = {"rebll": rebll.STUDY, "more": more.STUDY, "zoo": zoo.STUDY}
+REPORTED = {"rebll": ("ladder", "finetuned"), "more": ("report",), "zoo": ("photos", "digits", "others", "finetuned")}
 
 
 @pytest.mark.parametrize("name", STUDIES)

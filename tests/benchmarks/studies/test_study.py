@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.studies.study import Compared, Study, Table, frame, interval, table, when, write_tables
+from benchmarks.studies.study import STEP, Compared, Study, Table, frame, interval, table, when, write_tables
 from clsim import Variant
 from clsim.report.results import load_results
 
@@ -94,11 +95,30 @@ def test_values_that_only_the_log_has_are_those_after_the_last_task(
     assert when(results) == f"Runs of 2026-11-20, torch 2.6.0; plan `{'a' * 12}`."
 
 
+def test_a_table_says_what_is_missing_failed_or_refused(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    config = "training: {batch_size: 32}\n"
+    for strategy, seed in (("er", 0), ("er", 1), ("joint", 0)):
+        make_run(tmp_path, strategy, seed, config)
+    failed = tmp_path / "lwf" / "seed3"
+    failed.mkdir(parents=True)
+    (failed / "error.txt").write_text("StrategyError: weight <0\nTraceback")
+    compared = Compared(tmp_path.name, "digits-b0c2", ["er", "joint", "l3a", "lwf", "mas"])
+    shown = Table("mine", compared, "er", {"last_mAP": "mAP", STEP: "step ms"}, seeds=2)
+    results = compared.results(tmp_path.parent)
+    text = shown.text(results)
+    assert "**Missing:** 1 of 2 seeds of `joint`; 2 of 2 seeds of `lwf`, `mas`." in text
+    assert "**Not finished:** `lwf`, seed 3: StrategyError: weight <0." in text
+    assert "**Refused:** `l3a`: strategy.l3a.features: given 'frozen'" in text
+    assert "| 160.0 ± 0.0 |" in text.splitlines()[2]  # 32 of 200 samples a second
+    assert shown.missing(None) == ["**Missing: all.** Nothing of 5 rows and 2 seeds has been run."]
+    assert "Missing" not in replace(shown, seeds=0).text(results)
+
+
 @pytest.mark.slow
 def test_a_study_is_carried_out_once_and_written_with_its_dates(tiny_overrides: dict, tmp_path: Path) -> None:
     small = {**tiny_overrides, "training.epochs": 1, "stream.increment": 5}
     ladder = Compared(
-        "small", "digits-b0c2", ["finetune", Variant("er", "er, herding", {"selection": "herding"})], small
+        "small", "digits-b0c2", ["finetune", "l3a", Variant("er", "er, herding", {"selection": "herding"})], small
     )
     other = Compared("other", "digits-b0c2", ["er"])
     page = tmp_path / "page.md"
