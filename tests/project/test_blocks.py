@@ -38,7 +38,7 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        return self.language in ("sh", "python") and not self.mark.startswith(("not run: ", "run by ")) or self.writes
+        return (self.language in ("sh", "python") and not self.mark.startswith(("not run: ", "run by "))) or self.writes
 
     @property
     def writes(self) -> bool:
