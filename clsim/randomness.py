@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MOST_AT_ONCE = 2**20
+_WORTH_A_JUMP = 512  # numbers; fewer are sooner drawn and dropped
+_BLOCK = 4  # numbers for each value of Philox's counter
 
 
 def _digest(seed: int, *purpose: object) -> bytes:
@@ -51,21 +53,37 @@ def raw_rows(
 ) -> Iterator[tuple[slice, NDArray[np.uint64]]]:
     """Yield `raw_integers(n * width, seed, *purpose).reshape(n, width)[rows]`, a part of the rows at a time.
 
-    The whole matrix is never in memory.
+    The whole matrix is never in memory, and wide gaps between the rows are not drawn.
 
     Args:
-        rows: int64 [m], ascending.
+        rows: int64 [m], ascending, each once.
 
     Yields:
         which of the m rows, and their integers, uint64 [k, width].
     """
-    key = int.from_bytes(_digest(seed, *purpose)[:16], "little")
-    generator = np.random.Philox(key=key)
+    generator = np.random.Philox(key=int.from_bytes(_digest(seed, *purpose)[:16], "little"))
     at_once = max(1, _MOST_AT_ONCE // max(width, 1))
-    for first in range(0, int(rows[-1]) + 1 if len(rows) else 0, at_once):
-        drawn = np.asarray(generator.random_raw(at_once * width), dtype=np.uint64).reshape(at_once, width)
-        start, stop = np.searchsorted(rows, [first, first + at_once]).tolist()
-        yield slice(start, stop), drawn[rows[start:stop] - first]
+    position = 0
+    for start in range(0, len(rows), at_once):
+        wanted = rows[start : start + at_once]
+        drawn = np.empty((len(wanted), width), dtype=np.uint64)
+        apart = (np.diff(wanted) - 1) * width >= _WORTH_A_JUMP
+        ends = np.flatnonzero(apart | (np.diff(wanted // at_once) > 0)) + 1
+        for first, last in zip([0, *ends.tolist()], [*ends.tolist(), len(wanted)], strict=True):
+            run = wanted[first:last] - wanted[first]
+            target = int(wanted[first]) * width
+            _skip(generator, position, target)
+            position = target + (int(run[-1]) + 1) * width
+            drawn[first:last] = generator.random_raw(position - target).reshape(-1, width)[run]
+        yield slice(start, start + len(wanted)), drawn
+
+
+def _skip(generator: np.random.Philox, position: int, target: int) -> None:
+    """Let a generator that has drawn `position` numbers go on as if it had drawn `target`, which is no less."""
+    if (blocks := target // _BLOCK - -(-position // _BLOCK)) > 0:
+        generator.advance(blocks)  # by whole blocks, from the first that is not begun
+        position = target - target % _BLOCK
+    generator.random_raw(target - position)
 
 
 def uniform_rows(

@@ -19,18 +19,27 @@ def test_a_longer_draw_starts_with_the_shorter_one(n: int) -> None:
     np.testing.assert_array_equal(uniforms(n, 7, "a"), uniforms(101, 7, "a")[:n])
 
 
+@pytest.mark.parametrize("jump", [1, 5, 40, 10_000])
 @pytest.mark.parametrize("at_once", [1, 7, 10_000])
-@pytest.mark.parametrize("rows", [[], [0], [2, 3, 50, 99], [*range(100)]])
+@pytest.mark.parametrize("rows", [[], [0], [2, 3, 50, 99], [*range(1, 100, 3)], [*range(100)]])
 def test_rows_drawn_in_parts_are_those_of_the_whole(
-    monkeypatch: pytest.MonkeyPatch, at_once: int, rows: list[int]
+    monkeypatch: pytest.MonkeyPatch, at_once: int, rows: list[int], jump: int
 ) -> None:
     monkeypatch.setattr(randomness, "_MOST_AT_ONCE", at_once)
+    monkeypatch.setattr(randomness, "_WORTH_A_JUMP", jump)
     chosen = np.array(rows, dtype=np.int64)
     for draw, whole in ((raw_rows, raw_integers), (uniform_rows, uniforms)):
         found = np.zeros((len(rows), 3), dtype=np.float64 if draw is uniform_rows else np.uint64)
         for part, drawn in draw(chosen, 3, 7, "a"):
             found[part] = drawn
         np.testing.assert_array_equal(found, whole(300, 7, "a").reshape(100, 3)[chosen])
+
+
+def test_rows_far_apart_are_drawn_without_what_lies_between() -> None:
+    rows = np.array([3, 10**12, 10**12 + 1], dtype=np.int64)
+    (one,) = [drawn for _, drawn in raw_rows(rows, 5, 7, "a")]
+    assert one.shape == (3, 5)
+    np.testing.assert_array_equal(one[0], raw_integers(20, 7, "a")[15:])
 
 
 def test_golden_values_stay() -> None:
