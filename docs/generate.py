@@ -19,7 +19,7 @@ from clsim import kit
 from clsim.files import write_atomically
 from clsim.launch.part_listing import bibliography, facts, list_strategies
 from clsim.scenario.schema import ScenarioConfig
-from clsim.training.composition import registered, strategy_class
+from clsim.training.strategy_specs import registered, strategy_class
 
 HERE = Path(__file__).parent
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

@@ -26,6 +26,7 @@ class CSC(kit.Strategy):
 
     name = "csc"
     claims: ClassVar[frozenset[str]] = frozenset({"old_classes", "distillation"})
+    leaves: ClassVar[dict[str, str]] = {"old_classes": "completion"}
     family = "architecture"
     year = 2024
     stores = "the model before the task"
@@ -51,7 +52,7 @@ class CSC(kit.Strategy):
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         loss = partial(balanced_distillation, alpha=self.options.alpha)
-        return [kit.OldClassesOfNewRows("distil"), kit.Distillation(loss, 1.0, context.snapshot)]
+        return [kit.Distillation(loss, 1.0, context.snapshot)]  # of what no label says
 
     def first_task_key(self) -> str | None:
         return f"csc width={self.options.width}"  # there is no teacher

@@ -33,7 +33,7 @@ class GDumb(kit.Strategy):
 
     class Options(kit.Options):
         selection: Annotated[str, kit.PartOption("selection", "selection_options")] = Field(
-            "class-balanced", description="which rows are stored, as of er; one that asks for no features"
+            "class-balanced", description="which rows are stored, as of er; one that asks no network"
         )
         selection_options: dict[str, Any] = Field({}, description="options of the selection")
         unknown: Literal["negative", "ignore"] = Field(

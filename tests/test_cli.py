@@ -531,7 +531,7 @@ def test_light_commands_import_no_torch(code: str) -> None:
 def test_strategies_are_only_ever_loaded_as_part_of_clsim() -> None:
     """From the root of a checkout, where a folder `strategies` lies on the import path."""
     code = (
-        "import sys; from clsim.training.composition import strategy_class, registered\n"
+        "import sys; from clsim.training.strategy_specs import strategy_class, registered\n"
         "[strategy_class(name) for name in registered()]\n"
         "print(sorted(name for name in sys.modules if name.split('.')[0] in ('strategies', 'scenarios')))"
     )

@@ -17,7 +17,7 @@ from clsim.running.prepared_run import prepare
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario
 from clsim.source_code import HOME, ONLY_SHOWING, OUTSIDE_RUNS, class_code, hash_code, package_code, run_files
-from clsim.training.composition import registered, strategy_class
+from clsim.training.strategy_specs import registered, strategy_class
 
 ENTRY = "clsim.running.execution"
 STRATEGIES = Path(__file__).parents[1] / "strategies"

@@ -32,7 +32,8 @@ from clsim.scenario.document import Document, KeyPath, plain, read_document
 from clsim.scenario.schema import ScenarioConfig
 from clsim.scenario.section import Section
 from clsim.scenario.validate import checked
-from clsim.training.composition import Composition, absolute_options
+from clsim.training.composition import Composition
+from clsim.training.strategy_specs import absolute_options
 
 KEY = "comparison"
 

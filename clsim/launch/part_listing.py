@@ -12,8 +12,9 @@ from clsim.errors import ClsimError, StrategyError, did_you_mean
 from clsim.part_kinds import KINDS
 from clsim.parts import described, names, stated_summary
 from clsim.scenario.json_schema import options_schema
-from clsim.training.composition import parts_of, preset_options, strategy_class
+from clsim.training.composition import parts_of
 from clsim.training.strategy import Strategy
+from clsim.training.strategy_specs import preset_options, strategy_class
 from clsim.vocabulary import Family
 
 _LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}

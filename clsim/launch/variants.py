@@ -24,7 +24,8 @@ from clsim.launch.variant_text import check_label, parse_variant, quoted, settin
 from clsim.running.run_spec import safe_name
 from clsim.scenario.document import plain
 from clsim.scenario.schema import ScenarioConfig
-from clsim.training.composition import Composition, accepts, refuse_unknown_option, registered, spec_of
+from clsim.training.composition import Composition
+from clsim.training.strategy_specs import accepts, refuse_unknown_option, registered, spec_of
 
 if TYPE_CHECKING:
     from clsim.training.strategy import Strategy

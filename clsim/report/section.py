@@ -19,7 +19,7 @@ from clsim.part_kinds import KINDS
 from clsim.parts import entry_points_of, find, is_file
 from clsim.report.results import Results
 from clsim.report.tables import Rows
-from clsim.training.composition import registered, report_section, strategy_class
+from clsim.training.strategy_specs import registered, report_section, strategy_class
 
 KIND = "report-section"
 GROUP = KINDS[KIND].group

@@ -19,7 +19,8 @@ from clsim.evaluation.kept_scores import kept_bytes
 from clsim.evaluation.loggers import MetricsFile, ScoresFile
 from clsim.running.assembly import build_template, training_plan
 from clsim.scenario import Scenario, StreamPlan, load_scenario
-from clsim.training.composition import Composition, registered, strategy_class
+from clsim.training.composition import Composition
+from clsim.training.strategy_specs import registered, strategy_class
 
 EXEMPT = {"joint"}  # trains on a derived plan that shows the labels of all seen classes
 METHODS = [

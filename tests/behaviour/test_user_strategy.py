@@ -12,8 +12,9 @@ import torch
 import clsim
 from clsim.errors import StrategyError
 from clsim.report.writing import write_report
-from clsim.training.composition import Composition, strategy_class
+from clsim.training.composition import Composition
 from clsim.training.losses.binary import masked_bce
+from clsim.training.strategy_specs import strategy_class
 
 FILE = Path(__file__).parents[2] / "docs" / "examples" / "my_method.py"
 MY = f"{FILE}:MyMethod"

@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from clsim.scenario import load_scenario
-from clsim.training.composition import Composition, registered
+from clsim.training.composition import Composition
+from clsim.training.strategy_specs import registered
 from tests.fuzz.bounds import Fuzzed, outcome
 from tests.fuzz.yaml_mutations import SCALARS, TOKENS
 

@@ -15,8 +15,9 @@ import clsim
 from clsim.errors import ClsimError
 from clsim.inference.export import FORMATS, GRAPH_DESCRIPTION, exported_file
 from clsim.inference.model import Model
-from clsim.training.composition import parts_of, registered, strategy_class
+from clsim.training.composition import parts_of
 from clsim.training.strategy import Strategy
+from clsim.training.strategy_specs import registered, strategy_class
 from tests.conftest import TINY
 from tests.inference.conftest import Scored
 

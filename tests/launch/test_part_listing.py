@@ -6,7 +6,7 @@ import pytest
 
 from clsim.launch.part_listing import bibliography, list_strategies
 from clsim.parts import names
-from clsim.training.composition import strategy_class
+from clsim.training.strategy_specs import strategy_class
 from clsim.vocabulary import Family
 
 

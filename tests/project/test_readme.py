@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from clsim.scenario import load_scenario, shipped_scenarios
-from clsim.training.composition import registered
+from clsim.training.strategy_specs import registered
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

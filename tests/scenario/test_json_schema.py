@@ -12,7 +12,7 @@ from clsim.launch.part_listing import list_parts
 from clsim.part_kinds import KINDS
 from clsim.scenario import shipped_scenarios
 from clsim.scenario.json_schema import STRATEGY_OPTIONS, scenario_schema
-from clsim.training.composition import registered
+from clsim.training.strategy_specs import registered
 
 
 @pytest.fixture(scope="module")

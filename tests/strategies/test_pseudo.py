@@ -42,5 +42,6 @@ def test_what_does_not_fit_is_refused_by_name(spec: str, options: dict[str, Any]
 
 def test_what_fits_combines_and_only_knowledge_of_the_data_set_makes_a_control() -> None:
     assert checked("pseudo+lwf", {"rest": "distil"}).control == ""
+    assert checked("pseudo+csc", {"rest": "distil"}).control == ""
     assert checked("pseudo+er+lwf+or", {}).control == ""
     assert "1.4" in checked("pseudo", {"labels_per_image": 1.4}).control

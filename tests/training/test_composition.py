@@ -13,8 +13,9 @@ from clsim.launch.part_listing import list_parts
 from clsim.launch.variants import as_variants, compose
 from clsim.running.run_identity import identity
 from clsim.scenario import Scenario, load_scenario
-from clsim.training.composition import Composition, registered, strategy_class
+from clsim.training.composition import Composition
 from clsim.training.strategy import Strategy
+from clsim.training.strategy_specs import registered, strategy_class
 
 USER_FILE = """
 from __future__ import annotations

@@ -11,6 +11,7 @@ from clsim.errors import StrategyError
 from clsim.scenario import load_scenario
 from clsim.training.composition import Composition
 from clsim.training.feature_distillation import pod_flat
+from clsim.training.snapshot import Snapshot
 
 
 def test_the_term_of_known_vectors() -> None:
@@ -45,6 +46,24 @@ def test_the_features_of_the_first_step_are_those_before_the_task(build: Any, le
         assert terms.values[-1] > 1e-3
         found.append(terms.values[-1] / weight)
     assert found[1] < found[0], "a heavier term keeps features closer"
+
+
+def test_one_pass_of_the_teacher_serves_lwf_as_well(build: Any, learn: Any) -> None:
+    passes, steps = [], []
+    template = build("lwf+podnet")
+
+    class Count:
+        def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+            if strategy.position.task:
+                teacher = strategy.find_plugin(Snapshot).model
+                teacher.backbone.register_forward_hook(lambda *_: passes.append(1))
+
+        def after_forward(self, strategy: Any, **kwargs: Any) -> None:
+            steps.append(strategy.position.task)
+
+    template.plugins.append(Count())
+    learn(template, tasks=2)
+    assert len(passes) == steps.count(1) > 0
 
 
 def test_without_weight_it_is_its_host(build: Any, learn: Any, same_weights: Any) -> None:

@@ -33,6 +33,7 @@ class ClassBalancingReservoir:
     """
 
     needs_features = False
+    asks_network = False
     takes_batches = True
 
     def __init__(self) -> None:

@@ -44,6 +44,7 @@ class ClassDistribution:
     """
 
     needs_features = False
+    asks_network = False
     takes_batches = True
 
     def __init__(

@@ -30,6 +30,7 @@ class LabelDensity:
     """
 
     needs_features = False
+    asks_network = False
     takes_batches = True
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:

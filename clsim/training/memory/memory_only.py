@@ -19,21 +19,24 @@ class MemoryOnly(Replay):
     """Takes a task's rows into the memory before the task is trained, and trains on the memory alone.
 
     Args:
-        memory: what is stored; its selection may not ask for features, which no network has been trained for.
+        memory: what is stored; its selection may not ask a network, which has not been trained yet.
         store: where the images of row ids are.
         negative: whether unknown labels of all seen classes are read as absent; else they are left out.
 
     Raises:
-        StrategyError: the selection asks for features.
+        StrategyError: the selection asks the network for features or anything else.
     """
 
     def __init__(self, memory: Memory, store: RowStore, negative: bool) -> None:
         super().__init__(memory, store, "concat", "ignore", "ignore")
         self.negative = negative
-        if memory.selection.needs_features:
+        selection = memory.selection
+        if selection.needs_features or selection.asks_network:
+            name = getattr(selection, "name", type(selection).__name__)
+            wants = "wants features of" if selection.needs_features else "asks"
             raise StrategyError(
-                f"gdumb chooses rows before it trains, and {type(memory.selection).__name__} wants features of a "
-                "trained network; allowed are selections without, such as class-balanced"
+                f"gdumb chooses rows before it trains, and {name} {wants} a trained network; allowed are selections "
+                "that do not, such as class-balanced"
             )
 
     def share(self, new: int) -> float:
@@ -50,7 +53,7 @@ class MemoryOnly(Replay):
             self.memory.update(task, rows, self.store.memory_targets(rows))
 
     def after_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
-        learner.adapted_dataset = MultiLabelDataset.from_rows(self.store, np.sort(self.memory.rows))
+        learner.adapted_dataset = MultiLabelDataset.from_rows(self.store, np.sort(self.memory.rows[self.memory.trained]))
 
     def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
         """Add no rows: those of the memory are the task's data."""

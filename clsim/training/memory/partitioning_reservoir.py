@@ -45,6 +45,7 @@ class PartitioningReservoir:
     """
 
     needs_features = False
+    asks_network = False
     takes_batches = True
 
     def __init__(self, q: Annotated[float, Field(description=POWER)] = -0.03) -> None:

@@ -35,6 +35,7 @@ class RainbowSelection:
     """
 
     needs_features = False
+    asks_network = True
     takes_batches = True
 
     def __init__(

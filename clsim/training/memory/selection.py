@@ -29,10 +29,12 @@ class Selection(Protocol):
 
     Attributes:
         needs_features: whether `choose` wants the features of the rows that are offered.
+        asks_network: whether it asks `memory.view`; a user's class may leave it out, which means no.
         takes_batches: whether the rows of a task may be offered in portions, as an online stream does.
     """
 
     needs_features: bool
+    asks_network: bool
     takes_batches: bool
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
@@ -59,6 +61,7 @@ class TaskByTask:
     """
 
     needs_features = False
+    asks_network = False
     takes_batches = True
 
     def rank(self, labels: Floats, seed: int, task: int, count: int, features: Floats | None) -> NDArray[np.int64]:
@@ -191,6 +194,7 @@ class ReservoirSelection:
     """
 
     needs_features = False
+    asks_network = False
     takes_batches = True
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
@@ -238,6 +242,7 @@ class OwnSelection:
             self.state_dict = selection.state_dict
             self.load_state_dict = selection.load_state_dict
         self.takes_batches = bool(getattr(selection, "takes_batches", False))
+        self.asks_network = bool(getattr(selection, "asks_network", False))
 
     def choose(self, memory: Memory, task: int, features: Floats | None = None) -> NDArray[np.int64]:
         chosen = _positions(self.selection.choose(memory, task, features), len(memory), 0, self.name)

@@ -53,6 +53,8 @@ def test_it_trains_on_what_the_memory_holds_and_the_next_task_starts_anew(build:
 def test_what_it_cannot_do_is_refused(build: Any) -> None:
     with pytest.raises(StrategyError, match="gdumb chooses rows before it trains, and HerdingSelection wants features"):
         build("gdumb", options={"selection": "herding"})
+    with pytest.raises(StrategyError, match="gdumb chooses rows before it trains, and RainbowSelection asks a trained"):
+        build("gdumb", options={"selection": "rainbow"})
     with pytest.raises(StrategyError, match="gdumb retrains from scratch at every task and cannot be combined"):
         Composition("gdumb+ewc")
     oracle = load_scenario("digits-b0c2", {"memory.labels": "oracle"}).config

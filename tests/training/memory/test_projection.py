@@ -62,3 +62,21 @@ def test_no_step_of_a_run_raises_the_memorys_loss(build: Any, learn: Any) -> Non
 
 def test_without_a_memory_it_is_finetuning(build: Any, learn: Any, same_weights: Any) -> None:
     assert same_weights(learn(build("a-gem"), tasks=1), learn(build(), tasks=1))
+
+
+def test_rows_that_are_left_out_are_not_asked(build: Any, learn: Any) -> None:
+    """`bic` validates on some stored rows, which must not shape a gradient."""
+    template, asked = build("a-gem+bic", options={"share": 0.5}), []
+    plugin = template.find_plugin(GradientProjection)
+
+    reference = plugin._reference
+
+    def spy(learner: Any, drawn: Any, trained: Any) -> Any:
+        asked.append(plugin.memory.left_out[drawn])
+        return reference(learner, drawn, trained)
+
+    plugin._reference = spy
+    learn(template, tasks=2)
+    assert plugin.memory.left_out.any()
+    assert len(asked) > 1
+    assert not any(left_out.any() for left_out in asked)
