@@ -51,6 +51,7 @@ METHODS = [
     ("lwf+moments", {"features": "transport"}),
     ("er+moments", {"moments.features": "memory", "bytes": 9000}),
     ("csc+er", {"csc.width": 8}),
+    ("class-embeddings+pseudo+cgc+er", {"width": 8, "rule": "uncertain", "pseudo.threshold": 0.45}),
     ("krt+er+or", {"width": 16, "heads": 2, "selection": "herding"}),
     ("l3a", {"features": "first-task", "expansion": 64, "threshold": 0.55}),
     ("ewc", {"mode": "online", "weight": 50.0}),

@@ -93,6 +93,7 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("er+identity", {"selection": "herding"}, {}),
     ("csc+er", {"width": 8}, {}),
     ("krt+er", {"width": 16, "heads": 2}, {}),
+    ("kbk+er", {"width": 8, "pseudo.threshold": 0.45}, {}),
     ("lwf+er", {}, AUGMENTED),
     ("er", {"replay": "concat"}, AUGMENTED),
     ("cgc+pseudo+er+or", {"pseudo.threshold": 0.45, "or.threshold": "f1"}, {}),

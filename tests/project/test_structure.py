@@ -103,6 +103,7 @@ def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
     """Beyond `clsim.kit` only what makes a part what it is: not each other, no metrics, no runs."""
     own = {
         "a_gem": {"clsim.training.memory.projection"},
+        "class_embeddings": {"clsim.models.class_embeddings", "clsim.training.unknown_class"},
         "csc": {"clsim.models.class_graph"},
         "cgc": {"clsim.training.losses.compensated"},
         "ewc": {"clsim.training.quadratic_penalty"},
