@@ -50,6 +50,7 @@ METHODS = [
     ("rebll+moments", {"moments.features": "anchor", "unknown": "soft"}),
     ("lwf+moments", {"features": "transport"}),
     ("er+moments", {"moments.features": "memory", "bytes": 9000}),
+    ("agcn", {"width": 8}),
     ("csc+er", {"csc.width": 8}),
     ("class-embeddings+pseudo+cgc+er", {"width": 8, "rule": "uncertain", "pseudo.threshold": 0.45}),
     ("krt+er+or", {"width": 16, "heads": 2, "selection": "herding"}),

@@ -91,6 +91,7 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("er+or", {"threshold": "adaptive", "current_classes": "refresh"}, {}),
     ("rebll", {"threshold": "prior"}, {}),
     ("er+identity", {"selection": "herding"}, {}),
+    ("agcn+er", {"width": 8}, {}),
     ("csc+er", {"width": 8}, {}),
     ("krt+er", {"width": 16, "heads": 2}, {}),
     ("kbk+er", {"width": 8, "pseudo.threshold": 0.45}, {}),

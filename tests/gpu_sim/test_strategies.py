@@ -25,6 +25,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "feature-replay": ("feature-replay", CACHED),
     "derpp": ("er+derpp", {"strategy": {"beta": 0.5}}),
     "csc": ("csc+er", {"strategy": {"width": 8}}),
+    "agcn": ("agcn+er", {"strategy": {"width": 8}}),
     "kbk": ("kbk+er", {"strategy": {"width": 8, "pseudo.threshold": 0.45}}),
     "krt": ("krt+er", {"strategy": {"width": 16, "heads": 2}}),
 }
