@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from clsim.training.learner import Experience, Learner, Position
     from clsim.training.losses.binary import (
         asymmetric,
+        balanced_distillation,
         decayed_distillation,
         emphasised_negatives,
         focal,
@@ -141,6 +142,7 @@ SECTIONS = {
         "asymmetric": "clsim.training.losses.binary",
         "emphasised_negatives": "clsim.training.losses.binary",
         "sigmoid_distillation": "clsim.training.losses.binary",
+        "balanced_distillation": "clsim.training.losses.binary",
         "decayed_distillation": "clsim.training.losses.binary",
         "known_entries": "clsim.training.losses.binary",
         "class_balanced": "clsim.training.losses.class_frequencies",
@@ -223,6 +225,7 @@ __all__ = [
     "WeightPenalty",
     "WeightedAnalytic",
     "asymmetric",
+    "balanced_distillation",
     "check_features",
     "check_online_replay",
     "class_balanced",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, PositiveInt
 
@@ -51,21 +51,8 @@ class CSC(kit.Strategy):
         return network
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
-        loss = partial(balanced_distillation, alpha=self.options.alpha)
+        loss = partial(kit.balanced_distillation, alpha=self.options.alpha)
         return [kit.Distillation(loss, 1.0, context.snapshot)]  # of what no label says
 
     def first_task_key(self) -> str | None:
         return f"csc width={self.options.width}"  # there is no teacher
-
-
-def balanced_distillation(student: Any, teacher: Any, where: Any, alpha: float) -> Any:
-    """Return (1 - alpha) / alpha |C_t| / |O| times the sigmoid distillation.
-
-    Args:
-        student: logits float [B, S].
-        teacher: logits float [B, O] of the old classes O; the others, at least one, count as C_t.
-        where: bool [B, O], entries to be distilled.
-        alpha: share of the classification term.
-    """
-    old, new = teacher.shape[1], max(1, student.shape[1] - teacher.shape[1])
-    return (1 - alpha) / alpha * new / old * kit.sigmoid_distillation(student, teacher, where)

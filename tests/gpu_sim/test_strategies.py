@@ -25,6 +25,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "feature-replay": ("feature-replay", CACHED),
     "derpp": ("er+derpp", {"strategy": {"beta": 0.5}}),
     "csc": ("csc+er", {"strategy": {"width": 8}}),
+    "agcn": ("agcn+er", {"strategy": {"width": 8}}),
+    "kbk": ("kbk+er", {"strategy": {"width": 8, "pseudo.threshold": 0.45}}),
     "krt": ("krt+er", {"strategy": {"width": 16, "heads": 2}}),
 }
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
@@ -89,6 +91,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "gdumb": ("gdumb", {}),
     "podnet": ("er+podnet", {}),
     "cls-er": ("cls-er", {"strategy": {"stable_rate": 0.5}}),
+    "hcp over cached maps": ("hcp", {**MAPS, "strategy": {"width": 8}}),
     "krt over cached maps": ("krt+lwf", {**MAPS, "strategy": {"width": 16, "heads": 2}}),
     "features of cached maps": ("rebll", {**MAPS, "training.data": "device"}),
     "features": ("rebll", {**CACHED, "training.model.hidden": 16}),

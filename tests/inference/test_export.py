@@ -63,7 +63,7 @@ def holds(
 
 EVERY = ["finetune", "joint", "lwf+ewc+er+identity", "rebll+more", "l3a", "lwf+feature-replay+moments"]
 """Compositions that hold every strategy that has a say in what the network is made of, but those of `OVER_MAPS`."""
-OVER_MAPS = {"csc": 8, "krt": 16}
+OVER_MAPS = {"agcn": 8, "csc": 8, "krt": 16, "kbk": 8}
 """Strategies whose head reads the map of an image, and the width of it."""
 
 

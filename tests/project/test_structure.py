@@ -103,7 +103,9 @@ def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
     """Beyond `clsim.kit` only what makes a part what it is: not each other, no metrics, no runs."""
     own = {
         "a_gem": {"clsim.training.memory.projection"},
+        "class_embeddings": {"clsim.models.class_embeddings", "clsim.training.unknown_class"},
         "csc": {"clsim.models.class_graph"},
+        "agcn": {"clsim.models.label_graph", "clsim.training.label_graph"},
         "cgc": {"clsim.training.losses.compensated"},
         "ewc": {"clsim.training.quadratic_penalty"},
         "gdumb": {"clsim.training.memory.memory_only"},

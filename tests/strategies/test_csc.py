@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from clsim.models.class_graph import ClassGraphHead
-from clsim.strategies.csc import balanced_distillation
-from clsim.training.losses.binary import masked_bce, sigmoid_distillation
+from clsim.training.losses.binary import balanced_distillation, masked_bce, sigmoid_distillation
 from tests.strategies.test_krt import Terms
 
 

@@ -43,6 +43,7 @@ def test_what_needs_no_more_than_a_batch_is_taken(spec: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "overrides"),
     [
+        ("agcn", {}, {}),
         ("ewc", {}, {}),
         ("finetune+more", {}, {}),
         ("feature-replay", {}, ON_FEATURES),

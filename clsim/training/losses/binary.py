@@ -54,6 +54,21 @@ def sigmoid_distillation(logits: Tensor, teacher: Tensor, where: Tensor) -> Tens
     return (entries * where).sum() / max(1, len(logits))
 
 
+def balanced_distillation(logits: Tensor, teacher: Tensor, where: Tensor, alpha: float) -> Tensor:
+    """Return (1 - alpha) / alpha |C_t| / |O| times `sigmoid_distillation`.
+
+    Beside a sum over the |C_t| new classes it has the balance of two means, alpha L_new + (1 - alpha) L_old, times
+    |C_t| / alpha.
+
+    Args:
+        logits, teacher, where: as of `sigmoid_distillation`; |O| is the number of the teacher's classes, at least 1,
+            |C_t| that of the others, or 1 where there are none.
+        alpha: share of the classification term, in (0, 1].
+    """
+    old, new = teacher.shape[1], max(1, logits.shape[1] - teacher.shape[1])
+    return (1 - alpha) / alpha * new / old * sigmoid_distillation(logits, teacher, where)
+
+
 def focal(logits: Tensor, targets: Tensor, gamma: float = 2.0, alpha: float | None = None) -> Tensor:
     """Focal loss over known entries (Lin et al., ICCV 2017, in its sigmoid form).
 

@@ -1,0 +1,32 @@
+"""HCP (Zhang et al., "Specifying What You Know or Not for Multi-Label Class-Incremental Learning", AAAI 2025).
+
+DECIDED: the criterion is the scenario's; for the published one set `training.loss: {name: asl, gamma_pos: 0}`. Blocks
+of attention: `class-embeddings.depth` 3 for VOC, 1 (as it is) for COCO.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from clsim import kit
+
+
+class HCP(kit.Strategy):
+    """Class embeddings with an unknown class, mixed at random, and pseudo-labels by recall: `hcp+er`.
+
+    Its options are those of its parts: strategy.class-embeddings.depth, strategy.pseudo.rule and so on.
+    """
+
+    name = "hcp"
+    made_of: ClassVar[tuple[str, ...]] = ("class-embeddings", "pseudo")
+    part_options: ClassVar[dict[str, Any]] = {"class-embeddings.unknown": "random", "pseudo.rule": "recall"}
+    family = "architecture"
+    year = 2025
+    stores = "the model before the task and a threshold per class"
+    cost = "that of class-embeddings and pseudo"
+    bib = """@inproceedings{zhang2025specifying,
+  author = {Zhang, Aoting and Yang, Dongbao and Liu, Chang and Hong, Xiaopeng and Zhou, Yu},
+  title = {Specifying What You Know or Not for Multi-Label Class-Incremental Learning},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2025},
+}"""
