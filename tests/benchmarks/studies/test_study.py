@@ -110,7 +110,7 @@ def test_a_table_says_what_is_missing_failed_or_refused(make_run: Callable[..., 
     results = compared.results(tmp_path.parent)
     text = shown.text(results)
     assert "**Missing:** 1 of 2 seeds of `joint`; 2 of 2 seeds of `lwf`, `mas`." in text
-    assert "**Failed:** `lwf`, seed 3: StrategyError: weight <0.\n" in text
+    assert "**Failed or stopped:** `lwf`, seed 3: StrategyError: weight <0.\n" in text
     assert "**Refused:** `l3a`: strategy.l3a.features: given 'frozen'" in text
     assert "| 160.0 ± 0.0 |" in text.splitlines()[2]  # 32 of 200 samples a second
     assert "inf" not in text
