@@ -153,7 +153,7 @@ class Table:
             return []
         names = self.compared.names() if self.rows is None else list(self.rows)
         if results is None:
-            return [f"**Missing: all.** Nothing of {len(names)} rows and {self.seeds} seeds has been run."]
+            return [f"**Missing: all.** Nothing has been run of {len(names)} rows, seeds of each: {self.seeds}."]
         refused = self.compared.refused()
         absent: dict[int, list[str]] = {}
         for name in names:
@@ -161,8 +161,9 @@ class Table:
             if count > 0 and name not in refused:
                 absent.setdefault(count, []).append(name)
         seeds = [f"{count} of {self.seeds} seeds of {_quoted(absent[count])}" for count in sorted(absent)]
-        failed = [f"`{run.strategy}`, seed {run.seed}: {run.reason}" for run in results.unfinished]
-        parts = {"Missing": seeds, "Not finished": failed, "Refused": [f"`{k}`: {why}" for k, why in refused.items()]}
+        ended = [run for run in results.unfinished if (run.folder / RunFolder.error).exists()]  # not: still running
+        failed = [f"`{run.strategy}`, seed {run.seed}: {run.reason}" for run in ended]
+        parts = {"Missing": seeds, "Failed or stopped": failed, "Refused": [f"`{k}`: {why}" for k, why in refused.items()]}
         return [f"**{head}:** {'; '.join(lines)}." for head, lines in parts.items() if lines]
 
 
@@ -253,7 +254,8 @@ def frame(results: Results, columns: Iterable[str] = ()) -> pd.DataFrame:
     """
     found = results.frame
     if STEP in columns:
-        found[STEP] = [1000 * run.config["training"]["batch_size"] for run in results.runs] / found.samples_per_second
+        sizes = [1000 * run.config["training"]["batch_size"] for run in results.runs]
+        found[STEP] = sizes / found.samples_per_second.where(found.samples_per_second > 0)  # 0: no step was taken
     for tag in columns:
         if tag not in found:
             found[tag] = [_last(run.files.metrics, tag) for run in results.runs]
