@@ -2,10 +2,12 @@
 
 A hook of MkDocs. A file outside docs/ that a page links to becomes part of the site, below repository/; a link to a
 folder stays as its text, because a site has no listing of it. A link that shows the name of a page shows its title.
+Each notebook becomes a page, beside the file itself.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import re
@@ -16,6 +18,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 ALWAYS = sorted([*ROOT.glob("benchmarks/*.md"), *ROOT.glob("[A-Z]*.md")])  # records; README is among them
 LINK = re.compile(r"\[([^\]\[]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -32,12 +35,25 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
                 files.append(File.generated(config, where, abs_src_path=str(file)))
                 if file.suffix == ".md" and file != page:
                     waiting.append(file)
+    for notebook in sorted(DOCS.glob("notebooks/*.ipynb")):
+        where = notebook.relative_to(DOCS).with_suffix(".md").as_posix()
+        files.append(File.generated(config, where, content=notebook_page(notebook)))
     return files
+
+
+def notebook_page(notebook: Path) -> str:
+    """Return the cells of a notebook as Markdown, with a link to the file below the title."""
+    parts = []
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text.replace(".ipynb)", ".md)") if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+    title, _, rest = "\n\n".join(parts).partition("\n\n")
+    return f"{title}\n\nThis page is a notebook without its outputs: [{notebook.name}]({notebook.name}).\n\n{rest}\n"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point links at where their files are in the site."""
-    source = Path(str(page.file.abs_src_path))
+    source = Path(page.file.abs_src_path or DOCS / page.file.src_uri)  # a generated page has no file
     here = posixpath.dirname(page.file.src_uri)
 
     def moved(match: re.Match[str]) -> str:

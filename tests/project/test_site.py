@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 import zlib
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -54,3 +56,46 @@ def test_links_out_of_the_docs_lead_to_pages_of_the_site(site: Path) -> None:
     text = (site / "design.html").read_text(encoding="utf-8")
     assert 'href="repository/SECURITY.html"' in text
     assert (site / "repository" / "SECURITY.html").is_file()
+
+
+class Links(HTMLParser):
+    """Collect the ids of a page, and the links in it, from the site's text of it."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for key, value in attrs:
+            if value and key in ("id", "name"):
+                self.ids.add(value)
+            elif value and key in ("href", "src") and value != "javascript:void(0)":
+                self.links.append(value)
+
+
+def test_each_link_within_the_site_leads_to_a_file_and_an_anchor(site: Path) -> None:
+    pages = {page: Links(page) for page in sorted(site.rglob("*.html")) if page.name != "404.html"}
+    external, broken = set(), []
+    for page, parsed in pages.items():
+        for link in parsed.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                external.add(link)
+                continue
+            file = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            file = file / "index.html" if file.is_dir() else file
+            anchor = unquote(parts.fragment)
+            if not file.is_file() or (anchor and file in pages and anchor not in pages[file].ids | {"__top"}):
+                broken.append(f"{page.relative_to(site)}: {link}")
+    assert broken == []
+    print("links to elsewhere, which are not followed:", *sorted(external), sep="\n")  # shown with -rP
+    assert external
+
+
+def test_notebooks_are_pages_and_files(site: Path) -> None:
+    text = (site / "notebooks" / "comparison.html").read_text(encoding="utf-8")
+    assert 'href="comparison.ipynb"' in text
+    assert 'href="own_method.html"' in text
+    assert (site / "notebooks" / "comparison.ipynb").is_file()
