@@ -27,7 +27,7 @@ from benchmarks.studies.methods import METHODS, SAME
 from benchmarks.studies.study import ROOT, VOC_MINI, VOC_THERE, interval, when, write_tables
 from clsim import Variant
 from clsim.errors import ClsimError, RunError, did_you_mean
-from clsim.launch.comparison import ComparisonInterrupted, preview
+from clsim.launch.comparison import preview
 from clsim.launch.progress import ConsoleProgress
 from clsim.launch.variants import compose
 from clsim.report.facts import expected_rows, strategy_notes
@@ -38,6 +38,8 @@ from clsim.training.composition import accepts
 
 PAGE = ROOT / "docs" / "leaderboard.md"
 SEEDS = 3
+STOPPED = 130
+"""Exit code of a program that Ctrl-C has ended."""
 COLUMNS = {
     "last_mAP": ("last mAP", 1),
     "avg_mAP": ("avg mAP", 1),
@@ -84,11 +86,13 @@ class Methods:
         runnable: by name.
         refused: name -> why the method cannot run on the stream.
         other: name -> in what the runs that are there are others than those asked for.
+        failed: name -> why a run of the method has ended without a result.
     """
 
     runnable: Mapping[str, Variant]
     refused: Mapping[str, str]
     other: Mapping[str, str]
+    failed: Mapping[str, str]
 
 
 def name_of(variant: Variant) -> str:
@@ -115,7 +119,15 @@ def sorted_out(stream: Stream, variants: Sequence[Variant], seeds: Sequence[int]
             refused[name] = str(error)
             continue
         runnable[name] = variant
-    return Methods(runnable, refused, other)
+    failed = {name: reason for name, reason in _failed(runs / stream.name).items() if name in {*runnable} - {*other}}
+    return Methods(runnable, refused, other, failed)
+
+
+def _failed(folder: Path) -> dict[str, str]:
+    """Return name -> first line of the error of each method with a run that failed."""
+    runs = [RunFolder(path) for path in sorted(folder.glob(SEED_FOLDERS))]
+    ended = [files for files in runs if files.error.is_file() and not files.result.exists()]
+    return {files.strategy: files.error.read_text(encoding="utf-8").strip().partition("\n")[0] for files in ended}
 
 
 def _fitting(stream: Stream, variants: Sequence[Variant]) -> dict[str, Any]:
@@ -166,10 +178,7 @@ def text(results: Results | None, methods: Methods, seeds: int) -> str:
     """
     known = set(methods.runnable) - set(methods.other)
     shown = [] if results is None else [name for name in results.strategies if name in known]
-    failed = (
-        {} if results is None else {run.strategy: run.reason for run in results.unfinished if run.strategy in known}
-    )
-    missing = [name for name in methods.runnable if name in known and name not in shown and name not in failed]
+    missing = [name for name in methods.runnable if name in known - {*shown, *methods.failed}]
     parts = []
     if results is not None and shown:
         parts += [_table(results, shown, seeds), when(results), *_published(results, shown)]
@@ -177,7 +186,7 @@ def text(results: Results | None, methods: Methods, seeds: int) -> str:
         parts.append("No method has a finished run on this stream yet.")
     if missing:
         parts.append(f"**Not run yet**: {', '.join(f'`{name}`' for name in missing)}.")
-    parts += _listed("Not finished", failed)
+    parts += _listed("Failed", methods.failed)
     parts += _listed("Not shown, because the runs that are there are others", methods.other)
     parts += _listed("Cannot run on this stream", methods.refused)
     return "\n\n".join(parts)
@@ -264,14 +273,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not VOC_THERE:
         print("voc-mini is left out: ../shared/data/voc-mini is not here")
     os.environ["OMP_NUM_THREADS"] = "1"
+    stopped = False
     try:
         if not given.tables:
             _carry_out_all(streams, methods, given)
-    except ComparisonInterrupted:
-        print("stopped; the same command goes on")
+    except KeyboardInterrupt:
+        stopped = True
     except ClsimError as error:
         sys.exit(str(error))
     _write(streams, given)
+    if stopped:
+        print("stopped; the same command goes on")
+        sys.exit(STOPPED)
 
 
 def _carry_out_all(streams: Sequence[Stream], names: Sequence[str], given: argparse.Namespace) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import leaderboard
-from benchmarks.leaderboard import Stream, main, name_of, write_page
+from benchmarks.leaderboard import Stream, main, name_of, results_of, sorted_out, text, write_page
 from clsim import Variant
 
 SMALL = {"dataset.train": 60, "dataset.test": 40, "stream.increment": 5, "training.model.image_size": 28}
@@ -44,21 +45,21 @@ def folders(home: Path, page: str = "page.md") -> list[str]:
 
 def test_a_row_for_each_method_that_has_run_and_the_rest_is_named(place: Path) -> None:
     for name in ("board-dense", "board-online"):
-        text = board(place / "page.md", name)
-        assert text.count("\n| `finetune` | 1 |") == text.count("\n| `er` | 1 |") == 1
-        assert "Runs of 20" in text
-        missing = text.partition("**Not run yet**: ")[2].partition("\n")[0]
+        said = board(place / "page.md", name)
+        assert said.count("\n| `finetune` | 1 |") == said.count("\n| `er` | 1 |") == 1
+        assert "Runs of 20" in said
+        missing = said.partition("**Not run yet**: ")[2].partition("\n")[0]
         assert missing == ("`lwf`, `ewc`." if name == "board-dense" else "`lwf`.")
-        assert "* `moments`: " in text.partition("**Cannot run on this stream**")[2]
-    assert "* `ewc`: ewc measures importances on all images of a task together" in text, "online, with the reason"
-    er = next(line for line in text.splitlines() if line.startswith("| `er`"))
+        assert "* `moments`: " in said.partition("**Cannot run on this stream**")[2]
+    assert "* `ewc`: ewc measures importances on all images of a task together" in said, "online, with the reason"
+    er = next(line for line in said.splitlines() if line.startswith("| `er`"))
     assert "\N{EN DASH}" not in er, "forgetting and the bytes of its memory are known"
 
 
 def test_published_rows_stand_beside_ours_where_the_scenario_quotes_them(place: Path) -> None:
-    text = board(place / "page.md", "board-dense")
-    ours = next(line for line in text.splitlines() if line.startswith("| `er` | 1")).split("|")[3].strip()
-    assert f"| `er` | last mAP | 99.0 | {ours} | published: another network |" in text
+    said = board(place / "page.md", "board-dense")
+    ours = next(line for line in said.splitlines() if line.startswith("| `er` | 1")).split("|")[3].strip()
+    assert f"| `er` | last mAP | 99.0 | {ours} | published: another network |" in said
     assert "Published" not in board(place / "page.md", "board-online")
 
 
@@ -88,9 +89,26 @@ def test_other_runs_are_refused_and_not_shown(
         main([*folders(place, "other.md"), "--tables"])
     finally:
         (place / "runs" / "board-dense" / "er, faster").rename(place / "runs" / "board-dense" / "er")
-    text = board(place / "other.md", "board-dense")
-    assert "\n| `er" not in text.partition("Published")[0]
-    assert "others**:\n\n* `er, faster`: " in text
+    said = board(place / "other.md", "board-dense")
+    assert "\n| `er" not in said.partition("Published")[0]
+    assert "others**:\n\n* `er, faster`: " in said
+
+
+def test_what_has_begun_is_not_run_yet_and_what_failed_says_why(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = place / "runs" / "board-dense"
+    for name in ("lwf", "ewc"):
+        (runs / name / "seed0").mkdir(parents=True)
+    (runs / "ewc" / "seed0" / "error.txt").write_text("RunError: no memory left\n  more")
+    monkeypatch.setattr(leaderboard, "preview", lambda *arguments, **more: None)
+    methods = sorted_out(DENSE, [Variant("finetune"), Variant("lwf"), Variant("ewc")], [0], place / "runs")
+    results = results_of(DENSE, place / "runs")
+    for name in ("lwf", "ewc"):
+        shutil.rmtree(runs / name)
+    for known in (None, results):
+        said = text(known, methods, 1)
+        assert "`lwf`." in said.partition("**Not run yet**: ")[2].partition("\n")[0]
+        assert "**Failed**:\n\n* `ewc`: RunError: no memory left" in said
+        assert "no result.json" not in said
 
 
 def test_a_table_stays_where_there_are_no_runs(tmp_path: Path) -> None:
@@ -111,8 +129,8 @@ def test_a_slip_is_named_with_the_nearest_name(capsys: pytest.CaptureFixture[str
 
 
 def test_every_stream_has_its_place_in_the_page() -> None:
-    text = leaderboard.PAGE.read_text(encoding="utf-8")
+    said = leaderboard.PAGE.read_text(encoding="utf-8")
     streams: list[Any] = [*leaderboard.STREAMS, Stream("voc-mini", "")]
     for stream in streams:
-        assert f"<!-- table: {stream.name} -->\n" in text
+        assert f"<!-- table: {stream.name} -->\n" in said
     assert len({name_of(variant) for variant in leaderboard.METHODS}) == len(leaderboard.METHODS)
