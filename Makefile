@@ -9,6 +9,7 @@
 # make engines: carry real runs out on Ray and Slurm on this machine, and lose some of them, which make test leaves out
 # make ranks: train on two ranks what one process trains, and stop and kill them (minutes)
 # make audit: ask pip-audit about the pinned packages
+# make leaderboard: run every method on small streams; writes docs/leaderboard.md; hours, goes on where it was stopped
 # make docs: build the documentation site, strictly, in build/site
 # make ci-times: measure what CI takes on a fresh clone; writes the table of docs/contributing.md
 PYTHON ?= python3
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UNITS := $(addprefix tests/,data evaluation models scenario strategies training)
 
-.PHONY: demo check test docs gpu-sim gpu long engines ranks lint bench soak audit ci-times clean
+.PHONY: demo check test docs leaderboard gpu-sim gpu long engines ranks lint bench soak audit ci-times clean
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
@@ -44,6 +45,9 @@ engines: $(INSTALLED)
 
 ranks: $(INSTALLED)
 	$(BIN)/python -m pytest -m 'long or not long' tests/training/test_ranks.py tests/behaviour/test_ranks_stopped.py
+
+leaderboard: $(INSTALLED)
+	$(BIN)/python -m benchmarks.leaderboard
 
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

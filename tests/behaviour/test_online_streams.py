@@ -28,7 +28,7 @@ from clsim.training.memory.relabelling import OnlineRelabelling
 from clsim.training.memory.replay import Replay
 from clsim.training.template import MultiLabelTemplate
 
-DIGITS_ONLINE = "6c651cbcebe7cf9df5771f7094bf76bd82709ff61e95ba5fc8ff3dd6f0522d0f"
+BOARD_ONLINE = "6c651cbcebe7cf9df5771f7094bf76bd82709ff61e95ba5fc8ff3dd6f0522d0f"
 ONLINE = {
     "stream.online.batch": 10,
     "training.epochs": 1,
@@ -213,7 +213,7 @@ def test_a_run_goes_on_after_each_step_to_the_same_end(
 
 
 def test_the_shipped_plan_keeps_its_hash() -> None:
-    assert load_scenario("digits-online").plan().sha256 == DIGITS_ONLINE
+    assert load_scenario("board-online").plan().sha256 == BOARD_ONLINE
 
 
 @pytest.fixture

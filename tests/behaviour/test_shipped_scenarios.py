@@ -14,6 +14,12 @@ from clsim.scenario import load_scenario, shipped_scenarios
 from clsim.scenario.training_schema import WeightsSection
 
 SHIPPED = shipped_scenarios()
+BOARD = {
+    "board-dense": "097f3a891de3906de6a34ae18ee1e54721ae1d72d9d7b9a8d6ff8c4b871b2c53",
+    "board-tail": "47dc63a75a9ee4e5957203251c57a00d5b1b942a5abcb6eab56e51e34e5a8ad2",
+    "board-disjoint": "e350f42ee989f4db00ea826f8e9f1bf2af2c7a14213d588f6ca746d506f539bf",
+}
+"""Of the leaderboard's online stream see `test_online_streams`."""
 
 
 def test_all_files_of_the_folder_are_shipped() -> None:
@@ -26,6 +32,11 @@ def test_all_files_of_the_folder_are_shipped() -> None:
 def test_it_loads_by_name_and_by_path_and_plans(name: str, shipped_in_small: Callable[[str], dict[str, Any]]) -> None:
     plan = load_scenario(name, shipped_in_small(name)).plan()
     assert load_scenario(SHIPPED[name], shipped_in_small(name)).plan().sha256 == plan.sha256
+
+
+@pytest.mark.parametrize("name", BOARD)
+def test_a_stream_of_the_leaderboard_keeps_its_hash(name: str) -> None:
+    assert load_scenario(name).plan().sha256 == BOARD[name]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
