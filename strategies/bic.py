@@ -29,6 +29,7 @@ class BiC(kit.Strategy):
     name = "bic"
     claims: ClassVar[frozenset[str]] = frozenset({"correction"})
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    whole_task = "holds out a share of"
 
     class Options(kit.Options):
         share: float = Field(0.1, gt=0, lt=1, description="share of a task's rows that is held out of training")

@@ -21,6 +21,7 @@ class MAS(kit.Strategy):
 
     name = "mas"
     claims: ClassVar[frozenset[str]] = frozenset({"weights"})
+    whole_task = "measures importances on"
 
     class Options(kit.Options):
         weight: float = Field(1.0, ge=0, description="factor of the penalty (lambda)")

@@ -58,7 +58,8 @@ class OnlineRelabelling(kit.Strategy):
 
     @property
     def whole_task(self) -> str:
-        return "with threshold: adaptive holds out a tenth of" if self.options.threshold == "adaptive" else ""
+        threshold = self.options.threshold
+        return f"with threshold: {threshold} holds out a tenth of" if threshold in HOLD_OUT else ""
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         from clsim.training.memory.relabelling import OnlineRelabelling as Plugin

@@ -82,10 +82,11 @@ class PseudoLabels(Plugin):
         self._written = _nothing_written()
 
     def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
-        labels = learner.store.targets(learner.experience.dataset.rows()).numpy()
-        self.rows_seen += len(labels)
-        self.positives += (labels == 1).sum(axis=0)
         self.searched = {}
+        if self.rule == "dynamic":  # alone; a row of an online stream has not come yet
+            labels = learner.store.targets(learner.experience.dataset.rows()).numpy()
+            self.rows_seen += len(labels)
+            self.positives += (labels == 1).sum(axis=0)
         old = np.array(learner.experience.old_classes, dtype=np.int64)
         if self.rule == "dynamic" and self.snapshot.model is not None and len(old):
             rows = learner.adapted_dataset.rows()

@@ -38,7 +38,7 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        return self.language in ("sh", "python") and not self.mark.startswith(("not run: ", "run by ")) or self.writes
+        return self.writes or (self.language in ("sh", "python") and not self.mark.startswith(("not run: ", "run by ")))
 
     @property
     def writes(self) -> bool:
