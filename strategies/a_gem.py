@@ -49,6 +49,10 @@ class AGEM(kit.Strategy):
 
     def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
         kit.Budget.of(config).check(n_classes, config)
+        if config.stream.online is not None:
+            options, key = self.options, "strategy.a-gem"
+            selection = kit.make_selection(options.selection, options.selection_options, f"{key}.selection")
+            kit.check_online_replay(key, selection, options.selection, "paired", options.current_classes)
 
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
         from clsim.training.memory.projection import GradientProjection

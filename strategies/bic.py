@@ -39,6 +39,7 @@ class BiC(kit.Strategy):
   booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
   year = {2019},
 }"""
+    whole_task = "holds out a share of"
 
     class Options(kit.Options):
         share: float = Field(0.1, gt=0, lt=1, description="share of a task's rows that is held out of training")

@@ -31,6 +31,7 @@ class MAS(kit.Strategy):
   booktitle = {European Conference on Computer Vision},
   year = {2018},
 }"""
+    whole_task = "measures importances on"
 
     class Options(kit.Options):
         weight: float = Field(1.0, ge=0, description="factor of the penalty (lambda)")

@@ -101,6 +101,17 @@ def test_plan_for_people_shows_tasks_groups_and_hash(clsim_command) -> None:
     assert "sha256: " in out
 
 
+def test_plan_names_the_first_classes_that_come_back_and_counts_the_others(clsim_command) -> None:
+    domains, returning = ("plan", "digits-domains", "--set", "dataset.train=200"), ("--set", "stream.base=4")
+    out = clsim_command(*domains)[1]
+    assert "again 0, 1, 2, 3, and 6 more" in " ".join(out.split())
+    back = json.loads(clsim_command(*domains, "--json")[1])["tasks"][1]["returning"]
+    assert back == [*"0123456789"]
+    few = clsim_command("plan", "digits-b0c2", *returning, "--set", "stream.repetition={probability: 1}")[1]
+    assert "4, 5; again 0, 1, 2, 3 " in few
+    assert "6, 7; again 0, 1, 2, 3, and 2 more" in few
+
+
 def test_plan_can_be_written(clsim_command, tmp_path: Path) -> None:
     clsim_command("plan", "digits-b0c2", "--out", tmp_path / "plan.json.gz")
     plan = StreamPlan.from_bytes((tmp_path / "plan.json.gz").read_bytes())

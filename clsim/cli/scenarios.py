@@ -18,6 +18,9 @@ from clsim.vocabulary import GROUPS
 if TYPE_CHECKING:
     from clsim.scenario import StreamPlan
 
+_MOST_AGAIN = 4
+"""Classes that come back which the table of a plan names; more are counted."""
+
 
 def plan(
     scenario: ScenarioArgument,
@@ -196,11 +199,21 @@ def scenarios(
     print_table(("name", "data", "stream", "visible labels", "source"), rows)
 
 
+def _classes_of(task: dict[str, Any]) -> str:
+    """Return the new classes of a task, and the first of those that come back with the number of the others."""
+    again: list[str] = task.get("returning", [])
+    if not again:
+        return ", ".join(task["classes"])
+    shown = again[:_MOST_AGAIN]
+    rest = [f"and {len(again) - len(shown)} more"] if len(again) > len(shown) else []
+    return "; ".join([*[", ".join(task["classes"])] * bool(task["classes"]), f"again {', '.join([*shown, *rest])}"])
+
+
 def _print_plan(content: dict[str, Any]) -> None:
     rows = [
         (
             str(task["index"]),
-            ", ".join([*task["classes"], *(f"again {name}" for name in task.get("returning", []))]),
+            _classes_of(task),
             str(task["train_images"]),
             str(task["test_images"]),
             " ".join(f"{name}:{count}" for name, count in task["positives"].items()),

@@ -15,7 +15,7 @@ from typing import Any
 
 from clsim.data.cache import cache_folder
 from clsim.data.folder import SUFFIXES
-from clsim.data.path_options import path_options
+from clsim.data.path_options import DATA_PATH, path_options
 from clsim.running.run_folder import RunFolder
 from clsim.scenario.schema import ScenarioConfig
 from clsim.sealing import asking_line
@@ -56,7 +56,7 @@ def label_files_noted(config: ScenarioConfig) -> Iterator[None]:
     """Note in the log each file with labels that this thread opens while the block runs.
 
     Args:
-        config: whose data set says where labels are.
+        config: says where labels are.
     """
     global _hooked
     if not _hooked:  # for the life of the process: Python has no way to remove one
@@ -80,10 +80,14 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _places(config: ScenarioConfig) -> list[str]:
-    """Return where the labels of the data set are: its files and folders, and the cache of parsed labels."""
+    """Return where labels are: files and folders of the data set, the cache of parsed labels, confidences, lists.
+
+    DECIDED: lists of images count too, as the plan does: that an image comes in another task, or was chosen for a long
+    tail, tells of classes that its row hides.
+    """
     found = [f"{cache_folder() / 'labels'}{os.sep}"]
-    for keys in path_options(type(config.dataset)):
-        value: Any = config.dataset
+    for keys in (keys for keys, mark in path_options(ScenarioConfig).items() if mark is DATA_PATH):
+        value: Any = config
         for key in keys:
             value = getattr(value, key, None)
         for path in value if isinstance(value, list) else [value]:

@@ -68,6 +68,11 @@ METHODS = [
 ]
 ON_FEATURES = [("lwf+feature-replay", {}), ("moments", {"unknown": "half"}), ("l3a", {"expansion": 64})]
 STREAMS: dict[str, dict[str, Any]] = {
+    "sizes": {"stream.increment": None, "stream.sizes": [5, 2, 3], "labels.visible.keep": 0.7},
+    "tasks": {
+        "stream.increment": None,
+        "stream.tasks": [["0", "1", "2"], ["3", "4", "0"], ["5", "6", "7", "8", "9", "1"]],
+    },
     "repetition": {
         "stream.increment": None,
         "stream.sizes": [4, 0, 6],
@@ -204,13 +209,38 @@ def test_nor_do_they_on_any_kind_of_stream(tiny_overrides: dict, stream: dict, s
     assert train(forbid_reading(scenario), plan, spec, {}, tmp_path) == honest
 
 
-@pytest.mark.parametrize("spec", ["finetune", "lwf+er", "rebll"])
-def test_nor_do_they_on_an_online_stream(tiny_overrides: dict, spec: str, tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ("finetune", {}),
+        ("lwf+er", STREAMED),
+        ("rebll", STREAMED),
+        ("er+derpp", STREAMED | {"er.selection": "prs"}),
+        ("a-gem+pseudo", {"rule": "fixed", "a-gem.selection": "ocdm"}),
+    ],
+)
+def test_nor_do_they_on_an_online_stream(tiny_overrides: dict, spec: str, options: dict, tmp_path: Any) -> None:
     scenario = load_scenario("digits-b0c2", tiny_overrides | ONLINE)
-    plan, options = scenario.plan(), STREAMED if spec != "finetune" else {}
+    plan = scenario.plan()
     honest = train(scenario, plan, spec, options, tmp_path)
     assert train(flip_hidden(scenario, plan), plan, spec, options, tmp_path) == honest
     assert train(forbid_reading(scenario), plan, spec, options, tmp_path) == honest
+
+
+def test_nor_do_they_where_lists_say_who_is_in_a_task_and_what_is_scored(tiny_overrides: dict, tmp_path: Path) -> None:
+    tasks = [(image, task) for image in range(60) for task in {image % 3, image % 2}]
+    (tmp_path / "tasks.csv").write_text("\n".join(["image,task", *(f"{image},{task}" for image, task in tasks)]))
+    (tmp_path / "scored.csv").write_text("\n".join(["image,task", *(f"{image},{image % 3}" for image in range(40))]))
+    lists = {
+        "stream.assignment": {"given": str(tmp_path / "tasks.csv")},
+        "evaluation.images": {"given": str(tmp_path / "scored.csv"), "lists": "per-task"},
+    }
+    scenario = load_scenario("digits-b0c2", tiny_overrides | lists)
+    plan = scenario.plan()
+    assert max(np.bincount(np.concatenate([task.samples for task in plan.tasks]))) > 1
+    honest = train(scenario, plan, "lwf+er", {}, tmp_path)
+    assert train(flip_hidden(scenario, plan), plan, "lwf+er", {}, tmp_path) == honest
+    assert train(forbid_reading(scenario), plan, "lwf+er", {}, tmp_path) == honest
 
 
 def test_nor_do_they_where_a_machine_annotates(tiny_overrides: dict, tmp_path: Path) -> None:

@@ -81,6 +81,15 @@ def watched(build: Any, learn: Any) -> tuple[MultiLabelTemplate, Watch]:
     return learn(build("lwf+er", options=STREAMED, overrides=overrides, last=[watch])), watch
 
 
+def equal_bytes(first: Any, second: Any) -> bool:
+    """Tell whether two states, tensors in dictionaries, hold the same, nan included."""
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(equal_bytes(first[key], second[key]) for key in first)
+    if isinstance(first, torch.Tensor):
+        return bool(first.numpy().tobytes() == second.numpy().tobytes())
+    return repr(first) == repr(second)
+
+
 def passes(template: MultiLabelTemplate) -> torch.Tensor:
     """Values of the passes inside tasks so far."""
     found: torch.Tensor = next(state["inside"] for state in template.state_dict()["plugins"] if "inside" in state)
@@ -189,23 +198,71 @@ def test_a_row_that_has_not_come_is_closed(build: Any, learn: Any, event: str) -
     learn(build("finetune", overrides=ONLINE, last=[Once(event)]), tasks=2)
 
 
-@pytest.mark.parametrize("spec", ["lwf+er", "rebll"])
+PAIRED = {"er.replay": "paired"}
+MEMORIES = [
+    ("rebll", PAIRED),
+    ("icarl", PAIRED),
+    ("cls-er", {}),
+    ("gdumb", {}),
+    ("a-gem", {}),
+    ("er-ace", {}),
+    ("krt+er+or", PAIRED | {"width": 16, "heads": 2}),
+    ("csc+er", PAIRED | {"csc.width": 8}),
+    ("pseudo+er", PAIRED | {"rule": "fixed"}),
+    *[("er+derpp", PAIRED | {"er.selection": selection}) for selection in ("class-balanced", "prs", "ocdm")],
+    *[("er", PAIRED | {"er.selection": selection}) for selection in ("herding", "cbrs", "label-density")],
+]
+
+
+@pytest.mark.parametrize(("spec", "options"), MEMORIES, ids=lambda value: str(value))
+def test_each_memory_method_learns_the_stream(build: Any, learn: Any, spec: str, options: dict[str, Any]) -> None:
+    """Those that need the whole of a task are refused: `tests/training/test_online.py`."""
+    template = learn(build(spec, options=options, overrides=ONLINE))
+    memory = template.find_plugin(Replay).memory
+    assert len(memory) == 12
+    assert set(memory.stored_by.tolist()) == {0, 1, 2}
+    assert all(np.isfinite(parameter.detach().numpy()).all() for parameter in template.model.parameters())
+
+
+def test_logits_are_kept_as_they_were_at_the_step_that_stored_the_row(build: Any, learn: Any) -> None:
+    class Logits(kit.Plugin):
+        def batch_stored(self, learner: Any, replay: Replay, **kwargs: Any) -> None:
+            kept = replay.memory.payload["logits"]
+            assert not np.isnan(kept[:, 0]).any()
+            new = np.isin(replay.memory.rows, learner.loader.new_rows)
+            now = learner.scored(learner.model, replay.store, replay.memory.rows[new])
+            assert np.array_equal(kept[new, : learner.model.n_classes], now)
+
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+    learn(build("er+derpp", options=STREAMED, overrides=ONLINE, last=[Logits()]), tasks=2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ("lwf+er", STREAMED),
+        ("rebll", STREAMED | {"er.selection": "prs"}),
+        ("er+derpp", STREAMED | {"er.selection": "ocdm"}),
+    ],
+)
 def test_a_run_goes_on_after_each_step_to_the_same_end(
-    build: Any, learn: Any, same_weights: Any, through_file: Any, spec: str
+    build: Any, learn: Any, same_weights: Any, through_file: Any, spec: str, options: dict[str, Any]
 ) -> None:
     overrides = ONLINE | {"evaluation.every": {"images": 25}}
     states: dict[tuple[int, int, int], Any] = {}
-    whole = build(spec, options=STREAMED, overrides=overrides)
+    whole = build(spec, options=options, overrides=overrides)
     whole.at_cut = lambda template: states.update({template.position.place: copy.deepcopy(template.state_dict())})
     learn(whole)
     memory = whole.find_plugin(Replay).memory.state_dict()
     places = [(0, 0, 1), (1, 0, 3), max(place for place in states if place[0] == 1), (2, 0, 2)]
     for place in places:
-        continued = build(spec, options=STREAMED, overrides=overrides)
+        continued = build(spec, options=options, overrides=overrides)
         continued.load_state_dict(through_file(states[place]))
         assert same_weights(learn(continued), whole), place
         kept = continued.find_plugin(Replay).memory.state_dict()
-        assert all(kept[key].numpy().tobytes() == memory[key].numpy().tobytes() for key in memory), place
+        assert equal_bytes(kept, memory), place
         assert torch.equal(passes(continued), passes(whole))
 
 

@@ -29,3 +29,24 @@ def test_annotations_cached_labels_and_plans_are_noted_and_images_are_not(
     assert told == [str(annotation), str(cached), str(plan)]
     assert all(message.startswith(f"{__file__}:") for message in caplog.messages)
     assert caplog.messages[0].endswith("which holds labels or a plan, while the run trained")
+
+
+def test_what_a_machine_says_of_images_and_lists_that_tell_their_tasks_are_noted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    confidences, tasks, scored, kept = (tmp_path / name for name in ("machine.csv", "tasks.csv", "scored.csv", "kept"))
+    keys = {
+        "labels.visible": {"confidences": str(confidences), "present": 0.7, "absent": 0.4},
+        "stream.assignment": {"given": str(tasks)},
+        "evaluation.images": {"given": str(scored)},
+        "labels.long_tail": {"ids": str(kept)},
+    }
+    config = load_scenario("digits-b0c2", keys).config
+    weights = tmp_path / "weights.pth"
+    for path in (confidences, tasks, scored, kept, weights):
+        path.write_bytes(b"")
+    with label_files_noted(config):
+        for path in (confidences, tasks, scored, kept, weights):
+            path.read_bytes()
+    told = [Path(message.partition("opened ")[2].partition(",")[0]).name for message in caplog.messages]
+    assert told == ["machine.csv", "tasks.csv", "scored.csv", "kept"]

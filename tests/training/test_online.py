@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from clsim.errors import RunError, StrategyError
+from clsim.launch.variants import as_variants
 from clsim.part_kinds import KINDS
 from clsim.scenario import load_scenario
 from clsim.training.composition import Composition
@@ -26,8 +27,23 @@ def test_a_memory_that_needs_whole_tasks_is_refused_with_all_that_must_change() 
     assert str(error.value) == (
         "strategy.er.replay: given 'concat', which mixes a memory into the whole of a task, allowed: paired; "
         "strategy.er.current_classes: given 'refresh', which labels the memory once before an epoch, allowed: "
-        "negative, ignore; because stream.online has a memory change after each step"
+        "negative, ignore; because stream.online has a memory change after each step; "
+        "type --set strategy.er.replay=paired --set strategy.er.current_classes=negative, or in a list of strategies "
+        "NAME(er.replay=paired, er.current_classes=negative)"
     )
+
+
+@pytest.mark.parametrize("spec", ["er", "icarl", "rebll"])
+def test_what_a_refusal_says_to_type_is_taken(spec: str) -> None:
+    config = load_scenario("digits-b0c2", ONLINE).config
+    with pytest.raises(StrategyError) as error:
+        Composition(spec).check(config, 10)
+    _, typed = str(error.value).split("; type --set strategy.")
+    option, named = typed.split(", or in a list of strategies ")
+    key, value = option.split("=")
+    Composition(spec, {key: value}).check(config, 10)
+    (variant,) = as_variants([named.replace("NAME", spec)])
+    Composition(variant.spec, variant.options).check(config, 10)
 
 
 @pytest.mark.parametrize("selection", KINDS["selection"].shipped)
@@ -52,7 +68,9 @@ def test_what_needs_no_more_than_a_batch_is_taken(spec: str) -> None:
         ("er+identity", STREAMED, {}),
         ("er+or", STREAMED | {"or.threshold": "adaptive"}, {}),
         ("er+or", STREAMED | {"or.threshold": "f1"}, {}),
-        *[("er+pseudo", STREAMED | {"rule": rule}, {}) for rule in ("dynamic", "recall", "uncertain", "f1")],
+        ("er+bic", STREAMED, {}),
+        ("mas", {}, {}),
+        *[("pseudo", {"rule": rule}, {}) for rule in ("dynamic", "recall", "uncertain", "f1")],
     ],
 )
 def test_a_part_that_needs_a_whole_task_is_refused_by_name(spec: str, options: Any, overrides: Any) -> None:
@@ -87,8 +105,9 @@ def test_a_selection_of_the_users_says_whether_it_takes_batches(tmp_path: Any, b
     file = tmp_path / "own.py"
     file.write_text(OWN)
     check("er", STREAMED | {"er.selection": f"{file}:by_size"})
-    with pytest.raises(StrategyError, match=r"er\.selection: given .*Late.*takes_batches = True"):
-        check("er", STREAMED | {"er.selection": f"{file}:Late"})
+    for part, options in (("er", STREAMED), ("a-gem", {})):
+        with pytest.raises(StrategyError, match=rf"{part}\.selection: given .*Late.*takes_batches = True.*=reservoir"):
+            check(part, {**options, f"{part}.selection": f"{file}:Late"})
     options = STREAMED | {"er.selection": f"{file}:Newest"}
     template = learn(build("er", options=options, overrides=ONLINE | {"memory.budget": {"total": 10}}))
     memory = next(plugin.memory for plugin in template.plugins if hasattr(plugin, "memory"))

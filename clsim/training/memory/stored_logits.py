@@ -68,6 +68,8 @@ class StoredLogits(Plugin):
         if len(new):
             kept[new, : learner.model.n_classes] = learner.scored(learner.model, replay.store, memory.rows[new])
 
+    batch_stored = memory_updated  # in an online stream, after each step
+
     def state_dict(self) -> dict[str, Any]:
         return {}  # the memory keeps the logits
 
