@@ -34,7 +34,7 @@ from clsim.report.facts import expected_rows, strategy_notes
 from clsim.report.results import NO_VALUE, Results, load_results
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.scenario import load_scenario
-from clsim.training.composition import accepts
+from clsim.training.strategy_specs import accepts
 
 PAGE = ROOT / "docs" / "leaderboard.md"
 SEEDS = 3

@@ -21,6 +21,7 @@ from clsim.running.assembly import build_template, training_plan
 from clsim.scenario import Scenario, StreamPlan, load_scenario
 from clsim.training.composition import Composition
 from clsim.training.strategy_specs import registered, strategy_class
+from tests.fixtures.tiny_vit import TINY_VIT
 
 EXEMPT = {"joint"}  # trains on a derived plan that shows the labels of all seen classes
 METHODS = [
@@ -67,6 +68,7 @@ METHODS = [
     ("cgc+pseudo+er+or", {"rule": "f1", "or.threshold": "f1", "rows": "all"}),
 ]
 ON_FEATURES = [("lwf+feature-replay", {}), ("moments", {"unknown": "half"}), ("l3a", {"expansion": 64})]
+ON_A_VIT = [("multi-lane+er+or", {"selectors": 3, "prompts": 2, "other_classes": "negative"})]
 STREAMS: dict[str, dict[str, Any]] = {
     "sizes": {"stream.increment": None, "stream.sizes": [5, 2, 3], "labels.visible.keep": 0.7},
     "tasks": {
@@ -177,7 +179,7 @@ def forbid_reading(scenario: Scenario) -> Scenario:
 
 
 def test_every_shipped_strategy_is_covered() -> None:
-    names = {part for spec, _ in METHODS + ON_FEATURES for part in spec.split("+")}
+    names = {part for spec, _ in METHODS + ON_FEATURES + ON_A_VIT for part in spec.split("+")}
     own = {name for name in registered() if not strategy_class(name).made_of}  # the others are their parts
     assert own - EXEMPT <= names <= set(registered())
 
@@ -197,6 +199,15 @@ def test_nor_do_they_over_cached_features(tiny_overrides: dict, spec: str, optio
     plan = scenario.plan()
     honest = train(scenario, plan, spec, options, tmp_path)
     assert train(flip_hidden(scenario, plan), plan, spec, options, tmp_path) == honest
+
+
+@pytest.mark.parametrize(("spec", "options"), ON_A_VIT, ids=lambda value: str(value))
+def test_nor_do_they_on_a_frozen_vit(tiny_overrides: dict, spec: str, options: dict, tmp_path: Any) -> None:
+    scenario = load_scenario("digits-b0c2", tiny_overrides | {"training.model": TINY_VIT})
+    plan = scenario.plan()
+    honest = train(scenario, plan, spec, options, tmp_path)
+    assert train(flip_hidden(scenario, plan), plan, spec, options, tmp_path) == honest
+    assert train(forbid_reading(scenario), plan, spec, options, tmp_path) == honest
 
 
 @pytest.mark.parametrize("spec", ["ewc+lwf+er"])

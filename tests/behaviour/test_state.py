@@ -13,6 +13,7 @@ from torch import nn
 
 from clsim.errors import RunError
 from clsim.training.template import MultiLabelTemplate
+from tests.fixtures.tiny_vit import TINY_VIT
 
 AFTER_A_STEP = [(0, 0, 1), (1, 0, 2), (1, 1, 1), (2, 1, 1)]
 FAST = {"training.precision": "bfloat16", "training.model.channels_last": True, "training.clip_norm": 1.0}
@@ -95,6 +96,7 @@ METHODS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("csc+er", {"width": 8}, {}),
     ("krt+er", {"width": 16, "heads": 2}, {}),
     ("kbk+er", {"width": 8, "pseudo.threshold": 0.45}, {}),
+    ("multi-lane+er+or", {"selectors": 3, "prompts": 2}, {"training.model": TINY_VIT}),
     ("lwf+er", {}, AUGMENTED),
     ("er", {"replay": "concat"}, AUGMENTED),
     ("cgc+pseudo+er+or", {"pseudo.threshold": 0.45, "or.threshold": "f1"}, {}),

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.tiny_vit import TINY_VIT
+
 FROZEN = {"training.model.freeze": "backbone"}
 CACHED = {**FROZEN, "training.model.cache_features": True}
 MAPS = {**FROZEN, "training.model.cache_features": "maps"}
@@ -28,6 +30,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "agcn": ("agcn+er", {"strategy": {"width": 8}}),
     "kbk": ("kbk+er", {"strategy": {"width": 8, "pseudo.threshold": 0.45}}),
     "krt": ("krt+er", {"strategy": {"width": 16, "heads": 2}}),
+    "multi-lane": ("multi-lane+er+or", {"training.model": TINY_VIT, "strategy": {"selectors": 3, "prompts": 2}}),
 }
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "crop": {"random_resized_crop": {}},

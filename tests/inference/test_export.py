@@ -19,6 +19,7 @@ from clsim.training.composition import parts_of
 from clsim.training.strategy import Strategy
 from clsim.training.strategy_specs import registered, strategy_class
 from tests.conftest import TINY
+from tests.fixtures.tiny_vit import TINY_VIT
 from tests.inference.conftest import Scored
 
 
@@ -62,9 +63,17 @@ def holds(
 
 
 EVERY = ["finetune", "joint", "lwf+ewc+er+identity", "rebll+more", "l3a", "lwf+feature-replay+moments"]
-"""Compositions that hold every strategy that has a say in what the network is made of, but those of `OVER_MAPS`."""
-OVER_MAPS = {"agcn": 8, "csc": 8, "krt": 16, "kbk": 8}
-"""Strategies whose head reads the map of an image, and the width of it."""
+"""Compositions that hold every strategy that has a say in what the network is made of, but those of `OVER_IMAGES`."""
+OVER_MAPS: dict[str, dict[str, Any]] = {
+    "agcn": {"strategy.width": 8},
+    "csc": {"strategy.width": 8},
+    "krt": {"strategy.width": 16},
+    "kbk": {"strategy.width": 8},
+}
+"""Strategies whose head reads the map of an image, and what makes it small."""
+ON_A_VIT = {"multi-lane": {"training.model": TINY_VIT, "strategy.selectors": 3}}
+"""Strategies that look into a frozen ViT, and one for them."""
+OVER_IMAGES = OVER_MAPS | ON_A_VIT
 
 
 @pytest.mark.parametrize("strategy", EVERY)
@@ -72,18 +81,17 @@ def test_the_model_of_every_kind_of_strategy_goes_through_every_format(
     scored_run: Callable[..., Scored], test_inputs: Any, vectors: Path, tmp_path: Path, strategy: str
 ) -> None:
     makers = {name for name in registered() if strategy_class(name).network is not Strategy.network}
-    assert makers <= {name for spec in [*EVERY, *OVER_MAPS] for name in parts_of(spec)}
+    assert makers <= {name for spec in [*EVERY, *OVER_IMAGES] for name in parts_of(spec)}
     folder, scores = scored_run(strategy, {}, vectors)
     holds(clsim.load_model(folder), tmp_path, test_inputs(folder), scores[-1])
 
 
 @pytest.mark.parametrize("formats", [["safetensors", "torch-export"], pytest.param(["onnx"], marks=pytest.mark.long)])
-@pytest.mark.parametrize("strategy", OVER_MAPS)
-def test_so_does_that_of_every_strategy_over_maps(
+@pytest.mark.parametrize("strategy", OVER_IMAGES)
+def test_so_does_that_of_every_strategy_over_images(
     scored_run: Callable[..., Scored], test_inputs: Any, tmp_path: Path, strategy: str, formats: list[str]
 ) -> None:
-    small = {"training.epochs": 1, "strategy.width": OVER_MAPS[strategy]}
-    folder, scores = scored_run(strategy, TINY | small)
+    folder, scores = scored_run(strategy, TINY | {"training.epochs": 1} | OVER_IMAGES[strategy])
     model = clsim.load_model(folder)
     x = model.preprocess(*test_inputs(folder)).numpy()
     holds(model, tmp_path, x, scores[-1], formats=formats)

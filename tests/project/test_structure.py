@@ -114,6 +114,7 @@ def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
         "mas": {"clsim.training.importances"},
         "krt": {"clsim.models.cross_attention", "clsim.training.token_distillation"},
         "more": {"clsim.models.low_rank", "clsim.training.more.plugin"},
+        "multi_lane": {"clsim.models.prompted_vit"},
         "online_relabelling": {"clsim.training.memory.relabelling"},
         "podnet": {"clsim.training.feature_distillation"},
         "si": {"clsim.training.importances"},

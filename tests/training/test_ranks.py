@@ -22,7 +22,7 @@ from tests.fixtures.rank_cases import CASES, OVERRIDES, STRATEGIES
 
 SCRIPT = Path(__file__).parents[1] / "fixtures" / "rank_cases.py"
 QUICK = ("uneven", "concat", "rebll_more", "synced", "online")
-OTHERS = ("er", "rebll", "more", "ewc", "joint", "cgc", "tiny_batches")
+OTHERS = ("er", "rebll", "more", "ewc", "joint", "cgc", "lanes", "tiny_batches")
 ROUNDED = ("moments", "bfloat16", "maps")
 REFUSED = {
     "noisy": r"the ranks have different values of \S+ after task 0, .*; Noise may decide or draw by the rows",
@@ -225,4 +225,4 @@ def test_alone_nothing_changes() -> None:
 
 
 def test_every_case_is_run() -> None:
-    assert set(CASES) == {*QUICK, *OTHERS, *REFUSED, "moments", "bfloat16", "stopped"}
+    assert set(CASES) == {*QUICK, *OTHERS, *ROUNDED, *REFUSED, "stopped"}
