@@ -12,7 +12,8 @@ from typing import Any
 
 from clsim import Variant
 from clsim.parts import names
-from clsim.training.strategy_specs import parts_of, registered, strategy_class
+from clsim.training.composition import parts_of
+from clsim.training.strategy_specs import registered, strategy_class
 
 Settings = Mapping[str, Any]
 TRIES = 4
