@@ -43,6 +43,7 @@ METHODS = [
     ("er", {"selection": "herding"}),
     *[("er", {"selection": selection}) for selection in ("ocdm", "cbrs", "label-density")],
     ("er", {"selection": "rainbow", "selection_options": {"passes": 2}}),
+    ("er", {"selection": "gss"}),
     ("er+derpp", {"selection": "prs", "beta": 0.5}),
     ("lwf+er+bic", {"selection": "random"}),
     ("er+identity", {}),

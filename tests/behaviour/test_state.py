@@ -122,6 +122,7 @@ ZOO: list[tuple[str, dict[str, Any]]] = [
     ("a-gem+lwf+wa", {"a-gem.selection": "herding"}),
     ("gdumb", {"selection": "reservoir"}),
     ("cls-er+podnet", {"stable_rate": 0.5}),
+    ("er", {"selection": "gss"}),
 ]
 
 

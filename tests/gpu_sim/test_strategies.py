@@ -52,6 +52,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "er, other classes absent": ("er", {"strategy": {"other_classes": "negative"}}),
     **{f"er, {name}": ("er", {"strategy": {"selection": name}}) for name in ("random", "herding", "reservoir")},
     **{f"er, {name}": ("er", {"strategy": {"selection": name}}) for name in ("prs", "ocdm", "cbrs", "label-density")},
+    "er, gss": ("er", {"strategy": {"selection": "gss"}}),
     "er, rainbow": ("er", {"strategy": {"selection": "rainbow"}, "training.augmentation": {"flip": 0.5}}),
     "online": (
         "rebll",

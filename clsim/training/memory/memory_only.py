@@ -53,7 +53,9 @@ class MemoryOnly(Replay):
             self.memory.update(task, rows, self.store.memory_targets(rows))
 
     def after_train_dataset_adaptation(self, learner: Learner, **kwargs: Any) -> None:
-        learner.adapted_dataset = MultiLabelDataset.from_rows(self.store, np.sort(self.memory.rows[self.memory.trained]))
+        learner.adapted_dataset = MultiLabelDataset.from_rows(
+            self.store, np.sort(self.memory.rows[self.memory.trained])
+        )
 
     def before_training_exp(self, learner: Learner, **kwargs: Any) -> None:
         """Add no rows: those of the memory are the task's data."""
