@@ -132,6 +132,7 @@ KINDS = {
                 "cbrs": "clsim.training.memory.class_balancing_reservoir:ClassBalancingReservoir",
                 "label-density": "clsim.training.memory.label_density:LabelDensity",
                 "rainbow": "clsim.training.memory.rainbow:RainbowSelection",
+                "gss": "clsim.training.memory.gradient_selection:GradientSelection",
             },
             supplied=("labels", "seed", "task", "count", "features"),
         ),

@@ -33,7 +33,7 @@ class ER(kit.Strategy):
         selection: Annotated[str, kit.PartOption("selection", "selection_options")] = Field(
             "class-balanced",
             description="which rows of a task are stored: class-balanced, herding, random, reservoir, prs, ocdm, cbrs, "
-            "label-density, rainbow, or file.py:Name",
+            "label-density, rainbow, gss, or file.py:Name",
         )
         selection_options: dict[str, Any] = Field(
             {}, description="options of the selection; clsim parts selection NAME"

@@ -1,4 +1,4 @@
-"""KBK (arXiv 2608.30316), the journal form of HCP.
+"""KBK (arXiv 2608.30316), the journal form of HCP, whose entry stands for it: its own title is not known here.
 
 DECIDED: the map is the deep one; see `class-embeddings`. The criterion is that of `cgc`, the paper's asymmetric loss,
 whatever `training.loss` says. Blocks of attention: `class-embeddings.depth` 3 for VOC, 1 (as it is) for COCO.
@@ -22,7 +22,6 @@ class KBK(kit.Strategy):
     made_of: ClassVar[tuple[str, ...]] = ("class-embeddings", "pseudo", "cgc")
     part_options: ClassVar[dict[str, Any]] = {"pseudo.rule": "uncertain"}
     family = "architecture"
-    year = 2026
     stores = "the model before the task and a threshold per class"
     cost = "that of class-embeddings and pseudo"
     bib = """@inproceedings{zhang2025specifying,

@@ -17,10 +17,12 @@ from clsim.data.digits import Digits
 from clsim.evaluation.history import History
 from clsim.evaluation.kept_scores import kept_bytes
 from clsim.evaluation.loggers import MetricsFile, ScoresFile
+from clsim.part_kinds import KINDS
 from clsim.running.assembly import build_template, training_plan
 from clsim.scenario import Scenario, StreamPlan, load_scenario
+from clsim.training.claims import name_of
 from clsim.training.composition import Composition
-from clsim.training.strategy_specs import registered, strategy_class
+from clsim.training.strategy_specs import classes_of, registered, strategy_class
 from tests.fixtures.tiny_vit import TINY_VIT
 
 EXEMPT = {"joint"}  # trains on a derived plan that shows the labels of all seen classes
@@ -44,6 +46,7 @@ METHODS = [
     ("er", {"selection": "herding"}),
     *[("er", {"selection": selection}) for selection in ("ocdm", "cbrs", "label-density")],
     ("er", {"selection": "rainbow", "selection_options": {"passes": 2}}),
+    ("er", {"selection": "gss"}),
     ("er+derpp", {"selection": "prs", "beta": 0.5}),
     ("lwf+er+bic", {"selection": "random"}),
     ("er+identity", {}),
@@ -179,9 +182,11 @@ def forbid_reading(scenario: Scenario) -> Scenario:
 
 
 def test_every_shipped_strategy_is_covered() -> None:
-    names = {part for spec, _ in METHODS + ON_FEATURES + ON_A_VIT for part in spec.split("+")}
+    names = {name_of(kind) for spec, _ in METHODS + ON_FEATURES + ON_A_VIT for kind in classes_of(spec)}
     own = {name for name in registered() if not strategy_class(name).made_of}  # the others are their parts
-    assert own - EXEMPT <= names <= set(registered())
+    assert own - EXEMPT == names
+    given = {options.get("selection", "class-balanced") for _, options in METHODS}
+    assert set(KINDS["selection"].shipped) == given
 
 
 @pytest.mark.parametrize(("spec", "options"), METHODS, ids=lambda value: str(value))

@@ -12,6 +12,11 @@ from avalanche.training.plugins import ReplayPlugin
 from torch import nn
 
 from clsim.errors import RunError
+from clsim.part_kinds import KINDS
+from clsim.training.claims import name_of
+from clsim.training.composition import Composition
+from clsim.training.memory.selection import make_selection
+from clsim.training.strategy_specs import classes_of, registered, strategy_class
 from clsim.training.template import MultiLabelTemplate
 from tests.fixtures.tiny_vit import TINY_VIT
 
@@ -126,7 +131,32 @@ ZOO: list[tuple[str, dict[str, Any]]] = [
     ("a-gem+lwf+wa", {"a-gem.selection": "herding"}),
     ("gdumb", {"selection": "reservoir"}),
     ("cls-er+podnet", {"stable_rate": 0.5}),
+    ("ocdm", {}),
+    ("er", {"selection": "cbrs"}),
+    ("er", {"selection": "gss"}),
+    ("lwf+moments", {"features": "transport"}),
 ]
+NO_LATER_STEP = {"l3a": {"features": "first-task", "expansion": 64}}
+"""Methods that train the first task only, and continue between tasks."""
+ON_FEATURES_ONLY = {"feature-replay"}
+"""Methods of tests/gpu_sim/test_resume.py, which has cached features."""
+
+
+def test_every_shipped_strategy_is_covered() -> None:
+    """A name for parts counts as its parts."""
+    specs = [*(spec for spec, *_ in [*METHODS, *ZOO]), *NO_LATER_STEP]
+    named = {name_of(kind) for spec in specs for kind in classes_of(spec)}
+    assert {name for name in registered() if not strategy_class(name).made_of} - ON_FEATURES_ONLY == named
+
+
+def test_every_selection_with_a_state_is_covered() -> None:
+    named = {str(value) for spec, options, *_ in [*METHODS, *ZOO] for value in _selections(spec, options)}
+    stateful = {name for name in KINDS["selection"].shipped if hasattr(make_selection(name, {}, ""), "state_dict")}
+    assert {"prs", "ocdm", "cbrs", "gss"} <= stateful <= named
+
+
+def _selections(spec: str, options: dict[str, Any]) -> list[Any]:
+    return [part["selection"] for part in Composition(spec, options).options().values() if "selection" in part]
 
 
 @pytest.mark.parametrize(("spec", "options"), ZOO, ids=str)
@@ -164,12 +194,13 @@ def test_a_run_scored_between_steps_continues_to_the_same_passes(
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
-@pytest.mark.parametrize("spec", ["finetune", "lwf+er", "ewc", "joint", "lwf+er+more"])
+@pytest.mark.parametrize("spec", ["finetune", "lwf+er", "ewc", "joint", "lwf+er+more", *NO_LATER_STEP])
 def test_a_run_continues_between_tasks_to_the_same_end(
     build: Any, learn: Any, same_weights: Any, through_file: Any, spec: str, tasks: int
 ) -> None:
-    uninterrupted = learn(build(spec), tasks=tasks)
-    continued = build(spec)
+    options = NO_LATER_STEP.get(spec, {})
+    uninterrupted = learn(build(spec, options=options), tasks=tasks)
+    continued = build(spec, options=options)
     continued.load_state_dict(through_file(uninterrupted.state_dict()))
     learn(uninterrupted)
     assert same_weights(learn(continued), uninterrupted)

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from clsim.part_kinds import KINDS
+from clsim.training.claims import name_of
+from clsim.training.strategy_specs import classes_of, registered, strategy_class
 from tests.fixtures.tiny_vit import TINY_VIT
 
 FROZEN = {"training.model.freeze": "backbone"}
@@ -57,6 +60,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "er, other classes absent": ("er", {"strategy": {"other_classes": "negative"}}),
     **{f"er, {name}": ("er", {"strategy": {"selection": name}}) for name in ("random", "herding", "reservoir")},
     **{f"er, {name}": ("er", {"strategy": {"selection": name}}) for name in ("prs", "ocdm", "cbrs", "label-density")},
+    "er, gss": ("er", {"strategy": {"selection": "gss"}}),
     "er, rainbow": ("er", {"strategy": {"selection": "rainbow"}, "training.augmentation": {"flip": 0.5}}),
     "online": (
         "rebll",
@@ -121,6 +125,15 @@ ROUNDED = {
     "mas": ("loss/total", "loss/penalty"),
 }
 """Values that a device other than a CPU adds up in another order."""
+
+
+def test_every_shipped_strategy_and_selection_is_covered() -> None:
+    """A name for parts counts as its parts."""
+    runs = [*FAMILIES.values(), *OTHERS.values()]
+    named = {name_of(kind) for spec, _ in runs for kind in classes_of(spec)}
+    assert {name for name in registered() if not strategy_class(name).made_of} == named
+    given = {overrides.get("strategy", {}).get("selection", "class-balanced") for _, overrides in runs}
+    assert set(KINDS["selection"].shipped) == given
 
 
 def _settings(overrides: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class NetworkView:
     """Answers questions on stored and newly offered rows; `Memory.view` while a selection chooses.
 
     Rows are named by their positions in the memory. Each answer is computed when it is asked for, by the network as it
-    is then, in evaluation mode, without gradient; nothing is kept. The random generators are left as they were.
+    is then, in evaluation mode, without a backward pass through it; nothing is kept. The random generators are left as
+    they were.
 
     Args:
         store: where the images of row ids are.
@@ -55,6 +56,22 @@ class NetworkView:
             [float(self._learner.loss_of(*row)) for row in zip(logits.split(1), targets.split(1), strict=True)],
             dtype=np.float32,
         )
+
+    def head_gradients(self, positions: Positions) -> tuple[Floats, Floats]:
+        """Return the gradient of each row's classification loss by the weights of a linear head, as two factors.
+
+        The gradient of a row, bias included, is the outer product of both.
+
+        Returns:
+            The derivatives of the losses by the logits, float32 [n, S]; pooled features and a 1, float32 [n, d + 1].
+        """
+        logits = torch.from_numpy(self.logits(positions)).requires_grad_()
+        targets = torch.from_numpy(self._memory.labels[positions])
+        with torch.enable_grad():
+            losses = [self._learner.loss_of(*row) for row in zip(logits.split(1), targets.split(1), strict=True)]
+            (errors,) = torch.autograd.grad(torch.stack(losses).sum(), logits)
+        features = self._learner.scored(self._learner.model.pooled, self._store, self._memory.rows[positions])
+        return errors.numpy(), np.concatenate([features, np.ones((len(features), 1), dtype=np.float32)], axis=1)
 
     def augmented_logits(self, positions: Positions, passes: int) -> Iterator[Floats]:
         """Yield the logits, float32 [n, S], of images changed as `training.augmentation` says, anew in each pass.

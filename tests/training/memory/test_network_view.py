@@ -32,6 +32,21 @@ def test_answers_are_of_the_rows_asked_for(build: Any, learn: Any) -> None:
     assert np.allclose(view.losses(positions), (entries * (y >= 0)).sum(1), atol=1e-5)
 
 
+def test_head_gradients_are_those_of_a_backward_pass(build: Any, learn: Any) -> None:
+    template = learn(build("er", overrides={"labels.visible.keep": 0.7}), tasks=2)
+    view, memory = view_of(template)
+    positions, model = np.array([5, 0, 2]), template.model.eval()
+    errors, inputs = view.head_gradients(positions)
+    for row, error, given in zip(positions, errors, inputs, strict=True):
+        logits = template.logits(model, template.store.images(memory.rows[[row]], template.device))
+        loss = template.loss_of(logits, torch.from_numpy(memory.labels[[row]]))
+        weight, bias = torch.autograd.grad(loss, [model.head.weight, model.head.bias])
+        found = np.outer(error, given)
+        assert np.allclose(found[:, :-1], weight.numpy(), atol=1e-5)
+        assert np.allclose(found[:, -1], bias.numpy(), atol=1e-6)
+        assert np.abs(found).max() > 1e-3
+
+
 def test_passes_over_changed_images_differ_from_each_other_but_not_from_themselves(build: Any, learn: Any) -> None:
     template = learn(build("er", overrides=AUGMENTED), tasks=1)
     view, memory = view_of(template)
