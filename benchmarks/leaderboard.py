@@ -222,7 +222,8 @@ def _cell(values: pd.Series, digits: int) -> str:
     mean, half = interval(values)
     if pd.isna(mean):
         return NO_VALUE
-    return f"{mean:,.{digits}f}" + (f" ± {half:,.{digits}f}" if half > 0 else "")
+    shown = round(mean, digits) + 0.0  # no "-0.0"
+    return f"{shown:,.{digits}f}" + (f" ± {half:,.{digits}f}" if half > 0 else "")
 
 
 def _published(results: Results, names: Sequence[str]) -> list[str]:
