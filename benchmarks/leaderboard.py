@@ -114,7 +114,7 @@ def sorted_out(stream: Stream, variants: Sequence[Variant], seeds: Sequence[int]
         try:
             preview(scenario, variant, name=stream.name, seeds=seeds, overrides=options, out=runs, device="cpu")
         except RunError as error:
-            other[name] = str(error).partition("; use --overwrite")[0]
+            other[name] = _without_place(str(error).partition("; use --overwrite")[0], runs / stream.name)
         except ClsimError as error:
             refused[name] = str(error)
             continue
@@ -124,10 +124,19 @@ def sorted_out(stream: Stream, variants: Sequence[Variant], seeds: Sequence[int]
 
 
 def _failed(folder: Path) -> dict[str, str]:
-    """Return name -> first line of the error of each method with a run that failed."""
-    runs = [RunFolder(path) for path in sorted(folder.glob(SEED_FOLDERS))]
-    ended = [files for files in runs if files.error.is_file() and not files.result.exists()]
-    return {files.strategy: files.error.read_text(encoding="utf-8").strip().partition("\n")[0] for files in ended}
+    """Return name -> first line of the error of each method with a run that failed; one that was stopped goes on."""
+    found = {}
+    for files in map(RunFolder, sorted(folder.glob(SEED_FOLDERS))):
+        if files.error.is_file() and not files.result.exists():
+            reason = files.error.read_text(encoding="utf-8").strip().partition("\n")[0]
+            if not reason.startswith("interrupted"):
+                found[files.strategy] = _without_place(reason, folder)
+    return found
+
+
+def _without_place(reason: str, folder: Path) -> str:
+    """Return a reason without the place of the runs on this machine, which says nothing on a page."""
+    return reason.replace(f"{folder}{os.sep}", "")
 
 
 def _fitting(stream: Stream, variants: Sequence[Variant]) -> dict[str, Any]:
@@ -213,7 +222,8 @@ def _cell(values: pd.Series, digits: int) -> str:
     mean, half = interval(values)
     if pd.isna(mean):
         return NO_VALUE
-    return f"{mean:,.{digits}f}" + (f" ± {half:,.{digits}f}" if half > 0 else "")
+    shown = round(mean, digits) + 0.0  # no "-0.0"
+    return f"{shown:,.{digits}f}" + (f" ± {half:,.{digits}f}" if half > 0 else "")
 
 
 def _published(results: Results, names: Sequence[str]) -> list[str]:

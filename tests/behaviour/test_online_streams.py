@@ -171,6 +171,13 @@ def test_a_memory_is_relabelled_once_per_task(build: Any, learn: Any) -> None:
     assert build("er+or", options=STREAMED, overrides=ONLINE).find_plugin(OnlineRelabelling) is not None
 
 
+def test_each_row_has_its_stored_logits_from_the_step_that_brought_it(build: Any, learn: Any) -> None:
+    memory = learn(build("er+derpp", options=STREAMED, overrides=ONLINE)).find_plugin(Replay).memory
+    seen = np.array([4, 8, 10])[memory.stored_by]
+    known = ~np.isnan(memory.payload["logits"])
+    assert np.array_equal(known, np.arange(10) < seen[:, None]), "of the classes that the head had then"
+
+
 class Peek(SupervisedPlugin):
     """Asks for rows that have not come."""
 

@@ -65,6 +65,7 @@ def test_what_needs_no_more_than_a_batch_is_taken(spec: str) -> None:
         ("feature-replay", {}, ON_FEATURES),
         ("moments", {}, ON_FEATURES),
         ("l3a", {}, ON_FEATURES),
+        ("pseudo", {}, {}),
         ("er+identity", STREAMED, {}),
         ("er+or", STREAMED | {"or.threshold": "adaptive"}, {}),
         ("er+or", STREAMED | {"or.threshold": "f1"}, {}),
