@@ -262,6 +262,10 @@ def forgetting(history: ArrayLike) -> Floats:
 
     Returns:
         float64 [K]; NaN for columns without a value before the last row. May be negative.
+
+    Example:
+        >>> forgetting([[80.0, np.nan], [60.0, 70.0]])  # the second column has no earlier value
+        array([20., nan])
     """
     values = np.asarray(history, dtype=np.float64)
     best = np.full(values.shape[1], np.nan)

@@ -125,7 +125,12 @@ class TokenHead(Head):
 
 
 def positions(maps: Tensor) -> Tensor:
-    """Return maps as one row per position, [B, N, d], from [B, d, h, w], row by row of the image, or [B, N, d]."""
+    """Return maps as one row per position, [B, N, d], from [B, d, h, w], row by row of the image, or [B, N, d].
+
+    Example:
+        >>> positions(torch.zeros(2, 64, 7, 7)).shape
+        torch.Size([2, 49, 64])
+    """
     return maps.flatten(2).transpose(1, 2) if maps.ndim == 4 else maps
 
 
@@ -134,6 +139,13 @@ class GrowingHead(Head):
 
     Rows of earlier classes keep their weights when it grows. New rows are drawn from U(-1/sqrt(d), 1/sqrt(d)), as
     torch's own Linear, by a generator of (seed, column), with bias 0: nothing depends on what ran before.
+
+    Example:
+        >>> head = GrowingHead(n_features=8, seed=0)
+        >>> head.grow(3)
+        >>> head.grow(5)
+        >>> head(torch.zeros(2, 8)).shape, head.growth
+        (torch.Size([2, 5]), (3, 5))
     """
 
     def __init__(self, n_features: int, seed: int) -> None:

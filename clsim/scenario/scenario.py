@@ -330,6 +330,12 @@ def load_scenario(
 
     Raises:
         ScenarioError: no such scenario, or problems in it, each with file, line and key.
+
+    Example:
+        >>> scenario = load_scenario("digits-b0c2", {"stream.increment": 4, "dataset.train": 60})
+        >>> plan = scenario.plan()
+        >>> [plan.names(task) for task in plan.tasks]
+        [['0', '1', '2', '3'], ['4', '5', '6', '7'], ['8', '9']]
     """
     if isinstance(scenario, Mapping):
         document, folder = Document("scenario", plain(scenario, "scenario")), Path.cwd()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from clsim.inference import thresholds
 from clsim.inference.thresholds import Thresholds, choose
 
 
@@ -51,9 +48,3 @@ def test_thresholds_say_who_is_present_and_are_read_back() -> None:
     frame = pd.DataFrame([[0.3, 0.3], [0.2, 0.9]], columns=["b", "a"], index=["x", "y"])
     assert chosen.present(frame)[["a", "b"]].to_numpy().tolist() == [[True, False], [True, False]]
     assert Thresholds(**chosen.content()).content() == chosen.content()
-
-
-def test_the_example_is_right() -> None:
-    failed, tried = doctest.testmod(thresholds, extraglobs={"np": np})
-    assert tried
-    assert not failed

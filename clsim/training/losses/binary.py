@@ -26,6 +26,11 @@ def masked_bce(logits: Tensor, targets: Tensor) -> Tensor:
 
     Returns:
         A scalar of the logits' dtype.
+
+    Example:
+        >>> logits = torch.tensor([[0.0, 5.0], [0.0, -5.0]])
+        >>> masked_bce(logits, torch.tensor([[1.0, -1.0], [0.0, -1.0]]))  # log 2 for each known entry
+        tensor(0.6931)
     """
     logits, targets, known = known_entries(logits, targets)
     entries = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
@@ -46,6 +51,11 @@ def sigmoid_distillation(logits: Tensor, teacher: Tensor, where: Tensor) -> Tens
 
     Returns:
         A scalar of the logits' dtype.
+
+    Example:
+        >>> student, teacher = torch.tensor([[0.0, 9.0]]), torch.tensor([[0.0]])
+        >>> sigmoid_distillation(student, teacher, torch.tensor([[True]]))  # never below the teacher's entropy
+        tensor(0.6931)
     """
     student = logits[:, : teacher.shape[1]]
     entries = F.binary_cross_entropy_with_logits(
@@ -82,6 +92,10 @@ def focal(logits: Tensor, targets: Tensor, gamma: float = 2.0, alpha: float | No
 
     Returns:
         A scalar of the logits' dtype; the factors carry gradient.
+
+    Example:
+        >>> focal(torch.tensor([[0.0]]), torch.tensor([[1.0]]), gamma=2.0)  # (1 - 1/2)^2 log 2
+        tensor(0.1733)
     """
     logits, targets, known = known_entries(logits, targets)
     log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)
@@ -109,6 +123,11 @@ def asymmetric(
 
     Returns:
         A scalar of the logits' dtype.
+
+    Example:
+        >>> sure = torch.tensor([[-4.0]])  # p = 0.018, below the clip: an easy negative counts nothing
+        >>> float(asymmetric(sure, torch.tensor([[0.0]])).abs())
+        0.0
     """
     return asymmetric_entries(logits, targets, gamma_neg, gamma_pos, clip).sum() / max(1, len(logits))
 
@@ -182,6 +201,11 @@ def known_entries(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tens
     """Logits and targets of the head's columns with 0 in place of unknown entries, and the mask of known ones.
 
     where, not a product: a target of -1 must not reach a loss even through an infinite logit.
+
+    Example:
+        >>> _, targets, known = known_entries(torch.tensor([[2.0, 3.0]]), torch.tensor([[1.0, -1.0, 0.0]]))
+        >>> targets, known
+        (tensor([[1., 0.]]), tensor([[ True, False]]))
     """
     targets = targets[:, : logits.shape[1]]
     known = targets >= 0

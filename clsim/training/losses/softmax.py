@@ -25,6 +25,11 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
     Returns:
         A scalar of the logits' dtype.
+
+    Example:
+        >>> logits = torch.tensor([[0.0, 0.0, 7.0]])
+        >>> cross_entropy(logits, torch.tensor([[1.0, 0.0, -1.0]]))  # log 2: the unknown class is no candidate
+        tensor(0.6931)
     """
     targets = targets[:, : logits.shape[1]]
     known = targets >= 0
