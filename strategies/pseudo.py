@@ -34,7 +34,6 @@ class Pseudo(kit.Strategy):
     year = 2023
     stores = "the model before the task and a threshold per class"
     cost = "a forward pass of that model in each step, and one or two passes over the rows of a task"
-    whole_task = "reads the labels of"
     bib = """@inproceedings{dong2023knowledge,
   author = {Dong, Songlin and Luo, Haoyu and He, Yuhang and Wei, Xing and Cheng, Jie and Gong, Yihong},
   title = {Knowledge Restore and Transfer for Multi-Label Class-Incremental Learning},

@@ -60,10 +60,6 @@ class StoredLogits(Plugin):
             stored = sent(torch.from_numpy(kept), logits.device)
             learner.add_loss("stored_logits", self.alpha * stored_logit_distance(logits, stored, batch))
 
-    def batch_stored(self, learner: Learner, replay: Replay, **kwargs: Any) -> None:
-        """Store the logits of rows that an online stream has just brought."""
-        self.memory_updated(learner, replay)
-
     def memory_updated(self, learner: Learner, replay: Replay, **kwargs: Any) -> None:
         """Store the logits of rows that have none."""
         memory = replay.memory

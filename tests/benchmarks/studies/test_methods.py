@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.studies.methods import METHODS, SAME
 from clsim.launch.variants import compose
-from clsim.training.composition import Composition, registered
+from clsim.training.composition import Composition
+from clsim.training.strategy_specs import registered
 
 
 def test_every_registered_strategy_is_in_a_composition() -> None:

@@ -18,7 +18,7 @@ from benchmarks.studies.zoo_methods import (
 )
 from clsim.launch.variants import compose
 from clsim.parts import names
-from clsim.training.composition import registered
+from clsim.training.strategy_specs import registered
 
 
 def test_every_installed_strategy_has_a_row_or_a_reason_why_not() -> None:
