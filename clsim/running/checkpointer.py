@@ -99,11 +99,12 @@ class Checkpointer:
             self.hold.look()
         if self.at_task_end is not None and not template.position.started:
             self.at_task_end(template)
-        if self.interruption.requested or self._is_due(template):
+        stopping = self.interruption.requested  # asked once: what comes after this is for the next cut
+        if stopping or self._is_due(template):
             self.save(template)
-        if self.interruption.requested or (self._pending is not None and self._pending.scored.ready()):
+        if stopping or (self._pending is not None and self._pending.scored.ready()):
             self.complete()
-        if self.interruption.requested:
+        if stopping:
             where = place(asdict(template.position))
             if self.obstacle is not None:
                 raise KeyboardInterrupt(f"interrupted {where}, and not saved: {self.obstacle}")
