@@ -178,7 +178,7 @@ def _bytes(folder: Path, name: str) -> bytes:
 
 def _state(folder: Path) -> Any:
     checkpoint = newest_checkpoint(folder)
-    return None if checkpoint is None else checkpoint.state()
+    return None if checkpoint is None else [checkpoint.state(), checkpoint.scores()]
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -19,7 +19,7 @@ from clsim.evaluation.plugins import EpochLosses, MemorySize, TaskReport
 from clsim.running.features import benchmark_and_model
 from clsim.running.label_files import label_files_noted
 from clsim.running.scoring.desk import Desk, ScorerHere
-from clsim.running.scoring.hand_in import Forward, HandIn, LabelsElsewhere, Scorer, sampled_rows
+from clsim.running.scoring.hand_in import Forward, HandIn, Scorer, sampled_rows
 from clsim.running.scoring.messages import Beginning
 from clsim.scenario import Scenario, StreamPlan
 from clsim.scenario.plan.planning import oracle_memory_plan
@@ -140,7 +140,6 @@ def _evaluator(
     metrics: list[Any] = [
         EpochLosses(),
         HandIn(scorer, size, replays, reports, writers, sampled, wait),
-        *(LabelsElsewhere(scorer, place) for place in range(1, len(replays) * scorer.wanted.labels + 1)),
     ]
     return EvaluationPlugin(metrics, loggers=[Forward(scorer), *loggers])
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from clsim.errors import NotResumable, RunError
 from clsim.files import GrowingFile
-from clsim.running.checkpoint_files import Checkpoint, write_checkpoint
+from clsim.running.checkpoint_files import Checkpoint, finish_checkpoint, next_checkpoint, write_part
 from clsim.running.folder_lock import Hold
+from clsim.running.run_folder import RunFolder
 from clsim.running.run_identity import differences, without_versions
+from clsim.running.scoring.hand_in import Scorer
+from clsim.running.scoring.messages import Answer
 from clsim.scenario.schema import CheckpointSection
 from clsim.torchrun import this_process
 from clsim.training.template import MultiLabelTemplate
@@ -29,16 +33,34 @@ class StopRequest(Protocol):
     def requested(self) -> bool: ...
 
 
+@dataclass(frozen=True)
+class _Pending:
+    """A checkpoint that lacks its header, because the process that scores may still be writing its part.
+
+    Attributes:
+        path: of the state of what trains.
+        facts: of the header, without what that process knows.
+        scored: the SHA-256 of its part, and the lengths of its files.
+        seconds: spent on it so far.
+    """
+
+    path: Path
+    facts: dict[str, Any]
+    scored: Answer
+    seconds: float
+
+
 class Checkpointer:
     """Called by the template wherever the run can be cut: after each step, and after the scores of a task.
 
     It writes a checkpoint at task ends and as often inside a task as the scenario says, and ends the run there when
-    that has been asked for.
+    that has been asked for. It does not wait for the process that scores: a checkpoint becomes whole, by its header, at
+    the first cut at which the part of that process is there; at the latest before the next checkpoint or the end.
 
     Args:
         folder: the run folder.
         identity: compared by `check_identity` when the run goes on.
-        growing: files of the folder that are only added to.
+        scorer: writes its part of each checkpoint.
         frequency: how often inside a task.
         interruption: whether to stop.
         hold: of the folder, looked at before anything is written; None: nobody else can have it.
@@ -50,7 +72,7 @@ class Checkpointer:
         self,
         folder: Path,
         identity: Mapping[str, Any],
-        growing: Sequence[GrowingFile],
+        scorer: Scorer,
         frequency: CheckpointSection,
         interruption: StopRequest,
         hold: Hold | None = None,
@@ -58,12 +80,13 @@ class Checkpointer:
     ) -> None:
         self.folder = folder
         self.identity = dict(identity)
-        self.growing = list(growing)
+        self.scorer = scorer
         self.frequency = frequency
         self.interruption = interruption
         self.hold = hold
         self.at_task_end = at_task_end
         self.obstacle: str | None = None
+        self._pending: _Pending | None = None
         self._restart_count()
 
     def _restart_count(self) -> None:
@@ -76,9 +99,12 @@ class Checkpointer:
             self.hold.look()
         if self.at_task_end is not None and not template.position.started:
             self.at_task_end(template)
-        if self.interruption.requested or self._is_due(template):
+        stopping = self.interruption.requested  # asked once: what comes after this is for the next cut
+        if stopping or self._is_due(template):
             self.save(template)
-        if self.interruption.requested:
+        if stopping or (self._pending is not None and self._pending.scored.ready()):
+            self.complete()
+        if stopping:
             where = place(asdict(template.position))
             if self.obstacle is not None:
                 raise KeyboardInterrupt(f"interrupted {where}, and not saved: {self.obstacle}")
@@ -93,13 +119,16 @@ class Checkpointer:
         )
 
     def save(self, template: MultiLabelTemplate) -> None:
-        """Write a checkpoint; without a complete state none is written, and the log says why.
+        """Begin a checkpoint, which `complete` makes whole, once the one before is whole.
+
+        Without a complete state none is written, and the log says why.
 
         Raises:
             LockLost: another machine has taken the folder over.
             RunError: a weight is not finite.
             OSError: it cannot be written.
         """
+        self.complete()
         self._restart_count()
         if self.hold is not None:
             self.hold.check()
@@ -112,14 +141,47 @@ class Checkpointer:
             self.obstacle = str(error)
             return
         began = time.perf_counter()
+        files, path = RunFolder(self.folder), next_checkpoint(self.folder)
+        scored = self.scorer.later("save", path, files.growing_with_scores)
         facts = {
             "identity": self.identity,
             "position": asdict(template.position),
-            "files": {file.path.name: file.sync() for file in self.growing},
+            "files": {files.timing.name: GrowingFile(files.timing).sync()},
+            "state_sha256": write_part(path, state),
         }
-        path = write_checkpoint(self.folder, state, facts)
-        at, seconds, size = template.position, time.perf_counter() - began, path.stat().st_size
-        log.info("checkpoint: task %d, epoch %d, step %d; %d bytes, %.3f s", at.task, at.epoch, at.step, size, seconds)
+        self._pending = _Pending(path, facts, scored, time.perf_counter() - began)
+
+    def complete(self) -> None:
+        """Wait until the checkpoint that was begun is whole, if there is one.
+
+        Raises:
+            LockLost: another machine has taken the folder over.
+            Exception: what has failed in the process that scores; there is no such checkpoint then.
+            OSError: it cannot be written.
+        """
+        if self._pending is None:
+            return
+        pending, self._pending = self._pending, None
+        began = time.perf_counter()
+        digest, lengths = pending.scored.get()
+        if self.hold is not None:
+            self.hold.check()
+        facts = pending.facts | {"files": pending.facts["files"] | lengths, "scores_sha256": digest}
+        finish_checkpoint(pending.path, facts)
+        at, size = facts["position"], pending.path.stat().st_size
+        where = "task {task}, epoch {epoch}, step {step}".format(**at)
+        log.info("checkpoint: %s; %d bytes, %.3f s", where, size, pending.seconds + time.perf_counter() - began)
+
+    @contextmanager
+    def completing(self) -> Iterator[None]:
+        """Complete the last checkpoint after the block, and after an error in it; not where it is left at once."""
+        try:
+            yield
+        except Exception:
+            with suppress(Exception):  # the first error counts
+                self.complete()
+            raise
+        self.complete()
 
 
 def place(position: Mapping[str, Any]) -> str:

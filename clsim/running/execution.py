@@ -142,18 +142,16 @@ def _run(files: RunFolder, scenario: Scenario, spec: RunSpec, hold: Hold, asked:
 
 def _train(run: ResolvedRun, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str, Any]:
     """Carry out the run from its checkpoint to its result."""
-    growing = _cut_growing_files(run.files, checkpoint)
+    _cut_growing_files(run.files, checkpoint)
     scorer = start_scorer(run.files, run.scenario, run.plan, run.settings, run.hold, asked.listener)
     try:
         run.plan = run.plan.without_truth()
-        return _learn_and_record(run, scorer, checkpoint, growing, asked)
+        return _learn_and_record(run, scorer, checkpoint, asked)
     finally:
         scorer.close()
 
 
-def _learn_and_record(
-    run: ResolvedRun, scorer: Scorer, checkpoint: Checkpoint | None, growing: Sequence[GrowingFile], asked: _Asked
-) -> dict[str, Any]:
+def _learn_and_record(run: ResolvedRun, scorer: Scorer, checkpoint: Checkpoint | None, asked: _Asked) -> dict[str, Any]:
     """Train with what hands in, and without truth; have the result written."""
     files, scenario = run.files, run.scenario
     timing = TimingFile(files.timing)
@@ -165,12 +163,13 @@ def _learn_and_record(
         template.first_task = SharedFirstTask(asked.first_task, files.metrics, timing, run.name, settle)
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state(run.device))
+        scorer.ask("load_state_dict", checkpoint.scores())
         log.info("goes on from %s: %s", checkpoint.path, checkpoint.header["position"])
     else:
         _note_obstacle(files, template, asked.say)
     run.ranks.share({"identity": run.resume_identity, "checkpoint": checkpoint and asdict(checkpoint)})
     with observed(outside, LoggedRun(run.name, scenario.name, files.path, run.settings)):
-        _learn(run, template, growing, asked.parent)
+        _learn(run, template, scorer, asked.parent)
     result: dict[str, Any] = scorer.ask("finish", files, _facts(run, template, timing))
     run.ranks.share()
     for logger in outside:
@@ -179,12 +178,10 @@ def _learn_and_record(
     return result
 
 
-def _cut_growing_files(files: RunFolder, checkpoint: Checkpoint | None) -> list[GrowingFile]:
-    """Return the files that are only added to, cut back to their lengths at the checkpoint; without one emptied."""
-    growing = [GrowingFile(path) for path in files.growing]
-    for file in growing:
-        file.cut(checkpoint.header["files"].get(file.path.name, 0) if checkpoint is not None else 0)
-    return growing
+def _cut_growing_files(files: RunFolder, checkpoint: Checkpoint | None) -> None:
+    """Cut the files that are only added to back to their lengths at the checkpoint; without one empty them."""
+    for path in files.growing:
+        GrowingFile(path).cut(checkpoint.header["files"].get(path.name, 0) if checkpoint is not None else 0)
 
 
 def _assemble(run: ResolvedRun, scorer: Scorer, timing: TimingFile, outside: Sequence[Delivery]) -> MultiLabelTemplate:
@@ -221,7 +218,7 @@ def _note_obstacle(files: RunFolder, template: MultiLabelTemplate, say: Callable
         files.not_resumable.unlink(missing_ok=True)  # of a strategy that has been mended
 
 
-def _learn(run: ResolvedRun, template: MultiLabelTemplate, growing: Sequence[GrowingFile], parent: int | None) -> None:
+def _learn(run: ResolvedRun, template: MultiLabelTemplate, scorer: Scorer, parent: int | None) -> None:
     """Train on all tasks that are left, with checkpoints; then write the trained model."""
     config = run.scenario.config
     with interruptible(parent) as interruption:
@@ -229,7 +226,7 @@ def _learn(run: ResolvedRun, template: MultiLabelTemplate, growing: Sequence[Gro
         checkpointer = Checkpointer(
             run.files.path,
             run.resume_identity,
-            growing,
+            scorer,
             config.checkpoint,
             interruption if run.ranks.alone else run.ranks,
             hold=run.hold,
@@ -242,10 +239,11 @@ def _learn(run: ResolvedRun, template: MultiLabelTemplate, growing: Sequence[Gro
             return place(asdict(template.position))
 
         failures = shortage_named(config, run.device, where), plugin_failures(template), blamed(where)
-        with failures[0], failures[1], failures[2], sealed(), label_files_noted(config):
-            template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
-    run.hold.check()
-    _write_model(run, template)
+        with checkpointer.completing():
+            with failures[0], failures[1], failures[2], sealed(), label_files_noted(config):
+                template.learn(template.benchmark.train_stream, template.benchmark.evaluation_stream)
+            run.hold.check()
+            _write_model(run, template)
 
 
 def _keep_model(run: ResolvedRun, template: MultiLabelTemplate) -> None:

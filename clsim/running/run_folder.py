@@ -106,7 +106,12 @@ class RunFolder:
     @property
     def growing(self) -> list[Path]:
         """The files that are only added to; a checkpoint holds their lengths, to which a resumed run cuts them."""
-        return [self.metrics, self.events, self.timing, self.table, self.scores]
+        return [self.timing, *self.growing_with_scores]
+
+    @property
+    def growing_with_scores(self) -> list[Path]:
+        """Those of `growing` that the process that scores writes."""
+        return [self.metrics, self.events, self.table, self.scores]
 
     @property
     def strategy(self) -> str:

@@ -37,6 +37,7 @@ FILES = (
     "timing.jsonl",
     "scores.f32",
     "000001.pt",
+    "000001.scores",
     "000002.json",
     "memory.csv",
     "plan.json.gz",

@@ -13,6 +13,7 @@ from torch import nn
 
 from clsim.errors import RunError
 from clsim.part_kinds import KINDS
+from clsim.running.scoring.hand_in import HandIn
 from clsim.training.claims import name_of
 from clsim.training.composition import Composition
 from clsim.training.memory.selection import make_selection
@@ -173,20 +174,27 @@ def test_a_run_scored_between_steps_continues_to_the_same_passes(
     build: Any, learn: Any, same_weights: Any, through_file: Any, at: tuple[int, int, int]
 ) -> None:
     def passes(template: MultiLabelTemplate) -> torch.Tensor:
-        return next(state["inside"] for state in template.state_dict()["plugins"] if "inside" in state)
+        state: torch.Tensor = desk(template).state_dict()["metrics"][0]["inside"]
+        return state
+
+    def desk(template: MultiLabelTemplate) -> Any:
+        scorer: Any = HandIn.of(template).scorer
+        return scorer.desk
 
     def keep(template: MultiLabelTemplate) -> None:
         if template.position.place == at:
-            kept.update(copy.deepcopy(template.state_dict()))
+            kept.append(copy.deepcopy([template.state_dict(), desk(template).state_dict()]))
 
-    kept: dict[str, Any] = {}
+    kept: list[list[dict[str, Any]]] = []
     whole, rest = Logged(), Logged()
     uninterrupted, continued = (
         build("er", overrides={"evaluation.every": {"images": 25}}, last=[logged]) for logged in (whole, rest)
     )
     uninterrupted.at_cut = keep
     learn(uninterrupted)
-    continued.load_state_dict(through_file(kept))
+    of_training, of_scores = through_file(kept[0])
+    continued.load_state_dict(of_training)
+    desk(continued).load_state_dict(of_scores)
     assert same_weights(learn(continued), uninterrupted)
     assert rest.lines == whole.lines[-len(rest.lines) :]  # with the clock, which counts the batches of passes too
     assert torch.equal(passes(continued), passes(uninterrupted))

@@ -87,7 +87,7 @@ def test_damaged_files_of_a_run_are_one_line(runs: Path, name: str, content: str
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", DEEP, "[]", '{"format": []}', '{"format": 4, "sha256": 1}'])
+@pytest.mark.parametrize("content", ["", DEEP, "[]", '{"format": []}', '{"format": 5, "sha256": 1}'])
 def test_a_damaged_header_is_passed_over(tmp_path: Path, content: str) -> None:
     RunFolder(tmp_path).checkpoint.mkdir()
     (RunFolder(tmp_path).checkpoint / "000001.json").write_text(content)

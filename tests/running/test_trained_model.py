@@ -196,16 +196,15 @@ def test_a_model_is_there_before_the_checkpoint_behind_its_task(
     class Killed(BaseException):
         """Ends the run as a kill does, without a last checkpoint."""
 
-    save, known = checkpointer.write_checkpoint, []
+    finish, known = checkpointer.finish_checkpoint, []
 
-    def killing(run: Path, state: Any, facts: Any) -> Path:
-        known.append(sorted(file.name for file in (run / RunFolder.task_models).iterdir()))
-        path = save(run, state, facts)
+    def killing(path: Path, facts: Any) -> None:
+        known.append(sorted(file.name for file in (path.parents[1] / RunFolder.task_models).iterdir()))
+        finish(path, facts)
         if len(known) == 1:
             raise Killed
-        return path
 
-    monkeypatch.setattr(checkpointer, "write_checkpoint", killing)
+    monkeypatch.setattr(checkpointer, "finish_checkpoint", killing)
     with pytest.raises(Killed):
         clsim.run("digits-b0c2", "er", overrides=tiny_overrides | KEEP, out=tmp_path)
     folder = clsim.resume(tmp_path / "digits-b0c2/er/seed0").folder

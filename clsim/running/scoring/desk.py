@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +18,11 @@ from clsim.evaluation.history import History
 from clsim.evaluation.memory_labels import MemoryLabels, written_quality
 from clsim.evaluation.plugins import StreamScores
 from clsim.evaluation.sample_pictures import SamplePictures
+from clsim.files import GrowingFile
+from clsim.running.checkpoint_files import scores_of, write_part
 from clsim.running.result import Facts, write_result
 from clsim.running.run_folder import RunFolder
-from clsim.running.scoring.messages import Beginning, Event, Pass, TrainingSample, Value, Wanted, WrittenLabels
+from clsim.running.scoring.messages import Answer, Beginning, Event, Pass, TrainingSample, Value, Wanted, WrittenLabels
 from clsim.strict_json import Object
 from clsim.training.events import callbacks
 
@@ -98,18 +101,32 @@ class Desk:
         return values
 
     @property
-    def owners(self) -> list[Any]:
-        """What has a state, in the order of a checkpoint."""
+    def metrics(self) -> list[Any]:
+        """Those that have a state, in the order of a checkpoint."""
         return [self.scores, *self.labels]
 
-    def state(self, place: int) -> Mapping[str, Any]:
-        """Return the state of the owner at a place."""
-        state: Mapping[str, Any] = self.owners[place].state_dict()
-        return state
+    def save(self, path: Path, growing: Sequence[Path]) -> tuple[str, dict[str, int]]:
+        """Write the part of a checkpoint that holds what the desk knows.
 
-    def load(self, place: int, state: dict[str, Any]) -> None:
-        """Put the owner at a place where its state was taken."""
-        self.owners[place].load_state_dict(state)
+        Args:
+            path: of the state of what trains, which is another part.
+            growing: files that the desk adds to, which are flushed to the disk.
+
+        Returns:
+            The SHA-256 of the part, and name -> length in bytes of each file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        lengths = {file.name: GrowingFile(file).sync() for file in growing}
+        return write_part(scores_of(path), self.state_dict()), lengths
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"metrics": [metric.state_dict() for metric in self.metrics]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for metric, saved in zip(self.metrics, state["metrics"], strict=True):
+            metric.load_state_dict(saved)
 
     def settle(self) -> None:
         """Do nothing: whoever asks for it knows that all before it is done."""
@@ -143,6 +160,10 @@ class ScorerHere:
         if self.each_time is not None:
             self.each_time()
         return answer
+
+    def later(self, what: str, *content: Any) -> Answer:
+        """Call a method of the desk and return its answer, which is there."""
+        return Answer(lambda wait: None, True, self.ask(what, *content))
 
     def close(self) -> None:
         """Do nothing."""

@@ -12,12 +12,12 @@ from avalanche.logging import BaseLogger
 from numpy.typing import NDArray
 
 from clsim.errors import ClsimError
-from clsim.evaluation.observer import Observer, scores_evaluation_stream
+from clsim.evaluation.observer import scores_evaluation_stream
 from clsim.evaluation.pictures import is_pictured
 from clsim.evaluation.plugins import CollectedScores, MemorySize, TaskReport
 from clsim.evaluation.samples import training_places
 from clsim.running.scoring.desk import NO_METRIC, written_labels
-from clsim.running.scoring.messages import Event, Pass, TrainingSample, Value, Wanted
+from clsim.running.scoring.messages import Answer, Event, Pass, TrainingSample, Value, Wanted
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.training.memory.replay import Replay
 from clsim.training.plugin import Plugin
@@ -42,6 +42,10 @@ class Scorer(Protocol):
 
     def ask(self, what: str, *content: Any) -> Any:
         """Call a method of the `Desk` after all before it, and return what it returns."""
+        ...
+
+    def later(self, what: str, *content: Any) -> Answer:
+        """Call a method of the `Desk`, do not wait for it, and return its answer to come, which must be small."""
         ...
 
     def close(self) -> None:
@@ -133,34 +137,6 @@ class HandIn(CollectedScores):
             )
         except ClsimError as error:  # an image that cannot be decoded
             return error
-
-    def state_dict(self) -> dict[str, Any]:
-        state: dict[str, Any] = self.scorer.ask("state", 0)
-        return state
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.scorer.ask("load", 0, state)
-
-
-class LabelsElsewhere(Observer):
-    """The state of the metrics of a memory's labels, which the process that scores has.
-
-    Args:
-        scorer: has it.
-        place: of the memory, from 1.
-    """
-
-    def __init__(self, scorer: Scorer, place: int) -> None:
-        super().__init__()
-        self.scorer = scorer
-        self.place = place
-
-    def state_dict(self) -> dict[str, Any]:
-        state: dict[str, Any] = self.scorer.ask("state", self.place)
-        return state
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.scorer.ask("load", self.place, state)
 
 
 class Forward(BaseLogger):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,41 @@ class Beginning:
     memories: int
     train_epochs: int
     score_every: ScoreEvery
+
+
+@dataclass
+class Answer:
+    """What a method of the desk returns, which may be still to come.
+
+    Attributes:
+        take: takes the answers that have come, in their order; given True, it waits for at least one.
+        known: whether it has come.
+        value: of the answer that has come.
+    """
+
+    take: Callable[[bool], None]
+    known: bool = False
+    value: Any = None
+
+    def ready(self) -> bool:
+        """Return whether it has come, without waiting for it.
+
+        Raises:
+            Exception: what this call, or an earlier one, has raised at the desk.
+        """
+        if not self.known:
+            self.take(False)
+        return self.known
+
+    def get(self) -> Any:
+        """Wait for it, and return its value.
+
+        Raises:
+            Exception: what this call, or an earlier one, has raised at the desk.
+        """
+        while not self.known:
+            self.take(True)
+        return self.value
 
 
 @dataclass(frozen=True)

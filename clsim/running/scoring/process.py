@@ -15,6 +15,7 @@ import pickle
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import Pipe
@@ -26,6 +27,7 @@ import torch
 from clsim.errors import ClsimError, RunError
 from clsim.running.interruption import SIGNALS
 from clsim.running.scoring.desk import Desk
+from clsim.running.scoring.messages import Answer
 
 SUITED = sys.platform == "linux"
 """Elsewhere a fork of a process that uses the system's frameworks is known to crash; then the run scores itself."""
@@ -59,6 +61,7 @@ class ScoringProcess:
         self.wanted = desk.wanted
         self.go_on = go_on
         self.each_time = each_time
+        self._awaited: deque[Answer] = deque()
         self._pipe, its_end = Pipe()
         parent = os.getpid()
         for stream in (sys.stdout, sys.stderr):
@@ -85,8 +88,7 @@ class ScoringProcess:
         if self.each_time is not None:
             self.ask(what, *content)
             return
-        if self._pipe.poll():
-            self._answer()  # unasked: an error
+        self._take()
         self._send(what, content, asked=False)
 
     def ask(self, what: str, *content: Any) -> Any:
@@ -95,27 +97,51 @@ class ScoringProcess:
         Raises:
             Exception: as `tell`, and what this call raises.
         """
-        self._send(what, content, asked=True)
-        answer = self._answer()
+        answer = self.later(what, *content).get()
         if self.each_time is not None:
             self.each_time()
+        return answer
+
+    def later(self, what: str, *content: Any) -> Answer:
+        """Call a method of the desk, do not wait for it, and return its answer to come.
+
+        The answer must be small, so that it fits into the pipe: this process may be sending at that moment.
+
+        Raises:
+            Exception: as `tell`.
+        """
+        self._take()
+        answer = Answer(self._take)
+        self._awaited.append(answer)
+        self._send(what, content, asked=True)
         return answer
 
     def _send(self, what: str, content: tuple[Any, ...], asked: bool) -> None:
         try:
             self._pipe.send_bytes(pickle.dumps((what, content, asked), pickle.HIGHEST_PROTOCOL))
         except OSError:
-            self._answer()  # why it takes no more
+            while True:  # until an error says why it takes no more
+                self._take(wait=True)
 
-    def _answer(self) -> Any:
-        try:
-            error, answer = pickle.loads(self._pipe.recv_bytes())
-        except (EOFError, OSError):
-            how = self._end(PATIENCE)
-            raise RunError(f"the process that scores the run has ended ({how}); go on with: {self.go_on}") from None
-        if error is not None:
-            raise error
-        return answer
+    def _take(self, wait: bool = False) -> None:
+        """Take the answers that have come; with `wait` at least one.
+
+        Raises:
+            Exception: what a call has raised.
+            RunError: the process has ended.
+        """
+        while True:
+            try:
+                if not wait and not self._pipe.poll():
+                    return
+                error, value = pickle.loads(self._pipe.recv_bytes())
+            except (EOFError, OSError):
+                how = self._end(PATIENCE)
+                raise RunError(f"the process that scores the run has ended ({how}); go on with: {self.go_on}") from None
+            if error is not None:
+                raise error
+            answer = self._awaited.popleft()
+            answer.known, answer.value, wait = True, value, False
 
     def close(self) -> None:
         """Let the process end, and wait for it."""
@@ -179,7 +205,10 @@ def _serve(desk: Desk, pipe: Connection, parent: int) -> int:
                 pipe.send_bytes(_packed(error))
             return 1
         if asked:
-            pipe.send_bytes(pickle.dumps((None, answer), pickle.HIGHEST_PROTOCOL))
+            try:
+                pipe.send_bytes(pickle.dumps((None, answer), pickle.HIGHEST_PROTOCOL))
+            except OSError:  # nobody waits for it any more
+                return 0
 
 
 def _packed(error: BaseException) -> bytes:
