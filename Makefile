@@ -11,6 +11,7 @@
 # make audit: ask pip-audit about the pinned packages
 # make leaderboard: run every method on small streams; writes docs/leaderboard.md; hours, goes on where it was stopped
 # make docs: build the documentation site, strictly, in build/site
+# make versions: run the tests of make check with the lowest and the newest versions that pyproject.toml admits (gigabytes)
 # make ci-times: measure what CI takes on a fresh clone; writes the table of docs/contributing.md
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UNITS := $(addprefix tests/,data evaluation models scenario strategies training)
 
-.PHONY: demo check test docs leaderboard gpu-sim gpu long engines ranks lint bench soak audit ci-times clean
+.PHONY: demo check test docs leaderboard gpu-sim gpu long engines ranks lint bench soak audit ci-times versions clean
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/compare.py --out runs/demo --overwrite
@@ -55,6 +56,9 @@ docs: $(INSTALLED)
 
 ci-times: $(INSTALLED)
 	$(BIN)/python -m benchmarks.ci_times
+
+versions: $(INSTALLED)
+	$(BIN)/python -m benchmarks.versions $(UNITS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""The wheel works without the checkout: installed into an empty environment, used from an empty folder."""
+"""The wheel, built from the source distribution, works in an empty environment, used from an empty folder."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ def command(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> Command:
     source = home / "source"
     left_out = (".git", ".venv", "build", "*.egg-info", "runs", ".*_cache", "tests", "docs")
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*left_out))
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(home / "dist"), str(source)]
+    # without --wheel the wheel is built from the source distribution, so that both are tested
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(home / "dist"), str(source)]
     subprocess.run(build, check=True, capture_output=True, timeout=300)
+    assert len(list((home / "dist").glob("clsim-*.tar.gz"))) == 1
     (wheel,) = (home / "dist").glob("clsim-*.whl")
     venv.create(home / "venv", with_pip=True)
     python = home / "venv" / "bin" / "python"
@@ -57,7 +59,7 @@ def command(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> Command:
     def clsim(*arguments: object) -> str:
         # -P and an own path: what is borrowed are the dependencies, while clsim comes from the wheel
         code = (
-            f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})\n"
+            f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"  # and what its .pth files name
             "import clsim, clsim.strategies, clsim.scenarios\n"
             "loaded = clsim, clsim.strategies, clsim.scenarios\n"
             f"assert all(module.__file__.startswith({str(home)!r}) for module in loaded)\n"
