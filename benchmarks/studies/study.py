@@ -162,7 +162,7 @@ class Table:
                 absent.setdefault(count, []).append(name)
         seeds = [f"{count} of {self.seeds} seeds of {_quoted(absent[count])}" for count in sorted(absent)]
         ended = [run for run in results.unfinished if (run.folder / RunFolder.error).exists()]  # not: still running
-        failed = [f"`{run.strategy}`, seed {run.seed}: {run.reason}" for run in ended]
+        failed = [f"`{run.strategy}`, seed {run.seed}: {run.reason.partition('; go on with')[0]}" for run in ended]
         reasons = [f"`{name}`: {reason}" for name, reason in refused.items()]
         parts = {"Missing": seeds, "Failed or stopped": failed, "Refused": reasons}
         return [f"**{head}:** {'; '.join(lines)}." for head, lines in parts.items() if lines]
