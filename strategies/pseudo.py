@@ -95,6 +95,11 @@ class Pseudo(kit.Strategy):
     options: Options
 
     @property
+    def control(self) -> str:  # type: ignore[override]  # by its options
+        given = self.options.labels_per_image
+        return "" if given == "seen" else f"pseudo.labels_per_image: labels of an image of the whole data set, {given}"
+
+    @property
     def whole_task(self) -> str:
         does = {"fixed": "", "dynamic": "searches its threshold on", "f1": "with rule: f1 holds out a tenth of"}
         return does.get(self.options.rule, f"with rule: {self.options.rule} finds thresholds on")

@@ -20,6 +20,7 @@ from clsim.report.compared import compared
 from clsim.report.page import render_html
 from clsim.report.results import load_results
 from clsim.report.text import render_markdown
+from clsim.running.scoring.hand_in import HandIn
 from clsim.scenario import Scenario, load_scenario
 from clsim.scenario.plan.difference import difference
 from clsim.scenario.plan.planning import describe, joint_plan
@@ -92,8 +93,14 @@ def equal_bytes(first: Any, second: Any) -> bool:
 
 def passes(template: MultiLabelTemplate) -> torch.Tensor:
     """Values of the passes inside tasks so far."""
-    found: torch.Tensor = next(state["inside"] for state in template.state_dict()["plugins"] if "inside" in state)
+    found: torch.Tensor = desk(template).state_dict()["metrics"][0]["inside"]
     return found
+
+
+def desk(template: MultiLabelTemplate) -> Any:
+    """What scores the run, in this process."""
+    scorer: Any = HandIn.of(template).scorer
+    return scorer.desk
 
 
 def test_each_row_comes_once_and_in_its_task(watched: tuple[MultiLabelTemplate, Watch]) -> None:
@@ -260,13 +267,16 @@ def test_a_run_goes_on_after_each_step_to_the_same_end(
     overrides = ONLINE | {"evaluation.every": {"images": 25}}
     states: dict[tuple[int, int, int], Any] = {}
     whole = build(spec, options=options, overrides=overrides)
-    whole.at_cut = lambda template: states.update({template.position.place: copy.deepcopy(template.state_dict())})
+    whole.at_cut = lambda template: states.update(
+        {template.position.place: copy.deepcopy([template.state_dict(), desk(template).state_dict()])}
+    )
     learn(whole)
     memory = whole.find_plugin(Replay).memory.state_dict()
     places = [(0, 0, 1), (1, 0, 3), max(place for place in states if place[0] == 1), (2, 0, 2)]
     for place in places:
         continued = build(spec, options=options, overrides=overrides)
-        continued.load_state_dict(through_file(states[place]))
+        for owner, state in zip((continued, desk(continued)), through_file(states[place]), strict=True):
+            owner.load_state_dict(state)
         assert same_weights(learn(continued), whole), place
         kept = continued.find_plugin(Replay).memory.state_dict()
         assert equal_bytes(kept, memory), place

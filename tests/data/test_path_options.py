@@ -27,6 +27,7 @@ MARKED = {
     ("stream", "assignment", "given"): DATA_PATH,
     ("evaluation", "images", "given"): DATA_PATH,
     ("labels", "long_tail", "ids"): DATA_PATH,
+    ("labels", "visible", "confidences"): DATA_PATH,
     ("training", "model", "weights", "file"): FILE_CONTENT,
 }
 

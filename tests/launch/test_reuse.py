@@ -38,11 +38,11 @@ from avalanche.training.plugins import SupervisedPlugin
 
 
 class Dies(SupervisedPlugin):
-    # as if the kernel wanted its memory, once, in the second task
+    # as if the kernel wanted its memory, once, in the third task, when the checkpoint of the first is whole
     died = Path(__file__).with_name("died")
 
     def after_training_epoch(self, strategy, **kwargs):
-        if strategy.position.task == 1 and not self.died.exists():
+        if strategy.position.task == 2 and not self.died.exists():
             self.died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -17,7 +17,7 @@ from clsim.scenario.stream.normalisation import Normalisation
 from clsim.scenario.stream.rows import RowStore
 from clsim.scenario.training_schema import RandomResizedCropSection
 from clsim.training.augmentation import pipeline
-from clsim.training.augmentation.pipeline import Augmentation, Colour, Cutout, Flip, Origin, Step, crop_boxes, jitter
+from clsim.training.augmentation.pipeline import Augmentation, Colour, Cutout, Flip, Step, crop_boxes, jitter
 
 LOOK = {"training.model.mean": [0.485, 0.456, 0.406], "training.model.std": [0.229, 0.224, 0.225]}
 EVERYTHING: dict[str, Any] = {
@@ -301,7 +301,7 @@ def test_scores_of_training_rows_are_of_images_as_they_are(
     calls: dict[tuple[int, ...], int] = {}
     change = Augmentation.__call__
 
-    def counting(self: Augmentation, x: Tensor, origin: Origin, *where: int, before: int = 0) -> Tensor:
+    def counting(self: Augmentation, x: Tensor, origin: str, *where: int, before: int = 0) -> Tensor:
         assert before == 0
         calls[where] = calls.get(where, 0) + len(x)
         return change(self, x, origin, *where)

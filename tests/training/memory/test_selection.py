@@ -51,6 +51,14 @@ class Network:
         for number in range(passes):
             yield np.random.default_rng(number).normal(size=(len(positions), 7)).astype(np.float32)
 
+    def head_gradients(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        features = self.features(positions)
+        return features[:, :2] - 0.5, features
+
+
+def view_of(memory: Memory) -> Any:
+    return Network(memory)
+
 
 def kept_after(name: str, budget: Budget, sizes: tuple[int, ...], seed: int = 0) -> list[list[int]]:
     """Row ids in memory after each task of `sizes` rows; task t has the ids 1000 t, 1000 t + 1, ..."""
@@ -145,12 +153,12 @@ def test_of_rows_in_portions_an_early_one_is_kept_as_often_as_a_late_one(name: s
 def test_a_policy_with_a_state_goes_on_from_it_in_a_file(name: str, through_file: Any) -> None:
     memory, other = (Memory(TOTAL, OwnSelection("own", SELECTIONS[name]()), TASKS, 0) for _ in range(2))
     for task in range(2):
-        memory.update(task, 1000 * task + np.arange(30), labels_of(task, 30))
+        memory.update(task, 1000 * task + np.arange(30), labels_of(task, 30), view=view_of(memory))
     other.load_state_dict(through_file(memory.state_dict()))
     for one in (memory, other):
         for start in range(0, 30, 6):
             part = np.arange(start, start + 6)
-            one.update(2, 2000 + part, labels_of(2, 30)[part], whole=False)
+            one.update(2, 2000 + part, labels_of(2, 30)[part], view=view_of(one), whole=False)
     assert other.rows.tolist() == memory.rows.tolist()
     assert repr(other.state_dict()["selection"]) == repr(memory.state_dict()["selection"])
     assert repr(other.state_dict()["selection"]) != repr(SELECTIONS[name]().state_dict())
