@@ -24,9 +24,3 @@ class KBK(kit.Strategy):
     family = "architecture"
     stores = "the model before the task and a threshold per class"
     cost = "that of class-embeddings and pseudo"
-    bib = """@inproceedings{zhang2025specifying,
-  author = {Zhang, Aoting and Yang, Dongbao and Liu, Chang and Hong, Xiaopeng and Zhou, Yu},
-  title = {Specifying What You Know or Not for Multi-Label Class-Incremental Learning},
-  booktitle = {AAAI Conference on Artificial Intelligence},
-  year = {2025},
-}"""

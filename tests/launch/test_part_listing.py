@@ -24,6 +24,12 @@ def test_every_shipped_strategy_states_its_facts(name: str) -> None:
         assert all(f"  {field} = {{" in entry for field in ("author", "title", "year"))
 
 
+def test_an_entry_that_several_strategies_give_is_the_same_in_each() -> None:
+    keys = [entry.partition("{")[2].partition(",")[0] for entry in bibliography(None)]
+    assert len(keys) > 20
+    assert len(set(keys)) == len(keys)
+
+
 def test_a_strategy_that_cannot_be_imported_is_listed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {"lwf": "clsim.strategies.lwf:LwF", "broken": "no_such_module:Broken"}
     monkeypatch.setattr("clsim.launch.part_listing.names", lambda kind: broken)

@@ -37,8 +37,8 @@ class NetworkView:
         self._memory = memory
 
     def features(self, positions: Positions) -> Floats:
-        """Return the features that the head reads, float32 [n, d]."""
-        return self._learner.scored(self._learner.model.trunk, self._store, self._memory.rows[positions])
+        """Return one vector of features per row, float32 [n, d], also where the head reads the map."""
+        return self._learner.scored(self._learner.model.pooled, self._store, self._memory.rows[positions])
 
     def logits(self, positions: Positions) -> Floats:
         """Return the logits, float32 [n, S], of images as they are."""
@@ -70,7 +70,7 @@ class NetworkView:
         with torch.enable_grad():
             losses = [self._learner.loss_of(*row) for row in zip(logits.split(1), targets.split(1), strict=True)]
             (errors,) = torch.autograd.grad(torch.stack(losses).sum(), logits)
-        features = self._learner.scored(self._learner.model.pooled, self._store, self._memory.rows[positions])
+        features = self.features(positions)
         return errors.numpy(), np.concatenate([features, np.ones((len(features), 1), dtype=np.float32)], axis=1)
 
     def augmented_logits(self, positions: Positions, passes: int) -> Iterator[Floats]:

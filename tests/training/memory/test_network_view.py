@@ -32,6 +32,15 @@ def test_answers_are_of_the_rows_asked_for(build: Any, learn: Any) -> None:
     assert np.allclose(view.losses(positions), (entries * (y >= 0)).sum(1), atol=1e-5)
 
 
+def test_features_are_vectors_where_the_head_reads_the_map(build: Any, learn: Any) -> None:
+    """As `choose` gets them of a whole task: herding of portions compares the same things."""
+    template = learn(build("krt+er", options={"width": 16, "heads": 2}), tasks=1)
+    view, memory = view_of(template)
+    features = view.features(np.arange(4))
+    assert features.ndim == 2
+    assert np.array_equal(features, template.scored(template.model.pooled, template.store, memory.rows[:4]))
+
+
 def test_head_gradients_are_those_of_a_backward_pass(build: Any, learn: Any) -> None:
     template = learn(build("er", overrides={"labels.visible.keep": 0.7}), tasks=2)
     view, memory = view_of(template)
