@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
 from clsim.sealing import Sealed
 from clsim.training.batches import EpochLoader, EvaluationLoader
+from clsim.training.ranks import Part, Ranks
 
 
-def loader_of(n: int, size: int, more: int = 0) -> EpochLoader:
+def loader_of(n: int, size: int, more: int = 0, ranks: Ranks | None = None) -> EpochLoader:
     """A loader of rows 0..n-1, its pool enlarged by `more` rows."""
     store = RowStore(np.zeros((n, 3, 1, 1), np.uint8), np.arange(n), np.zeros((n, 2), np.int8), first_row=0)
-    loader = EpochLoader(MultiLabelDataset.from_rows(store, np.arange(n)), size, seed=0, task=0)
+    loader = EpochLoader(MultiLabelDataset.from_rows(store, np.arange(n)), size, seed=0, task=0, ranks=ranks)
     loader.enlarge(more)
     return loader
 
@@ -36,6 +37,26 @@ def test_each_row_comes_once_an_epoch(n: int, size: int, more: int, epoch: int) 
     assert sorted(row for batch in met for row in batch) == list(range(n + more))
     assert len(met) == len(loader)
     assert all(len(batch) == size for batch in met[:-1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 20), st.integers(0, 9), st.integers(1, 3))
+def test_the_parts_of_a_rank_are_of_the_rows_that_it_yields(n: int, size: int, more: int, count: int) -> None:
+    """Also where no row is beyond the set; together the ranks have each row of a divided batch once."""
+    for steps in zip(*(_parts_and_rows(n, size, more, Ranks(rank, count)) for rank in range(count)), strict=True):
+        for part, beyond, rows, others in steps:
+            assert (part.stop - part.start, beyond.stop - beyond.start) == (rows, others)
+        wholes = {(part.whole, beyond.whole) for part, beyond, *_ in steps}
+        assert len(wholes) == 1
+        (whole,) = wholes
+        divided = not steps[0][0].undivided or not steps[0][1].undivided
+        assert sum(whole) * (1 if divided else count) == sum(rows + others for *_, rows, others in steps)
+
+
+def _parts_and_rows(n: int, size: int, more: int, ranks: Ranks) -> list[tuple[Part, Part, int, int]]:
+    loader = loader_of(n, size, more, ranks)
+    loader.start(0, 0)
+    return [(loader.part, loader.part_beyond, len(loader.rows), len(loader.beyond)) for _ in loader]
 
 
 @settings(max_examples=60, deadline=None)
