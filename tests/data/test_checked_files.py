@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from clsim.data.checked_files import map_checked, read_arrays, write_arrays, write_checked
+from tests.fixtures.peak_memory import peak_bytes
 
 ARRAY = np.arange(14, dtype=np.float32).reshape(7, 2)
 
@@ -29,10 +29,7 @@ def named(tmp_path: Path) -> Path:
 
 def test_arrays_are_not_in_memory_twice_to_be_written(tmp_path: Path) -> None:
     array = np.zeros(64 << 20, dtype=np.int8)
-    tracemalloc.start()
-    write_arrays(tmp_path / "arrays.npz", {"a": array})
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    peak = peak_bytes(lambda: write_arrays(tmp_path / "arrays.npz", {"a": array}))
     assert peak < len(array) * 3 / 4  # NumPy writes 16 MB at a time
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fixtures.manifests import LISTS, problems
+from tests.fixtures.peak_memory import peak_bytes
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -39,17 +38,7 @@ def test_a_name_met_before_changes_no_list(lists: Any) -> None:
 
 
 def test_a_row_takes_little_memory(lists: Any) -> None:
-    """The least of three, because other threads and garbage of the process count as well."""
-    rows, peaks = 20_000, []
-    for attempt in range(3):
-        names = [
-            f"{attempt}-{row}.jpg,{'train' if row % 10 else 'test'},c{row % 7}|c{row % 5}|c{row % 3}"
-            for row in range(rows)
-        ]
-        data = lists("path,split,tags\n" + "\n".join(names) + "\n")
-        gc.collect()
-        tracemalloc.start()
-        data.class_names  # noqa: B018  # parses
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert min(peaks) / rows < 400  # 7 of them labels, 150 the path, twice
+    rows = 20_000
+    names = [f"{row}.jpg,{'train' if row % 10 else 'test'},c{row % 7}|c{row % 5}|c{row % 3}" for row in range(rows)]
+    data = lists("path,split,tags\n" + "\n".join(names) + "\n")
+    assert peak_bytes(lambda: data.class_names) / rows < 400  # 7 of them labels, 150 the path, twice

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 
 from clsim.data.label_values import read_codes
 from clsim.data.manifest_config import ManifestConfig
 from clsim.scenario import load_scenario
 from clsim.scenario.plan.planning import build_plan, stream_data
+from tests.fixtures.peak_memory import peak_bytes
 
 
 def test_no_step_copies_all_labels() -> None:
@@ -20,10 +19,10 @@ def test_no_step_copies_all_labels() -> None:
     options = ManifestConfig(name="manifest", file="none.csv", label_list="labels")
     config = load_scenario("digits-b0c2", {"stream.increment": 10}).config
     names = [f"c{column:02d}" for column in range(100)]
-    tracemalloc.start()
-    codes, soft = read_codes(labels, np.zeros(0, dtype=np.float32), options, "train")
-    plan = build_plan(config, stream_data(config, names, codes, test, soft=soft))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert plan.n_train_rows == len(labels)
+
+    def plan() -> None:
+        codes, soft = read_codes(labels, np.zeros(0, dtype=np.float32), options, "train")
+        assert build_plan(config, stream_data(config, names, codes, test, soft=soft)).n_train_rows == len(labels)
+
+    peak = peak_bytes(plan)
     assert peak < 0.9 * labels.nbytes, f"{peak / labels.nbytes:.2f} times the labels"
