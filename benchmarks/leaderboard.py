@@ -46,7 +46,7 @@ COLUMNS = {
     "forgetting": ("forgetting", 1),
     "CF1@0.5": ("CF1@0.5", 1),
     "memory_bytes": ("memory, bytes", 0),
-    "train_seconds": ("train, s", 1),
+    "train_cpu_seconds": ("train, CPU s", 1),
 }
 """Column of `Results.frame` -> heading, decimals."""
 

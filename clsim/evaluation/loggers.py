@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,27 @@ class ScoresFile(BaseLogger):
             self.file.append(self.history.scores.astype(DTYPE, copy=False).tobytes())
 
 
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of wall time, and CPU seconds of all threads of this process."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Spent:
+        """Return both clocks, of which only differences mean something."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.wall + other.wall, self.cpu + other.cpu)
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.wall - other.wall, self.cpu - other.cpu)
+
+
 class TimingFile(BaseLogger):
-    """Appends wall time, throughput, peak memory and the load of the machine of each task to a JSON Lines file.
+    """Appends time, throughput, peak memory and the load of the machine of each task to a JSON Lines file.
 
     Of a task that was interrupted the time until its last checkpoint counts, and the time since it was resumed.
     """
@@ -162,43 +182,44 @@ class TimingFile(BaseLogger):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.file = GrowingFile(path)
-        self.trained = 0.0
-        self.began = time.perf_counter()
+        self.trained = Spent(0.0, 0.0)
+        self.began = Spent.now()
         self.samples = 0
         self.shared: dict[str, Any] = {}
         self.meter = LoadMeter()
         self.other_load: float | None = None
 
-    def share(self, seconds: float, trained_by: str) -> None:
+    def share(self, spent: Spent, trained_by: str) -> None:
         """Count the time another run has spent on this task.
 
         DECIDED: a method costs what it costs alone, whoever has trained its first task; `shared_seconds` tells how much
         of `train_seconds` that is, `trained_by` which run it was.
         """
-        self.shared = {"shared_seconds": round(seconds, 4), "trained_by": trained_by}
-        self.began -= seconds
+        self.shared = {"shared_seconds": round(spent.wall, 4), "trained_by": trained_by}
+        self.began -= spent
 
     def before_training_exp(self, template: MultiLabelTemplate, metric_values: Any, **kwargs: Any) -> None:
-        self.began = time.perf_counter()
+        self.began = Spent.now()
         self.samples = template.samples_trained
         self.meter = LoadMeter()
 
     def after_training_exp(self, template: MultiLabelTemplate, metric_values: Any, **kwargs: Any) -> None:
-        self.trained = time.perf_counter() - self.began
+        self.trained = Spent.now() - self.began
         self.other_load = None if self.shared else self.meter.share_of_others()
 
     def before_eval(self, template: MultiLabelTemplate, metric_values: Any, **kwargs: Any) -> None:
-        self.eval_began = time.perf_counter()
+        self.eval_began = Spent.now()
 
     def after_eval(self, template: MultiLabelTemplate, metric_values: Any, **kwargs: Any) -> None:
         if template.position.started:  # a score between two epochs is no training time
-            self.began += time.perf_counter() - self.eval_began
+            self.began += Spent.now() - self.eval_began
             return
         line = {
             "task": template.position.task - 1,
-            "train_seconds": round(self.trained, 4),
-            "eval_seconds": round(time.perf_counter() - self.eval_began, 4),
-            "samples_per_second": round((template.samples_trained - self.samples) / max(self.trained, 1e-9), 1),
+            "train_seconds": round(self.trained.wall, 4),
+            "train_cpu_seconds": round(self.trained.cpu, 4),
+            "eval_seconds": round((Spent.now() - self.eval_began).wall, 4),
+            "samples_per_second": round((template.samples_trained - self.samples) / max(self.trained.wall, 1e-9), 1),
             "peak_memory_bytes": peak_memory(),
             **gpu_memory(template.device),
             "other_load": None if self.other_load is None else round(self.other_load, 3),
@@ -215,10 +236,15 @@ class TimingFile(BaseLogger):
         return first.get("trained_by") if isinstance(first, dict) else None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": time.perf_counter() - self.began, "samples": self.samples}
+        return {**self.spent(), "samples": self.samples}
+
+    def spent(self) -> dict[str, float]:
+        """Return what the task has taken so far, JSON-ready."""
+        so_far = Spent.now() - self.began
+        return {"seconds": so_far.wall, "cpu_seconds": so_far.cpu}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.began = time.perf_counter() - state["seconds"]
+        self.began = Spent.now() - Spent(state["seconds"], state["cpu_seconds"])
         self.samples = state["samples"]
 
 

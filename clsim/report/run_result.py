@@ -39,7 +39,8 @@ METRICS = (
     *OVERALL,
     *(f"{group}_last_mAP" for group in GROUPS),
     *(f"{group}_forgetting" for group in GROUPS),
-    *("memory_rows", "memory_bytes", "train_seconds", "eval_seconds", "samples_per_second", "peak_memory_bytes"),
+    *("memory_rows", "memory_bytes", "train_seconds", "train_cpu_seconds"),
+    *("eval_seconds", "samples_per_second", "peak_memory_bytes"),
     *(f"memory_{name}" for name in MEMORY_LABELS),
     *(f"present_{block}" for block in BLOCKS),  # percent of the entries of old and new classes, after the last task
     *("last_accuracy", "avg_accuracy"),  # top-1, percent; only single-label data has them
@@ -178,6 +179,7 @@ class RunResult:
         peaks = [line.peak_memory_bytes for line in self.timing if line.peak_memory_bytes is not None]
         return {
             "train_seconds": trained,
+            "train_cpu_seconds": _total([line.train_cpu_seconds for line in tasks]),
             "eval_seconds": _total([line.eval_seconds for line in tasks]),
             "samples_per_second": samples / trained if samples is not None and trained else None,
             "peak_memory_bytes": max(peaks, default=None),

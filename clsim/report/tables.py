@@ -38,7 +38,7 @@ THRESHOLD_HEADINGS = (
     *(f"{name.replace('_', ' ')}\u00a0{'↓' if name in ('FPR', 'FNR', 'Hamming') else '↑'}" for name in AT_THRESHOLD),
 )
 COST_HEADINGS = (
-    *("Strategy", "Seeds", "Train time", "Evaluation time", "Samples / s", "Peak memory MB"),
+    *("Strategy", "Seeds", "Train time", "Train CPU time", "Evaluation time", "Samples / s", "Peak memory MB"),
     *("Memory rows", "Memory MB", "Load by others"),
 )
 LATEX_ESCAPES = {
@@ -133,7 +133,7 @@ def cost_table(results: Results) -> Rows:
     rows: Rows = [COST_HEADINGS]
     marked = busier(results)
     for row in results.summaries:
-        times = [number(row, f"{what}_seconds", scale=1 / length, unit=unit) for what in ("train", "eval")]
+        times = [number(row, f"{what}_seconds", scale=1 / length, unit=unit) for what in ("train", "train_cpu", "eval")]
         times[0] += MARK * (row["strategy"] in marked)
         peak = number(row, "peak_memory_bytes", decimals=0, scale=1e-6)
         load = fixed(100 * other_load(results.of(row["strategy"])), 0)

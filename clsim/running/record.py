@@ -182,7 +182,8 @@ class TaskTiming:
 
     Attributes:
         task: its index.
-        train_seconds, eval_seconds: time of its training and of the evaluation after it.
+        train_seconds, eval_seconds: wall time of its training and of the evaluation after it.
+        train_cpu_seconds: CPU time of its training, all threads, without the process that scores.
         samples_per_second: in training, replayed ones counted.
         peak_memory_bytes: of the process so far.
         peak_gpu_bytes: of its tensors on a GPU so far.
@@ -192,6 +193,7 @@ class TaskTiming:
 
     task: int
     train_seconds: float | None = None
+    train_cpu_seconds: float | None = None
     eval_seconds: float | None = None
     samples_per_second: float | None = None
     peak_memory_bytes: int | None = None

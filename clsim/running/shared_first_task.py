@@ -16,7 +16,7 @@ from typing import Any
 
 from avalanche.evaluation.metric_results import MetricValue
 
-from clsim.evaluation.loggers import TimingFile
+from clsim.evaluation.loggers import Spent, TimingFile
 from clsim.running.checkpoint_files import newest_checkpoint, write_checkpoint
 from clsim.strict_json import read_lines
 from clsim.training.events import callbacks
@@ -62,7 +62,8 @@ class SharedFirstTask:
         if found is None:
             return False
         template.take_task(found.state(str(template.device)))
-        self.timing.share(found.header["seconds"], found.header["trained_by"])
+        spent = Spent(found.header["seconds"], found.header["cpu_seconds"])
+        self.timing.share(spent, found.header["trained_by"])
         for line in found.header["lines"]:
             _log_epoch(template, line)
         log.info("first task not trained here but shared, by %s: %s", found.header["trained_by"], found.path)
@@ -80,7 +81,7 @@ class SharedFirstTask:
                     "files": {},
                     "lines": read_lines(self.metrics),
                     "trained_by": self.name,
-                    "seconds": self.timing.state_dict()["seconds"],
+                    **self.timing.spent(),
                 }
                 write_checkpoint(self.folder, template.task_state(), facts)
         except OSError as error:

@@ -117,15 +117,21 @@ def test_accuracy_has_a_table_where_it_was_recorded(make_run: MakeRun, tmp_path:
 
 def test_cost_is_over_all_tasks(runs: Path) -> None:
     _, er, joint = cost_table(load_results(runs))
-    assert er == ("er", "2", "7.5 ± 0.0 s", "27.0 ± 0.0 s", "200.0 ± 0.0", "0 ± 0", "40", "2.50", "–")  # noqa: RUF001
+    assert er == ("er", "2", "7.5 ± 0.0 s", "6.0 ± 0.0 s", "27.0 ± 0.0 s", "200.0 ± 0.0", "0 ± 0", "40", "2.50", "–")  # noqa: RUF001
     assert joint[-3:] == ("–", "–", "–")  # noqa: RUF001
 
 
 def test_long_runs_are_told_in_hours(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run(tmp_path, "er")
-    timing = {"task": 0, "train_seconds": 72_000, "eval_seconds": 1800, "samples_per_second": 10}
+    timing = {
+        "task": 0,
+        "train_seconds": 72_000,
+        "train_cpu_seconds": 36_000,
+        "eval_seconds": 1800,
+        "samples_per_second": 10,
+    }
     (folder / "timing.jsonl").write_text(json.dumps(timing))
-    assert cost_table(load_results(tmp_path))[1][2:5] == ("20.0 h", "0.5 h", "10.0")
+    assert cost_table(load_results(tmp_path))[1][2:6] == ("20.0 h", "10.0 h", "0.5 h", "10.0")
 
 
 @pytest.mark.parametrize(

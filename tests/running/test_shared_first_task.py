@@ -155,6 +155,7 @@ def test_the_time_of_the_shared_task_counts_and_is_told(carry_out: Carry, left: 
     assert found is not None
     assert first["shared_seconds"] == pytest.approx(found.header["seconds"], abs=1e-3)
     assert first["train_seconds"] > first["shared_seconds"]
+    assert first["train_cpu_seconds"] > found.header["cpu_seconds"] > 0
     assert "shared_seconds" not in second
 
 
