@@ -31,6 +31,7 @@ pytest_plugins = [
     "tests.fixtures.full_disk",
     "tests.fixtures.browser",
     "tests.fixtures.clusters",
+    "tests.fixtures.command",
     "tests.fixtures.manifests",
     "tests.fixtures.published_partitions",
     "tests.fixtures.small_runs",

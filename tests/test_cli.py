@@ -10,33 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from clsim import cli
 from clsim.cli.options import overrides_and_grid
 from clsim.errors import StrategyError
 from clsim.launch.arguments import parse_seeds
 from clsim.launch.variants import as_variants, compose
 from clsim.running.prepared_run import prepare
 from clsim.running.run_spec import RunSpec
-from clsim.scenario import StreamPlan, load_scenario, shipped_scenarios
+from clsim.scenario import load_scenario
 
 MAKE = ["make-dataset", "--out", "out", "--format"]
-
-
-@pytest.fixture
-def clsim_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Calls the command line in this process: (arguments) -> (exit code, stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["clsim", *map(str, arguments)])
-        monkeypatch.setenv("PYTHONSAFEPATH", "1")  # as the command itself does; taken back after the test
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 def sets(overrides: dict[str, object]) -> list[str]:
@@ -49,144 +32,6 @@ def test_version_and_help_have_their_usual_names(clsim_command) -> None:
         code, out, _ = clsim_command(*arguments)
         assert code == 0
         assert " ".join(["Usage: clsim", *arguments[:-1]]) in out
-
-
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        ("clsim comp", {"compare"}),
-        ("clsim compare --dry", {"--dry-run"}),
-        ("clsim plan digits-lt-", {"digits-lt-joint", "digits-lt-single"}),
-        ("clsim plan ./mi", set()),
-        ("clsim plan mi", {"mine.yaml", "mist/"}),
-        ("clsim plan mist/", {"mist/other.yml"}),
-        ("clsim run x --strategy lwf+e", {"lwf+er", "lwf+er-ace", "lwf+ewc"}),
-        ("clsim compare x --strategies joint,er+o", {"joint,er+ocdm", "joint,er+oewc", "joint,er+or"}),
-        ("clsim strategies jo", {"joint"}),
-        ("clsim parts s", {"strategy", "selection", "sampler", "schedule", "stream-rule"}),
-    ],
-)
-def test_a_shell_completes_commands_options_and_names(
-    clsim_command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, offered: set[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mist").mkdir()
-    for name in ("mine.yaml", "minus.txt", "mist/other.yml"):
-        (tmp_path / name).touch()
-    for name, value in {"_CLSIM_COMPLETE": "complete_bash", "COMP_WORDS": words}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
-    assert set(clsim_command()[1].split()) == offered
-
-
-def test_plan_as_json_has_the_fixed_names(clsim_command) -> None:
-    code, out, _ = clsim_command("plan", "digits-b0c2", "--json")
-    content = json.loads(out)
-    assert code == 0
-    assert content["scenario"] == "digits-b0c2"
-    assert content["sha256"] == load_scenario("digits-b0c2").plan().sha256
-    assert [task["index"] for task in content["tasks"]] == [0, 1, 2, 3, 4]
-    first = content["tasks"][0]
-    assert first["classes"] == ["0", "1"]
-    assert first["train_images"] >= max(first["positives"].values()) > 0
-    assert 0 < first["test_images"] < content["tasks"][4]["test_images"] <= 800
-    assert 0 < first["hidden_positives"] < first["hidden_labels"] == 8 * first["train_images"]
-
-
-def test_plan_for_people_shows_tasks_groups_and_hash(clsim_command) -> None:
-    code, out, _ = clsim_command("plan", "digits-b0c2", "--set", "stream.increment=5")
-    assert code == 0
-    assert "0, 1, 2, 3, 4" in out
-    assert "head: 0, 1, 4, 7" in out
-    assert "sha256: " in out
-
-
-def test_plan_names_the_first_classes_that_come_back_and_counts_the_others(clsim_command) -> None:
-    domains, returning = ("plan", "digits-domains", "--set", "dataset.train=200"), ("--set", "stream.base=4")
-    out = clsim_command(*domains)[1]
-    assert "again 0, 1, 2, 3, and 6 more" in " ".join(out.split())
-    back = json.loads(clsim_command(*domains, "--json")[1])["tasks"][1]["returning"]
-    assert back == [*"0123456789"]
-    few = clsim_command("plan", "digits-b0c2", *returning, "--set", "stream.repetition={probability: 1}")[1]
-    assert "4, 5; again 0, 1, 2, 3 " in few
-    assert "6, 7; again 0, 1, 2, 3, and 2 more" in few
-
-
-def test_plan_can_be_written(clsim_command, tmp_path: Path) -> None:
-    clsim_command("plan", "digits-b0c2", "--out", tmp_path / "plan.json.gz")
-    plan = StreamPlan.from_bytes((tmp_path / "plan.json.gz").read_bytes())
-    assert plan.sha256 == load_scenario("digits-b0c2").plan().sha256
-
-
-def test_import_writes_a_folder_that_plans_and_lists_its_formats(clsim_command, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    images = [f'<image name="{n}.jpg"><tag label="{"ab"[n % 2]}"/></image>' for n in range(8)]
-    (tmp_path / "in" / "x.xml").write_text(f"<annotations>{''.join(images)}</annotations>")
-    code, out, err = clsim_command("import", "cvat", tmp_path / "in", tmp_path / "out", "--set", "missing=keep")
-    assert (code, err) == (0, "")
-    assert out.startswith("Imported as cvat: ")
-    assert out.endswith(f"see what it streams: clsim plan {tmp_path}/out/scenario.yaml\n")
-    assert clsim_command("plan", tmp_path / "out" / "scenario.yaml")[0] == 0
-    code, out, _ = clsim_command("import", "--list")
-    assert code == 0
-    assert "cvat: CVAT for images 1.1 (XML)\n  images=: " in out
-
-
-def test_init_writes_a_scenario_and_overwrites_only_on_request(
-    clsim_command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    few = ("--set", "dataset.train=40", "--set", "dataset.test=30")
-    assert clsim_command("make-dataset", "digits", "--format", "manifest", "--out", "mine", *few)[0] == 0
-    code, out, err = clsim_command("init", "mine")
-    assert (code, err) == (0, "")
-    assert out.startswith("found: a table of images; 10 classes, 40 training and 30 test images; ")
-    assert out.endswith("written: mine.yaml; see what it streams: clsim plan mine.yaml\n")
-    assert clsim_command("plan", "mine.yaml")[0] == 0
-    Path("mine.yaml").write_text("precious")
-    assert clsim_command("init", "mine")[::2] == (
-        2,
-        "mine.yaml: there already; use --overwrite to replace, or another --out\n",
-    )
-    assert Path("mine.yaml").read_text() == "precious"
-    assert clsim_command("init", "mine", "--out", "other.yml")[0] == 0
-    assert clsim_command("init", "mine", "--overwrite")[0] == 0
-    assert "precious" not in Path("mine.yaml").read_text()
-    assert clsim_command("init", "none")[::2] == (2, f"{tmp_path}/none: no such folder\n")
-
-
-def test_a_shipped_scenario_is_shown_and_copied(clsim_command, tmp_path: Path) -> None:
-    text = shipped_scenarios()["digits-b0c2"].read_text(encoding="utf-8")
-    assert clsim_command("scenarios", "--show", "digits-b0c2") == (0, text, "")
-    copied = tmp_path / "mine.yaml"
-    assert clsim_command("scenarios", "--copy", "digits-b0c2", str(copied))[0] == 0
-    assert copied.read_text(encoding="utf-8") == text
-    copied.write_text("precious")
-    assert clsim_command("scenarios", "--copy", "digits-b0c2", str(copied))[::2] == (
-        2,
-        f"{copied}: there already; use --overwrite to replace, or another name\n",
-    )
-    assert copied.read_text() == "precious"
-    assert clsim_command("scenarios", "--copy", "digits-b0c2", str(copied), "--overwrite")[0] == 0
-    assert "did you mean 'digits-b0c2'?" in clsim_command("scenarios", "--show", "digits-b0c3")[2]
-
-
-def test_two_plans_are_compared(clsim_command, tmp_path: Path) -> None:
-    few = ("--set", "dataset.train=40", "--set", "dataset.test=30")
-    written = tmp_path / "plan.json.gz"
-    assert clsim_command("plan", "digits-b0c2", *few, "--out", str(written))[0] == 0
-    assert clsim_command("plan", "digits-b0c2", str(written), *few) == (0, "the plans are equal\n", "")
-    code, out, err = clsim_command("plan", str(written), "digits-b0c2", *few, "--set", "labels.visible={keep: 0.5}")
-    assert (code, err) == (0, "")
-    assert "scored images (test): -0 +0 =30\n" in out
-    content = json.loads(
-        clsim_command("plan", str(written), "digits-b0c2", "--set", "stream.increment=5", *few, "--json")[1]
-    )
-    assert not content["equal"]
-    written.write_bytes(b"damaged")
-    code, out, err = clsim_command("plan", "digits-b0c2", str(written))
-    assert (code, out) == (2, "")
-    assert err.startswith(f"{written}: not a plan: ")
 
 
 def test_scenarios_and_strategies_are_listed(clsim_command) -> None:
@@ -320,51 +165,6 @@ def test_compare_prints_table_report_and_curves(clsim_command, tiny_overrides: d
     assert "Differences to er" in (tmp_path / "digits-b0c2" / "report.html").read_text(encoding="utf-8")
 
 
-def test_data_check_says_what_is_there(clsim_command, voc_folder: Path) -> None:
-    root = ("--set", f"dataset.root={voc_folder / 'VOCdevkit'}")
-    code, out, _ = clsim_command("data", "check", "voc2007-b10c2", *root)
-    assert code == 0
-    assert "aeroplane" in out
-    assert "train: 100 of 100 image files found" in out
-    assert "test: 60 decoded, 32 to 32 px wide, 32 to 32 px high" in out
-    code, out, _ = clsim_command("data", "check", "voc2007-b10c2", *root, "--json", "--no-decode")
-    content = json.loads(out)
-    assert (code, content["dataset"], content["train"]["files"], content["test"]["decoded"]) == (0, "voc", 100, 0)
-    assert "no image files" in clsim_command("data", "check", "digits-b0c2")[1]
-
-
-def test_data_check_names_the_images_that_are_left_out(clsim_command, voc_folder: Path, tmp_path: Path) -> None:
-    devkit = shutil.copytree(voc_folder / "VOCdevkit", tmp_path / "VOCdevkit")
-    bad = devkit / "VOC2007" / "JPEGImages" / "000007.jpg"
-    bad.write_bytes(b"")
-    root = ("--set", f"dataset.root={devkit}")
-    code, out, _ = clsim_command("data", "check", "voc2007-b10c2", *root, "--set", "dataset.on_bad_image=skip")
-    assert code == 0
-    assert f"train: 1 cannot be decoded and are left out of the stream:\n  {bad}: cannot be decoded as an image" in out
-    assert "test: 60 decoded" in out
-    code, _, err = clsim_command("data", "check", "voc2007-b10c2", *root)
-    assert code == 2
-    assert err.startswith(f"{bad}: cannot be decoded as an image")
-
-
-def test_data_check_of_a_folder_without_images_counts_and_ends_with_2(
-    clsim_command, voc_folder: Path, tmp_path: Path
-) -> None:
-    devkit = tmp_path / "VOC2007"
-    devkit.mkdir()
-    for name in ("ImageSets", "Annotations"):
-        (devkit / name).symlink_to(voc_folder / "VOCdevkit" / "VOC2007" / name)
-    root = f"dataset.root={tmp_path}"
-    code, out, err = clsim_command("data", "check", "voc2007-b10c2", "--set", root)
-    assert code == 2
-    assert "train: 0 of 100 image files found, 0.0 MB" in out
-    assert err.startswith(
-        f"--set {root}: dataset.root: {devkit}/JPEGImages/000001.jpg: no such file (100 of 100 images"
-    )
-    assert "needed is VOCtrainval_06-Nov-2007.tar" in err
-    assert err.count("\n") == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -429,23 +229,6 @@ def test_all_problems_of_a_file_come_at_once_with_their_lines(clsim_command, tmp
     assert "training: required key is missing" in err
 
 
-def test_a_written_data_set_is_never_overwritten_and_pastes_into_a_scenario(clsim_command, tmp_path: Path) -> None:
-    digits_text = shipped_scenarios()["digits-b0c2"].read_text(encoding="utf-8")
-    few = ("--set", "dataset.train=40", "--set", "dataset.test=20")
-    plans = set()
-    for format in ("voc", "coco", "manifest"):
-        arguments = ("make-dataset", "digits", "--format", format, "--out", tmp_path / format, *few)
-        code, out, err = clsim_command(*arguments)
-        assert (code, err) == (0, "")
-        (line,) = [line for line in digits_text.splitlines() if line.startswith("dataset:")]
-        (tmp_path / "mine.yaml").write_text(digits_text.replace(line, out.splitlines()[-1]))
-        plans.add(json.loads(clsim_command("plan", tmp_path / "mine.yaml", "--json")[1])["sha256"])
-        code, _, err = clsim_command(*arguments)
-        assert (code, err) == (2, f"{tmp_path / format}: there already and not empty; name another folder\n")
-    plans.add(json.loads(clsim_command("plan", "digits-b0c2", "--json", *few)[1])["sha256"])
-    assert len(plans) == 1
-
-
 @pytest.mark.parametrize("command", [("run", "digits-b0c2", "--strategy", "er"), ("resume", "somewhere")])
 def test_what_an_interrupted_run_says_is_printed(clsim_command, command: tuple[str, ...], monkeypatch) -> None:
     def stopped(*arguments: object, **options: object) -> None:
@@ -468,58 +251,6 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(clsim_command, monkeypatch: pytes
 
 def python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, timeout=120)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder with two pictures."""
-    (tmp_path / "photos").mkdir()
-    for name, colour in (("a.png", "red"), ("b.png", "blue")):
-        Image.new("RGB", (40, 30), colour).save(tmp_path / "photos" / name)
-    return tmp_path / "photos"
-
-
-def test_predict_says_what_is_in_images(clsim_command, finished_run: Path, photos: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(finished_run, tmp_path / "run")
-    code, out, err = clsim_command("predict", run, photos)
-    assert code == 0
-    assert [line.partition(":")[0] for line in out.splitlines()] == [str(photos / name) for name in ("a.png", "b.png")]
-    assert err == "thresholds: chosen on 60 visible training labels\n"
-    table = tmp_path / "scores.csv"
-    code, out, _ = clsim_command("predict", run, photos / "b.png", "--csv", table, "--threshold", "0.0001")
-    assert (code, out) == (0, f"written: {table}, 1 images, 10 classes\n")
-    heading, row = table.read_text().splitlines()
-    assert heading == "image,predicted,0,1,2,3,4,5,6,7,8,9"
-    assert row.startswith(f"{photos / 'b.png'},0; 1; 2; 3; 4; 5; 6; 7; 8; 9,0.")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (["--threshold", "1"], "--threshold: given 1.0, allowed: above 0 and below 1"),
-        (["--task", "0"], "checkpoint.keep: all keeps the model of every task that is trained"),
-        (["--csv", "nowhere/scores.csv", "--threshold", "0.5"], "nowhere/scores.csv: No such file or directory"),
-    ],
-)
-def test_predict_refuses_in_one_line(clsim_command, finished_run: Path, photos: Path, arguments, text: str) -> None:
-    code, _, err = clsim_command("predict", finished_run, photos, *arguments)
-    assert (code, err.count("\n")) == (2, 1)
-    assert text in err
-
-
-def test_export_writes_beside_the_model(clsim_command, finished_run: Path, photos: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(finished_run, tmp_path / "run")
-    code, out, _ = clsim_command("export", run, "--format", "safetensors", "--no-thresholds")
-    file = run / "model.safetensors"
-    assert (code, out.partition(";")[0]) == (0, f"written: {file}, {file.stat().st_size} bytes")
-    assert clsim_command("predict", file, photos, "--threshold", "0.5")[0] == 0
-    code, _, err = clsim_command("predict", file, photos)
-    assert (code, err) == (2, f"{file}: exported without thresholds; give --threshold, one for all classes\n")
-    code, _, err = clsim_command("export", run, "--format", "onix")
-    assert (code, err) == (
-        2,
-        "format: given 'onix', did you mean 'onnx'?; allowed: safetensors, torch-export, onnx\n",
-    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -18,46 +17,15 @@ import pytest
 import clsim
 from benchmarks.soak import STRATEGIES, Soak, differences
 from clsim.errors import RunError
-from clsim.running import checkpointer
 from clsim.running.checkpoint_files import newest_checkpoint
-from clsim.running.checkpointer import Checkpointer
 from clsim.running.execution import execute
-from clsim.running.prepared_run import prepare
 from clsim.running.run_folder import RunFolder
-from clsim.running.run_spec import RunSpec
-from clsim.running.scoring.desk import Desk
-from clsim.scenario import Scenario, load_scenario
-from clsim.training.template import MultiLabelTemplate
+from clsim.scenario import Scenario
+from tests.fixtures import prepared_runs
+from tests.fixtures.prepared_runs import prepared
 
 pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
-
-FORGETFUL = """
-import clsim
-from avalanche.core import SupervisedPlugin
-
-
-class Forgetful(clsim.Strategy):
-    name = "forgetful"
-
-    def plugins(self, context):
-        return [Amnesia()]
-
-
-class Amnesia(SupervisedPlugin):
-    pass
-"""
-
-
-@pytest.fixture(scope="module")
-def settings(tiny_overrides: dict[str, Any]) -> dict[str, Any]:
-    """Those of `finished_run`; nothing is saved inside a task unless something else asks for it."""
-    return tiny_overrides | {"checkpoint.minutes": None}
-
-
-def prepared(folder: Path, settings: dict[str, Any], strategy: str = "lwf+er") -> Path:
-    """A run folder as `finished_run` had one, to be carried out."""
-    prepare(folder, load_scenario("digits-b0c2", settings), RunSpec(strategy, "lwf+er", 3), 1)
-    return folder
+settings = prepared_runs.settings
 
 
 class Stopper:
@@ -123,73 +91,6 @@ def test_a_killed_run_goes_on_to_the_same_end(strategy: str, tmp_path: Path) -> 
     while soak.tally.kills < 2:  # a run that ends before the first moment is no kill
         soak.disturb(2)
     assert soak.tally.different == []
-
-
-class Killed(BaseException):
-    """Ends a run as a kill does."""
-
-
-@pytest.mark.parametrize(("process", "parts"), [("scores", ["000002.pt"]), ("trains", ["000002.pt", "000002.scores"])])
-def test_a_kill_before_a_checkpoint_is_whole_leaves_the_one_before(
-    process: str,
-    parts: list[str],
-    settings: dict[str, Any],
-    finished_run: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The process that scores is killed before it writes its part, or the one that trains before the header."""
-    save, finish = Desk.save, checkpointer.finish_checkpoint
-
-    def save_or_die(desk: Desk, path: Path, growing: Any) -> Any:
-        if process == "scores" and path.name == "000002.pt":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return save(desk, path, growing)
-
-    def finish_or_die(path: Path, facts: dict[str, Any]) -> None:
-        if path.name != "000001.pt":
-            raise Killed
-        finish(path, facts)
-
-    folder = prepared(tmp_path / "run", settings)
-    with monkeypatch.context() as patch:
-        patch.setattr(Desk, "save", save_or_die)
-        patch.setattr(checkpointer, "finish_checkpoint", finish_or_die)
-        with pytest.raises((RunError, Killed)) as end:
-            execute(folder)
-    said = "" if process == "trains" else "the process that scores the run has ended (killed by signal 9)"
-    assert said in str(end.value)
-    names = sorted(path.name for path in (folder / RunFolder.checkpoint).glob("000002*"))
-    assert names == parts
-    execute(folder)
-    assert "goes on from " + str(folder / RunFolder.checkpoint / "000001.pt") in (folder / "run.log").read_text()
-    assert differences(folder, finished_run) == []
-
-
-def test_the_next_task_trains_while_a_checkpoint_lacks_its_scores(
-    settings: dict[str, Any], finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = prepared(tmp_path / "run", settings)
-    save, cut, trained = Desk.save, Checkpointer.__call__, tmp_path / "trained"
-
-    def held(desk: Desk, path: Path, growing: Any) -> Any:
-        deadline = time.monotonic() + 60
-        while path.name == "000001.pt" and not trained.exists():
-            if time.monotonic() > deadline:
-                raise RunError("the next task waits for its scores")
-            time.sleep(0.01)
-        return save(desk, path, growing)
-
-    def noted(checkpointer: Checkpointer, template: MultiLabelTemplate) -> None:
-        cut(checkpointer, template)
-        if template.position.place == (1, 0, 2):
-            assert newest_checkpoint(folder) is None
-            trained.touch()
-
-    monkeypatch.setattr(Desk, "save", held)
-    monkeypatch.setattr(Checkpointer, "__call__", noted)
-    execute(folder)
-    assert differences(folder, finished_run) == []
 
 
 def test_a_run_asked_to_stop_says_where_and_leaves_the_reason(interrupted_once: tuple[Path, str]) -> None:
@@ -417,92 +318,6 @@ def test_changed_code_goes_on_and_is_told(
     monkeypatch.setattr("clsim.running.run_identity.code_version", lambda: "0" * 64)
     execute(interrupted)
     assert "resumed with other code, so the result may differ: code.clsim: was" in (interrupted / "run.log").read_text()
-
-
-class Watching:
-    """A progress that remembers in what order things came, and interrupts the run after so many updates."""
-
-    def __init__(self, interrupt_at: int | None = None) -> None:
-        self.events: list[str] = []
-        self.interrupt_at = interrupt_at
-
-    def update(self, folder: Path, state: Any) -> None:
-        self.events.append(state.status)
-        if self.events.count("running") == self.interrupt_at:
-            signal.raise_signal(signal.SIGTERM)
-
-    def say(self, text: str) -> None:
-        self.events.append(text)
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.fixture
-def forgetful(settings: dict[str, Any], tmp_path: Path) -> tuple[Path, str, Watching, str]:
-    """Folder and strategy of an interrupted run that cannot be resumed, who watched it, and what it said in the end."""
-    (tmp_path / "own.py").write_text(FORGETFUL)
-    strategy, watching = f"{tmp_path}/own.py:Forgetful", Watching(4)
-    with pytest.raises(KeyboardInterrupt) as stop:
-        clsim.run("digits-b0c2", strategy, overrides=settings, out=tmp_path / "runs", progress=watching)
-    return tmp_path / "runs" / "digits-b0c2" / "forgetful" / "seed0", strategy, watching, str(stop.value)
-
-
-def test_a_run_that_cannot_be_resumed_says_so_when_it_starts_by_the_plugins_name(
-    forgetful: tuple[Path, str, Watching, str],
-) -> None:
-    folder, _, watching, _ = forgetful
-    reason = "not resumable: plugin Amnesia has no state_dict"
-    assert watching.events[:2] == [f"{folder}: {reason}; if it is interrupted, it must begin again", "running"]
-    assert (folder / "run.log").read_text().count(f"WARNING {reason}") == 1
-
-
-def test_nothing_promises_that_it_goes_on(
-    forgetful: tuple[Path, str, Watching, str], settings: dict[str, Any], tmp_path: Path
-) -> None:
-    folder, strategy, _, said = forgetful
-    reason = "not resumable: plugin Amnesia has no state_dict"
-    assert re.fullmatch(f"interrupted (at|before) task .*, and not saved: {reason}", said)
-    assert (folder / "error.txt").read_text() == said + "\n"
-    with pytest.raises(RunError, match="there already; use --overwrite"):
-        clsim.run("digits-b0c2", strategy, overrides=settings, out=tmp_path / "runs")
-    with pytest.raises(RunError, match="not resumable: plugin Amnesia has no state_dict"):
-        clsim.resume(folder)
-
-
-def test_a_comparison_begins_it_again_and_says_so(
-    forgetful: tuple[Path, str, Watching, str], settings: dict[str, Any], tmp_path: Path
-) -> None:
-    folder, strategy, _, _ = forgetful
-    watching = Watching()
-    comparison = clsim.compare(
-        "digits-b0c2", [strategy], overrides=settings, out=tmp_path / "runs", workers=1, progress=watching
-    )
-    assert comparison.failed == {}
-    reason = "not resumable: plugin Amnesia has no state_dict"
-    told = f"{folder}: {reason}; if it is interrupted, the same comparison begins it again"
-    assert watching.events.count(told) == 1
-    assert watching.events.index(told) < watching.events.index("finished")
-
-
-def test_one_that_was_stopped_before_it_could_say_so_begins(settings: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(FORGETFUL)
-    folder = prepared(tmp_path / "run", settings, f"{tmp_path}/own.py:Forgetful")
-    (folder / "environment.json").write_text("{}")
-    execute(folder)
-
-
-def test_a_strategy_that_has_been_mended_begins_again(
-    forgetful: tuple[Path, str, Watching, str], tmp_path: Path
-) -> None:
-    folder, *_ = forgetful
-    mended = FORGETFUL.replace("    pass\n", "    def state_dict(self):\n        return {}\n")
-    (tmp_path / "own.py").write_text(f"raise SystemExit('executed')\n{mended}")
-    with pytest.raises(RunError, match=r"own\.py: its code is none that identity\.json has"):
-        clsim.resume(folder)
-    (tmp_path / "own.py").write_text(mended)
-    clsim.resume(folder, changed_code=True)
-    assert RunFolder(folder).obstacle is None
 
 
 def test_resuming_what_is_no_run_says_so(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clsim.data.coco import Coco, CocoConfig
-from tests.data.test_coco import TEST, TRAIN, content
+from tests.fixtures.coco_folders import TEST, TRAIN, content
 
 
 @pytest.fixture

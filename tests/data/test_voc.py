@@ -1,18 +1,15 @@
-"""PASCAL VOC: labels from both kinds of files, what difficult means, which images, every way a folder can be wrong."""
+"""PASCAL VOC: labels from both kinds of files, what difficult means, which images, options, real files."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 
 from clsim.data import voc as voc_module
 from clsim.data.digits import Digits
@@ -20,6 +17,7 @@ from clsim.data.image_cache import decode
 from clsim.data.voc import VOC_CLASSES, Voc, VocConfig
 from clsim.errors import ClsimError, ScenarioError, Unplannable
 from tests.data.test_voc_annotations import write_annotation
+from tests.fixtures.voc_folders import MAIN, Make, problem
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 LABEL_FILES = SHARED / "voc2007-labels" / "VOCdevkit"
@@ -28,17 +26,6 @@ MLT = SHARED / "voc-mlt"
 needs_label_files = pytest.mark.skipif(not LABEL_FILES.is_dir(), reason="no ../shared/data/voc2007-labels")
 needs_mini = pytest.mark.skipif(not MINI.is_dir(), reason="no ../shared/data/voc-mini")
 needs_mlt = pytest.mark.skipif(not MLT.is_dir(), reason="no ../shared/data/voc-mlt")
-
-Make = Callable[..., Voc]
-MAIN = "VOC2007/ImageSets/Main"
-
-
-def problem(source: Voc) -> Unplannable:
-    with pytest.raises(Unplannable) as caught:
-        source.labels("train")
-    assert len(caught.value.problems) == 1
-    assert "\n" not in caught.value.text
-    return caught.value
 
 
 # --- labels
@@ -127,224 +114,6 @@ def test_an_image_is_used_once(written: Path, voc: Make, again: dict[str, Any]) 
     error = problem(voc(written, **again))
     assert error.path == ("dataset", next(iter(again)))
     assert error.text == "2007 trainval shares 24 images with 2007 trainval of train, the first is 000001"
-
-
-# --- what a folder may lack
-
-
-def test_no_root_says_how_to_give_it(voc: Make) -> None:
-    assert problem(voc(None)).text == "not set: where your VOCdevkit lies; give --set dataset.root=FOLDER"
-
-
-def remove(*names: str) -> Callable[[Path], None]:
-    def act(root: Path) -> None:
-        for name in names:
-            for path in root.glob(name):
-                path.unlink()
-
-    return act
-
-
-OWN = "expected is {main}, as in PASCAL VOC; clsim downloads nothing"
-
-
-@pytest.mark.parametrize(
-    ("damage", "options", "text"),
-    [
-        (lambda root: root.rename(root.parent / "x"), {}, "{root}: no such folder; " + OWN),
-        (
-            lambda root: (root / "VOC2007").rename(root / "x"),
-            {},
-            "{root}/VOC2007: no such folder; " + OWN,
-        ),
-        (
-            lambda root: (root / "VOC2007" / "ImageSets").rename(root / "x"),
-            {},
-            "{main}: no such folder; " + OWN,
-        ),
-        (
-            remove(f"{MAIN}/trainval.txt"),
-            {},
-            "{main}/trainval.txt: no such file; splits there: test; " + OWN,
-        ),
-        (
-            remove(),
-            {"train": ["2007 trainvl"]},
-            "{main}/trainvl.txt: no such file, did you mean 'trainval'?; splits there: test, trainval; " + OWN,
-        ),
-        (
-            remove(),
-            {"train": ["2012 trainval"]},
-            "{root}/VOC2012: no such folder; expected is {root}/VOC2012/ImageSets/Main, ",
-        ),
-        (
-            remove(f"{MAIN}/4_test.txt", f"{MAIN}/7_test.txt"),
-            {"labels": "class-files"},
-            "{main}/4_test.txt: no such file (2 of 10 are missing); " + OWN,
-        ),
-        (
-            remove("VOC2007/Annotations/000002.xml"),
-            {},
-            "{root}/VOC2007/Annotations/000002.xml: no such file (1 of 24 are missing); expected is ",
-        ),
-        (
-            remove("VOC2007/Annotations/*"),
-            {},
-            "{root}/VOC2007/Annotations/000001.xml: no such file (24 of 24 are missing); "
-            "expected is {root}/VOC2007/Annotations, as in PASCAL VOC; clsim downloads nothing; "
-            "with dataset.labels: class-files no annotations are needed",
-        ),
-    ],
-    ids=lambda value: "" if isinstance(value, dict | str) else None,
-)
-def test_what_is_missing_is_named_with_what_to_download(
-    devkit: Path, voc: Make, damage: Callable[[Path], None], options: dict[str, Any], text: str
-) -> None:
-    damage(devkit)
-    error = problem(voc(devkit, **options))
-    assert error.path == ("dataset", "root")
-    assert error.text.startswith(text.format(root=devkit, main=devkit / MAIN))
-    assert "clsim downloads nothing" in error.text
-
-
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        (
-            {},
-            "VOC2007: no such folder; needed is VOCtrainval_06-Nov-2007.tar from host.robots.ox.ac.uk/",
-        ),
-        (
-            {"train": ["2012 trainval"]},
-            "VOC2012: no such folder; needed is VOCtrainval_11-May-2012.tar from host",
-        ),
-        (
-            {"train": ["2010 test"]},
-            "VOC2010: no such folder; no public archive holds the labels of 2010 test; ",
-        ),
-    ],
-    ids=str,
-)
-def test_an_archive_is_named_for_the_twenty_classes_alone(tmp_path: Path, voc: Make, options: Any, text: str) -> None:
-    error = problem(voc(tmp_path, class_names="voc", **options))
-    assert error.text.startswith(f"{tmp_path}/{text}")
-    assert error.text.endswith("/ImageSets/Main exists; clsim downloads nothing")
-
-
-@pytest.mark.parametrize("given", ["..", "VOC2007"])
-def test_a_root_that_is_one_level_off_is_recognised(devkit: Path, voc: Make, given: str) -> None:
-    error = problem(voc(devkit.parent if given == ".." else devkit / given))
-    assert error.text.endswith(f"no such folder; did you mean dataset.root: {devkit}?")
-
-
-def test_missing_images_are_no_matter_for_labels_and_found_before_a_run(devkit: Path, voc: Make) -> None:
-    remove("VOC2007/JPEGImages/00002[1-9].jpg")(devkit)
-    source = voc(devkit)
-    assert len(source.labels("train")) == 24
-    with pytest.raises(Unplannable) as caught:
-        source.check_size(32)
-    image = devkit / "VOC2007" / "JPEGImages" / "000021.jpg"
-    few = "(4 of 24 images of train are missing)"
-    assert caught.value.text.startswith(f"{image}: no such file {few}; expected is {image.parent}, as in PASCAL VOC")
-    with pytest.raises(Unplannable, match=r"000025\.jpg: no such file \(5 of 12 images of test are missing"):
-        source.images("test", 32)
-
-
-def test_a_missing_ids_file_is_named(written: Path, tmp_path: Path, voc: Make) -> None:
-    error = problem(voc(written, ids=str(tmp_path / "gone.txt")))
-    assert error.path == ("dataset", "ids")
-    assert error.text.startswith(f"{tmp_path / 'gone.txt'}: no such file")
-
-
-# --- malformed files
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "text"),
-    [
-        ("trainval.txt", "000001\n000002 1\n", ":2: given '000002 1', expected one image id"),
-        ("trainval.txt", "../etc/passwd\n", ":1: given '../etc/passwd', expected one image id"),
-        ("trainval.txt", "\n\n", ": names no image"),
-        ("trainval.txt", "000001\n000002\n000001\n", ": image 000001 is listed more than once"),
-        ("trainval.txt", b"\xff\xfe", ": cannot be read: "),
-    ],
-)
-@pytest.mark.parametrize("of", ["split", "ids"])
-def test_a_malformed_list_of_ids(
-    devkit: Path, tmp_path: Path, voc: Make, of: str, file: str, content: str | bytes, text: str
-) -> None:
-    path = devkit / MAIN / file if of == "split" else tmp_path / "ids.txt"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    error = problem(voc(devkit, ids=None if of == "split" else str(path)))
-    assert error.path == ("dataset", "root" if of == "split" else "ids")
-    assert error.text.startswith(f"{path}{text}")
-
-
-def test_ids_beyond_the_splits_are_refused(written: Path, tmp_path: Path, voc: Make) -> None:
-    path = tmp_path / "ids.txt"
-    path.write_text("000003\n000030\n000031\n")  # the last two are test images
-    error = problem(voc(written, ids=str(path)))
-    assert error.text == f"{path}: 2 ids are not in 2007 trainval, the first is 000030"
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (lambda lines: [*lines[:4], "000005 2\n", *lines[5:]], ":5: given '000005 2', expected an image id and 1, -1"),
-        (lambda lines: [*lines[:4], "000005\n", *lines[5:]], ":5: given '000005', expected an image id and 1, -1 or 0"),
-        (lambda lines: [*lines[:4], "000005 1 1\n", *lines[5:]], ":5: given '000005 1 1', expected"),
-        (lambda lines: [*lines, lines[3]], ":25: image 000004 is listed more than once"),
-        (lambda lines: [*lines[:3], *lines[5:]], ": lacks image 000004 (1 more like it)"),
-        (lambda lines: [*lines, "000099 1\n"], ": has image 000099, which is not in the split"),
-    ],
-)
-def test_a_malformed_class_file(devkit: Path, voc: Make, change: Callable[[list[str]], list[str]], text: str) -> None:
-    path = devkit / MAIN / "6_trainval.txt"
-    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
-    assert problem(voc(devkit, labels="class-files")).text.startswith(f"{path}{text}")
-
-
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        ("<annotation>\n<object>", ":2: not valid XML: no element found"),
-        ("", ":1: not valid XML: no element found"),
-        ("<annotation>\n<object></annotation>", ":2: not valid XML: mismatched tag"),
-        ("<html/>", ": is no VOC annotation: its first element is <html>, not <annotation>"),
-        ("<annotation><object/></annotation>", ": object 1 has no <name>"),
-        (
-            "<annotation><object><name>3</name><difficult>yes</difficult></object></annotation>",
-            ": object 1 <difficult> is 'yes', allowed: 0, 1",
-        ),
-        ('<?xml version="1.0" encoding="klingon"?><annotation/>', ": not valid XML: unknown encoding"),
-    ],
-)
-def test_a_malformed_annotation(devkit: Path, voc: Make, content: str, text: str) -> None:
-    path = devkit / "VOC2007" / "Annotations" / "000007.xml"
-    path.write_text(content)
-    assert problem(voc(devkit)).text.startswith(f"{path}{text}")
-
-
-def test_all_unknown_classes_are_listed_with_counts_and_the_line_to_paste(devkit: Path, voc: Make) -> None:
-    home = devkit / "VOC2007" / "Annotations"
-    for image, name in ((7, "11"), (9, "bee"), (11, "bee"), (30, "wasp: red")):
-        write_annotation(home / f"{image:06d}.xml", (name, ""), (name, ""))
-    with pytest.raises(Unplannable) as caught:
-        voc(devkit).labels("train")
-    assert caught.value.path == ("dataset", "class_names")
-    assert caught.value.text.split("\n") == [
-        "the annotations name 3 unknown classes:",
-        f"\"11\": images 1, the first {home}/000007.xml, did you mean '1'?",
-        f'"bee": images 2, the first {home}/000009.xml',
-        f'"wasp: red": images 1, the first {home}/000030.xml',
-        "if they are meant, paste this below dataset:",
-        'class_names: ["0", "1", "11", "2", "3", "4", "5", "6", "7", "8", "9", "bee", "wasp: red"]',
-    ]
-    with pytest.raises(Unplannable) as caught:
-        voc(devkit, class_names="voc").labels("train")
-    pasted = YAML(typ="safe").load(caught.value.text.partition("dataset:\n")[2])
-    source = voc(devkit, **pasted)
-    assert source.labels("train")[:, source.class_names.index("bee")].sum() == 2
 
 
 # --- the cache of labels
@@ -513,10 +282,3 @@ def test_voc_mlt_counts_any_object(tmp_path: Path) -> None:
     assert source.labels("train").sum(axis=0, dtype=int).tolist() == published
     negative = Voc(VocConfig(name="voc", difficult="negative", **options)).labels("train").sum(axis=0, dtype=int)
     assert negative.tolist() != published
-
-
-def test_a_pipe_among_the_annotations_is_missing_and_not_read(devkit: Path, voc: Make) -> None:
-    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
-    file.unlink()
-    os.mkfifo(file)
-    assert problem(voc(devkit)).text.startswith(f"{file}: no such file (1 of 24 are missing)")
