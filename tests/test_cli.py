@@ -125,7 +125,7 @@ def test_import_writes_a_folder_that_plans_and_lists_its_formats(clsim_command, 
     code, out, err = clsim_command("import", "cvat", tmp_path / "in", tmp_path / "out", "--set", "missing=keep")
     assert (code, err) == (0, "")
     assert out.startswith("Imported as cvat: ")
-    assert out.endswith(f"see what it streams: clsim plan {tmp_path}/out/scenario.yaml\n")
+    assert out.endswith(f"look at its tasks: clsim plan {tmp_path}/out/scenario.yaml\n")
     assert clsim_command("plan", tmp_path / "out" / "scenario.yaml")[0] == 0
     code, out, _ = clsim_command("import", "--list")
     assert code == 0
@@ -141,7 +141,7 @@ def test_init_writes_a_scenario_and_overwrites_only_on_request(
     code, out, err = clsim_command("init", "mine")
     assert (code, err) == (0, "")
     assert out.startswith("found: a table of images; 10 classes, 40 training and 30 test images; ")
-    assert out.endswith("written: mine.yaml; see what it streams: clsim plan mine.yaml\n")
+    assert out.endswith("written: mine.yaml; look at its tasks: clsim plan mine.yaml\n")
     assert clsim_command("plan", "mine.yaml")[0] == 0
     Path("mine.yaml").write_text("precious")
     assert clsim_command("init", "mine")[::2] == (
@@ -284,7 +284,7 @@ def test_an_interrupted_run_is_resumed(clsim_command, tiny_overrides: dict, tmp_
     prepare(folder, load_scenario("digits-b0c2", tiny_overrides), RunSpec("finetune", "finetune", 0), 1)
     code, _, err = clsim_command("run", "digits-b0c2", "--strategy", "finetune", "--out", tmp_path)
     assert code == 2
-    assert f"{folder}: there already; to go on with what was interrupted: clsim resume {folder}; use" in err
+    assert f"{folder}: there already; to continue the interrupted run: clsim resume {folder}; use" in err
     shutil.copytree(folder, tmp_path / "quiet")
     code, out, err = clsim_command("resume", folder)
     assert code == 0
@@ -293,7 +293,7 @@ def test_an_interrupted_run_is_resumed(clsim_command, tiny_overrides: dict, tmp_
     code, out, err = clsim_command("resume", tmp_path / "quiet", "--quiet")
     assert (code, err) == (0, "")
     assert "quiet: last mAP " in out
-    assert clsim_command("resume", folder)[:2] == (0, f"{folder}: is finished, nothing to resume\n")
+    assert clsim_command("resume", folder)[:2] == (0, f"{folder}: already finished, nothing to resume\n")
 
 
 def test_a_disk_that_cannot_be_written_is_one_clear_line(clsim_command, tmp_path: Path) -> None:
