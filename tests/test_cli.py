@@ -248,7 +248,7 @@ def test_run_and_report(clsim_command, tiny_overrides: dict, tmp_path: Path) -> 
     code, out, _ = clsim_command("report", tmp_path / "digits-b0c2")
     assert code == 0
     assert (tmp_path / "digits-b0c2" / "report.html").is_file()
-    assert f"scores: 0.00 MB in {folder / 'scores.f32'}" in out_of_run
+    assert f"scores: {folder / 'scores.f32'} (0.00 MB)" in out_of_run
     code, out, err = clsim_command("evaluate", folder, "--thresholds", "0.3", "--empty-classes", "zero")
     assert (code, err) == (0, "")
     assert "CF1@0.3" in out
