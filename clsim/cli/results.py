@@ -34,9 +34,7 @@ def report(
 
 
 def tensorboard(
-    folder: Annotated[Path, typer.Argument(help="folder of runs, a comparison or a run", metavar="[DIR]")] = Path(
-        "runs"
-    ),
+    folder: Annotated[Path, typer.Argument(help="folder of runs, a comparison or a run", metavar="DIR")] = Path("runs"),
     port: Annotated[
         int | None, typer.Option("--port", min=1, max=65535, help="port; default: the first free one from 6006 on")
     ] = None,

@@ -190,7 +190,9 @@ def compare(
 
 
 def work(
-    home: Annotated[Path, typer.Argument(help="folder of a comparison that clsim compare --prepare has written")],
+    home: Annotated[
+        Path, typer.Argument(help="folder of a comparison that clsim compare --prepare has written", metavar="DIR")
+    ],
     until_empty: Annotated[
         bool,
         typer.Option("--until-empty", help="wait for the runs of other workers, and take over runs that they lose"),

@@ -28,7 +28,7 @@ def plan(
         str | None,
         typer.Argument(
             help="a second scenario: show the differences; --set changes both",
-            metavar="[OTHER]",
+            metavar="OTHER",
             autocompletion=completion.scenarios,
         ),
     ] = None,

@@ -77,9 +77,9 @@ def tune(
     retries: RetriesOption = None,
     slurm: SlurmOption = None,
 ) -> None:
-    """Search for good values of a strategy's options on validation images, then show the best on test images.
+    r"""Search for good values of a strategy's options on validation images, then show the best on test images.
 
-    The same command continues a search that was stopped or killed. Needs Optuna: pip install 'clsim[tune]'.
+    The same command continues a search that was stopped or killed. Needs Optuna: pip install 'clsim\[tune]'.
     """
     from clsim.launch.arguments import parse_seeds
     from clsim.launch.progress import ConsoleProgress
