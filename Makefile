@@ -1,18 +1,18 @@
-# make demo: install, compare seven strategies on the embedded data set, say where report and curves are
-# make check: lint, types and unit tests, for each change (two minutes)
+# make demo: install, compare seven strategies on the built-in data set, print where report and curves are
+# make check: lint, types and unit tests, to run after each change (two minutes)
 # make test: install, lint, type check, all tests
-# make bench: time steps, metrics and long streams against other ways; writes benchmarks/results.md (some of it: python -m benchmarks images)
-# make soak: disturb runs and comparisons (kills, signals, clocks, full disks, environments), an hour; writes benchmarks/soak.md
+# make bench: time steps, metrics and long streams against other implementations; writes benchmarks/results.md (one part: python -m benchmarks images)
+# make soak: disturb runs and comparisons (kills, signals, clocks, full disks, environments) for an hour; writes benchmarks/soak.md
 # make gpu-sim: run every strategy, loss and augmentation on a second device written in Python, without a GPU
-# make gpu: run the tests that need a GPU of NVIDIA, and time training on it; writes benchmarks/gpu.md
-# make long: run the tests of minutes, which make test leaves out
-# make engines: carry real runs out on Ray and Slurm on this machine, and lose some of them, which make test leaves out
-# make ranks: train on two ranks what one process trains, and stop and kill them (minutes)
+# make gpu: run the tests that need an NVIDIA GPU, and time training on it; writes benchmarks/gpu.md
+# make long: run the tests that take minutes, which make test leaves out
+# make engines: run real jobs on Ray and Slurm on this machine and kill some of them; make test leaves this out
+# make ranks: train the same run on two ranks and in one process, stop and kill ranks (minutes)
 # make audit: ask pip-audit about the pinned packages
-# make leaderboard: run every method on small streams; writes docs/leaderboard.md; hours, goes on where it was stopped
+# make leaderboard: run every method on small streams; writes docs/leaderboard.md; takes hours, and continues where it was stopped
 # make docs: build the documentation site, strictly, in build/site
-# make versions: run the tests of make check with the lowest and the newest versions that pyproject.toml admits (gigabytes)
-# make ci-times: measure what CI takes on a fresh clone; writes the table of docs/contributing.md
+# make versions: run the tests of make check with the lowest and the newest versions that pyproject.toml allows (downloads gigabytes)
+# make ci-times: measure how long CI takes on a fresh clone; writes the table of docs/contributing.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -93,7 +93,7 @@ def test_run_and_report(clsim_command, tiny_overrides: dict, tmp_path: Path) -> 
     code, out, _ = clsim_command("report", tmp_path / "digits-b0c2")
     assert code == 0
     assert (tmp_path / "digits-b0c2" / "report.html").is_file()
-    assert f"scores: 0.00 MB in {folder / 'scores.f32'}" in out_of_run
+    assert f"scores: {folder / 'scores.f32'} (0.00 MB)" in out_of_run
     code, out, err = clsim_command("evaluate", folder, "--thresholds", "0.3", "--empty-classes", "zero")
     assert (code, err) == (0, "")
     assert "CF1@0.3" in out
@@ -129,7 +129,7 @@ def test_an_interrupted_run_is_resumed(clsim_command, tiny_overrides: dict, tmp_
     prepare(folder, load_scenario("digits-b0c2", tiny_overrides), RunSpec("finetune", "finetune", 0), 1)
     code, _, err = clsim_command("run", "digits-b0c2", "--strategy", "finetune", "--out", tmp_path)
     assert code == 2
-    assert f"{folder}: there already; to go on with what was interrupted: clsim resume {folder}; use" in err
+    assert f"{folder}: there already; to continue the interrupted run: clsim resume {folder}; use" in err
     shutil.copytree(folder, tmp_path / "quiet")
     code, out, err = clsim_command("resume", folder)
     assert code == 0
@@ -138,7 +138,7 @@ def test_an_interrupted_run_is_resumed(clsim_command, tiny_overrides: dict, tmp_
     code, out, err = clsim_command("resume", tmp_path / "quiet", "--quiet")
     assert (code, err) == (0, "")
     assert "quiet: last mAP " in out
-    assert clsim_command("resume", folder)[:2] == (0, f"{folder}: is finished, nothing to resume\n")
+    assert clsim_command("resume", folder)[:2] == (0, f"{folder}: already finished, nothing to resume\n")
 
 
 def test_a_disk_that_cannot_be_written_is_one_clear_line(clsim_command, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _of_no_command(
     version: Annotated[
-        bool, typer.Option("--version", help="show the version and end", is_eager=True, callback=_show_version)
+        bool, typer.Option("--version", help="show the version and exit", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     pass

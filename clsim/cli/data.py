@@ -37,9 +37,9 @@ def make_dataset(
             help="digits, or a data set you have: voc, coco, nuswide, openimages, manifest, folder", metavar="NAME"
         ),
     ],
-    format: Annotated[str, typer.Option("--format", help="layout of the folder: voc, coco or manifest")],
+    format: Annotated[str, typer.Option("--format", help="layout to write: voc, coco or manifest")],
     out: Annotated[Path, typer.Option("--out", help="folder to write; it must be empty or new")],
-    size: Annotated[int, typer.Option("--size", help="side of the images in pixels")] = 32,
+    size: Annotated[int, typer.Option("--size", help="width and height of the images in pixels")] = 32,
     settings: Annotated[
         list[str], typer.Option("--set", help="option of the data set: dataset.train=200", metavar="KEY=VALUE")
     ] = [],  # noqa: B006
@@ -55,7 +55,7 @@ def make_dataset(
         raise ClsimError(f"{out}: there already and not empty; name another folder")
     source = open_dataset(name, settings)
     written = WRITERS[format](source, out, size)
-    say(f"written: {written}; in a scenario:")
+    say(f"written: {written}; to use it in a scenario:")
     say(f"dataset: {json.dumps(_as_dataset(format, written, source.class_names))}")
 
 
@@ -75,7 +75,8 @@ def import_export(
     ] = [],  # noqa: B006
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder that an import wrote")] = False,
     via: Annotated[
-        str | None, typer.Option("--via", help="datumaro: FORMAT is one of its many; needs --python", metavar="READER")
+        str | None,
+        typer.Option("--via", help="read the export with another tool: datumaro; needs --python", metavar="READER"),
     ] = None,
     python: Annotated[
         str | None,
@@ -96,16 +97,16 @@ def import_export(
 
     written = import_dataset(format, source, folder, overrides(settings), overwrite, via, python)
     say(written.report)
-    say(f"written: {written.folder}; see what it streams: clsim plan {written.scenario}")
+    say(f"written: {written.folder}; look at its tasks: clsim plan {written.scenario}")
 
 
 def check_data(
     scenario: ScenarioArgument,
     settings: SetOption = [],  # noqa: B006
-    decode: Annotated[bool, typer.Option(help="decode every image, or only see that the files are there")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+    decode: Annotated[bool, typer.Option(help="decode every image, or only check that the files exist")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Read the labels and images of a scenario's data set and say what was found; exit code 2 if a run would fail."""
+    """Read all labels and images of a scenario's data set and report problems; exit code 2 if a run would fail."""
     from clsim.data.check import check_source, copies_of, first_problem
     from clsim.scenario import load_scenario
     from clsim.scenario.plan.planning import plan_notes
@@ -137,12 +138,12 @@ def _print_checks(class_names: Sequence[str], checks: Sequence[SplitCheck]) -> N
     rows = [(name, *(str(count[column]) for count in counts)) for column, name in enumerate(class_names)]
     print_table(("class", *headings), rows)
     for check in checks:
-        say(f"{check.split}: {check.images} images, {check.without_positive} of them show no class")
+        say(f"{check.split}: {check.images} images, {check.without_positive} without any class")
         if check.ignored:
             elements = ", ".join(f"{count} <{tag}>" for tag, count in check.ignored.items())
             say(f"{check.split}: elements of the annotations that are ignored: {elements}")
         if not check.files:
-            say(f"{check.split}: no image files")
+            say(f"{check.split}: no image files; clsim makes the images itself")
             continue
         found = check.files - len(check.missing)
         say(f"{check.split}: {found} of {check.files} image files found, {check.bytes / 1e6:.1f} MB")

@@ -20,22 +20,25 @@ SHOWN_AT_THRESHOLD = ("CF1", "OF1")
 
 def evaluate(
     folders: Annotated[
-        list[Path], typer.Argument(help="finished runs, or folders with such below them", metavar="RUN_DIR...")
+        list[Path], typer.Argument(help="finished runs, or folders that contain finished runs", metavar="RUN_DIR...")
     ],
     thresholds: Annotated[
-        str | None, typer.Option("--thresholds", help="comma-separated: 0.5,0.8; default: the scenario's")
+        str | None,
+        typer.Option("--thresholds", help="thresholds, separated by commas: 0.5,0.8; default: the scenario's"),
     ] = None,
     metrics: Annotated[
         list[str],
         typer.Option(
             "--metrics",
-            help="a metric of your own, several times for more; default: the scenario's",
+            help="your own metric; may be repeated; default: the scenario's",
             metavar="FILE.py:FUNCTION",
         ),
     ] = [],  # noqa: B006  typer reads the default
     empty_classes: Annotated[
         str | None,
-        typer.Option("--empty-classes", help="classes without a positive in means over classes: skip or zero (KRT)"),
+        typer.Option(
+            "--empty-classes", help="how means treat a class without a positive: skip it, or count zero (as in KRT)"
+        ),
     ] = None,
     errors: Annotated[
         int,
@@ -47,7 +50,7 @@ def evaluate(
         ),
     ] = 0,
 ) -> None:
-    """Compute every metric again from the scores that runs kept, without training.
+    """Compute all metrics again from the kept scores of runs, without training.
 
     Numbers go to evaluation.json in each run folder, pictures to its error_sheets. No file of the run itself changes.
     """

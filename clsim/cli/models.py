@@ -21,7 +21,7 @@ RunArgument = Annotated[
     Path, typer.Argument(help="folder of a finished run, such as runs/digits-b0c2/er/seed0", metavar="RUN_DIR")
 ]
 TaskOption = Annotated[
-    int | None, typer.Option("--task", help="the model after this task, from 0; needs checkpoint.keep: all")
+    int | None, typer.Option("--task", help="use the model after this task, counted from 0; needs checkpoint.keep: all")
 ]
 
 
@@ -29,19 +29,22 @@ def predict(
     run: RunArgument,
     paths: Annotated[list[Path], typer.Argument(help="images, or folders of images", metavar="PATHS...")],
     csv: Annotated[
-        Path | None, typer.Option("--csv", help="write the probability of each class here, in place of the list")
+        Path | None, typer.Option("--csv", help="write the probability of each class to this file, instead of the list")
     ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
-            "--threshold", help="one for all classes, between 0 and 1; default: the model's own of each class"
+            "--threshold",
+            help="one threshold for all classes, between 0 and 1; default: the model's threshold of each class",
         ),
     ] = None,
     task: TaskOption = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="images scored at a time")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="number of images scored together")
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Say which classes the model of a run finds in images.
+    """List the classes that the model of a run finds in images.
 
     RUN_DIR may also be a file that `clsim export --format safetensors` has written.
     """
@@ -81,10 +84,10 @@ def export(
     ] = None,
     task: TaskOption = None,
     thresholds: Annotated[
-        bool, typer.Option(help="have a threshold of each class in the file, chosen on the run's data set")
+        bool, typer.Option(help="store a threshold for each class, chosen on the run's data set, in the file")
     ] = True,
 ) -> None:
-    """Write the model of a run as a file for other tools, and compare what is written with the model."""
+    """Write the model of a run as a file for other tools, and check the file against the model."""
     from clsim.inference.export import exported_file
     from clsim.inference.loading import load_model
 

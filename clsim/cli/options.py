@@ -22,40 +22,49 @@ SetOption = Annotated[
     list[str],
     typer.Option("--set", help="override a key: training.epochs=2 or strategy.lwf.weight=0.5", metavar="KEY=VALUE"),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="where run folders go")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps")]
+OutOption = Annotated[Path, typer.Option("--out", help="folder for the run folders")]
+DeviceOption = Annotated[str, typer.Option("--device", help="where to train: auto, cpu, cuda, cuda:N or mps")]
 GpusOption = Annotated[
-    str | None, typer.Option("--gpus", help="all, or names as in CUDA_VISIBLE_DEVICES: 0,2; one per run; default: all")
+    str | None,
+    typer.Option(
+        "--gpus", help="GPUs to use, one per run: all, or names as in CUDA_VISIBLE_DEVICES: 0,2; default: all"
+    ),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", help="runs at a time; default: as many as cores or GPUs allow")
+    int | None, typer.Option("--workers", help="number of simultaneous runs; default: as many as cores or GPUs allow")
 ]
 RetryOption = Annotated[
     bool, typer.Option("--retry-out-of-memory", help="try a run that is out of memory once more, alone")
 ]
-EngineOption = Annotated[str | None, typer.Option("--engine", help="what carries out the runs: local, ray or slurm")]
+EngineOption = Annotated[
+    str | None, typer.Option("--engine", help="what executes the runs: local (default), ray or slurm")
+]
 AddressOption = Annotated[
-    str | None, typer.Option("--address", help="of the Ray cluster: auto, or host:port of its head; default: auto")
+    str | None,
+    typer.Option("--address", help="address of the Ray cluster: auto, or host:port of its head; default: auto"),
 ]
 GpusPerRunOption = Annotated[
-    float | None, typer.Option("--gpus-per-run", help="GPUs that a run holds on Ray, such as 0.5; default: 1")
+    float | None, typer.Option("--gpus-per-run", help="GPUs that each run gets on Ray, such as 0.5; default: 1")
 ]
 RetriesOption = Annotated[
-    int | None, typer.Option("--retries", help="times that a lost run is tried again on Ray or Slurm; default: 3")
+    int | None, typer.Option("--retries", help="how often a lost run is tried again on Ray or Slurm; default: 3")
 ]
 SlurmOption = Annotated[
     str | None,
     typer.Option("--slurm", help="settings of each job: partition=gpu,time=4:00:00,mem=16GB", metavar="KEY=VALUE,..."),
 ]
-PerGpuOption = Annotated[int | None, typer.Option("--per-gpu", help="runs at a time on each GPU; default: 1")]
+PerGpuOption = Annotated[int | None, typer.Option("--per-gpu", help="simultaneous runs on each GPU; default: 1")]
 BaselineOption = Annotated[
     str | None,
-    typer.Option("--baseline", help="the others are compared with it, seed by seed; default: finetune, else the first"),
+    typer.Option(
+        "--baseline",
+        help="strategy with which the others are compared, seed by seed; default: finetune, or else the first",
+    ),
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace run folders that are there")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="show results and errors, and no progress")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace existing run folders")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="show only results and errors, no progress")]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="say what would be trained, what is reused and how long it takes; do nothing")
+    bool, typer.Option("--dry-run", help="show what would be trained, what is reused and how long it takes; do nothing")
 ]
 
 

@@ -17,13 +17,13 @@ def strategies(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="show the options of one: a name, lwf+er, or path/to/file.py:Class",
+            help="show the options of this strategy: a name, lwf+er, or path/to/file.py:Class",
             autocompletion=completion.strategies,
         ),
     ] = None,
-    bib: Annotated[bool, typer.Option("--bib", help="print the BibTeX entries of what they follow")] = False,
+    bib: Annotated[bool, typer.Option("--bib", help="print the BibTeX entries of their papers")] = False,
 ) -> None:
-    """List the strategies by family, or the options of one."""
+    """List the strategies (methods) by family, or show the options of one."""
     from clsim.launch.part_listing import bibliography, list_parts, list_strategies
 
     if bib:
@@ -35,11 +35,13 @@ def strategies(
 def parts(
     kind: Annotated[
         str | None,
-        typer.Argument(help="show the names of one kind: backbone, loss, ...", autocompletion=completion.kinds),
+        typer.Argument(help="list the names of this kind: backbone, loss, ...", autocompletion=completion.kinds),
     ] = None,
-    name: Annotated[str | None, typer.Argument(help="show the options of one: a name, or path/to/file.py:Name")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="show the options of this part: a name, or path/to/file.py:Name")
+    ] = None,
 ) -> None:
-    """List the kinds of parts that you can bring, the names of a kind, or the options of a part."""
+    """List the kinds of parts that you can replace, the names of one kind, or the options of one part."""
     from clsim.launch.part_listing import list_parts
 
     _print(list_parts(kind, name))

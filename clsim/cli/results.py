@@ -15,18 +15,18 @@ def report(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            help="folder of a comparison, such as runs/digits-b0c2; several on one stream", metavar="DIR..."
+            help="folder of a comparison, such as runs/digits-b0c2, or several of the same stream", metavar="DIR..."
         ),
     ],
-    out: Annotated[Path | None, typer.Option("--out", help="where to write; default: DIR; needed for several")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder to write to; default: DIR; required for several")
+    ] = None,
     baseline: BaselineOption = None,
-    sections: Annotated[
-        list[str], typer.Option("--section", help="show a section of your own too", metavar="FILE.py:NAME")
-    ] = [],  # noqa: B006
+    sections: Annotated[list[str], typer.Option("--section", help="add your own section", metavar="FILE.py:NAME")] = [],  # noqa: B006
 ) -> None:
     """Write report.html of the runs in a folder, and its tables as CSV, Markdown and LaTeX.
 
-    The runs of several folders are reported together if they met the same stream.
+    The runs of several folders go into one report if they have the same stream.
     """
     from clsim.report.writing import write_report
 
@@ -34,11 +34,13 @@ def report(
 
 
 def tensorboard(
-    folder: Annotated[Path, typer.Argument(help="runs, a comparison or one run", metavar="[DIR]")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(help="folder of runs, a comparison or a run", metavar="DIR")] = Path("runs"),
     port: Annotated[
-        int | None, typer.Option("--port", min=1, max=65535, help="default: the first free one from 6006 on")
+        int | None, typer.Option("--port", min=1, max=65535, help="port; default: the first free one from 6006 on")
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="0.0.0.0 lets other machines in")] = "localhost",
+    host: Annotated[
+        str, typer.Option("--host", help="address to listen on; 0.0.0.0 admits other machines")
+    ] = "localhost",
 ) -> None:
     """Show the curves of the runs in a folder in TensorBoard, until Ctrl-C."""
     from threading import Event

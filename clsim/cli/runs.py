@@ -46,10 +46,12 @@ def run(
     strategy: Annotated[
         str,
         typer.Option(
-            "--strategy", help="a name, lwf+er, or path/to/file.py:Class", autocompletion=completion.strategies
+            "--strategy",
+            help="name of a strategy, several joined as lwf+er, or path/to/file.py:Class",
+            autocompletion=completion.strategies,
         ),
     ],
-    seed: Annotated[int, typer.Option(help="training seed")] = 0,
+    seed: Annotated[int, typer.Option(help="seed of the training")] = 0,
     settings: SetOption = [],  # noqa: B006  typer reads the default
     out: OutOption = Path("runs"),
     device: DeviceOption = "auto",
@@ -57,7 +59,7 @@ def run(
     dry_run: DryRunOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train one strategy through a scenario."""
+    """Train one strategy on all tasks of a scenario."""
     from clsim.launch.single_run import run as run_one
 
     arguments: dict[str, Any] = {
@@ -75,19 +77,20 @@ def resume(
         Path, typer.Argument(help="folder of a run, such as runs/digits-b0c2/er/seed0", metavar="RUN_DIR")
     ],
     device: Annotated[
-        str | None, typer.Option("--device", help="of the kind that the run began on, such as cuda:1")
+        str | None,
+        typer.Option("--device", help="a device of the same kind as before, such as cuda:1; default: as before"),
     ] = None,
     changed_code: Annotated[
-        bool, typer.Option("--changed-code", help="execute its Python files although they have changed since")
+        bool, typer.Option("--changed-code", help="execute the run's Python files even if they have changed since")
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Go on with an interrupted run from its last checkpoint."""
+    """Continue an interrupted run from its last checkpoint."""
     from clsim.launch.single_run import resume as resume_one
     from clsim.running.run_folder import RunFolder
 
     if RunFolder(folder).finished:
-        say(f"{folder}: is finished, nothing to resume")
+        say(f"{folder}: already finished, nothing to resume")
         return
     _print_result(resume_one(folder, device=device, progress=not quiet, changed_code=changed_code))
 
@@ -105,7 +108,7 @@ def compare(
         str | None,
         typer.Option(
             "--strategies",
-            help="comma-separated: 'finetune, er(selection=herding) as herding, lwf+er'",
+            help="strategies, separated by commas: 'finetune, er(selection=herding) as herding, lwf+er'",
             autocompletion=completion.strategies,
         ),
     ] = None,
@@ -114,15 +117,19 @@ def compare(
         str | None, typer.Option("--order-seeds", help="seeds of the class order: 0-4; needs stream.order: seed")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="of the folder of the runs; default: the scenario's")
+        str | None, typer.Option("--name", help="name of the folder of the runs; default: the scenario's name")
     ] = None,
     workers: WorkersOption = None,
     share_first_task: Annotated[
-        bool, typer.Option(help="train a first task that several runs share only once; no number depends on it")
+        bool, typer.Option(help="train the first task once for all runs that share it; no number depends on it")
     ] = True,
     settings: Annotated[
         list[str],
-        typer.Option("--set", help="override a key; bare commas make a grid: k=1,2", metavar="KEY=VALUE[,VALUE]..."),
+        typer.Option(
+            "--set",
+            help="override a key; several values make a grid: training.epochs=5,10",
+            metavar="KEY=VALUE[,VALUE]...",
+        ),
     ] = [],  # noqa: B006
     out: OutOption = Path("runs"),
     device: DeviceOption = "auto",
@@ -135,20 +142,21 @@ def compare(
     slurm: SlurmOption = None,
     retry_out_of_memory: RetryOption = False,
     prepare: Annotated[
-        bool, typer.Option("--prepare", help="make the run folders, for other machines to carry out, and end")
+        bool, typer.Option("--prepare", help="only write the run folders; clsim work executes them on any machine")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="train all runs anew and replace those that are there, finished or not")
+        bool, typer.Option("--overwrite", help="train all runs again and replace existing ones, finished or not")
     ] = False,
     baseline: BaselineOption = None,
     dry_run: DryRunOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train several strategies on exactly the same stream and report on them.
+    """Train several strategies on exactly the same stream and write a report.
 
-    The same command continues an earlier comparison. Finished runs are reused. Interrupted and failed runs go on from
-    their last checkpoint, or begin again if a plugin's state cannot be saved. A folder with a run of other settings or
-    other code is refused. The first Ctrl-C, SIGTERM or SIGHUP writes checkpoints and ends; a second Ctrl-C kills.
+    The same command continues an earlier comparison: it reuses finished runs and continues interrupted and failed runs
+    from their last checkpoint. If a plugin's state cannot be saved, the run begins again. A folder with a run of other
+    settings or other code is refused. The first Ctrl-C, SIGTERM or SIGHUP writes checkpoints and ends; a second Ctrl-C
+    kills the runs.
     """
     from clsim.launch.arguments import parse_seeds
     from clsim.launch.comparison import ComparisonInterrupted
@@ -175,16 +183,19 @@ def compare(
         comparison, interrupted = stop.comparison, True
     if prepare and not interrupted:
         command = shlex.join(["clsim", "work", str(comparison.folder)])
-        say(f"prepared: {len(comparison.interrupted)} runs; on each machine that carries them out: {command}")
+        say(f"prepared: {len(comparison.interrupted)} runs; start on each machine: {command}")
         return
     again = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
     _print_comparison(comparison, interrupted, again)
 
 
 def work(
-    home: Annotated[Path, typer.Argument(help="folder of a comparison that compare --prepare has made")],
+    home: Annotated[
+        Path, typer.Argument(help="folder of a comparison that clsim compare --prepare has written", metavar="DIR")
+    ],
     until_empty: Annotated[
-        bool, typer.Option("--until-empty", help="wait for runs of other workers, and take over what they lose")
+        bool,
+        typer.Option("--until-empty", help="wait for the runs of other workers, and take over runs that they lose"),
     ] = False,
     workers: WorkersOption = None,
     gpus: GpusOption = None,
@@ -192,9 +203,10 @@ def work(
     retry_out_of_memory: RetryOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Carry out prepared runs that no other worker has taken; any number of workers, on machines that share the folder.
+    """Execute prepared runs that no other worker has taken.
 
-    The one that sees the last run end writes the report.
+    Start any number of workers, on all machines that share the folder. Workers that see the last run end write the
+    report.
     """
     from clsim.launch.comparison import ComparisonInterrupted
     from clsim.launch.work import work as work_on
@@ -209,7 +221,7 @@ def work(
     except ComparisonInterrupted as stop:
         comparison, interrupted = stop.comparison, True
     if comparison.interrupted and not interrupted:
-        say(f"nothing left to take; {len(comparison.interrupted)} runs of others are not finished", err=True)
+        say(f"no run is left to take; {len(comparison.interrupted)} runs of other workers are not finished", err=True)
         return
     _print_comparison(comparison, interrupted, sys.argv[1:])
 
@@ -226,7 +238,7 @@ def _print_comparison(comparison: Comparison, interrupted: bool, again: list[str
     if comparison.interrupted:
         say(f"interrupted: {len(comparison.interrupted)} runs are not finished", err=True)
     if comparison.failed or comparison.interrupted:
-        say(f"to go on: {shlex.join(['clsim', *again])}", err=True)
+        say(f"to continue: {shlex.join(['clsim', *again])}", err=True)
     if report_page is not None:
         say(comparison.table())
         say(f"report: {report_page}")
@@ -245,7 +257,7 @@ def _preview(scenario: str, strategies: Any, continues: bool = True, **arguments
     shown = preview(scenario, strategies, **arguments)
     for folder in () if continues or arguments["overwrite"] else shown.states:
         refuse_taken(folder)
-    print_table(("run", "what becomes of it", "time"), shown.rows())
+    print_table(("run", "what happens", "time"), shown.rows())
     say(f"{shown.summary()}; nothing was done")
 
 
@@ -253,10 +265,10 @@ def _print_result(run: RunResult) -> None:
     if this_process().rank:
         return  # the first of several ranks says it
     last, average = (_number(value) for value in (run.record.last_mAP, run.record.avg_mAP))
-    say(f"{run.folder}: last mAP {last}, avg {average}")
+    say(f"{run.folder}: last mAP {last}, average {average}")
     if run.files.scores.is_file():
         size = run.files.scores.stat().st_size / 1e6
-        say(f"scores: {size:.2f} MB in {run.files.scores}; more of them: clsim evaluate {run.folder}")
+        say(f"scores: {run.files.scores} ({size:.2f} MB); for other metrics or thresholds: clsim evaluate {run.folder}")
     say(f"curves: clsim tensorboard {run.folder}")
 
 

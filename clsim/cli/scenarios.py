@@ -27,18 +27,18 @@ def plan(
     other: Annotated[
         str | None,
         typer.Argument(
-            help="show what this one has otherwise; --set changes both",
-            metavar="[OTHER]",
+            help="a second scenario: show the differences; --set changes both",
+            metavar="OTHER",
             autocompletion=completion.scenarios,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     settings: SetOption = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option("--out", help="also write the whole plan to this .json.gz file")] = None,
 ) -> None:
-    """Show what a scenario streams: tasks, classes, images, missing labels, groups and the plan's hash.
+    """Show the tasks of a scenario: classes, images, hidden labels, groups of classes and the plan's hash.
 
-    A plan that was written, PLAN.json.gz, can be compared with another.
+    SCENARIO and OTHER may also be written plans, PLAN.json.gz.
     """
     from clsim.evaluation.kept_scores import kept_bytes
     from clsim.files import write_atomically
@@ -66,9 +66,10 @@ def plan(
 def init(
     folder: Annotated[Path, typer.Argument(help="folder of your images and labels", metavar="FOLDER")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="file to write; default: the folder's name and .yaml, here")
+        Path | None,
+        typer.Option("--out", help="file to write; default: FOLDER's name with .yaml, in the current folder"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file that is there")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
 ) -> None:
     """Write a commented scenario for your own images: VOC, COCO, NUS-WIDE, Open Images, a table, or class folders."""
     from clsim.scenario.new_scenario import draft, write
@@ -79,7 +80,7 @@ def init(
     scenario = draft(folder, target)
     write(scenario, target)
     say(f"found: {scenario.summary}")
-    say(f"written: {target}; see what it streams: clsim plan {target}")
+    say(f"written: {target}; look at its tasks: clsim plan {target}")
 
 
 def _shipped(incomplete: str) -> list[str]:
@@ -99,7 +100,7 @@ def _text_of(name: str) -> str:
 
 
 def schema() -> None:
-    """Print the JSON Schema of scenario files, for editors: with the options of all parts that come with clsim."""
+    """Print the JSON Schema of scenario files, for editors; it has the options of all shipped parts."""
     from clsim.scenario.json_schema import scenario_schema
 
     say(json.dumps(scenario_schema(), indent=1))
@@ -142,8 +143,8 @@ def _print_difference(content: dict[str, Any]) -> None:
     ]
     headings = (
         "task",
-        "classes of the first alone",
-        "of the second alone",
+        "classes only in the first",
+        "only in the second",
         "images",
         "visible labels of shared images",
     )
@@ -151,9 +152,9 @@ def _print_difference(content: dict[str, Any]) -> None:
     classes, test = content["classes"], content["test"]
     for what, names in (("first", classes["only_first"]), ("second", classes["only_second"])):
         if names:
-            say(f"classes of the {what} alone: {', '.join(names)}")
+            say(f"classes only in the {what}: {', '.join(names)}")
     if not classes["same_order"]:
-        say("the classes of both come in another order")
+        say("the shared classes have different orders")
     if len(set(content["online"])) > 1:
         told = (f"{batch} images at a time, each once" if batch else "whole tasks" for batch in content["online"])
         say(f"online: {' and '.join(told)}")
@@ -163,20 +164,21 @@ def _print_difference(content: dict[str, Any]) -> None:
     say(f"scored images ({splits}): {images}" + (f", {changed} true labels changed" if changed else ""))
     if len(set(test["scopes"])) > 1:
         say(f"images that count for mAP: {' and '.join(test['scopes'])}")
-    say("- of the first alone, + of the second alone, = of both, ~ visible in both with another value")
+    say("- only in the first, + only in the second, = in both, ~ visible in both with different values")
 
 
 def scenarios(
     show: Annotated[
-        str | None, typer.Option("--show", help="print the file of this one", metavar="NAME", autocompletion=_shipped)
+        str | None,
+        typer.Option("--show", help="print the file of this scenario", metavar="NAME", autocompletion=_shipped),
     ] = None,
     copy: Annotated[
         tuple[str, Path] | None,
-        typer.Option("--copy", help="copy the file of this one, to edit it", metavar="NAME FILE"),
+        typer.Option("--copy", help="copy the file of this scenario, to edit it", metavar="NAME FILE"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file that is there")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
 ) -> None:
-    """List the scenarios that come with clsim, or show or copy the file of one."""
+    """List the shipped scenarios, or show or copy the file of one."""
     from clsim.files import write_atomically
     from clsim.scenario import load_scenario, shipped_scenarios
 
@@ -189,7 +191,7 @@ def scenarios(
         if os.path.lexists(target) and not overwrite:
             raise ClsimError(f"{target}: there already; use --overwrite to replace, or another name")
         write_atomically(target, text)
-        say(f"written: {target}; see what it streams: clsim plan {target}")
+        say(f"written: {target}; look at its tasks: clsim plan {target}")
         return
     rows = []
     for name in shipped_scenarios():
@@ -221,16 +223,17 @@ def _print_plan(content: dict[str, Any]) -> None:
         )
         for task in content["tasks"]
     ]
-    print_table(("task", "classes", "images", "test images", "positives", "missing labels: positive of all"), rows)
+    print_table(("task", "classes", "images", "test images", "positives", "hidden labels: positive of all"), rows)
     groups = content["groups"]
     for name in GROUPS:
         say(f"{name}: {', '.join(groups[name])}")
-    say(f"positives of the commonest class / of the rarest: {groups['imbalance'] or 'a class has none'}")
-    say(f"groups by {groups['rule']}; {content['train_images']} training images in {content['train_rows']} rows")
+    say(f"imbalance (positives of the most common class / of the rarest): {groups['imbalance'] or 'a class has none'}")
+    train = f"{content['train_images']} training images in {content['train_rows']} rows"
+    say(f"groups by {groups['rule']}; {train} (a row: an image in a task)")
     if online := content.get("online"):
-        say(f"online: {online} new images a step, each image of a task once")
+        say(f"online: {online} new images per step, each image of a task once")
     for note in content["notes"]:
         say(f"note: {note}")
     scores = content["kept_scores"]
-    say(f"kept scores: {scores['keep']}, {scores['bytes'] / 1e6:.2f} MB per run")
+    say(f"kept scores (evaluation.keep_scores): {scores['keep']}, {scores['bytes'] / 1e6:.2f} MB per run")
     say(f"sha256: {content['sha256']}")

@@ -10,8 +10,11 @@ from clsim.errors import printable
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print a text to standard output or error. What a terminal would obey, as in names from data, is shown."""
-    typer.echo(printable(text, longest=None), err=err)
+    """Print a text to standard output or error.
+
+    Escape sequences, as in names from data, are shown and not obeyed. No-break spaces of tables become spaces.
+    """
+    typer.echo(printable(text.replace("\u00a0", " "), longest=None), err=err)
 
 
 def print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

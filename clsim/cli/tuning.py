@@ -32,32 +32,41 @@ SHOWN = 5
 
 def tune(
     scenario: Annotated[
-        str, typer.Argument(help="path of a scenario or of a search, or a shipped name", metavar="SCENARIO")
+        str, typer.Argument(help="path of a scenario or search file, or a shipped name", metavar="SCENARIO")
     ],
-    strategy: Annotated[str | None, typer.Option("--strategy", help="a name, lwf+er, er(selection=herding)")] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="strategy to tune: a name, lwf+er, er(selection=herding)")
+    ] = None,
     ranges: Annotated[
         list[str],
         typer.Option(
             "--range", help="search over a key: 'strategy.akd.gamma={log_uniform: [0.1, 4]}'", metavar="KEY=RANGE"
         ),
     ] = [],  # noqa: B006  typer reads the default
-    trials: Annotated[int | None, typer.Option("--trials", help="how many; default: 20")] = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="number of trials; default: 20")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="training seeds of each trial; default: 0")] = None,
     test_seeds: Annotated[
         str | None,
-        typer.Option("--test-seeds", help="seeds on test images; default: five new ones; or none"),
+        typer.Option(
+            "--test-seeds",
+            help="training seeds of the final comparison on test images; default: five new ones; or none",
+        ),
     ] = None,
     validation: Annotated[
-        float | None, typer.Option("--validation", help="share of the training images held out in the search")
+        float | None, typer.Option("--validation", help="share of the training images held out during the search")
     ] = None,
     objective: Annotated[
-        str | None, typer.Option("--objective", help="avg_mAP (default), last_mAP, tail_last_mAP")
+        str | None,
+        typer.Option(
+            "--objective",
+            help="score to maximise: avg_mAP (default), last_mAP, head_last_mAP, medium_last_mAP, tail_last_mAP",
+        ),
     ] = None,
-    batch: Annotated[int | None, typer.Option("--batch", help="trials chosen at a time; default: 4")] = None,
-    seed: Annotated[int | None, typer.Option("--search-seed", help="of the choices; default: 0")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="of the folder; default: <scenario>-tuning")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="number of trials chosen together; default: 4")] = None,
+    seed: Annotated[int | None, typer.Option("--search-seed", help="seed of the search; default: 0")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="name of the folder; default: <scenario>-tuning")] = None,
     settings: SetOption = [],  # noqa: B006
-    workers: Annotated[int | None, typer.Option("--workers", help="runs at a time")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="number of simultaneous runs")] = None,
     out: OutOption = Path("runs"),
     device: DeviceOption = "auto",
     gpus: GpusOption = None,
@@ -68,9 +77,9 @@ def tune(
     retries: RetriesOption = None,
     slurm: SlurmOption = None,
 ) -> None:
-    """Search for good values of a strategy's options on validation images, then show the best on test images.
+    r"""Search for good values of a strategy's options on validation images, then show the best on test images.
 
-    The same command goes on with a search that was stopped or killed. Needs Optuna: pip install 'clsim[tune]'.
+    The same command continues a search that was stopped or killed. Needs Optuna: pip install 'clsim\[tune]'.
     """
     from clsim.launch.arguments import parse_seeds
     from clsim.launch.progress import ConsoleProgress

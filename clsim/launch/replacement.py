@@ -21,7 +21,7 @@ def refuse_taken(folder: Path) -> None:
     if os.path.lexists(folder):
         files = RunFolder(folder)
         resumable = files.run.is_file() and not files.finished and files.obstacle is None
-        hint = f"to go on with what was interrupted: clsim resume {folder}; " if resumable else ""
+        hint = f"to continue the interrupted run: clsim resume {folder}; " if resumable else ""
         raise RunError(f"{folder}: there already; {hint}use --overwrite to replace, or another --out")
 
 

@@ -1,4 +1,4 @@
-r"""Compare seven strategies, the steps to RebLL and beyond and the upper reference, on the embedded digit scenes.
+r"""Compare seven strategies on the built-in digit scenes: lower and upper reference, and steps to RebLL and beyond.
 
 The same from the command line:
     clsim compare digits-b0c2 --out runs/demo \
@@ -10,8 +10,8 @@ import argparse
 import clsim
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-parser.add_argument("--out", default="runs/demo", help="where run folders go")
-parser.add_argument("--overwrite", action="store_true", help="replace runs that are there")
+parser.add_argument("--out", default="runs/demo", help="folder for the run folders")
+parser.add_argument("--overwrite", action="store_true", help="replace existing runs")
 parser.add_argument("--epochs", type=int, help="fewer epochs than the scenario says, for a quick look")
 arguments = parser.parse_args()
 

@@ -8,7 +8,7 @@ import argparse
 import clsim
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-parser.add_argument("--out", default="runs/own", help="where run folders go")
+parser.add_argument("--out", default="runs/own", help="folder for the run folders")
 parser.add_argument("--train", type=int, default=1200, help="training scenes")
 parser.add_argument("--epochs", type=int, default=10)
 arguments = parser.parse_args()

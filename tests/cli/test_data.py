@@ -16,7 +16,7 @@ def test_import_writes_a_folder_that_plans_and_lists_its_formats(clsim_command, 
     code, out, err = clsim_command("import", "cvat", tmp_path / "in", tmp_path / "out", "--set", "missing=keep")
     assert (code, err) == (0, "")
     assert out.startswith("Imported as cvat: ")
-    assert out.endswith(f"see what it streams: clsim plan {tmp_path}/out/scenario.yaml\n")
+    assert out.endswith(f"look at its tasks: clsim plan {tmp_path}/out/scenario.yaml\n")
     assert clsim_command("plan", tmp_path / "out" / "scenario.yaml")[0] == 0
     code, out, _ = clsim_command("import", "--list")
     assert code == 0

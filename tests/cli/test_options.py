@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import clsim
+from clsim.cli import app
 from clsim.cli.options import engine_of
 from clsim.errors import ClsimError
 from clsim.launch.arguments import as_engine
@@ -56,3 +58,10 @@ def test_an_unknown_engine_is_refused_before_anything_is_written(tmp_path) -> No
     with pytest.raises(ClsimError, match="engine: given ray, but the runs are only prepared here"):
         clsim.compare("digits-b0c2", "er", out=tmp_path, engine="ray", **arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "text"), [("tune", "clsim[tune]"), ("plan", " [OTHER]"), ("tensorboard", " [DIR]")]
+)
+def test_brackets_are_shown_in_help(command: str, text: str) -> None:
+    assert text in CliRunner().invoke(app, [command, "--help"]).stdout

@@ -58,7 +58,7 @@ def test_init_writes_a_scenario_and_overwrites_only_on_request(
     code, out, err = clsim_command("init", "mine")
     assert (code, err) == (0, "")
     assert out.startswith("found: a table of images; 10 classes, 40 training and 30 test images; ")
-    assert out.endswith("written: mine.yaml; see what it streams: clsim plan mine.yaml\n")
+    assert out.endswith("written: mine.yaml; look at its tasks: clsim plan mine.yaml\n")
     assert clsim_command("plan", "mine.yaml")[0] == 0
     Path("mine.yaml").write_text("precious")
     assert clsim_command("init", "mine")[::2] == (

@@ -305,7 +305,7 @@ def test_ctrl_c_saves_the_runs_and_the_command_it_names_goes_on(tiny_overrides: 
     assert "slow/seed0: interrupted at " in err
     assert "| finetune | 1 |" in out
     assert "| slow |" not in out
-    assert f"to go on: clsim compare digits-b0c2 --strategies {names}" in err
+    assert f"to continue: clsim compare digits-b0c2 --strategies {names}" in err
     assert json.loads(next((slow / "checkpoint").glob("*.json")).read_text())["position"]["started"]
     assert "Traceback" not in err
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
