@@ -8,7 +8,7 @@ from clsim import kit
 
 
 class CLSER(kit.Strategy):
-    """Replay from a reservoir, row by row with new ones, and two slow means of the weights.
+    """Replay from a reservoir, one memory row per new row, with two slow averages of the weights (CLS-ER).
 
     Its options are those of its parts: strategy.slow-learners.weight, strategy.er.selection and so on.
     """

@@ -12,7 +12,7 @@ from clsim import kit
 
 
 class CSC(kit.Strategy):
-    """A graph of classes over the backbone's map, and distillation of the old classes that weighs as much as new ones.
+    """Head with a graph of classes over the backbone's map, and distillation of the old classes (CSC).
 
         L = alpha mean over new classes of bce + (1 - alpha) mean over old classes of kd
 

@@ -14,7 +14,7 @@ from clsim import kit
 
 
 class DERpp(kit.Strategy):
-    """Logits of memory rows stay as they were when the rows were stored (DER++; beta 0: DER). Combine it: `er+derpp`.
+    """Keep logits of memory rows near those at the time of storing (DER++; DER with `beta: 0`): `er+derpp`.
 
     loss = L(N) + beta L(R) + alpha / B sum over rows of R, over columns c < S_i, of (z_ic - zhat_ic)^2
 

@@ -8,7 +8,7 @@ from clsim import kit
 
 
 class Relational(kit.Strategy):
-    """Embeddings of two images stay as alike as they were for the model before the task.
+    """Keep the similarity of each pair of embeddings as it was before the task; combine it: `lwf+relational`.
 
         L = ... + weight * mean over pairs i < j of (cos(f_i, f_j) - cos(f'_i, f'_j))^2,   f centred
 

@@ -14,7 +14,7 @@ from clsim import kit
 
 
 class WA(kit.Strategy):
-    """Bring the head's weights of new classes to the mean length of old ones after each task; AP cannot see it.
+    """Scale the head's new weight vectors to the mean length of old ones after each task (WA); AP does not change.
 
     The authors' method is `lwf+er+wa`. DECIDED: weights are not clipped to be positive in training, as the authors do
     for a backbone that ends in a ReLU.
