@@ -10,12 +10,11 @@ from clsim import kit
 
 
 class GDumb(kit.Strategy):
-    """Train a new network in each task, on a balanced memory only (GDumb).
+    """Train a fresh network for each task, only on a balanced memory; its rows are chosen before training.
 
-    The memory chooses its rows before the task is trained. An epoch has as many rows as the memory, so the cost is not
-    comparable with other methods. DECIDED: unknown labels of all seen classes are read as absent; else each class would
-    see the rows of its own task only. DECIDED: epochs, optimiser and augmentation are the scenario's; the authors' 256
-    epochs with cutmix are a recipe for one label per image.
+    An epoch has as many rows as the memory, so its cost is not that of other methods. DECIDED: unknown labels of all
+    seen classes are read as absent; else each class would see the rows of its own task only. DECIDED: epochs, optimiser
+    and augmentation are the scenario's; the authors' 256 epochs with cutmix are a recipe for one label per image.
     """
 
     name = "gdumb"

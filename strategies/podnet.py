@@ -16,7 +16,7 @@ from clsim import kit
 
 
 class PODNet(kit.Strategy):
-    """Keep the direction of each image's features as before the task (PODNet); combine it with `er` and `lwf`.
+    """Hold each image's features near their direction before the task. Combine it with `er` and `lwf`.
 
         L += weight sqrt(S / classes of the task) 1/B sum_i (1 - cos(h_i, h_i before the task))
 

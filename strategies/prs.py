@@ -9,7 +9,7 @@ from clsim import kit
 
 
 class PRS(kit.Strategy):
-    """Replay one memory row per new row, from a reservoir with a target share of positives for each class (PRS).
+    """Replay one memory row per new row, from a reservoir that keeps a fixed share of positives for each class.
 
     The exponent of the shares is strategy.er.selection_options.q; the other options are those of `er`.
     """

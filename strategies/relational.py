@@ -8,7 +8,7 @@ from clsim import kit
 
 
 class Relational(kit.Strategy):
-    """Keep the similarity of each pair of embeddings as it was before the task; combine it: `lwf+relational`.
+    """Hold the similarity of two images' embeddings at its value in the model before the task.
 
         L = ... + weight * mean over pairs i < j of (cos(f_i, f_j) - cos(f'_i, f'_j))^2,   f centred
 
