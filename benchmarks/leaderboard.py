@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 import clsim
-from benchmarks.studies.methods import METHODS, SAME
+from benchmarks.studies.methods import BOARD, LEFT_OUT, board
 from benchmarks.studies.study import ROOT, VOC_MINI, VOC_THERE, interval, when, write_tables
 from clsim import Variant
 from clsim.errors import ClsimError, RunError, did_you_mean
@@ -98,6 +98,16 @@ class Methods:
 def name_of(variant: Variant) -> str:
     """Return the name of a method's folder and row."""
     return compose([variant], {})[0].name
+
+
+def variants_on(stream: Stream, of: Iterable[str] | None = None) -> list[Variant]:
+    """Return the methods of the board in the form that the backbone of a stream takes.
+
+    Args:
+        of: names of methods; None: all.
+    """
+    config = load_scenario(stream.scenario, stream.overrides).config
+    return board(config.training.model.freeze == "backbone", of)
 
 
 def sorted_out(stream: Stream, variants: Sequence[Variant], seeds: Sequence[int], runs: Path) -> Methods:
@@ -277,9 +287,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tables", action="store_true", help="run nothing")
     parser.add_argument("--replace", action="store_true", help="train runs anew that are there but are others")
     given = parser.parse_args(arguments)
-    names = [name_of(variant) for variant in METHODS]
     streams = [stream for stream in STREAMS if stream.name in _chosen(given.streams, [one.name for one in STREAMS])]
-    methods = _chosen(given.methods, names)
+    methods = _chosen(given.methods, [one.name for one in BOARD])
     if not VOC_THERE:
         print("voc-mini is left out: ../shared/data/voc-mini is not here")
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -303,23 +312,16 @@ def _carry_out_all(streams: Sequence[Stream], names: Sequence[str], given: argpa
     Raises:
         RunError: other runs are there, and are not to be replaced.
     """
-    found = {stream.name: sorted_out(stream, METHODS, range(given.seeds), given.runs) for stream in streams}
-    asked = {
-        stream.name: {name: one for name, one in found[stream.name].runnable.items() if name in names}
-        for stream in streams
-    }
-    other = {
-        stream.name: [one for name, one in asked[stream.name].items() if name in found[stream.name].other]
-        for stream in streams
-    }
-    if any(other.values()) and not given.replace:
-        texts = [text for stream in streams for name, text in found[stream.name].other.items() if name in names]
+    found = [sorted_out(stream, variants_on(stream, names), range(given.seeds), given.runs) for stream in streams]
+    texts = [text for methods in found for text in methods.other.values()]
+    if texts and not given.replace:
         raise RunError("\n".join([*texts, "--replace trains these anew, another --runs keeps them"]))
-    for stream in streams:
-        carry_out(stream, other[stream.name], range(given.seeds), given.runs, given.workers, replace=True)
+    for stream, methods in zip(streams, found, strict=True):
+        other = [methods.runnable[name] for name in methods.other]
+        carry_out(stream, other, range(given.seeds), given.runs, given.workers, replace=True)
     for count in range(1, given.seeds + 1):
-        for stream in streams:
-            carry_out(stream, list(asked[stream.name].values()), range(count), given.runs, given.workers)
+        for stream, methods in zip(streams, found, strict=True):
+            carry_out(stream, list(methods.runnable.values()), range(count), given.runs, given.workers)
             _write([stream], given)
 
 
@@ -329,7 +331,7 @@ def _write(streams: Sequence[Stream], given: argparse.Namespace) -> None:
         texts = {
             stream.name: text(
                 results_of(stream, given.runs),
-                sorted_out(stream, METHODS, range(given.seeds), given.runs),
+                sorted_out(stream, variants_on(stream), range(given.seeds), given.runs),
                 given.seeds,
             )
             for stream in streams
@@ -343,7 +345,7 @@ def _chosen(given: Sequence[str] | None, allowed: Sequence[str]) -> Sequence[str
     """Return what was given, or all; a name that is not allowed ends the program."""
     for name in given or ():
         if name not in allowed:
-            text = f"same as {SAME[name]}" if name in SAME else f"allowed: {', '.join(allowed)}"
+            text = LEFT_OUT.get(name, f"allowed: {', '.join(allowed)}")
             sys.exit(f"given {name!r}{did_you_mean(name, allowed)}; {text}")
     return given or allowed
 

@@ -1,81 +1,244 @@
-"""Every shipped method as a composition that can be compared: one list for the zoo and the leaderboard.
+"""The methods of the ladder and of the leaderboard: one list of compositions.
 
-A part that cannot stand alone is in a composition that it belongs to. A test holds that each registered strategy is in
-a member of `METHODS`, so that a new one cannot be forgotten. Options are the strategies' defaults, except where the
-label says what differs.
+Each method says what it needs on a stream, and which settings the ladder tries for it. LADDER and BOARD hold the same
+methods but for those of LADDER_ONLY and BOARD_ONLY. A strategy that is installed and stands neither here nor in
+LEFT_OUT is taken in with its defaults (`taken_in`), and so is a memory selection, beside er. So no method can be
+forgotten.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
 from clsim import Variant
+from clsim.parts import names
+from clsim.training.composition import parts_of
+from clsim.training.strategy_specs import registered, strategy_class
 
-REFERENCES = (Variant("finetune"), Variant("joint"))
-CONTROLS = (Variant("er+identity"),)
-REGULARISATION = (Variant("ewc"), Variant("oewc"), Variant("si"), Variant("mas"))
-DISTILLATION = (Variant("lwf"), Variant("akd"), Variant("lwf+max-entropy"), Variant("lwf+relational"))
-REPLAY = (
-    Variant("er"),
-    Variant("er-ace"),
-    Variant("er+derpp"),
-    Variant("cls-er"),
-    Variant("a-gem"),
-    Variant("gdumb"),
-    Variant("prs"),
-    Variant("ocdm"),
-)
-REPLAY_AND_DISTILLATION = (
-    Variant("lwf+er"),
-    Variant("akd+er"),
-    Variant("icarl"),
-    Variant("lwf+er+bic"),
-    Variant("lwf+er+wa"),
-    Variant("lwf+er+podnet"),
-)
-LABELS = (
-    Variant("er+or"),
-    Variant("rebll"),
-    Variant("pseudo"),
-    Variant("pseudo", "HCP, labels", {"rule": "recall"}),
-    Variant("pseudo+cgc", "KBK, labels", {"rule": "uncertain"}),
-    Variant("rclp"),
-)
-"""HCP and KBK without their networks, which stand in `NETWORKS`."""
-IMBALANCE = (Variant("finetune+more"), Variant("rebll+more"))
-NETWORKS = (
-    Variant("krt", "krt, 64 wide", {"width": 64}),
-    Variant("krt+er", "krt+er, 64 wide", {"krt.width": 64}),
-    Variant("csc", "csc, 64 wide", {"width": 64}),
-    Variant("csc+er", "csc+er, 64 wide", {"csc.width": 64}),
-    Variant("agcn", "agcn, 64 wide", {"width": 64}),
-    Variant("hcp+er", "hcp+er, 64 wide", {"class-embeddings.width": 64}),
-    Variant("kbk+er", "kbk+er, 64 wide", {"class-embeddings.width": 64}),
-    Variant("multi-lane"),
-)
-"""DECIDED: narrower than published, because the backbones here have 64 to 512 features where theirs has 2048.
+Settings = Mapping[str, Any]
+TRIES = 4
+"""Settings of a method that are tried at most, its defaults among them."""
 
-`multi-lane` needs a frozen ViT, which none of these streams has, and is shown as refused.
+NARROW: Mapping[str, Settings] = {
+    "agcn": {"agcn.width": 64},
+    "class-embeddings": {"class-embeddings.width": 64},
+    "csc": {"csc.width": 64},
+    "krt": {"krt.width": 64},
+    "l3a": {"l3a.expansion": 1024},
+}
+"""Part -> its size on the leaderboard, whose value stands in the label.
+
+DECIDED: narrower than published, because the backbones of its small streams have 64 features where theirs has 2048.
 """
-CLOSED_FORM = (
-    Variant("moments"),
-    Variant("moments", "moments, first-task", {"features": "first-task"}),
-    Variant("rebll+moments", "rebll+moments, transport", {"moments.features": "transport"}),
-    Variant("l3a"),
-    Variant("l3a", "l3a, first-task", {"features": "first-task", "expansion": 1024}),
-    Variant("lwf+feature-replay"),
-)
-"""With frozen features, and in the forms for a backbone that trains; a stream refuses one of the two."""
 
-METHODS = (
-    *REFERENCES,
-    *REPLAY,
-    *REPLAY_AND_DISTILLATION,
-    *LABELS,
-    *DISTILLATION,
-    *REGULARISATION,
-    *IMBALANCE,
-    *NETWORKS,
-    *CLOSED_FORM,
-    *CONTROLS,
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the ladder or the leaderboard.
+
+    Attributes:
+        spec: strategies joined with "+".
+        tried: settings that are tried beside the defaults.
+        label: its name; None: the spec.
+        options: that make it the published composition.
+        trained: further options where the backbone trains, whose values stand in the label.
+        frozen: keys of `training` where the backbone is frozen.
+    """
+
+    spec: str
+    tried: tuple[Settings, ...] = ()
+    label: str | None = None
+    options: Settings = field(default_factory=dict)
+    trained: Settings = field(default_factory=dict)
+    frozen: Settings = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.label or self.spec
+
+    def variant(self, frozen: bool, setting: Settings | None = None, note: str = "", narrow: bool = False) -> Variant:
+        """Return the method for a stream, with a setting that is named in its label.
+
+        Args:
+            frozen: whether the backbone of the stream is frozen.
+            note: stands in the label in place of the setting.
+            narrow: whether its parts have the sizes of `NARROW`.
+        """
+        narrowed = [NARROW[part] for part in parts_of(self.spec) if narrow and part in NARROW]
+        sizes = {key: size for one in narrowed for key, size in one.items()}
+        trained = {} if frozen else self.trained
+        said = note or ", ".join(f"{key}={value}" for key, value in (setting or {}).items())
+        widths = [f"{size} wide" for size in sizes.values()]
+        label = ", ".join([self.name, *widths, *map(str, trained.values()), *filter(None, [said])])
+        options = {**self.options, **sizes, **trained, **(setting or {})}
+        return Variant(self.spec, label, options, self.frozen if frozen else {})
+
+
+def each(key: str, *values: Any) -> tuple[Settings, ...]:
+    """Return one setting per value of an option."""
+    return tuple({key: value} for value in values)
+
+
+ER = ({"er.current_classes": "ignore"}, {"er.current_classes": "refresh"}, {"er.other_classes": "negative"})
+OVER_MAPS = {"training.model.cache_features": "maps", "training.model.hidden": None}
+"""What a head needs that reads the map of a frozen backbone."""
+HERDED = {"er.selection": "herding"}
+
+SELECTIONS = [
+    Method("er", ER, f"er, {name}", {"er.selection": name}) for name in names("selection") if name != "class-balanced"
+]
+REPLAY = [
+    Method("er", ER),
+    *SELECTIONS,
+    Method("er-ace", ER),
+    Method("er+derpp", ({"derpp.alpha": 0.1}, {"derpp.alpha": 1.0}, {"derpp.beta": 0.5})),
+    Method("cls-er", each("slow-learners.weight", 0.02, 0.5) + each("slow-learners.decay", 0.99)),
+    Method("gdumb", ({"unknown": "ignore"}, {"selection": "reservoir"}, {"selection": "prs"})),
+    Method("a-gem", ({"current_classes": "ignore"}, {"other_classes": "negative"}, {"selection": "reservoir"})),
+    Method("er+or", each("or.threshold", 0.5, 0.8, "prior")),
+]
+DISTILLATION = [
+    Method("lwf", each("weight", 0.5, 2.0, 5.0)),
+    Method("lwf+er", each("lwf.weight", 0.5, 2.0, 5.0)),
+    Method("icarl", each("lwf.weight", 0.5, 2.0, 5.0)),
+    Method("akd+er", ({"akd.gamma": 0.0}, {"akd.gamma": 2.0}, {"akd.decay": 0.0})),
+    Method("rebll", ({"akd.gamma": 0.0}, {"akd.decay": 0.0}, {"or.threshold": 0.8})),
+    Method("lwf+er+podnet", each("podnet.weight", 0.5, 1.0, 10.0)),
+    Method("lwf+er+relational", each("relational.weight", 0.1, 10.0, 100.0)),
+    Method("lwf+er+bic", ({"bic.share": 0.2}, {"bic.ridge": 0.01}, {"bic.ridge": 1.0})),
+    Method("lwf+er+wa", each("lwf.weight", 0.5, 2.0, 5.0)),
+    Method("lwf+er+max-entropy", (*each("max-entropy.beta", 0.01, 0.2), {"max-entropy.classes": "seen"})),
+    Method("lwf+feature-replay", each("feature-replay.share", 0.5, 2.0) + each("feature-replay.rank", 128)),
+]
+WEIGHTS = [
+    Method("ewc", each("weight", 10.0, 100.0, 1000.0)),
+    Method("oewc", each("ewc.weight", 10.0, 100.0, 1000.0)),
+    Method("si", each("weight", 5.0, 50.0) + each("damping", 0.1)),
+    Method("mas", each("weight", 10.0, 100.0) + each("per", "row")),
+    Method("rebll+more", each("more.amplitude", 0.1, 2.0) + each("more.init_b", 0.02)),
+]
+RECIPE_KRT = {**HERDED, "pseudo.rule": "dynamic"}
+RECIPE_RCLP = {
+    "pseudo.rule": "f1",
+    "er.current_classes": "ignore",
+    "er.replay": "paired",
+    "or.threshold": "f1",
+}
+RCLP = Method(
+    "pseudo+er+or",
+    ({"pseudo.rest": "ignore"}, {"er.current_classes": "negative"}, {"er.replay": "concat"}),
+    "pseudo+er+or, f1",
+    RECIPE_RCLP,
 )
-SAME = {"lwf-mc": "lwf"}
-"""Registered names that train exactly what another one trains, and are not run twice."""
+LABELS = [
+    Method("pseudo+er", each("pseudo.rule", "fixed", "uncertain", "f1")),
+    Method("pseudo+er", each("pseudo.rest", "ignore") + ER[:2], "pseudo+er, recall", {"pseudo.rule": "recall"}),
+    Method("cgc+pseudo+er", each("pseudo.rest", "ignore") + ER[:2], options={"pseudo.rule": "uncertain"}),
+    RCLP,
+    Method("krt+er", each("krt.weight", 0.5, 5.0) + each("krt.width", 128), frozen=OVER_MAPS),
+    Method(
+        "krt+pseudo+er",
+        ({"krt.weight": 0.5}, {"krt.weight": 5.0}, {"pseudo.rule": "fixed"}),
+        options=RECIPE_KRT,
+        frozen=OVER_MAPS,
+    ),
+    Method("csc+er", each("csc.alpha", 0.3, 0.7) + each("csc.width", 256), frozen=OVER_MAPS),
+    Method(
+        "csc+max-entropy+er",
+        ({"csc.alpha": 0.3}, {"csc.alpha": 0.7}, {"max-entropy.beta": 0.01}),
+        frozen=OVER_MAPS,
+    ),
+]
+CLOSED_FORM = [
+    Method("l3a", each("expansion", 1024) + each("threshold", 0.5, 0.9), trained={"features": "first-task"}),
+    Method(
+        "moments",
+        each("unknown", "soft") + each("prior", "task") + each("ridge", 1.0),
+        trained={"features": "first-task"},
+    ),
+    Method(
+        "rebll+moments",
+        ({"moments.unknown": "soft"}, {"moments.prior": "task"}, {"or.threshold": 0.8}),
+        trained={"moments.features": "transport"},
+    ),
+]
+REFERENCES = [Method("finetune", each("old_classes", "negative")), Method("joint")]
+LISTED = [REFERENCES[0], *WEIGHTS, *REPLAY, *DISTILLATION, *LABELS, *CLOSED_FORM]
+
+LADDER_ONLY = [*SELECTIONS, RCLP]
+"""Selections are settings of er, and RCLP's composition is `rclp` once more."""
+CONTROLS = [Method("er+identity")]
+"""`identity` knows which rows show the same photograph."""
+BOARD_ONLY = [
+    Method("akd"),
+    Method("lwf+max-entropy"),
+    Method("lwf+relational"),
+    Method("pseudo"),
+    Method("pseudo", label="pseudo, recall", options={"pseudo.rule": "recall"}),
+    Method("cgc+pseudo", options={"pseudo.rule": "uncertain"}),
+    Method("finetune+more"),
+    Method("krt", frozen=OVER_MAPS),
+    Method("csc", frozen=OVER_MAPS),
+    Method("hcp+er"),
+    Method("kbk+er"),
+    *CONTROLS,
+]
+"""Compositions of the ladder with a part less or more, and the control."""
+
+LEFT_OUT = {"lwf-mc": "another name of lwf"}
+"""Strategy -> why no row has it."""
+
+
+def named_in(methods: Iterable[Method]) -> set[str]:
+    """Return the strategies that methods name or that these stand for."""
+    return {part for one in methods for part in [*one.spec.split("+"), *parts_of(one.spec)]}
+
+
+def taken_in(known: Iterable[str]) -> list[Method]:
+    """Return a method for each installed strategy that is not `known`, with the parts that it needs.
+
+    A memory is that of er, distillation that of lwf.
+    """
+    found = []
+    for name in sorted(set(registered()) - set(known)):
+        needs = strategy_class(name).needs
+        beside = [part for need, part in (("distillation", "lwf"), ("memory", "er")) if need in needs]
+        found.append(Method("+".join([*beside, name])))
+    return found
+
+
+LADDER = [*LISTED, *taken_in(named_in([*LISTED, *REFERENCES, *CONTROLS]) | set(LEFT_OUT)), REFERENCES[1]]
+BOARD = [*(one for one in LADDER if one not in LADDER_ONLY), *BOARD_ONLY]
+
+CHOSEN: dict[str, Settings] = {}
+"""Method -> the setting that `python -m benchmarks.studies.zoo_choice` names; without an entry the defaults are best.
+
+Nothing has been tuned yet: the rows of the ladder are those of the authors' defaults.
+"""
+
+
+def ladder(frozen: bool, of: Iterable[str] | None = None) -> list[Variant]:
+    """Return the methods of the ladder with the authors' defaults, and those of CHOSEN with their setting as well.
+
+    Args:
+        of: their names; None: all.
+    """
+    wanted = [one for one in LADDER if of is None or one.name in of]
+    defaults = [one.variant(frozen) for one in wanted]
+    return [*defaults, *(one.variant(frozen, CHOSEN[one.name], "tuned") for one in wanted if one.name in CHOSEN)]
+
+
+def board(frozen: bool, of: Iterable[str] | None = None) -> list[Variant]:
+    """Return the methods of the leaderboard with the authors' defaults, their networks narrow.
+
+    Args:
+        of: their names; None: all.
+    """
+    return [one.variant(frozen, narrow=True) for one in BOARD if of is None or one.name in of]
+
+
+def tried(frozen: bool) -> dict[str, list[Variant]]:
+    """Return the defaults and the settings to be tried of each method of the ladder, by its name."""
+    return {one.name: [one.variant(frozen), *(one.variant(frozen, setting) for setting in one.tried)] for one in LADDER}

@@ -8,16 +8,16 @@ python -m benchmarks.studies.zoo finetuned --seeds 1   # a look: three methods o
 python -m benchmarks.studies.zoo tables            # writes the tables of docs/zoo.md from what has been run
 
 Runs go to runs/studies/zoo and are kept: a study that was stopped goes on where it was. What `tune` chose is printed by
-`zoo_choice` and stands in `zoo_methods.CHOSEN`.
+`zoo_choice` and stands in `methods.CHOSEN`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.studies.methods import ladder, tried
 from benchmarks.studies.rebll import FINE_TUNED, SMALL
 from benchmarks.studies.study import ROOT, STEP, VALIDATED, VOC_MINI, VOC_THERE, Compared, Study, Table
-from benchmarks.studies.zoo_methods import ladder, tried
 
 DISJOINT = {"stream.assignment": {"disjoint": "random"}}
 BYTES = 249_984

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.studies.methods import LADDER, Method
 from benchmarks.studies.study import ROOT
 from benchmarks.studies.zoo import STUDY, TUNING, is_frozen
-from benchmarks.studies.zoo_methods import METHODS, Method
 
 Chosen = dict[str, Mapping[str, Any]]
 
@@ -41,13 +41,13 @@ def best(methods: Sequence[Method], streams: Sequence[Mapping[str, float]], froz
 
 
 def main(out: Path = ROOT / "runs" / "studies" / "zoo") -> None:
-    """Print the settings to be written into `zoo_methods.CHOSEN`."""
+    """Print the settings to be written into `methods.CHOSEN`."""
     found = [results for one in TUNING if (results := one.results(STUDY.folder(out, one))) is not None]
     if len(found) < len(TUNING):
         print(f"{len(found)} of {len(TUNING)} tuning streams have runs: nothing is chosen")
         return
     means = [results.frame.groupby("strategy").last_mAP.mean().to_dict() for results in found]
-    pprint.pprint(best(METHODS, means, [is_frozen(one) for one in TUNING]))
+    pprint.pprint(best(LADDER, means, [is_frozen(one) for one in TUNING]))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from benchmarks import leaderboard
-from benchmarks.leaderboard import Stream, main, name_of, results_of, sorted_out, text, write_page
+from benchmarks.leaderboard import Stream, main, name_of, results_of, sorted_out, text, variants_on, write_page
+from benchmarks.studies import methods
+from benchmarks.studies.methods import Method
 from clsim import Variant
 
 SMALL = {"dataset.train": 60, "dataset.test": 40, "stream.increment": 5, "training.model.image_size": 28}
@@ -36,7 +38,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(leaderboard, "STREAMS", [DENSE, ONLINE])
-    patch.setattr(leaderboard, "METHODS", [Variant(name) for name in ("finetune", "er", "lwf", "ewc", "moments")])
+    listed = [*map(Method, ("finetune", "er", "lwf", "ewc")), Method("moments", trained={"features": "first-task"})]
+    on_board(patch, listed)
+
+
+def on_board(patch: pytest.MonkeyPatch, listed: list[Method]) -> None:
+    patch.setattr(leaderboard, "BOARD", listed)
+    patch.setattr(methods, "BOARD", listed)
 
 
 def folders(home: Path, page: str = "page.md") -> list[str]:
@@ -49,9 +57,10 @@ def test_a_row_for_each_method_that_has_run_and_the_rest_is_named(place: Path) -
         assert said.count("\n| `finetune` | 1 |") == said.count("\n| `er` | 1 |") == 1
         assert "Runs of 20" in said
         missing = said.partition("**Not run yet**: ")[2].partition("\n")[0]
-        assert missing == ("`lwf`, `ewc`." if name == "board-dense" else "`lwf`.")
-        assert "* `moments`: " in said.partition("**Cannot run on this stream**")[2]
+        assert missing == ("`lwf`, `ewc`, `moments, first-task`." if name == "board-dense" else "`lwf`.")
+        assert ("**Cannot run on this stream**" in said) == (name == "board-online")
     assert "* `ewc`: ewc measures importances on all images of a task together" in said, "online, with the reason"
+    assert "* `moments, first-task`: " in said.partition("**Cannot run on this stream**")[2]
     er = next(line for line in said.splitlines() if line.startswith("| `er`"))
     assert "\N{EN DASH}" not in er, "forgetting and the bytes of its memory are known"
 
@@ -78,8 +87,7 @@ def test_other_runs_are_refused_and_not_shown(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shrink(monkeypatch)
-    other = Variant("er", overrides={"training.optimizer.lr": 0.1}, label="er, faster")
-    monkeypatch.setattr(leaderboard, "METHODS", [Variant("finetune"), other])
+    on_board(monkeypatch, [Method("finetune"), Method("er", label="er, faster", options={"replay": "paired"})])
     monkeypatch.setattr(leaderboard, "STREAMS", [DENSE])
     (place / "runs" / "board-dense" / "er").rename(place / "runs" / "board-dense" / "er, faster")
     try:
@@ -101,12 +109,12 @@ def test_what_has_begun_is_not_run_yet_and_what_failed_says_why(place: Path, mon
         (runs / name / "seed0").mkdir(parents=True)
         (runs / name / "seed0" / "error.txt").write_text(error)
     monkeypatch.setattr(leaderboard, "preview", lambda *arguments, **more: None)
-    methods = sorted_out(DENSE, [Variant("finetune"), Variant("lwf"), Variant("ewc")], [0], place / "runs")
+    found = sorted_out(DENSE, [Variant("finetune"), Variant("lwf"), Variant("ewc")], [0], place / "runs")
     results = results_of(DENSE, place / "runs")
     for name in ("lwf", "ewc"):
         shutil.rmtree(runs / name)
     for known in (None, results):
-        said = text(known, methods, 1)
+        said = text(known, found, 1)
         assert "`lwf`." in said.partition("**Not run yet**: ")[2].partition("\n")[0]
         assert said.partition("**Failed**:\n\n")[2] == "* `ewc`: RunError: ewc/seed0: no memory"
 
@@ -122,7 +130,7 @@ def test_a_table_stays_where_there_are_no_runs(tmp_path: Path) -> None:
 def test_a_slip_is_named_with_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in {
         ("--streams", "board-dens"): "given 'board-dens', did you mean 'board-dense'.*allowed: board-dense, board-tail",
-        ("--methods", "lwf-mc"): "given 'lwf-mc'.*same as lwf",
+        ("--methods", "lwf-mc"): "given 'lwf-mc'.*another name of lwf",
     }.items():
         with pytest.raises(SystemExit, match=message):
             main(list(arguments))
@@ -133,4 +141,12 @@ def test_every_stream_has_its_place_in_the_page() -> None:
     streams: list[Any] = [*leaderboard.STREAMS, Stream("voc-mini", "")]
     for stream in streams:
         assert f"<!-- table: {stream.name} -->\n" in said
-    assert len({name_of(variant) for variant in leaderboard.METHODS}) == len(leaderboard.METHODS)
+
+
+@pytest.mark.parametrize("stream", leaderboard.STREAMS, ids=lambda stream: stream.name)
+def test_a_stream_has_each_method_once_in_the_form_of_its_backbone(stream: Stream) -> None:
+    names = [name_of(variant) for variant in variants_on(stream)]
+    assert len(set(names)) == len(methods.BOARD)
+    assert ("moments" in names, "moments, first-task" in names) == (
+        (True, False) if stream.name == "voc-mini" else (False, True)
+    )

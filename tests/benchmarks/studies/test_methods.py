@@ -1,27 +1,93 @@
-"""Every shipped strategy is compared, once."""
+"""The methods of ladder and board: none that ships is forgotten, all can be composed, all have as many tries."""
 
 from __future__ import annotations
 
-from benchmarks.studies.methods import METHODS, SAME
+import pytest
+
+from benchmarks.studies import methods
+from benchmarks.studies.methods import (
+    BOARD,
+    BOARD_ONLY,
+    LADDER,
+    LADDER_ONLY,
+    LEFT_OUT,
+    LISTED,
+    REFERENCES,
+    TRIES,
+    Method,
+    board,
+    ladder,
+    named_in,
+    taken_in,
+    tried,
+)
 from clsim.launch.variants import compose
+from clsim.parts import names
 from clsim.training.composition import Composition
 from clsim.training.strategy_specs import registered
 
 
-def test_every_registered_strategy_is_in_a_composition() -> None:
-    shipped = {name for name, point in registered().items() if point.value.startswith("clsim.strategies.")}
-    parts = {part.name for variant in METHODS for part in Composition(variant.spec).parts}
-    named = {name for variant in METHODS for name in variant.spec.split("+")}
-    assert shipped == parts | named | set(SAME), "add it to benchmarks/studies/methods.py"
-
-
-def test_names_differ() -> None:
-    assert len(compose(METHODS, {})) == len(METHODS)
+@pytest.mark.parametrize(("listed", "beside"), [(BOARD, set()), (LADDER, {"identity"})], ids=["board", "ladder"])
+def test_every_installed_strategy_has_a_row_or_a_reason_why_not(listed: list[Method], beside: set[str]) -> None:
+    assert named_in(listed) | set(LEFT_OUT) | beside == set(registered()), "add it to benchmarks/studies/methods.py"
+    assert not named_in(listed) & {*LEFT_OUT, *beside}
 
 
 def test_a_name_that_is_left_out_is_the_same_as_another() -> None:
-    for left_out, shown in SAME.items():
+    for left_out, reason in LEFT_OUT.items():
+        shown = reason.removeprefix("another name of ")
         one, other = Composition(left_out), Composition(shown)
         assert [type(part) for part in one.parts] == [type(part) for part in other.parts]
         assert one.options() == other.options()
-        assert shown in [variant.spec for variant in METHODS]
+        assert shown in [method.spec for method in LADDER]
+
+
+def test_board_and_ladder_hold_the_same_methods_but_for_those_that_are_named() -> None:
+    assert [one for one in BOARD if one not in BOARD_ONLY] == [one for one in LADDER if one not in LADDER_ONLY]
+    assert not [one for one in LADDER if one in BOARD_ONLY]
+    assert all(one in LADDER for one in LADDER_ONLY)
+
+
+def test_every_selection_has_a_row() -> None:
+    chosen = {one.options.get("er.selection", "class-balanced") for one in LADDER if one.spec == "er"}
+    assert chosen == set(names("selection"))
+
+
+def test_a_strategy_that_stands_in_no_row_is_taken_in_with_the_parts_that_it_needs() -> None:
+    added = taken_in(set(registered()) - {"derpp", "max-entropy", "si"})
+    assert [(one.spec, one.tried) for one in added] == [("er+derpp", ()), ("lwf+max-entropy", ()), ("si", ())]
+    assert taken_in(registered()) == []
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_every_setting_can_be_composed_under_a_name_of_its_own(frozen: bool) -> None:
+    variants = [one for settings in tried(frozen).values() for one in settings]
+    assert len(compose(variants, {})) == len(variants)
+    assert [one.label for one in ladder(frozen)] == [str(settings[0].label) for settings in tried(frozen).values()]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_board_has_each_method_in_one_form_and_says_what_is_narrower(frozen: bool) -> None:
+    variants = board(frozen)
+    assert len(compose(variants, {})) == len(variants) == len(BOARD)
+    for method, variant in zip(BOARD, variants, strict=True):
+        as_published = method.variant(frozen)
+        assert ("wide" in str(variant.label)) == (variant.options != as_published.options)
+        assert variant.overrides == as_published.overrides
+    l3a, hcp = board(frozen, of=["hcp", "l3a"])
+    assert (hcp.label, hcp.options) == ("hcp, 64 wide", {"class-embeddings.width": 64})
+    assert l3a.label == "l3a, 1024 wide" + ("" if frozen else ", first-task")
+
+
+def test_every_method_with_an_option_has_the_same_number_of_tries() -> None:
+    counts = {one.name: 1 + len(one.tried) for one in LISTED}
+    assert counts.pop("finetune") == 2  # it has one option, of two values
+    assert set(counts.values()) == {TRIES}
+    assert [one.name for one in REFERENCES] == ["finetune", "joint"]
+
+
+def test_a_chosen_setting_is_a_row_beside_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "CHOSEN", {"er+or": {"or.threshold": 0.5}})
+    default, tuned = ladder(frozen=True, of=["er+or"])
+    assert (default.label, default.options) == ("er+or", {})
+    assert (tuned.label, tuned.options) == ("er+or, tuned", {"or.threshold": 0.5})

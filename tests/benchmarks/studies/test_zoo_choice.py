@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.studies.methods import Method, each
 from benchmarks.studies.zoo_choice import best
-from benchmarks.studies.zoo_methods import Method, each
 
 ONE = Method("lwf", each("weight", 2.0, 5.0))
 TWO = Method("moments", each("ridge", 1.0), trained={"features": "first-task"})
