@@ -275,7 +275,7 @@ def test_a_shared_first_task_is_told(make_run: MakeRun, tmp_path: Path) -> None:
     timing = make_run(tmp_path, "lwf") / "timing.jsonl"
     first, *rest = timing.read_text().splitlines()
     timing.write_text("\n".join([json.dumps(json.loads(first) | {"shared_seconds": 2.0}), *rest]))
-    assert "The first task of lwf/seed0 was trained once, by another run" in Page(write_report(tmp_path)).text
+    assert "The first task of lwf/seed0 was trained by another run" in Page(write_report(tmp_path)).text
 
 
 def test_the_result_stands_first_and_one_seed_is_no_finding(make_run: MakeRun, tmp_path: Path) -> None:
