@@ -12,9 +12,9 @@ _LONGEST_NAME = 200
 
 
 class ClsimError(Exception):
-    """Base of every error caused by input rather than by clsim. Its text says what was given and what is allowed.
+    """Base class of errors caused by input. The text says what was given and what is allowed.
 
-    The text may quote input, and is made fit for a terminal: what cannot be printed is escaped, long lines are cut.
+    The text may quote input. Unprintable characters in it are escaped and long lines are cut.
     """
 
     def __init__(self, text: str = "") -> None:

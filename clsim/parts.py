@@ -54,7 +54,7 @@ class PartError(ClsimError):
 
 @dataclass(frozen=True)
 class PartOption:
-    """Mark of an option that names a part: `name: Annotated[str, PartOption("loss")] = Field(...)`.
+    """Annotation of an option that names a part: `name: Annotated[str, PartOption("loss")] = Field(...)`.
 
     Attributes:
         kind: of the part.

@@ -25,7 +25,7 @@ def _digest(seed: int, *purpose: object) -> bytes:
 
 
 def derive_seed(seed: int, *purpose: object) -> int:
-    """A 63-bit non-negative seed for a generator that is not ours (torch, NumPy, Python).
+    """Return a 63-bit non-negative seed for another generator (torch, NumPy, Python).
 
     `purpose` is a path of strings and Python integers such as `("step", task, epoch, step)`; equal paths give equal
     seeds on every machine, different paths independent ones.
@@ -38,13 +38,13 @@ def derive_seed(seed: int, *purpose: object) -> int:
 
 
 def raw_integers(n: int, seed: int, *purpose: object) -> NDArray[np.uint64]:
-    """`n` uniform 64-bit integers, uint64 [n]. A longer draw starts with the shorter one."""
+    """Return `n` uniform 64-bit integers, uint64 [n]. A longer draw starts with the shorter one."""
     key = int.from_bytes(_digest(seed, *purpose)[:16], "little")
     return np.asarray(np.random.Philox(key=key).random_raw(n), dtype=np.uint64)
 
 
 def uniforms(n: int, seed: int, *purpose: object) -> NDArray[np.float64]:
-    """`n` uniform numbers in [0, 1), float64 [n], exact multiples of 2^-53.
+    """Return `n` uniform numbers in [0, 1), float64 [n], exact multiples of 2^-53.
 
     Example:
         >>> bool((uniforms(2, 0, "mine", 7) == uniforms(5, 0, "mine", 7)[:2]).all())
@@ -104,7 +104,7 @@ def uniform_rows(
 
 
 def permutation(n: int, seed: int, *purpose: object) -> NDArray[np.int64]:
-    """A uniform random order of range(n), int64 [n].
+    """Return a uniform random order of range(n), int64 [n].
 
     Example:
         >>> sorted(permutation(4, 0, "order").tolist())

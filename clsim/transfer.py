@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def sent(x: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on a device; the copy, if one is needed, is only begun.
+    """Return a tensor on a device; a copy to a GPU may still be in progress.
 
     For CUDA it goes through page-locked memory of torch's cache: from other memory the host may have to wait for what
     the GPU computes. Apple's GPU gets a copy that has ended, because the memory it is read from may be used again.

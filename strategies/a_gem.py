@@ -10,7 +10,7 @@ from clsim import kit
 
 
 class AGEM(kit.Strategy):
-    """Project each gradient so that no step raises the loss of a memory; the memory itself is not trained on.
+    """Project each gradient so that no step raises the loss on a memory; the memory itself is not trained on.
 
         g <- g - (g'r / r'r) r   if g'r < 0,   r: gradient of the scenario's loss on memory rows
 

@@ -13,7 +13,7 @@ from clsim import kit
 
 
 class AGCN(kit.Strategy):
-    """A graph of which classes are shown together makes classifiers of class vectors; old ones are held by two terms.
+    """Build classifiers with a graph of classes that occur together; two loss terms hold those of old classes.
 
         L = alpha mean over new classes of bce + (1 - alpha) mean over old classes of kd + graph mean (H - H')^2
 

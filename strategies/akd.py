@@ -11,7 +11,7 @@ from clsim import kit
 
 
 class AKD(kit.Strategy):
-    """Asymmetric knowledge distillation: negatives emphasised, over-confident teacher predictions weakened.
+    """Asymmetric knowledge distillation: emphasise negatives, weaken over-confident predictions of the teacher.
 
         L = L_cls + kd_weight * L_kd,   see `emphasised_negatives` and `decayed_distillation` in
         clsim.training.losses.binary

@@ -10,7 +10,7 @@ from clsim import kit
 
 
 class BiC(kit.Strategy):
-    """After each task the logits of its new classes are scaled and shifted, as held-out rows say: `lwf+er+bic`.
+    """After each task, scale and shift the logits of its classes to fit held-out rows: `lwf+er+bic`.
 
     z -> beta z + gamma on the columns of the newest classes, fitted to rows that were held out of training: of the task
     and of the memory. **AP of a class cannot see it**: beta > 0 keeps the order of images within a class, so mAP and

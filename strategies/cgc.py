@@ -10,7 +10,7 @@ from clsim import kit
 
 
 class CGC(kit.Strategy):
-    """Entries of old classes weigh by their error, relative to the mean error of their task's classes in the batch.
+    """Weight the loss of old classes by their error, relative to the mean error of their task's classes in the batch.
 
         L = 1/B sum psi_ic ASL(p_ic, y_ic),   psi_ic = g_ic / G_m^(sign of y_ic),   g_ic = |p_ic - y_ic|
 

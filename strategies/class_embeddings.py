@@ -11,7 +11,7 @@ from clsim import kit
 
 
 class ClassEmbeddings(kit.Strategy):
-    """One embedding per class attends to the backbone's map; a unit for unknown classes learns from absent ones.
+    """One embedding per class attends to the backbone's map, and a unit for unknown classes learns from absent ones.
 
         z_c = <w_c, O_c> + b_c,   O = outputs of the embeddings in self-attention with the map
         L = L_cls + weight L_unknown,   L_unknown = ASL(unit(o_V), 1) + ASL(unit(o_P), 0)

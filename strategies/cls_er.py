@@ -8,7 +8,7 @@ from clsim import kit
 
 
 class CLSER(kit.Strategy):
-    """Replay from a reservoir, row by row with new ones, and two slow means of the weights.
+    """Replay one memory row per new row from a reservoir, and keep two slow means of the weights.
 
     Its options are those of its parts: strategy.slow-learners.weight, strategy.er.selection and so on.
     """

@@ -12,7 +12,7 @@ from clsim import kit
 
 
 class CSC(kit.Strategy):
-    """A graph of classes over the backbone's map, and distillation of the old classes that weighs as much as new ones.
+    """A graph of classes on the backbone's feature map, and distillation of old classes with the weight of new ones.
 
         L = alpha mean over new classes of bce + (1 - alpha) mean over old classes of kd
 

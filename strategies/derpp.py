@@ -14,7 +14,7 @@ from clsim import kit
 
 
 class DERpp(kit.Strategy):
-    """Logits of memory rows stay as they were when the rows were stored (DER++; beta 0: DER). Combine it: `er+derpp`.
+    """Hold logits of memory rows at their values when stored (DER++; beta 0: DER). Combine it: `er+derpp`.
 
     loss = L(N) + beta L(R) + alpha / B sum over rows of R, over columns c < S_i, of (z_ic - zhat_ic)^2
 

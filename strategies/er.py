@@ -10,7 +10,7 @@ from clsim import kit
 
 
 class ER(kit.Strategy):
-    """Replay stored rows with the labels they were seen with.
+    """Replay stored rows with the labels that were visible when they were stored.
 
     DECIDED: by default the memory is added to the task's data (as KRT does), not paired row by row with the new images:
     better on all validation streams of docs/rebll.md, where a paired memory of few rows is learnt by heart.

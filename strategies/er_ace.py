@@ -13,7 +13,7 @@ from clsim import kit
 
 
 class ERACE(kit.Strategy):
-    """Asymmetric replay: new rows say nothing of old classes, and each step has as many memory rows as new ones.
+    """Asymmetric replay: new rows do not train old classes, and each step has as many memory rows as new rows.
 
     Its options are those of its parts: strategy.finetune.old_classes, strategy.er.selection and so on.
     """

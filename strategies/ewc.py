@@ -13,7 +13,7 @@ from clsim import kit
 
 
 class EWC(kit.Strategy):
-    """Avalanche's EWCPlugin: a quadratic penalty on weights that mattered for earlier tasks.
+    """Penalise changes of weights that matter for earlier tasks (EWC, by Avalanche's EWCPlugin).
 
     DECIDED: the importances are of the scenario's loss on the task's visible labels, in mini-batches of its size, as
     the plugin computes them; the loss sums over classes, so `weight` has another scale than in single-label papers.

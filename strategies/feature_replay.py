@@ -14,7 +14,7 @@ from clsim import kit
 
 
 class FeatureReplay(kit.Strategy):
-    """Replay features drawn from Gaussians: absent for the task's classes, unknown (for a teacher) for all others."""
+    """Replay features drawn from Gaussians; labels are absent for the task's classes and unknown for all others."""
 
     name = "feature-replay"
     claims = frozenset({"memory"})

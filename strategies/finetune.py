@@ -10,7 +10,7 @@ from clsim import kit
 
 
 class Finetune(kit.Strategy):
-    """Train on each task's visible labels and do nothing against forgetting."""
+    """Train on each task's visible labels, without any means against forgetting."""
 
     name = "finetune"
     claims: ClassVar[frozenset[str]] = frozenset({"old_classes"})

@@ -10,7 +10,7 @@ from clsim import kit
 
 
 class GDumb(kit.Strategy):
-    """For each task a fresh network, trained on a balanced memory alone; rows are chosen before the task is trained.
+    """Train a fresh network for each task, only on a balanced memory; its rows are chosen before training.
 
     An epoch has as many rows as the memory, so its cost is not that of other methods. DECIDED: unknown labels of all
     seen classes are read as absent; else each class would see the rows of its own task only. DECIDED: epochs, optimiser

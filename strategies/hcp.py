@@ -12,7 +12,7 @@ from clsim import kit
 
 
 class HCP(kit.Strategy):
-    """Class embeddings with an unknown class, mixed at random, and pseudo-labels by recall: `hcp+er`.
+    """Class embeddings with a randomly mixed unknown class, and pseudo-labels with thresholds by recall: `hcp+er`.
 
     Its options are those of its parts: strategy.class-embeddings.depth, strategy.pseudo.rule and so on.
     """

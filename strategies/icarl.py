@@ -14,7 +14,7 @@ from clsim import kit
 
 
 class ICaRL(kit.Strategy):
-    """The training part of iCaRL: distillation of the old classes and herded exemplars; no nearest class mean.
+    """The training of iCaRL: distillation of old classes and exemplars by herding; without its nearest-mean classifier.
 
     Its options are those of its parts: strategy.lwf.weight, strategy.er.replay and so on.
     """

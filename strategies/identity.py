@@ -8,7 +8,7 @@ from clsim import kit
 
 
 class Identity(kit.Strategy):
-    """A control, not a method: unknown labels of memory rows follow from which photographs came back in which task.
+    """A control, not a method: infer unknown labels of memory rows from the tasks in which a photograph came back.
 
     In an overlap stream an earlier image that does not come back in a task has none of its classes. A method must not
     use that, as it is an artefact of how the benchmark is made; `er+identity` shows what it would be worth.

@@ -13,7 +13,7 @@ from clsim.scenario.plan.planning import joint_plan
 
 
 class Joint(kit.Strategy):
-    """After each task a fresh network, trained on all images so far with the true labels of all seen classes."""
+    """After each task, train a fresh network on all images so far with the true labels of all seen classes."""
 
     name = "joint"
     claims: ClassVar[frozenset[str]] = frozenset({"plan"})

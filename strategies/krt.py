@@ -11,7 +11,7 @@ from clsim import kit
 
 
 class KRT(kit.Strategy):
-    """A cross-attention head with one token per task; tokens of earlier tasks keep their direction.
+    """Cross-attention head with one token per task; a loss keeps the direction of earlier tasks' tokens (KRT).
 
         L = L_cls + lambda_t L_tok,   lambda_t = weight sqrt(|C_1..t| / |C_t|)
         L_tok = mean over images of 1 - cos(earlier tasks' tokens, those of the model before the task)

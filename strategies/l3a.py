@@ -10,7 +10,7 @@ from clsim import kit
 
 
 class L3A(kit.Strategy):
-    """Weighted ridge regression on random features, with old labels of new rows completed by the head before.
+    """Weighted ridge regression on random features; the previous head fills in old classes of new rows.
 
         z = W' phi,  phi = ReLU(V f),  V random       W = (A + ridge I)^-1 C
         A += sum of om_i phi_i phi_i'                  C += sum of om_i phi_i y_i'

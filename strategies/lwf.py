@@ -10,7 +10,7 @@ from clsim import kit
 
 
 class LwF(kit.Strategy):
-    """Sigmoid distillation of the old classes from the model after the previous task."""
+    """Distil the sigmoids of old classes from the model after the previous task (LwF)."""
 
     name = "lwf"
     claims: ClassVar[frozenset[str]] = frozenset({"old_classes", "distillation"})

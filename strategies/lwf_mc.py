@@ -11,7 +11,7 @@ from clsim import kit
 
 
 class LwFMC(kit.Strategy):
-    """Another name of `lwf`: one sigmoid per class, old classes distilled."""
+    """Another name of `lwf`: one sigmoid per class, with distillation of old classes."""
 
     name = "lwf-mc"
     made_of: ClassVar[tuple[str, ...]] = ("lwf",)

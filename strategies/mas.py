@@ -13,7 +13,7 @@ from clsim import kit
 
 
 class MAS(kit.Strategy):
-    """A quadratic penalty on weights that change the logits much; it needs no label.
+    """Penalise changes of weights that influence the logits strongly; needs no labels (MAS).
 
     Equations: `clsim.training.importances.MemoryAwareSynapses`. The default weight is the authors'; search it on a log
     grid.

@@ -10,7 +10,7 @@ from clsim import kit
 
 
 class MaximumEntropy(kit.Strategy):
-    """Confidence in old classes is a loss, from the second task on. Combine it with distillation: `lwf+max-entropy`.
+    """Penalise confidence in old classes from the second task on. Combine it with distillation: `lwf+max-entropy`.
 
         L = ... - beta H,   H = -1/B sum_i sum_{c old} p_ic log(p_ic + 1e-5)
 

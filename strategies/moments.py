@@ -26,7 +26,7 @@ what a low rank leaves out, and chose strengths that cost 13 points."""
 
 
 class Moments(kit.Strategy):
-    """Solve for the head after each task from statistics of all rows so far.
+    """Solve for the head after each task, in closed form, from statistics of all rows so far.
 
     Alone it trains nothing, or the backbone in the first task only. Beside parts that train a head (`rebll+moments`)
     the logits are the mean of both heads'.

@@ -12,7 +12,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class MORE(kit.Strategy):
-    """Inside a task each weight is G + BA; often seen classes must do without BA, which is merged when the task ends.
+    """Train each weight as G + BA and make frequent classes rely on G; BA is merged when the task ends (MORE).
 
         L = L_all + amplitude sin(pi step / steps) L_MORE,   see `rebalancing_loss` in clsim.training.more.plugin
 

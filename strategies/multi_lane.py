@@ -12,7 +12,7 @@ HELD: frozenset[str] = frozenset({"old_classes", "completion", "distillation", "
 
 
 class MultiLane(kit.Strategy):
-    """A lane per task on a frozen ViT: selectors that summarise patches, prompts, and a linear map of its classes.
+    """One lane per task on a frozen ViT: selectors that summarise patches, prompts, and a linear classifier.
 
     See `clsim.models.prompted_vit`. An image goes through all lanes, and each gives the logits of its task's classes.
     Only the newest lane learns, so logits of earlier classes never change by a bit. Labels of earlier classes, visible

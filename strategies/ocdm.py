@@ -12,7 +12,7 @@ from clsim import kit
 
 
 class OCDM(kit.Strategy):
-    """Replay, row by row with new ones, from a memory whose classes are kept near a target distribution.
+    """Replay one memory row per new row, from a memory whose class counts are kept near a target distribution.
 
     The exponent `rho` and the rows that come in at once, `batch`, are in strategy.er.selection_options.
     """

@@ -8,7 +8,7 @@ from clsim import kit
 
 
 class OnlineEWC(kit.Strategy):
-    """EWC with one penalty for all earlier tasks; memory for weights and importances does not grow with the tasks.
+    """EWC with one penalty for all earlier tasks; its stored weights and importances do not grow with the tasks.
 
     Its options are those of its part: strategy.ewc.weight and strategy.ewc.decay.
     """

@@ -17,7 +17,7 @@ HOLD_OUT = ("adaptive", "f1")
 
 
 class OnlineRelabelling(kit.Strategy):
-    """After each task, predictions fill the unknown labels of the memory. Combine it with a memory: `er+or`.
+    """After each task, fill unknown labels of the memory with predictions. Combine it with a memory: `er+or`.
 
     DECIDED: soft labels by default. The paper writes hard ones; with the fixed threshold 0.8 of a study after it hardly
     a positive is written, and nearly every unknown label becomes a confident absence (docs/rebll.md).

@@ -16,7 +16,7 @@ from clsim import kit
 
 
 class PODNet(kit.Strategy):
-    """Hold each image's features near the direction they had before the task; combine it with `er` and `lwf`.
+    """Hold each image's features near their direction before the task. Combine it with `er` and `lwf`.
 
         L += weight sqrt(S / classes of the task) 1/B sum_i (1 - cos(h_i, h_i before the task))
 

@@ -9,7 +9,7 @@ from clsim import kit
 
 
 class PRS(kit.Strategy):
-    """Replay, row by row with new ones, from a reservoir that keeps a set share of positives for each class.
+    """Replay one memory row per new row, from a reservoir that keeps a fixed share of positives for each class.
 
     The exponent of the shares is strategy.er.selection_options.q; the other options are those of `er`.
     """

@@ -15,7 +15,7 @@ from clsim import kit
 
 
 class Pseudo(kit.Strategy):
-    """Old classes of new images are present where the model before the task is sure of them.
+    """Label old classes of new images as present where the model before the task is sure of them.
 
         y_c <- 1 if y_c is unknown, c is old and q_c > theta_c;   the rest: absent, left out, or distilled
 

@@ -14,7 +14,7 @@ from clsim import kit
 
 
 class RCLP(kit.Strategy):
-    """Pseudo-labels with the threshold of best F1, on new rows for old classes and on stored rows for new ones.
+    """Pseudo-labels at the threshold of best F1: old classes of new rows, and new classes of stored rows (RCLP).
 
     Its options are those of its parts: strategy.pseudo.rest, strategy.er.selection, strategy.or.fallback and so on.
     """

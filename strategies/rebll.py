@@ -8,7 +8,7 @@ from clsim import kit
 
 
 class RebLL(kit.Strategy):
-    """AKD against the imbalance of the loss, OR against the imbalance of the labels, and replay: `akd+or+er`.
+    """RebLL: asymmetric distillation (AKD), online relabelling of the memory (OR) and replay: `akd+or+er`.
 
     Its options are those of its parts: strategy.akd.gamma, strategy.or.threshold, strategy.er.selection and so on.
     """

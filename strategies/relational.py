@@ -8,7 +8,7 @@ from clsim import kit
 
 
 class Relational(kit.Strategy):
-    """Embeddings of two images stay as alike as they were for the model before the task.
+    """Hold the similarity of two images' embeddings at its value in the model before the task.
 
         L = ... + weight * mean over pairs i < j of (cos(f_i, f_j) - cos(f'_i, f'_j))^2,   f centred
 

@@ -13,7 +13,7 @@ from clsim import kit
 
 
 class SI(kit.Strategy):
-    """A quadratic penalty on weights along whose path of training the loss fell.
+    """A quadratic penalty on weights whose changes during training lowered the loss.
 
     Equations: `clsim.training.importances.SynapticIntelligence`. DECIDED: `weight` and `damping` are those of common
     code for softmax losses (0.5 and 1); this loss sums over classes, so search `weight` on a log grid.

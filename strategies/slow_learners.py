@@ -10,7 +10,7 @@ from clsim import kit
 
 
 class SlowLearners(kit.Strategy):
-    """Two slow means of the weights: memory rows are held to their logits, and the stable one scores images.
+    """Two slow means of the weights: they hold the logits of memory rows, and the stable one scores images.
 
     Equations: `clsim.training.slow_learners.SlowLearners`. DECIDED: the better copy is chosen for each entry, where the
     source chooses it for each row by the one true class; where a label is unknown the stable copy answers. DECIDED: the

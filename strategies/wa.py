@@ -14,7 +14,7 @@ from clsim import kit
 
 
 class WA(kit.Strategy):
-    """Bring the head's weights of new classes to the mean length of old ones after each task; AP cannot see it.
+    """After each task, scale the head's weights of new classes to the mean norm of old ones; AP does not change.
 
     The authors' method is `lwf+er+wa`. DECIDED: weights are not clipped to be positive in training, as the authors do
     for a backbone that ends in a ReLU.

@@ -12,6 +12,6 @@ class SpellingsConfig(BaseModel):
 
     spellings: Literal["error", "join"] = Field(
         "error",
-        description="names of classes that differ in capitals, blanks or invisible characters alone: an error, or one "
-        "class, under the spelling that most training images have",
+        description="class names that differ only in capitals, blanks or invisible characters: an error, or one "
+        "class with the spelling of most training images",
     )

@@ -38,36 +38,39 @@ _OFFICIAL_SPLITS = ("train2014", "val2014", "train2017", "val2017")
 class CocoConfig(ListedSplitsConfig, ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `coco`."""
 
-    name: Literal["coco"] = Field(description="COCO 2014 or 2017, or a folder in its layout; to be downloaded by you")
+    name: Literal["coco"] = Field(description="COCO 2014 or 2017, or a folder with the same layout; you download it")
     root: Annotated[str | None, DATA_PATH] = Field(
         None, description="folder with annotations/, train2014/, val2014/ ...; relative to the scenario file"
     )
     train: SplitName | SplitNames = Field(
         "train2014",
-        description="split to train on: annotations/instances_{split}.json and the folder of its images; of several, "
-        "[train2014, val2014], all images",
+        description="split to train on: annotations/instances_{split}.json and the folder of its images; or "
+        "several splits, such as [train2014, val2014]",
     )
     test: SplitName | SplitNames | ShareOfTraining = Field(
         "val2014",
-        description="split to test on, or several, or {share: 0.2} of the training images; a split of both sides needs "
-        "test_ids",
+        description="split to test on, several splits, or {share: 0.2} of the training images; a split used for "
+        "training and testing needs test_ids",
     )
     train_file: Annotated[str | None, DATA_PATH] = Field(
         None,
         min_length=1,
-        description="annotation file of the training images, instead of a split; relative to the scenario",
+        description="annotation file of the training images, in place of a split; relative to the scenario",
     )
     test_file: Annotated[str | None, DATA_PATH] = Field(
-        None, min_length=1, description="annotation file of the test images, likewise"
+        None,
+        min_length=1,
+        description="annotation file of the test images, in place of a split; relative to the scenario",
     )
     image_folder: Annotated[str | None, DATA_PATH] = Field(
         None,
         min_length=1,
-        description="folder of the images that train_file and test_file name; default: that of the file",
+        description="folder of the images that train_file and test_file name; default: the folder of the file",
     )
     ids: Annotated[str | None, DATA_PATH] = Field(
         None,
-        description="file with one image id a line: only these training images (COCO-MLT); relative to the scenario",
+        description="file with one image id per line; only these training images are used (COCO-MLT); relative to"
+        " the scenario",
     )
 
     @model_validator(mode="after")

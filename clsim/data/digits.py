@@ -31,7 +31,7 @@ CROWDING = "crowding"
 class DigitsConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     """Options of the data set `digits`."""
 
-    name: Literal["digits"] = Field(description="scenes of handwritten digits, made in memory; nothing to download")
+    name: Literal["digits"] = Field(description="scenes of handwritten digits, generated in memory; no download")
     train: int = Field(1200, ge=1, le=200_000, description="number of training scenes")
     test: int = Field(
         800, ge=1, le=200_000, description="number of test scenes; no handwritten source digit is in both splits"
@@ -43,15 +43,16 @@ class DigitsConfig(BaseModel, frozen=True, extra="forbid", strict=True):
         strict=False, default=(1, 4), description="[min, max] classes in one scene, uniformly drawn; within 1..5"
     )
     frequency: Literal["unequal", "uniform"] = Field(
-        "unequal", description="unequal = the commonest class has about six times the positives of the rarest"
+        "unequal", description="unequal: the most frequent class has about six times the positives of the rarest"
     )
     cooccurrence: float = Field(
         0.5,
         ge=0.0,
         le=1.0,
-        description="share of further classes drawn among partners of those already in the scene; 0 = independent",
+        description="share of the further classes of a scene that are drawn from the partners of its present "
+        "classes; 0: classes are independent",
     )
-    seed: int = Field(0, description="another seed gives other scenes of the same distribution")
+    seed: int = Field(0, description="seed of the scenes; another seed gives other scenes of the same distribution")
 
     @field_validator("labels_per_scene")
     @classmethod

@@ -33,15 +33,15 @@ KEYS = ("train_x", "train_y", "test_x", "test_y", "x", "y", "split", "class_name
 class FeaturesConfig(LabelValuesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `features`."""
 
-    name: Literal["features"] = Field(description="features with labels, in arrays of NumPy (.npz), instead of images")
+    name: Literal["features"] = Field(description="features with labels as NumPy arrays (.npz), in place of images")
     file: Annotated[str | None, DATA_PATH] = Field(
         None,
         min_length=1,
-        description="file with train_x, train_y, test_x, test_y, or x, y and split, and perhaps class_names; relative "
-        "to the scenario",
+        description="file with the arrays train_x, train_y, test_x, test_y, or x, y and split; class_names is "
+        "optional; relative to the scenario",
     )
     test: ShareOfTraining | None = Field(
-        None, description="keep a share of x and y for testing: {share: 0.2}; default: the file says which"
+        None, description="hold out a share of x and y for testing: {share: 0.2}; default: the file contains the split"
     )
 
 

@@ -41,18 +41,19 @@ class FolderConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
 
     name: Literal["folder"] = Field(description="your own images, in one folder per class")
     root: Annotated[str | None, DATA_PATH] = Field(
-        None, description="folder that holds them; relative to the scenario file"
+        None, description="folder that contains the class folders; relative to the scenario file"
     )
     train: _Subfolder | None = Field(
         None,
-        description="folder below root with the class folders to train on; default: train, or root itself with a share "
-        "for `test`",
+        description="folder below root with the class folders for training; default: train, or root itself if "
+        "`test` is a share",
     )
     test: _Subfolder | ShareOfTraining = Field(
-        "test", description="folder below root with those to test on, or {share: 0.2} of the images to train on"
+        "test",
+        description="folder below root with the class folders for testing, or {share: 0.2} of the training images",
     )
     no_finding: _Subfolder | None = Field(
-        None, description="class folder whose images show no class, such as normal; it is no class itself"
+        None, description="folder whose images show no class, such as normal; it is not a class"
     )
 
     @model_validator(mode="after")

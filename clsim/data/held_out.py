@@ -15,8 +15,8 @@ Rows = NDArray[np.int64]
 class ShareOfTraining(BaseModel, frozen=True, extra="forbid", strict=True):
     """`test: {share: 0.2}`."""
 
-    share: float = Field(gt=0, lt=1, description="share of the images that is kept for testing")
-    seed: int = Field(0, ge=0, description="of the choice; the seed of the stream does not change the test images")
+    share: float = Field(gt=0, lt=1, description="share of the images that is held out for testing")
+    seed: int = Field(0, ge=0, description="seed of the choice; the seed of the stream does not change the test images")
 
 
 def split_rows(labels: NDArray[np.int8], rule: ShareOfTraining) -> tuple[Rows, Rows]:

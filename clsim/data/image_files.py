@@ -46,24 +46,26 @@ class ImageFilesConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     """Options of every data set whose images are files."""
 
     name: str
-    resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
+    resize: Resize = Field(
+        "squash", description="squash: resize to a square; crop: resize the shorter side, then cut out the centre"
+    )
     window: Window | None = Field(
         None,
-        description="[low, high]: grey values of more than 8 bits that become black and white, such as [0, 4095]; "
-        "default: the range of the format, such as [0, 65535]",
+        description="[low, high]: grey values that become black and white in images of more than 8 bits, such as "
+        "[0, 4095]; default: the range of the format, such as [0, 65535]",
     )
     on_bad_image: Literal["error", "skip"] = Field(
         "error",
-        description="an image that cannot be decoded ends the run, or counts as not annotated in any class; skip reads "
-        "all images before the first plan",
+        description="an image that cannot be decoded: error ends the run; skip treats all its labels as unknown, "
+        "and reads all images before the plan is made",
     )
     images: Literal["cache", "stream"] = Field(
         "cache",
-        description="cache: decoded once into $CLSIM_CACHE; stream: decoded whenever they are needed, for data whose "
-        "cache would not fit",
+        description="cache: decode images once into $CLSIM_CACHE; stream: decode them each time, for data whose "
+        "cache would not fit on the disk",
     )
     workers: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="threads that decode images; auto: one a core"
+        "auto", description="threads that decode images; auto: one per core"
     )
 
 

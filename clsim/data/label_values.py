@@ -25,41 +25,44 @@ class Options(BaseModel, frozen=True, extra="forbid", strict=True):
 class SoftValue(Options):
     """`{soft: 0.6}`."""
 
-    soft: float = Field(gt=0, lt=1, description="soft label of every uncertain entry")
+    soft: float = Field(gt=0, lt=1, description="soft label of all uncertain entries")
 
 
 class Uncertain(Options):
     """`{uncertain: positive | negative | {soft: 0.6}}`."""
 
     uncertain: Literal["positive", "negative"] | SoftValue = Field(
-        description="what an uncertain label is in training (CheXpert's U-Ones, U-Zeros, or a soft label); a test "
-        "image's is unknown"
+        description="how training reads an uncertain label (CheXpert's U-Ones, U-Zeros, or a soft label); in test"
+        " images it is unknown"
     )
 
 
 class Threshold(Options):
     """`{threshold: 0.5}`."""
 
-    threshold: float = Field(gt=0, lt=1, description="a soft label from here on counts as present, below as absent")
+    threshold: float = Field(gt=0, lt=1, description="lowest soft label that counts as present; below it is absent")
 
 
 class NoFinding(Options):
     """`{name: No Finding, beside: [Support Devices]}`."""
 
-    name: str = Field(min_length=1, description="the label that says that no class is present")
-    beside: list[str] = Field([], description="classes it says nothing about, such as CheXpert's Support Devices")
+    name: str = Field(min_length=1, description='name of the label that means "no class is present"')
+    beside: list[str] = Field(
+        [], description="classes to which this label does not apply, such as CheXpert's Support Devices"
+    )
 
 
 class LabelValuesConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     """Options of data sets whose labels are numbers."""
 
     minus_one: Literal["absent", "unknown"] | Uncertain | None = Field(
-        None, description="what a label -1 means: absent, unknown, or uncertain; default: it is an error"
+        None, description="meaning of the label -1: absent, unknown, or uncertain; default: an error"
     )
     soft_labels: Literal["unknown"] | Threshold | None = Field(
         None,
-        description="take labels between 0 and 1 as training targets; where only present or absent can be said (who "
-        "is in a task, class counts, test truth) they count as unknown, or by a threshold; default: they are an error",
+        description="use labels between 0 and 1 as training targets. Where only present or absent is possible "
+        "(assignment, class counts, test truth) they count as unknown, or by a threshold. Default: an"
+        " error",
     )
 
     @property

@@ -37,84 +37,96 @@ SplitName = Annotated[
 class ManifestConfig(LabelValuesConfig, SpellingsConfig, ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `manifest`."""
 
-    name: Literal["manifest"] = Field(description="your own images, listed in a table: CSV, TSV, JSON Lines or Parquet")
+    name: Literal["manifest"] = Field(
+        description="your own images, listed in a table (CSV, TSV, JSON Lines or Parquet)"
+    )
     file: Annotated[str | None, DATA_PATH] = Field(
         None, description="table of all images, with a column that names the split; relative to the scenario"
     )
     train_file: Annotated[str | None, DATA_PATH] = Field(
-        None, description="table of the training images, instead of `file`; relative to the scenario"
+        None, description="table of the training images, in place of `file`; relative to the scenario"
     )
-    test_file: Annotated[str | None, DATA_PATH] = Field(None, description="table of the test images, instead of `file`")
-    path_column: str = Field("path", min_length=1, description="column of the image files")
+    test_file: Annotated[str | None, DATA_PATH] = Field(
+        None, description="table of the test images, in place of `file`"
+    )
+    path_column: str = Field("path", min_length=1, description="column with the paths of the image files")
     image_folder: Annotated[str | None, DATA_PATH] = Field(
-        None, min_length=1, description="where relative paths of images start; default: the folder of their table"
+        None,
+        min_length=1,
+        description="folder in which relative paths of images start; default: the folder of the table",
     )
     split_column: str | None = Field(
         None,
         min_length=1,
-        description="column of `file` that names the split of an image; default: split, but none with a share",
+        description="column of `file` that names the split of an image; default: split, or none if `test` is a share",
     )
-    train_splits: list[SplitName] = Field(["train"], min_length=1, description="names of the split to train on")
-    test_splits: list[SplitName] = Field(["test"], min_length=1, description="names of the split to test on")
+    train_splits: list[SplitName] = Field(["train"], min_length=1, description="names of the splits to train on")
+    test_splits: list[SplitName] = Field(["test"], min_length=1, description="names of the splits to test on")
     other_splits: list[SplitName] = Field([], description="names of splits whose images are left out")
     test: ShareOfTraining | None = Field(
-        None, description="keep a share of the images of `file` (of those to train on) for testing: {share: 0.2}"
+        None, description="hold out a share of the training images of `file` for testing: {share: 0.2}"
     )
     label_columns: Literal["rest"] | list[str] | None = Field(
         None,
-        description="one column for each class, with 1, 0 or nothing = unknown: these; rest: all but path and split",
+        description="names of the columns with labels, one per class: 1, 0, or empty for unknown; rest: all "
+        "columns but path and split",
     )
-    other_columns: list[str] = Field([], description="with `label_columns: rest`: columns that are no class either")
+    other_columns: list[str] = Field([], description="with `label_columns: rest`: further columns that are not classes")
     label_list: str | None = Field(
         None,
         min_length=1,
-        description="instead of label_columns: one column with a list of the classes an image shows, as a JSON list or "
+        description="in place of label_columns: column with the classes that an image shows, as a JSON list or "
         "joined with `separator`",
     )
     separator: str = Field(
-        "|", min_length=1, description="between the classes in label_list; several blanks count as one"
+        "|", min_length=1, description="text between the classes in label_list; several blanks count as one"
     )
     label_column: str | None = Field(
         None,
         min_length=1,
-        description="instead of label_columns: one row for each image and label, and in this column the label; an "
-        "image without one has a row with an empty label",
+        description="in place of label_columns: column with one label per row, for a table with one row per image"
+        " and label; an image without labels has a row with an empty label",
     )
     confidence_column: str | None = Field(
-        None, min_length=1, description="with label_column: column with the confidence of a label, from 0 to 1"
+        None, min_length=1, description="with label_column: column with the confidence of the label, from 0 to 1"
     )
     threshold: float | None = Field(
-        None, gt=0, le=1, description="with confidence_column: from here on a label is present, below it is absent"
+        None, gt=0, le=1, description="with confidence_column: lowest confidence of a present label; below it is absent"
     )
     counts: Literal["error", "present"] = Field(
-        "error", description="what a whole number above 1 is: an error, or a count of objects, that is present"
+        "error", description="meaning of a whole number above 1: an error, or a count of objects (present)"
     )
     empty_list: Literal["absent", "unknown"] = Field(
-        "absent", description="what an empty label_list or label_column says: no class is present, or nobody looked"
+        "absent",
+        description="meaning of an empty label_list or label_column: absent: no class is present; unknown: the "
+        "image is not annotated",
     )
     vocabulary: list[str] | None = Field(
         None,
         min_length=1,
-        description="the classes that may stand in label_list or label_column; default: those that do",
+        description="classes allowed in label_list or label_column; default: all that occur",
     )
     no_finding: Annotated[str, Field(min_length=1)] | NoFinding | None = Field(
         None,
-        description="label that says that no class is present, or {name: .., beside: [classes it says nothing about]}; "
-        "it is no class itself",
+        description='label that means "no class is present", or {name: .., beside: [classes to which it does not '
+        "apply]}; it is not a class",
     )
     delimiter: str | None = Field(
-        None, min_length=1, max_length=1, description="between the cells of a CSV file; default: a comma, in .tsv a tab"
+        None,
+        min_length=1,
+        max_length=1,
+        description="text between the cells of a CSV file; default: a comma, in .tsv a tab",
     )
     comment: Annotated[str, Field(min_length=1)] | Literal[False] | None = Field(
         None,
-        description="lines of a CSV file that begin so are passed over, false: none; default: those that begin with # "
-        "and have more or fewer cells than the header",
+        description="start of lines of a CSV file that are skipped; false: no line is skipped; default: lines "
+        "that begin with # and have another number of cells than the header",
     )
     encoding: str | None = Field(
-        None, min_length=1, description="of the text of a table, such as latin-1, cp1252, gbk; default: UTF-8"
+        None, min_length=1, description="text encoding of the table, such as latin-1, cp1252, gbk; default: UTF-8"
     )
     suffix: str | None = Field(
-        None, pattern=r"^\.[^./\\]+$", description="added to image names that a table gives without it, such as .jpg"
+        None, pattern=r"^\.[^./\\]+$", description="suffix that is added to image names that lack it, such as .jpg"
     )
 
     @model_validator(mode="after")

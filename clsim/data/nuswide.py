@@ -51,12 +51,12 @@ class NusWideConfig(ListedSplitsConfig, ImageFilesConfig, frozen=True, extra="fo
         None, description="folder with ImageList/ and Groundtruth/; relative to the scenario file"
     )
     train: Part | Parts = Field(
-        "train", description="images to train on: train, test, all, or several of them; all reads Groundtruth/AllLabels"
+        "train", description="images to train on: train, test, all, or a list of these; all reads Groundtruth/AllLabels"
     )
     test: Part | Parts | ShareOfTraining = Field(
         "test",
-        description="images to test on, likewise, or {share: 0.2} of the training images; images of both sides need "
-        "test_ids",
+        description="images to test on: as for `train`, or {share: 0.2} of the training images; images used for "
+        "training and testing need test_ids",
     )
     image_folder: Annotated[str | None, DATA_PATH] = Field(
         None,

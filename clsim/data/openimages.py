@@ -43,34 +43,43 @@ class OpenImagesConfig(ListedSplitsConfig, ImageFilesConfig, frozen=True, extra=
 
     name: Literal["openimages"] = Field(description="Open Images: its tables of image-level labels, from your disk")
     root: Annotated[str | None, DATA_PATH] = Field(
-        None, description="folder with the tables, and with a folder of images for each split; relative to the scenario"
+        None, description="folder with the tables and one folder of images per split; relative to the scenario"
     )
-    train: SplitName | SplitNames = Field("train", description="split to train on, or several: train, validation, test")
+    train: SplitName | SplitNames = Field("train", description="split or splits to train on: train, validation, test")
     test: SplitName | SplitNames | ShareOfTraining = Field(
         "test",
-        description="split to test on, or several, or {share: 0.2} of the training images; a split of both sides needs "
-        "test_ids",
+        description="split to test on, several splits, or {share: 0.2} of the training images; a split used for "
+        "training and testing needs test_ids",
     )
     labels: Literal["human", "machine", "all"] = Field(
-        "human", description="tables to read: {split}-annotations-human-imagelabels*.csv, those of machines, or both"
+        "human",
+        description="tables to read: {split}-annotations-human-imagelabels*.csv, the machine-generated ones, or both",
     )
     threshold: float | None = Field(
-        None, gt=0, lt=1, description="from this confidence on a label of a machine is present, below it is unknown"
+        None,
+        gt=0,
+        lt=1,
+        description="lowest confidence at which a machine-generated label is present; below it is unknown",
     )
     unlisted: Literal["unknown", "absent"] = Field(
-        "unknown", description="what a class is that no line names for an image: not annotated, or absent"
+        "unknown", description="label of a class that no line of the tables names for an image: unknown or absent"
     )
     contradiction: Literal["error", "unknown"] = Field(
-        "error", description="what a class is that is present and absent by different lines"
+        "error", description="label of a class that some lines call present and others absent"
     )
     class_names: Literal["all"] | Annotated[list[str], Field(min_length=1)] = Field(
         "all",
-        description="classes to read, by the names of class-descriptions or as /m/01yrx; all: those in the tables",
+        description="classes to read, by their names in class-descriptions or as /m/01yrx; all: every class in "
+        "the tables",
     )
     image_folder: Annotated[str | None, DATA_PATH] = Field(
-        None, min_length=1, description="folder with a folder of images for each split; default: root, or root/images"
+        None,
+        min_length=1,
+        description="folder that contains one folder of images per split; default: root, or root/images",
     )
-    suffix: str = Field(".jpg", pattern=r"^\.[^./\\]+$", description="of the image files, which the tables do not name")
+    suffix: str = Field(
+        ".jpg", pattern=r"^\.[^./\\]+$", description="suffix of the image files, which the tables do not contain"
+    )
 
     @model_validator(mode="after")
     def _machines_need_a_threshold(self) -> OpenImagesConfig:

@@ -65,8 +65,8 @@ class ObjectConfig(BaseModel, frozen=True, extra="forbid", strict=True):
     """Options of a data set that was given as a Python object; only `Scenario.with_source` makes them."""
 
     name: Literal["object"] = Field(description="a Python object, given to Scenario.with_source in the same process")
-    given: str = Field(description="its type")
-    key: str = Field(description="by which this process finds it again")
+    given: str = Field(description="type of the object")
+    key: str = Field(description="key by which this process finds the object again")
 
 
 _objects: WeakValueDictionary[str, ImageSource] = WeakValueDictionary()

@@ -27,13 +27,17 @@ class OwnConfig(BaseModel, frozen=True, extra="forbid", strict=True):
         examples=["my_data.py:MyData"],
         json_schema_extra={"not": {"enum": [*KINDS["dataset"].shipped, "object"]}},  # exactly one form must match
     )
-    options: dict[str, Any] = Field({}, description="arguments of the class; a relative root starts at the scenario")
-    test: ShareOfTraining | None = Field(
-        None, description="keep a share of the images for testing: {share: 0.2}; for a class that knows no splits"
+    options: dict[str, Any] = Field(
+        {}, description="arguments of the class; a relative `root` starts at the scenario's folder"
     )
-    resize: Resize = Field("squash", description="squash: to a square; crop: shorter side to size, then the centre")
+    test: ShareOfTraining | None = Field(
+        None, description="hold out a share of the images for testing: {share: 0.2}; for a class without splits"
+    )
+    resize: Resize = Field(
+        "squash", description="squash: resize to a square; crop: resize the shorter side, then cut out the centre"
+    )
     soft_labels: Literal["unknown"] | Threshold | None = Field(
-        None, description="take labels between 0 and 1 as training targets, and what they count as elsewhere"
+        None, description="use labels between 0 and 1 as training targets, and how they count elsewhere"
     )
 
 

@@ -31,7 +31,7 @@ class PathOption:
 
 DATA_PATH = PathOption("data")
 FILE_CONTENT = PathOption("content")
-"""Mark of an option that names a file, whose content and not whose path says what a run is."""
+"""Annotation of an option that names a file; its content, not its path, is part of a run's identity."""
 
 
 def path_options(model: type[BaseModel]) -> dict[KeyPath, PathOption]:

@@ -81,33 +81,38 @@ class Block(NamedTuple):
 class VocConfig(ImageFilesConfig, frozen=True, extra="forbid", strict=True):
     """Options of the data set `voc`."""
 
-    name: Literal["voc"] = Field(description="PASCAL VOC in the official layout, from your disk")
+    name: Literal["voc"] = Field(description="PASCAL VOC in its official layout, from your disk")
     root: Annotated[str | None, DATA_PATH] = Field(
-        None, description="the VOCdevkit folder, which holds VOC2007 and the like; relative to the scenario file"
+        None,
+        description="the VOCdevkit folder, which contains VOC2007 or similar folders; relative to the scenario file",
     )
     train: list[ListedSplit] = Field(
         ["2007 trainval"],
         min_length=1,
-        description="[year and split] of the training images; several are joined; other folders than VOC2007 ... "
-        "by their names: [MyData train]",
+        description='list of "year split" for the training images, whose images are joined; a folder not named '
+        "like VOC2007 by its name: [MyData train]",
     )
     test: Annotated[list[ListedSplit], Field(min_length=1)] | ShareOfTraining = Field(
         ["2007 test"],
-        description="[year and split] of the test images; several are joined; or {share: 0.2} of the training images",
+        description='list of "year split" for the test images, or {share: 0.2} of the training images',
     )
     labels: Literal["annotations", "class-files"] = Field(
-        "annotations", description="where labels are read: Annotations/*.xml, or ImageSets/Main/{class}_{split}.txt"
+        "annotations", description="files with the labels: Annotations/*.xml, or ImageSets/Main/{class}_{split}.txt"
     )
     difficult: Literal["negative", "ignore", "positive"] = Field(
         "negative",
-        description="what a class is whose objects in an image are all difficult: absent (as KRT), not annotated (as "
-        "the devkit), or present",
+        description="label of a class if all its objects in the image are difficult: negative: absent (KRT), "
+        "ignore: unknown (VOC devkit), or positive: present",
     )
     ids: Annotated[str | None, DATA_PATH] = Field(
-        None, description="file with one image id a line: only these training images; relative to the scenario file"
+        None,
+        description="file with one image id per line; only these training images are used; relative to the "
+        "scenario file",
     )
     class_names: Literal["voc"] | list[str] = Field(
-        "voc", description="voc: its twenty classes; or the names in your own files of this layout, as columns"
+        "voc",
+        description="voc: the twenty classes of VOC; or a list of the class names in your own files, in the order"
+        " of columns",
     )
 
     @field_validator("class_names")

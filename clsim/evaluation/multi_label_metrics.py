@@ -30,7 +30,7 @@ class MultiLabelMetrics(EvaluationPlugin):
     model that grows, is left out.
 
     Args:
-        metrics: more of Avalanche's metrics. Its accuracy takes one class per sample and means nothing here.
+        metrics: further metrics of Avalanche. Its accuracy needs one class per sample and has no meaning here.
         loggers: Avalanche's loggers.
         options: what Avalanche's `EvaluationPlugin` takes.
 

@@ -32,7 +32,7 @@ class Model:
 
     Attributes:
         module: the network, a `torch.nn.Module` in eval mode: its input, as `preprocess` makes it -> logits [B, S].
-        description: all that is known of it but its weights.
+        description: everything known about the model except its weights.
 
     Args:
         module: see the attributes.

@@ -42,8 +42,8 @@ class Comparison:
     """Finished runs on one stream, or on one stream for each class order.
 
     Attributes:
-        folder: `<out>/<name>`, where the name is the scenario's by default.
-        order: names of the strategies as they were asked for.
+        folder: `<out>/<name>`; the default name is that of the scenario.
+        order: names of the strategies in the order of the call.
         order_seeds: seeds of the class orders; empty: the scenario's own order.
         failed: folder -> reason of the runs that did not finish.
         baseline: strategy that tables compare the others with; None: see `clsim.report.significance`.
@@ -151,10 +151,10 @@ def compare(
 ) -> Comparison:
     """Train every strategy with every seed on the same stream.
 
-    All input is checked before the first run starts. A run that fails does not stop the others. Of an earlier
-    comparison finished runs are reused, and interrupted and failed ones continued from their checkpoints, if everything
-    that fixes a run's numbers is equal: scenario, options, seed, plan, data, threads, device, code and versions. Those
-    that cannot be resumed begin again.
+    All input is checked before the first run starts. A run that fails does not stop the others. Finished runs of an
+    earlier comparison are reused; interrupted and failed ones continue from their checkpoints, or begin again if they
+    cannot be resumed. Both need equality of everything that fixes a run's numbers: scenario, options, seed, plan, data,
+    threads, device, code and versions.
 
     Args:
         scenario: as in `clsim.run`; or a comparison as a file or a mapping, see `clsim.launch.comparison_file`. What

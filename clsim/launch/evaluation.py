@@ -47,9 +47,9 @@ class Evaluation:
     """The numbers of one run, computed from its kept scores.
 
     Attributes:
-        folder: of the run.
-        run: what the run itself recorded.
-        record: what was computed now, as `evaluation.json` holds it.
+        folder: folder of the run.
+        run: numbers that the run itself recorded.
+        record: numbers that were computed now, as in `evaluation.json`.
     """
 
     folder: Path

@@ -39,7 +39,7 @@ def run(
     overwrite: bool = False,
     progress: Progress | bool | None = None,
 ) -> RunResult:
-    """Train one strategy through a scenario and write its run folder `<out>/<scenario>/<strategy>/seed<k>`.
+    """Train one strategy on a scenario and write its run folder `<out>/<scenario>/<strategy>/seed<k>`.
 
     Processes that torchrun has started together train the run together, see docs/machines.md.
 
@@ -94,7 +94,7 @@ def resume(
     progress: Progress | bool | None = None,
     changed_code: bool = False,
 ) -> RunResult:
-    """Go on with an interrupted run from its last checkpoint, exactly as if it had not been interrupted.
+    """Continue an interrupted run from its last checkpoint, exactly as if it had not been interrupted.
 
     A run interrupted before its first checkpoint begins again from its `config.yaml`; a finished one is read.
 

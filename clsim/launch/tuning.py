@@ -88,8 +88,8 @@ def tune(
 ) -> Tuning:
     """Search for good values of a strategy's options on validation images, and show the best on test images.
 
-    Runs of the search never score a test image. The same call goes on with a search that was stopped or killed, and
-    with more `trials` makes it longer. The result depends on `seed` and `batch`, not on the number of workers.
+    Runs of the search never score a test image. The same call continues a search that was stopped or killed; with more
+    `trials` it extends a search. The result depends on `seed` and `batch`, not on the number of workers.
 
     Args:
         scenario: as in `clsim.run`; or a search as a file or a mapping, see `clsim.launch.tuning_file`. What is given

@@ -36,7 +36,7 @@ OWN_SECTIONS = ("training", "memory")
 
 @dataclass(frozen=True)
 class Variant:
-    """A strategy with settings of its own, under one name: `Variant("er", "herding", {"selection": "herding"})`.
+    """A strategy with its own settings, under one name: `Variant("er", "herding", {"selection": "herding"})`.
 
     Attributes:
         strategy: a name, names joined with "+", path/to/file.py:Class, or a class that one of these names. A text may

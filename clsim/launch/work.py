@@ -47,11 +47,11 @@ def work(
     retry_out_of_memory: bool = False,
     progress: Progress | bool | None = None,
 ) -> Comparison:
-    """Carry out the runs that `clsim compare --prepare` has made and that nobody else has taken.
+    """Carry out the runs that `clsim compare --prepare` has prepared and that no other worker has taken.
 
-    Any number of workers may do so at once, on any machines that share the folder. A run whose machine was lost is
-    taken over, and continued from its last checkpoint, once it has given no sign of life for ten minutes. A run that
-    fails is not tried again by the workers that are there.
+    Any number of workers may do so at once, on any machines that share the folder. If a run has shown no activity for
+    ten minutes, its machine counts as lost: another worker takes the run over and continues it from its last
+    checkpoint. Running workers do not repeat a run that fails.
 
     Args:
         home: folder of the comparison.

@@ -18,7 +18,7 @@ Vector = NDArray[np.float32]
 
 
 class ClassVectors:
-    """Gives the vectors of classes by their columns.
+    """Fixed vectors of classes, by column.
 
     Without a file each is drawn from a unit Gaussian by (seed, name), so that neither order nor growth matters. A file
     is text in the format of GloVe: on each line a name and its numbers, divided by spaces. DECIDED: a class has the

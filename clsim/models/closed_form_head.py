@@ -14,7 +14,7 @@ Combination = Literal["mean", "solved"]
 
 
 class ClosedFormHead(Head):
-    """One affine function per class of a fixed map phi of the features; nothing in it is trained.
+    """One affine function per class of phi, a fixed function of the features; it has no trained weights.
 
         logits = scale * (phi(features) @ weight') + offset
 

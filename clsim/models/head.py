@@ -97,10 +97,10 @@ class Head(nn.Module):
 
 
 class TokenHead(Head):
-    """Base of heads that make tokens of an image's map, and logits of the tokens.
+    """Base of heads that compute tokens from an image's map, and logits from the tokens.
 
-    A head of your own overrides `add_classes`, `tokens` and `classified`. What `tokens` gives stands in the `Outputs`
-    of a step, of student and teacher.
+    A head of your own overrides `add_classes`, `tokens` and `classified`. The `Outputs` of a step, of student and
+    teacher, contain the result of `tokens`.
 
     Attributes:
         tap: passes the tokens on; `Outputs` are noted there.

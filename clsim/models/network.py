@@ -12,7 +12,7 @@ from clsim.models.stand_in import GivenFeatures, StandIn
 
 
 class MultiLabelNet(nn.Module):
-    """Backbone, perhaps a feature transform, and growing head: images float [B, 3, H, W] -> logits float [B, S].
+    """Backbone, optional feature transform and growing head: images float [B, 3, H, W] -> logits float [B, S].
 
     A strategy may replace each of the three in its `network`.
 

@@ -109,8 +109,8 @@ def _first_tasks(results: Results) -> str:
     if not names:
         return ""
     return (
-        f"The first task of {', '.join(names)} was trained once, by another run that trains it alike to the last bit; "
-        "their train time counts it as if they had."
+        f"The first task of {', '.join(names)} was trained by another run, whose first task is equal to the last bit; "
+        "their train times include it."
     )
 
 
@@ -146,7 +146,7 @@ def warnings_of(results: Results) -> list[str]:
     for name in results.strategies:
         brings = results.of(name)[0].record.loss_of
         if brings and loss != "bce":
-            found.append(f"{name} trains on the loss that {brings} brings, not on training.loss ({loss}).")
+            found.append(f"{name} trains on the loss of {brings}, not on training.loss ({loss}).")
     different = {"resolved configurations": config_differences(results), "environments": environments(results)}
     for what, rows in different.items():
         keys = [row["key"] for row in rows if row["differs"]]

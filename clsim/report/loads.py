@@ -39,5 +39,5 @@ def load_note(results: Results) -> str:
     shares = ", ".join(f"{name} {100 * load:.0f} %" for name, load in marked.items())
     return (
         f"* Trained while other processes kept more of the machine busy ({shares}; the least disturbed strategy "
-        f"{100 * least:.0f} %): train times do not compare."
+        f"{100 * least:.0f} %): train times are not comparable."
     )

@@ -98,7 +98,7 @@ def matrix_chance(results: Results) -> str:
     if not levels:
         return ""
     low, high = fixed(min(levels)), fixed(max(levels))
-    return low if low == high else f"{low} to {high}, as the table of tasks says of each column"
+    return low if low == high else f"{low} to {high}; the table of tasks lists it for each column"
 
 
 def _number(value: float | None) -> str:

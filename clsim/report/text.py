@@ -18,14 +18,14 @@ UNITS = (
 BOLD = (
     "Bold: significantly better than every other method, by paired t tests over (seed, order_seed) at 5 %, corrected "
     "by Holm over all pairs of methods, from 3 pairs on. In italics, in LaTeX underlined: the best mean, which may be "
-    "chance. References and controls are no rivals."
+    "chance. References and controls do not take part."
 )
 PAIRED = (
     "Differences are paired by (seed, order_seed); their intervals are of 95 %, not corrected; p is of the paired t "
     "test, corrected by Holm over the methods; references and controls are not tested. Intervals are clipped to the "
     "values that a metric can have (mAP: 0 to 100). Fewer than two pairs: undefined; fewer than three: not tested."
 )
-ORDERS = " Pairs of one class order are alike, which the test does not know."
+ORDERS = " Pairs of one class order are correlated; the test treats them as independent."
 DISTANCE = (
     "Percent points below {0} with the same seeds, mean ± half the 95 % interval by Student's t. Intransigence: "
     "{0}'s mAP on task k minus the method's right after learning it (Chaudhry et al., ECCV 2018), mean over k."
@@ -37,8 +37,8 @@ SCORES = (
 )
 OWN_METRICS = "After the last task, each in the unit of its function; mean ± sample std over the runs."
 COST = (
-    "Times exclude loading; samples count replayed ones; peak memory is the process's; MB are 10⁶ bytes. Load by "
-    "others: share of the machine's cores that other processes kept busy during training."
+    "Times exclude loading; samples include replayed ones; peak memory is that of the process; MB are 10⁶ bytes. Load "
+    "by others: share of the machine's cores that other processes kept busy during training."
 )
 
 

@@ -18,10 +18,10 @@ def too_good(results: Results) -> list[str]:
         if (lead := _lead(results, name)) is not None:
             found.append(
                 f"{name} is {fixed(lead)} points above {results.upper}, the upper reference, and more than the 95 % "
-                "interval of their difference: see what it may know that a method may not."
+                "interval of their difference: check whether it uses labels that a method must not see."
             )
         if any(run.record.last_mAP == 100 for run in results.of(name)):
-            found.append(f"{name} reaches exactly 100 % mAP: see whether it has seen the truth.")
+            found.append(f"{name} reaches exactly 100 % mAP: check whether it has seen the true labels.")
         plugins = dict.fromkeys(plugin for run in results.of(name) for plugin in run.record.replaced_outputs)
         if plugins:
             found.append(

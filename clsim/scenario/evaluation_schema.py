@@ -13,7 +13,8 @@ from clsim.scenario.section import PositiveInt, Section, either, named
 
 class GivenImages(Section):
     given: Annotated[str, DATA_PATH] = Field(
-        min_length=1, description="CSV file with the columns image and task, tasks from 0 on; relative to the scenario"
+        min_length=1,
+        description="CSV file with the columns image and task, tasks counted from 0; relative to the scenario",
     )
     lists: Literal["cumulative", "per-task"] = Field(
         "cumulative", description="after task t: the images of tasks 0 to t, or of task t alone"
@@ -22,8 +23,8 @@ class GivenImages(Section):
 
 class EveryImages(Section):
     images: PositiveInt = Field(
-        description="new training images of a task from one pass to the next, an image counted in every epoch, "
-        "replayed ones not; a pass comes after the step that completes them"
+        description="number of new training images between two evaluation passes. An image counts in each epoch, "
+        "replayed images do not count. The pass follows the step that reaches the number"
     )
 
 
@@ -45,8 +46,8 @@ class MetricSection(Section):
 class EvaluationSection(Section):
     every: Every = Field(
         "task",
-        description="when the evaluation pass runs: after each task; inside tasks too, after each epoch or after so "
-        "many training images",
+        description="when the model is scored: after each task; with the other values also inside tasks, after "
+        "each epoch or after n training images",
     )
     on: Literal["test", "validation"] = Field("test", description="the images that are scored")
     images: ScoredImages = Field(
@@ -60,28 +61,29 @@ class EvaluationSection(Section):
     )
     empty_classes: Literal["skip", "zero"] = Field(
         "skip",
-        description="classes without a positive test image: left out of means over classes (mAP, CF1, groups), or "
-        "counted there as 0 (KRT, ASL)",
+        description="classes without a positive test image: skip leaves them out of means over classes (mAP, CF1,"
+        " groups), zero counts them as 0 (KRT, ASL)",
     )
     samples: int = Field(
         12,
         ge=0,
         le=48,
-        description="evaluation images, and as many training images, shown in TensorBoard with their labels and "
-        "predictions when pictures are drawn; 0: none",
+        description="number of evaluation images, and equally many training images, that TensorBoard shows with "
+        "labels and predictions; 0: none",
     )
     pictures: Literal["every", "sparse", "last", "none"] = Field(
         "sparse",
-        description="tasks after which pictures and precision-recall curves are drawn for TensorBoard: every one; "
-        "sparse: 1, 2, 4, 8, ... tasks and the last; the last; none; no result depends on it",
+        description="after which tasks pictures and precision-recall curves are drawn for TensorBoard: every "
+        "task; sparse: after 1, 2, 4, 8, ... tasks and the last; the last task; or none. Results do "
+        "not depend on it",
     )
     keep_scores: Literal["last", "all", "none"] = Field(
         "last",
-        description="logits of the evaluated images that a run keeps for `clsim evaluate`: of the last task, of every "
-        "task, or none; no result depends on it",
+        description="logits of the evaluated images that a run keeps for `clsim evaluate`: after the last task, "
+        "after every task, or none. Results do not depend on it",
     )
     metrics: list[Annotated[MetricSection, BeforeValidator(named, json_schema_input_type=str | MetricSection)]] = Field(
-        [], description="functions of yours that are called after each task, such as my_metrics.py:micro_auc"
+        [], description="your own functions that are called after each task, such as my_metrics.py:micro_auc"
     )
 
     @property

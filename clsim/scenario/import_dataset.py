@@ -50,9 +50,9 @@ def import_dataset(
     via: str | None = None,
     python: str | None = None,
 ) -> ImportedFolder:
-    """Import an export as a table of images and labels with a scenario; the images stay where they are.
+    """Convert an export of an annotation tool into a table of images and labels and a scenario.
 
-    The folder appears whole or not at all.
+    Image files are not moved. The folder is written completely or not at all.
 
     Args:
         format: name of one, see `clsim.data.importers.registry.all_formats`.

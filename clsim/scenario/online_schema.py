@@ -21,9 +21,11 @@ class OnlineSection(Section):
     `joint_epochs` times, in batches of the same size, so that the learning rate means the same.
     """
 
-    batch: PositiveInt = Field(description="new images of a step, each of which comes once in a task")
+    batch: PositiveInt = Field(description="number of new images per step; each image comes once per task")
     joint_epochs: PositiveInt = Field(
-        1, description="passes over all images so far of a strategy that begins anew at each task, such as joint"
+        1,
+        description="passes over all images so far, for a strategy that trains a new network in each task, such "
+        "as joint",
     )
 
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class Scenario:
-    """One stream that every strategy meets.
+    """One stream, the same for every strategy.
 
     Args:
         config: the validated configuration.

@@ -36,30 +36,33 @@ class Keep(Section):
 
 class KeepByClass(Section):
     per_class: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        min_length=1, description="probability that a label of a class is visible, by the name of the class"
+        min_length=1, description="probability that a label of the class is visible, for each named class"
     )
-    others: float = Field(1.0, ge=0, le=1, description="the same of classes that are not named")
+    others: float = Field(1.0, ge=0, le=1, description="the same probability for classes that are not named")
 
 
 class SmallestBox(Section):
     smallest_box: float = Field(
         gt=0,
         lt=1,
-        description="a present class is overlooked if its largest box is a smaller share of the image (needs boxes)",
+        description="a present class is missed if its largest box takes a smaller share of the image than this "
+        "(needs boxes)",
     )
     unseen: Literal["absent", "unknown"] = Field(
-        "absent", description="what an overlooked class reads as; unknown, where all else is known, gives it away"
+        "absent", description="label of a missed class; unknown reveals it where all other labels are known"
     )
 
 
 class MachineLabels(Section):
     confidences: Annotated[str, DATA_PATH] = Field(
         min_length=1,
-        description="CSV file with the columns image, class and confidence (0 to 1); what it does not say is unknown; "
-        "relative to the scenario",
+        description="CSV file with the columns image, class and confidence (0 to 1); pairs that are not in it are"
+        " unknown; relative to the scenario",
     )
-    present: float = Field(gt=0, le=1, description="confidence from which on a class reads as present")
-    absent: float = Field(ge=0, le=1, description="confidence below which it reads as absent; between: unknown")
+    present: float = Field(gt=0, le=1, description="lowest confidence at which a class counts as present")
+    absent: float = Field(
+        ge=0, le=1, description="confidence below which a class counts as absent; between the two: unknown"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -70,24 +73,28 @@ class MachineLabels(Section):
 
 
 class Imbalance(Section):
-    imbalance: float = Field(ge=1, description="positives of the commonest class / of the rarest")
+    imbalance: float = Field(
+        ge=1, description="ratio of the positives of the most frequent class to those of the rarest"
+    )
 
 
 class ParetoShape(Section):
-    alpha: float = Field(6.0, ge=0.01, description="power of the distribution")
+    alpha: float = Field(6.0, ge=0.01, description="exponent of the distribution")
     largest: PositiveInt | None = Field(
-        None, description="positives of the commonest class, such as 800 (VOC-MLT); default: what it has"
+        None, description="positives of the most frequent class, such as 800 (VOC-MLT); default: all it has"
     )
-    smallest: PositiveInt = Field(1, description="positives that rare classes tend to")
+    smallest: PositiveInt = Field(1, description="number of positives that rare classes approach")
 
 
 class Pareto(Section):
-    pareto: ParetoShape = Field(description="a Pareto profile, as of VOC-MLT and COCO-MLT (Wu et al., ECCV 2020)")
+    pareto: ParetoShape = Field(
+        description="Pareto-shaped class counts, as in VOC-MLT and COCO-MLT (Wu et al., ECCV 2020)"
+    )
 
 
 class Ids(Section):
     ids: Annotated[str, DATA_PATH] = Field(
-        min_length=1, description="file with one training image id a line; relative to the scenario"
+        min_length=1, description="file with one training image id per line; relative to the scenario"
     )
 
 
@@ -96,12 +103,13 @@ class PerClass(Section):
 
 
 class Total(Section):
-    total: PositiveInt = Field(description="rows kept in all, shared among the seen classes")
+    total: PositiveInt = Field(description="total number of rows kept, shared among the seen classes")
 
 
 class Bytes(Section):
     bytes: PositiveInt = Field(
-        description="bytes kept in all: rows (image and labels), and what methods store beside or in place of them"
+        description="total number of bytes kept: rows (image and labels), and what methods store beside them or "
+        "in place of them"
     )
 
 
@@ -141,16 +149,19 @@ class DataSection(SpellingsConfig):
     """What every data set section offers beside the data set's own options."""
 
     classes: Literal["all", "used"] | list[str] = Field(
-        "all", description="all, used: those that an image shows, or the classes to stream"
+        "all", description="classes to stream: all, used (shown by some image), or a list of names"
     )
     validation: float = Field(0.0, ge=0, lt=1, description="share of the training images kept for validation")
     validation_ids: Annotated[str | None, DATA_PATH] = Field(
         None,
         min_length=1,
-        description="file with one training image id a line, kept for validation; relative to the scenario",
+        description="file with the ids of the training images kept for validation, one per line; relative to the "
+        "scenario",
     )
     test_ids: Annotated[str | None, DATA_PATH] = Field(
-        None, min_length=1, description="file with one test image id a line: only these; relative to the scenario"
+        None,
+        min_length=1,
+        description="file with the ids of the test images to use, one per line; relative to the scenario",
     )
 
     @model_validator(mode="after")
@@ -234,8 +245,10 @@ DatasetSection = Annotated[
 
 
 class NoiseSection(Section):
-    false_negative: float = Field(0.0, ge=0, lt=1, description="probability that a visible positive reads as absent")
-    false_positive: float = Field(0.0, ge=0, lt=1, description="probability that a visible negative reads as present")
+    false_negative: float = Field(0.0, ge=0, lt=1, description="probability that a visible positive is shown as absent")
+    false_positive: float = Field(
+        0.0, ge=0, lt=1, description="probability that a visible negative is shown as present"
+    )
 
 
 class LabelsSection(Section):
@@ -243,15 +256,17 @@ class LabelsSection(Section):
     noise: NoiseSection = Field(NoiseSection(), description="annotation errors in the visible labels")
     long_tail: LongTail = Field(
         "none",
-        description="thinning of the training images: to exponentially falling class counts, to a Pareto profile, or "
-        "to the listed images",
+        description="remove training images, so that class counts fall exponentially or follow a Pareto profile, "
+        "or keep only the listed images",
     )
 
 
 class MemorySection(Section):
-    budget: Budget = Field("none", description="how much of earlier tasks may be kept")
+    budget: Budget = Field("none", description="how much may be kept of earlier tasks")
     labels: Literal["as_seen", "oracle"] = Field(
-        "as_seen", description="as_seen: rows keep the labels they came with; oracle: true labels (KRT's table only)"
+        "as_seen",
+        description="labels of stored rows. as_seen: those that the stream showed; oracle: true labels, a control"
+        " (KRT's released code)",
     )
 
 
@@ -264,41 +279,49 @@ class LoggerSection(Section):
 
 class CheckpointSection(Section):
     minutes: float | None = Field(
-        5.0, gt=0, description="inside a task, save the run once this long has passed; null: at task ends only"
+        5.0, gt=0, description="minutes between checkpoints inside a task; null: checkpoints at task ends only"
     )
-    steps: PositiveInt | None = Field(None, description="inside a task, save the run after this many steps")
+    steps: PositiveInt | None = Field(
+        None, description="steps between checkpoints inside a task; default: by `minutes` only"
+    )
     keep: Literal["all", "last"] = Field(
         "last",
-        description="trained models that a finished run has: of every task, or of the last one; what a later model "
-        "shares with that of the first task is stored once",
+        description="which trained models a finished run keeps: that of the last task, or those of all tasks; "
+        "weights that equal those of the first task's model are stored once",
     )
 
 
 class ExpectedRow(Section):
-    strategy: str = Field(description="strategy the value is for, such as lwf+er")
-    metric: str = Field(description="last_mAP, avg_mAP, CF1@0.8 and the like; names as in results.csv")
-    value: float = Field(description="percent or percent points")
-    tolerance: float | None = Field(None, ge=0, description="how far a run may be off, same unit")
-    source: str = Field(description="own or measured (by which command), or the paper and table")
+    strategy: str = Field(description="strategy to which the value belongs, such as lwf+er")
+    metric: str = Field(description="name of the metric as in results.csv, such as last_mAP, avg_mAP, CF1@0.8")
+    value: float = Field(description="value in percent or percent points")
+    tolerance: float | None = Field(None, ge=0, description="largest accepted difference, in the same unit")
+    source: str = Field(description="origin of the value: own or measured (with the command), or paper and table")
 
 
 class ScenarioConfig(Section):
     """A whole scenario file."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="also the run folder's name")
-    source: str = Field("own", description="own, or the paper and table it follows")
+    name: str = Field(
+        min_length=1,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="name of the scenario and of its folder of runs",
+    )
+    source: str = Field("own", description="own, or the paper and table that the scenario follows")
     dataset: DatasetSection
-    stream: StreamSection = Field(description="which classes arrive when, and who is in a task")
-    labels: LabelsSection = Field(LabelsSection(), description="what is annotated")
-    memory: MemorySection = Field(MemorySection(), description="what replay may keep")
-    evaluation: EvaluationSection = Field(EvaluationSection(), description="what is scored, and how it is reported")
+    stream: StreamSection = Field(description="which classes arrive when, and which images a task has")
+    labels: LabelsSection = Field(LabelsSection(), description="which labels the learner sees")
+    memory: MemorySection = Field(MemorySection(), description="what may be kept of earlier tasks")
+    evaluation: EvaluationSection = Field(
+        EvaluationSection(), description="which images are scored, when, and with which metrics"
+    )
     training: TrainingSection = Field(description="network and optimisation, the same for every strategy")
     threads: Literal["auto"] | PositiveInt = Field("auto", description="CPU threads of a run, part of its identity")
     checkpoint: CheckpointSection = Field(
-        CheckpointSection(), description="how often a run is saved, besides at task ends; no result depends on it"
+        CheckpointSection(), description="when a run is saved, in addition to task ends; results do not depend on it"
     )
     loggers: list[Annotated[LoggerSection, BeforeValidator(named, json_schema_input_type=str | LoggerSection)]] = Field(
-        [LoggerSection(name="tensorboard")], description="where curves go; no result depends on it"
+        [LoggerSection(name="tensorboard")], description="where metrics are logged; results do not depend on it"
     )
     expected: list[ExpectedRow] = Field([], description="results to compare with, measured or published")
 

@@ -14,7 +14,10 @@ from clsim.scenario.section import PositiveInt, Section, either
 
 
 class Disjoint(Section):
-    disjoint: Literal["random", "first", "rarest"] = Field(description="which of its tasks gets an image")
+    disjoint: Literal["random", "first", "rarest"] = Field(
+        description="task of an image whose classes belong to several tasks: a random one, the first, or that of "
+        "its rarest class"
+    )
 
 
 class OwnRule(Section):
@@ -28,8 +31,8 @@ class OwnRule(Section):
 class Given(Section):
     given: Annotated[str, DATA_PATH] = Field(
         min_length=1,
-        description="CSV file with the columns image and task, tasks from 0 on; several lines put an image into "
-        "several tasks; relative to the scenario",
+        description="CSV file with the columns image and task, tasks counted from 0; an image with several lines "
+        "is in several tasks; relative to the scenario",
     )
 
 
@@ -44,23 +47,28 @@ Assignment = Annotated[
 
 class RepetitionSection(Section):
     probability: float = Field(
-        gt=0, le=1, description="with which each class seen before is a class of a later task too, drawn task by task"
+        gt=0, le=1, description="probability that a class seen before comes back in a later task; drawn for each task"
     )
     images: float = Field(
-        1.0, gt=0, le=1, description="share of the images that come back with returning classes alone, drawn by task"
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the images with returning classes only that are kept; drawn for each task",
     )
 
 
 class BlurrySection(Section):
     tasks: int = Field(ge=2, description="number of tasks")
     disjoint: float = Field(
-        ge=0, le=1, description="share of classes, the first of `order`, that are of one task each (N of i-Blurry)"
+        ge=0,
+        le=1,
+        description="share of classes that belong to one task each, the first ones of `order` (N of i-Blurry)",
     )
     blurred: float = Field(
-        ge=0, le=1, description="share of the images of the other classes that come in another task (M of i-Blurry)"
+        ge=0, le=1, description="share of the images of the other classes that move to another task (M of i-Blurry)"
     )
     sizes: Literal["even", "random"] = Field(
-        "even", description="even: each task is the home of equally many classes; random: cut at random (Si-Blurry)"
+        "even", description="number of classes per task: even: equal; random: random sizes (Si-Blurry)"
     )
 
 
@@ -72,10 +80,12 @@ DomainName = Annotated[
 
 class DomainsSection(Section):
     column: str = Field(
-        min_length=1, description="column of the table that names the domain of an image; of digits: crowding"
+        min_length=1, description="column of the table that names the domain of an image; for digits: crowding"
     )
     order: Literal["sorted"] | list[DomainName] = Field(
-        "sorted", description="the domains, a task each: sorted, by number or name, or listed; others are left out"
+        "sorted",
+        description="order of the domains, one task each: sorted (by number or name), or a list; unlisted domains"
+        " are left out",
     )
 
 
@@ -84,55 +94,62 @@ def _of_column(value: Any) -> Any:
 
 
 class StreamSection(Section):
-    base: int = Field(0, ge=0, description="classes in the first task; 0: as many as `increment`")
+    base: int = Field(0, ge=0, description="number of classes in the first task; 0: as many as `increment`")
     increment: PositiveInt | None = Field(
         None,
-        description="classes in each later task; the last task may have fewer; or `sizes`, `tasks`, `blurry` or "
-        "`domains`",
+        description="number of classes in each later task; the last task may have fewer. Alternatives: `sizes`, "
+        "`tasks`, `blurry`, `domains`",
     )
     sizes: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
         None,
-        description="new classes in each task, in place of base and increment; 0 where classes only come back",
+        description="number of new classes in each task, in place of base and increment; 0: the task only repeats"
+        " classes",
         examples=[[24, 18, 14, 14]],
     )
     tasks: Annotated[list[Annotated[list[str], Field(min_length=1)]], Field(min_length=1)] | None = Field(
         None,
-        description="names of the classes in each task, in place of base, increment and order; one that is named "
+        description="names of the classes in each task, in place of base, increment and order; a class named "
         "again comes back",
         examples=[[["cat", "dog"], ["horse"]]],
     )
     blurry: BlurrySection | None = Field(
         None,
-        description="blurred borders, in place of base, increment and assignment: some classes are of one task, the "
-        "others come in all",
+        description="blurred task borders, in place of base, increment and assignment: some classes belong to one"
+        " task, the others appear in all tasks",
     )
     domains: (
         Annotated[DomainsSection, BeforeValidator(_of_column, json_schema_input_type=str | DomainsSection)] | None
     ) = Field(
         None,
-        description="domain-incremental, in place of base, increment and assignment: all classes in every task, the "
-        "images of one domain each; a column, or {column, order}",
+        description="domain-incremental stream, in place of base, increment and assignment: every task has all "
+        "classes and the images of one domain; name of a column, or {column, order}",
         examples=["weather"],
     )
     order: Literal["alphabetical", "seed", "frequency"] | list[str] = Field(
         "alphabetical",
-        description="class order: by name, shuffled by order_seed, by falling training positives, or listed; with a "
-        "long tail seed gives the shuffled and frequency the ordered setting of Liu et al., ECCV 2022",
+        description="class order: by name, shuffled with order_seed, by decreasing number of training positives, "
+        "or a list. With a long tail, seed is the shuffled and frequency the ordered setting of Liu "
+        "et al., ECCV 2022",
     )
     repetition: RepetitionSection | None = Field(
-        None, description="classes come back at random; null: only those that `tasks` names again"
+        None, description="lets classes come back at random; null: only those that `tasks` names again"
     )
     online: OnlineSection | None = Field(
         None,
-        description="each task is one pass over its images in small batches; training.epochs is then 1, and "
-        "training.batch_size the size of these batches; null: tasks are there as a whole",
+        description="online stream: each task is one pass over its images in small batches. training.epochs is "
+        "then 1 and training.batch_size the size of these batches. null: all images of a task are "
+        "available at once",
     )
     order_seed: int = Field(0, ge=0, description="seed of the class order when `order` is seed")
     assignment: Assignment = Field(
-        "overlap", description="which images a task has: may an image come back in another task"
+        "overlap",
+        description="which images a task has: all with one of its classes (overlap), each image in one task "
+        "(disjoint), a table, or a rule of your own",
     )
     seed: int = Field(
-        0, ge=0, description="of all else that is random in the plan: assignment, visibility, noise, split"
+        0,
+        ge=0,
+        description="seed of all other random choices of the plan: assignment, visibility, noise, validation split",
     )
 
     @property

@@ -26,14 +26,12 @@ from clsim.scenario.section import PositiveInt, Section
 class WeightsSection(Section):
     file: Annotated[str, FILE_CONTENT] = Field(
         min_length=1,
-        description="a plain state dict (.pth, .safetensors) with the key names of the backbone or its library; "
-        "relative to the scenario",
+        description="file with a plain state dict (.pth, .safetensors) and the key names of the backbone or its "
+        "library; relative to the scenario",
     )
     trained_on: list[str] = Field(description="data sets the weights have seen, such as imagenet-1k")
     source: str = Field(min_length=1, description="where the file came from")
-    allow_test_data: bool = Field(
-        False, description="take weights that were trained on the data set that they are tested on"
-    )
+    allow_test_data: bool = Field(False, description="allow weights that were trained on the data set used for testing")
 
 
 class TorchvisionSection(Section):
@@ -80,31 +78,44 @@ Weights = Annotated[
 class ModelSection(Section):
     name: Annotated[str, PartOption("backbone")] = Field(
         "tiny-resnet",
-        description="tiny-resnet, a classification model of torchvision (resnet18 ...), timm/NAME, open_clip/NAME, or "
-        "file.py:Name, relative to the scenario; identity: none, for features",
+        description="tiny-resnet, a classification model of torchvision (such as resnet18), timm/NAME, "
+        "open_clip/NAME, or file.py:Name relative to the scenario; identity: no backbone, for data "
+        "sets of features",
     )
     options: dict[str, Any] = Field({}, description="options of the backbone; clsim parts backbone NAME")
     weights: Weights = Field("none", description="initial weights of the backbone and their provenance")
     freeze: Literal["none", "batch-norm", "backbone"] = Field(
-        "none", description="batch-norm: its statistics; backbone: its weights too, so that only the head learns"
+        "none",
+        description="batch-norm: freeze its statistics; backbone: freeze all weights of the backbone too, so that"
+        " only the hidden layer and the head learn",
     )
     cache_features: bool | Literal["maps"] = Field(
         False,
-        description="with `freeze: backbone`: each image goes through it once, in eval mode; heads train on that. "
-        "maps: on what it makes its features from, for heads that read maps and others alike, in float16",
+        description="with `freeze: backbone`: compute the features of each image once, in eval mode, and train on"
+        " them. maps: cache the maps before pooling, in float16, for heads that read maps; other "
+        "heads use them too",
     )
     hidden: PositiveInt | None = Field(
-        None, description="width of a trainable hidden layer with ReLU between backbone and head; default: none"
+        None,
+        description="width of a trainable hidden layer with ReLU between backbone and head; default: no such layer",
     )
     image_size: int = Field(32, ge=16, le=1024, description="side of the square input in pixels")
-    mean: list[float] = Field([0.5, 0.5, 0.5], min_length=3, max_length=3, description="subtracted from RGB in 0..1")
+    mean: list[float] = Field(
+        [0.5, 0.5, 0.5],
+        min_length=3,
+        max_length=3,
+        description="mean of each colour channel (RGB, range 0..1), subtracted from images",
+    )
     std: list[Annotated[float, Field(gt=0)]] = Field(
-        [0.5, 0.5, 0.5], min_length=3, max_length=3, description="then divided by"
+        [0.5, 0.5, 0.5],
+        min_length=3,
+        max_length=3,
+        description="standard deviation of each colour channel, by which images are then divided",
     )
     channels_last: Literal["auto"] | bool = Field(
         "auto",
-        description="memory layout of images and kernels; auto: on a CPU each convolution computes in the way that "
-        "is fastest for its shape, on a GPU of NVIDIA as true, elsewhere as false",
+        description="channels-last memory layout of images and kernels; auto: on a CPU the fastest layout for "
+        "each convolution, on an NVIDIA GPU true, elsewhere false",
     )
 
     @field_validator("cache_features")
@@ -138,14 +149,16 @@ class ModelSection(Section):
 class OptimizerSection(Section):
     name: Annotated[str, PartOption("optimizer")] = Field(
         "adamw",
-        description="adamw (decays weights decoupled from gradients), adam, sgd, a name of torch.optim as RMSprop, or "
-        "file.py:Name, relative to the scenario",
+        description="adamw (weight decay decoupled from gradients), adam, sgd, a name of torch.optim such as "
+        "RMSprop, or file.py:Name relative to the scenario",
     )
     options: dict[str, Any] = Field({}, description="further options of the optimiser; clsim parts optimizer NAME")
     lr: float = Field(gt=0, description="peak learning rate of the first task")
     later_lr: float | None = Field(None, gt=0, description="peak learning rate of later tasks; default: lr")
-    weight_decay: float = Field(0.0, ge=0, description="on weights, not on biases and norms")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(
+        0.0, ge=0, description="weight decay, applied to weights but not to biases and normalisation layers"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
 
 
 class BceSection(Section):
@@ -154,23 +167,27 @@ class BceSection(Section):
 
 class FocalSection(Section):
     name: Literal["focal"] = Field(description="focal loss (Lin et al., ICCV 2017)")
-    gamma: float = Field(2.0, ge=0, description="how much well-classified entries count less")
+    gamma: float = Field(2.0, ge=0, description="exponent that reduces the weight of well-classified entries")
     alpha: float | None = Field(None, gt=0, lt=1, description="weight of positives; negatives get 1 - alpha")
 
 
 class AslSection(Section):
     name: Literal["asl"] = Field(description="asymmetric loss (Ridnik et al., ICCV 2021)")
-    gamma_neg: float = Field(4.0, ge=0, description="focusing of negatives")
-    gamma_pos: float = Field(1.0, ge=0, description="focusing of positives; the KRT recipe has 0")
-    clip: float = Field(0.05, ge=0, lt=1, description="probability below which a negative is dropped")
+    gamma_neg: float = Field(4.0, ge=0, description="focusing exponent of negatives")
+    gamma_pos: float = Field(1.0, ge=0, description="focusing exponent of positives; KRT uses 0")
+    clip: float = Field(
+        0.05, ge=0, lt=1, description="shift of a negative's probability; below it the negative has no loss"
+    )
 
 
 class DbSection(Section):
     name: Literal["db"] = Field(description="distribution-balanced loss (Wu et al., ECCV 2020)")
-    alpha: float = Field(0.1, ge=0, description="least weight of an entry")
+    alpha: float = Field(0.1, ge=0, description="smallest weight of an entry")
     beta: float = Field(10.0, ge=0, description="steepness of the weight as a function of the re-sampling rate r")
-    mu: float = Field(0.3, description="r in the middle of the weights: 0.3 for VOC-MLT, 0.2 for COCO-MLT")
-    kappa: float = Field(0.05, ge=0, description="how far the class prior shifts logits")
+    mu: float = Field(
+        0.3, description="value of r at the middle of the weight curve: 0.3 for VOC-MLT, 0.2 for COCO-MLT"
+    )
+    kappa: float = Field(0.05, ge=0, description="scale of the shift of logits by the class prior")
     lam: float = Field(5.0, gt=0, description="scale of negative logits: 5 for VOC-MLT, 2 for COCO-MLT")
     gamma: float = Field(2.0, ge=0, description="focal factor; 0: none")
 
@@ -188,15 +205,20 @@ class ClassBalancedSection(Section):
     )
     beta: float = Field(0.9, ge=0, lt=1, description="0: no weights; towards 1: inverse frequency")
     weigh: Literal["classes", "images"] = Field(
-        "classes", description="each entry by its class, or all entries of an image by the mean of those it shows"
+        "classes",
+        description="classes: weigh each entry by its class; images: weigh all entries of an image by the mean "
+        "weight of the classes it shows",
     )
 
 
 class RldamSection(Section):
     name: Literal["rldam"] = Field(
-        description="a margin between present and absent rows of a class, wider for rare ones (Zhang et al., AAAI 2025)"
+        description="margin between present and absent rows of a class, larger for rare classes (Zhang et al., "
+        "AAAI 2025)"
     )
-    margin: float = Field(0.6, ge=0, description="of a class with one positive; of one with n: margin n^(-1/4)")
+    margin: float = Field(
+        0.6, ge=0, description="margin of a class with one positive; a class with n positives has margin n^(-1/4)"
+    )
 
 
 class CrossEntropySection(Section):
@@ -246,12 +268,12 @@ LossSection = Annotated[
 
 
 class SamplerSection(Section):
-    name: Annotated[str, PartOption("sampler")] = Field(description="as `sampler` itself")
+    name: Annotated[str, PartOption("sampler")] = Field(description="name of the sampler, see `sampler`")
     options: dict[str, Any] = Field({}, description="options of the sampler; clsim parts sampler NAME")
 
 
 class ScheduleSection(Section):
-    name: Annotated[str, PartOption("schedule")] = Field(description="as `schedule` itself")
+    name: Annotated[str, PartOption("schedule")] = Field(description="name of the schedule, see `schedule`")
     options: dict[str, Any] = Field({}, description="options of the schedule; clsim parts schedule NAME")
 
 
@@ -282,27 +304,31 @@ class RandomResizedCropSection(Section):
     labels still name.
     """
 
-    scale: Areas = Field([0.7, 1.0], description="area of the crop as a share of the image: least, most")
-    ratio: Pair = Field([0.75, 1.333], description="width / height of the crop: least, most")
+    scale: Areas = Field([0.7, 1.0], description="range of the crop's area as a share of the image: [min, max]")
+    ratio: Pair = Field([0.75, 1.333], description="range of width / height of the crop: [min, max]")
 
 
 class ColourSection(Section):
     """Colours changed at random, as torchvision's ColorJitter does; 0 leaves out."""
 
-    brightness: float = Field(0.0, ge=0, description="b: factor from 1 - b to 1 + b, not below 0")
-    contrast: float = Field(0.0, ge=0, description="likewise, away from the image's mean grey")
-    saturation: float = Field(0.0, ge=0, description="likewise, away from the grey image")
-    hue: float = Field(0.0, ge=0, le=0.5, description="h: turned by -h to h of the colour circle")
+    brightness: float = Field(0.0, ge=0, description="b: random factor between max(0, 1 - b) and 1 + b")
+    contrast: float = Field(0.0, ge=0, description="likewise, for the distance to the image's mean grey")
+    saturation: float = Field(0.0, ge=0, description="likewise, for the distance to the grey image")
+    hue: float = Field(
+        0.0, ge=0, le=0.5, description="h: random rotation of the hue between -h and h of the colour circle"
+    )
 
 
 class RandAugmentSection(Section):
     """RandAugment (Cubuk et al., NeurIPS 2020); defaults are torchvision's, the paper's for a ResNet-50 on ImageNet."""
 
-    operations: PositiveInt = Field(2, description="operations in a row, each drawn anew")
-    magnitude: Magnitude | Magnitudes = Field(
-        9.0, description="strength of the operations, 0..30; or [least, most], drawn for each"
+    operations: PositiveInt = Field(
+        2, description="number of operations applied one after another, each drawn independently"
     )
-    probability: Share = Field(1.0, description="of an operation to be carried out once drawn")
+    magnitude: Magnitude | Magnitudes = Field(
+        9.0, description="strength of the operations, 0..30; or [min, max], drawn for each operation"
+    )
+    probability: Share = Field(1.0, description="probability that a drawn operation is applied")
     pool: Literal["paper", "krt"] = Field(
         "paper", description="operations to draw from: the paper's 14, or the 15 of the code that KRT and ASL use"
     )
@@ -314,13 +340,16 @@ class AugmentationSection(Section):
     random_resized_crop: RandomResizedCropSection | None = Field(None, description="random crops; default: none")
     flip: Share = Field(0.0, description="probability of a horizontal flip")
     colour: ColourSection | None = Field(None, description="random brightness, contrast, saturation, hue")
-    cutout: Share = Field(0.0, description="side of a square of random colour, as a share of the image's; 0: none")
+    cutout: Share = Field(
+        0.0, description="side of a square that is filled with a random colour, as a share of the image's side; 0: none"
+    )
     randaugment: RandAugmentSection | None = Field(None, description="RandAugment; default: none")
     name: Annotated[str | None, PartOption("augmentation")] = Field(
         None,
-        description="before all of these: file.py:Name, relative to the scenario, or v2/NAME of torchvision.transforms",
+        description="transform applied before all others: file.py:Name relative to the scenario, or v2/NAME of "
+        "torchvision.transforms",
     )
-    options: dict[str, Any] = Field({}, description="options of what `name` names; clsim parts augmentation NAME")
+    options: dict[str, Any] = Field({}, description="options of the transform `name`; clsim parts augmentation NAME")
 
 
 class TrainingSection(Section):
@@ -331,37 +360,43 @@ class TrainingSection(Section):
     augmentation: Literal["none"] | AugmentationSection = Field(
         "none", description="random changes of training images; the same for every strategy"
     )
-    epochs: int = Field(ge=0, description="passes over each task's images; 0: none, for heads in closed form")
-    batch_size: PositiveInt = Field(64, description="new images in a step; replay adds its own")
+    epochs: int = Field(
+        ge=0, description="passes over each task's images; 0: no training steps, for heads in closed form"
+    )
+    batch_size: PositiveInt = Field(64, description="new images per step; replay adds its rows to them")
     sampler: Annotated[str | SamplerSection, PartOption("sampler", "")] = Field(
         "shuffled",
-        description="new rows of an epoch: shuffled, each once; or as many draws: class-aware, with equal turns of all "
-        "classes, inverse-frequency, with probability 1 / frequency of a row's rarest class, or by file.py:Name",
+        description="which new rows an epoch uses. shuffled: each row once. The others draw equally many rows "
+        "with repetition: class-aware: all classes in equal turns; inverse-frequency: with "
+        "probability 1 / frequency of a row's rarest class; file.py:Name: your own",
     )
-    optimizer: OptimizerSection = Field(description="built anew for each task")
+    optimizer: OptimizerSection = Field(description="optimiser, created anew for each task")
     schedule: Annotated[str | ScheduleSection, PartOption("schedule", "")] = Field(
         "one-cycle",
-        description="learning rate inside a task: one-cycle, constant, a name of torch.optim.lr_scheduler such as "
-        "CosineAnnealingLR, or file.py:Name",
+        description="learning rate schedule inside a task: one-cycle, constant, a name of "
+        "torch.optim.lr_scheduler such as CosineAnnealingLR, or file.py:Name",
     )
-    clip_norm: float | None = Field(None, gt=0, description="largest norm of all gradients together; default: no limit")
+    clip_norm: float | None = Field(
+        None, gt=0, description="largest norm of the whole gradient, clipped above it; default: no limit"
+    )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the forward pass; bfloat16 by autocast, losses and weights stay float32"
+        "float32", description="precision of the forward pass; bfloat16 uses autocast; losses and weights stay float32"
     )
     data: Literal["auto", "device", "host"] = Field(
         "auto",
-        description="where images are for a run on a GPU: device: all in its memory; host: each batch is sent; auto: "
-        "in its memory if they take at most a fourth of what is free there; no number depends on it",
+        description="where images are kept in a run on a GPU: device: all in GPU memory; host: each batch is "
+        "sent; auto: GPU memory if they take at most a quarter of what is free there; results do not "
+        "depend on it",
     )
     compile: Literal["none", "backbone"] = Field(
         "none",
-        description="on a GPU of NVIDIA: have torch.compile make kernels for the backbone, which takes minutes at the "
-        "first step and changes last bits; without effect on other devices",
+        description="compile the backbone with torch.compile on an NVIDIA GPU; takes minutes at the first step "
+        "and changes results in the last bits; no effect on other devices",
     )
     tf32: bool = Field(
         False,
-        description="on a GPU of NVIDIA: faster convolutions and products, of float32 numbers cut to 10 bits of "
-        "mantissa; without effect on other devices",
+        description="faster convolutions and matrix products on an NVIDIA GPU, with float32 inputs cut to a "
+        "mantissa of 10 bits; no effect on other devices",
     )
 
     @model_validator(mode="after")

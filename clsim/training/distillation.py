@@ -14,7 +14,7 @@ from clsim.training.snapshot import Snapshot
 
 
 class Distillation(Plugin):
-    """Adds `weight` * loss(student, teacher) on unknown old classes.
+    """Add `weight` * loss(student, teacher) on unknown old classes.
 
     Entries are distilled where the batch does not know the label and no policy has excluded the row
     (`learner.distillable`).

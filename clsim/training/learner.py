@@ -71,7 +71,7 @@ class Experience(Protocol):
 
 
 class Learner(Protocol):
-    """What each event of a plugin gets: the network, the current batch, and what may be done with them.
+    """The argument of each event of a plugin: the network, the current batch, and operations on them.
 
     B is the number of rows in the batch, R of them from a memory, C the number of classes of the stream, S of them seen
     so far. In a run on several ranks, `mb_x` to `distillable` are this rank's part of the batch, and `loss` is that of

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def check_online_replay(key: str, selection: Selection, name: str, mode: str, current_classes: str) -> None:
-    """See that a memory works on an online stream, which offers it the new rows of each step.
+    """Check that a memory works on an online stream, which offers it the new rows of each step.
 
     Args:
         key: before the names of the options, in messages: "strategy.er".

@@ -13,7 +13,7 @@ from clsim.models.head import TokenHead
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one forward pass gave of a batch of B rows.
+    """The results of one forward pass over a batch of B rows.
 
     Attributes:
         logits: float32 [B, S].

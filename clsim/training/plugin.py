@@ -23,11 +23,11 @@ else:
 class Plugin(Base):
     """Base of a method's plugins: an Avalanche plugin whose events get a typed `Learner`. Override what you need.
 
-    Events stand below in the order in which a run calls them. An event that is not overridden is not called. The same
-    plugin runs in Avalanche's own strategies, which know the events up to `after_eval`, as long as it uses what these
-    have.
+    Events are listed below in the order in which a run calls them. An event that is not overridden is not called. The
+    same plugin runs in Avalanche's own strategies, which have the events up to `after_eval`, as long as it uses nothing
+    else.
 
-    A plugin of clsim says what it keeps by `state_dict` and `load_state_dict`; without them a run cannot be resumed.
+    `state_dict` and `load_state_dict` save what a plugin keeps; without them a run cannot be resumed.
 
     Raises:
         StrategyError: when a subclass is defined with a method `before_...` or `after_...` that is no event.

@@ -67,11 +67,11 @@ def copied(tensors: Mapping[str, Tensor]) -> Named:
 
 
 class WeightPenalty(Plugin):
-    """Base of methods that bind weights to what earlier tasks found, each by its importance.
+    """Base of penalties on changes of weights, each weighted by its importance for earlier tasks.
 
         L += weight sum_theta importance (theta - anchor)^2,   from the second task on
 
-    A method calls `consolidate` when a task is trained. Rows that a head gains have importance 0 until then.
+    A method calls `consolidate` after a task has been trained. New rows of a head have importance 0 until then.
 
     Attributes:
         anchors: the weights after the task before, by parameter; empty in the first task.

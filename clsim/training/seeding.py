@@ -19,14 +19,14 @@ def seed_generators(seed: int, *purpose: Any, device: torch.device) -> None:
 
 
 def torch_generators(device: torch.device) -> list[Tensor]:
-    """Where torch's global generators stand, of the CPU and of a GPU if that is the device."""
+    """Return the states of torch's global generators, of the CPU and, if it is the device, of the GPU."""
     state = device_state(device)
     return [torch.random.get_rng_state(), *([] if state is None else [state])]
 
 
 @contextmanager
 def drawing_again(states: list[Tensor], device: torch.device) -> Iterator[None]:
-    """Inside it torch's global generators draw once more what they have drawn since `states` were taken."""
+    """Within this context torch's global generators repeat their draws since `states` were taken."""
     with torch_restored(device):
         torch.random.set_rng_state(states[0])
         set_device_state(states[1] if len(states) > 1 else None, device)

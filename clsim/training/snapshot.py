@@ -16,9 +16,9 @@ from clsim.training.plugin import Plugin
 
 
 class Snapshot(Plugin):
-    """Holds a frozen copy of the model, in eval mode, taken when a task begins and kept to the end of the task.
+    """A frozen copy of the model, in eval mode, taken when a task begins and kept until the task ends.
 
-    A strategy gets the one of its run from `Context.snapshot`, and hands it to the plugins that need it.
+    A strategy takes it from `Context.snapshot` and passes it to the plugins that need it.
 
     Attributes:
         model: the copy; None in the first task that is trained.

@@ -46,7 +46,7 @@ def refuse_unusable(plugins: Iterable[Any]) -> None:
 
 
 class TrainMode(SupervisedPlugin[Any]):
-    """Sets the model to training mode before each forward pass.
+    """Set the model to training mode before each forward pass.
 
     Put it behind a plugin that leaves the model in evaluation mode, so that its batch norm tracks no batch: Avalanche's
     `RWalkPlugin` and `LFLPlugin` do.
@@ -63,7 +63,7 @@ class TrainMode(SupervisedPlugin[Any]):
 
 
 class FeatureModel(nn.Module, BaseModel):
-    """A network that shows its features, as Avalanche's `LFLPlugin` and `FeatureDistillationPlugin` ask for them.
+    """A network that exposes its features for Avalanche's `LFLPlugin` and `FeatureDistillationPlugin`.
 
     Args:
         trunk: images [B, 3, H, W] -> features float [B, d].
@@ -97,7 +97,7 @@ class FeatureModel(nn.Module, BaseModel):
 
 
 class MultiLabelDER(DER):
-    """Avalanche's DER and DER++ with the criterion that is given and a reservoir, for a softmax and class buffers.
+    """Avalanche's DER and DER++ with any criterion and a reservoir, in place of softmax and class buffers.
 
     loss = criterion(new rows) + alpha * MSE(logits of memory rows, those stored) + beta * criterion(memory rows)
 

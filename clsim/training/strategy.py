@@ -43,7 +43,7 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Context:
-    """What a strategy may know about the run.
+    """The facts about a run that a strategy may use.
 
     Attributes:
         config: the scenario's configuration.
@@ -51,8 +51,8 @@ class Context:
         tasks: classes of each task.
         rows: the training rows; a memory fetches its images there by row id.
         new_model: makes a freshly initialised network of the run's architecture, with a head of no classes.
-        samples: int64 [R], which photograph each training row shows, for a named control only; None for methods.
-        bytes_beside_row: what all parts together store beside each row of the memory.
+        samples: int64 [R], the image of each training row, for a named control only; None for methods.
+        bytes_beside_row: bytes that all parts together store with each row of the memory.
     """
 
     config: ScenarioConfig
@@ -100,10 +100,10 @@ class Context:
 
 
 class Strategy:
-    """One part of a method. Subclass it, name it, override what it needs.
+    """One part of a method. Subclass it, set `name`, and override the methods that you need.
 
     Attributes:
-        name: what users type; also the folder of its runs.
+        name: name on the command line, and of the folder of its runs.
         claims: what only one part of a composition may decide: "criterion", "memory", "old_classes" (what unknown old
             classes of new images mean), "completion" (some of them are filled), "distillation", "plan", "weights" (what
             the weights are made of or bound to), "features" (what binds them to the teacher's), "calibration" (how new

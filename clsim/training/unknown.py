@@ -38,7 +38,7 @@ def runs(columns: tuple[int, ...]) -> tuple[slice, ...]:
 class OldClassesOfNewRows(Plugin):
     """Policy for the unknown old classes of this task's own images.
 
-    distil leaves them to a teacher, negative reads them as absent, ignore leaves them out of every loss.
+    distil: a teacher decides; negative: they count as absent; ignore: they are left out of every loss.
     """
 
     def __init__(self, policy: OldClasses) -> None:

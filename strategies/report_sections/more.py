@@ -35,10 +35,10 @@ WHAT_IT_DOES = (
     "It has an effect where BA stays above zero, and where the two paths differ most for the rarest classes."
 )
 TABLE_CAPTION = (
-    "After the last task. ‖BA‖ / ‖W‖: mean over layers when the parts were merged; least: over the tasks. Rank "
-    "correlation (Spearman) of the classes' discrepancy and exposure weight: below zero the rare classes use BA. Tail "
-    "to head: discrepancy of the third of the classes seen least over that of the third seen most. Collapsed: tasks, "
-    "over all seeds, with a mean below 1 %."
+    "After the last task. ‖BA‖ / ‖W‖: mean over layers when the parts were merged; least: minimum over the tasks. "
+    "Rank correlation (Spearman) of the classes' discrepancy and weight: below zero the rare classes use BA. Tail to "
+    "head: discrepancy of the third of the classes seen least over that of the third seen most. Collapsed: number of "
+    "tasks, over all seeds, with a mean below 1 %."
 )
 COURSES_CAPTION = (
     "Mean over seeds, bands from the lowest to the highest seed. Below the dotted line at 1 % the low-rank parts count "
@@ -49,8 +49,8 @@ LAYERS_CAPTION = (
     "colours for all. Empty cells are zero."
 )
 CLASSES_CAPTION = (
-    "Each class in the last task, mean over seeds: squared difference of the two paths' logits against the weight it "
-    "has by how often training sees it. Where the reservation works the marks fall from left to right."
+    "Each class in the last task, mean over seeds: squared difference of the two paths' logits against its weight, "
+    "which grows with its frequency in training. If BA serves the rare classes, the marks fall from left to right."
 )
 HEADINGS = (
     *("Strategy", "Seeds", "Amplitude A'", "Rank share", "‖BA‖ / ‖W‖ in %", "Least ‖BA‖ / ‖W‖ in %"),

@@ -83,7 +83,7 @@ def test_page_says_what_the_stream_cannot_teach_and_what_chance_is(make_run: Mak
     assert "1 remark" in page.text
     assert "0 dog, <b>&x 0\u20131 5 12.5 10.0 1 cat; back again: dog 2\u20132 6 25.0 11.0" in page.text
     assert "2 back again: dog, cat \u2013 7 \u2013 14.5" in page.text
-    assert "A random order of the images comes to 12.5 to 25.0, as the table of tasks says of each column." in page.text
+    assert "A random order of the images gives 12.5 to 25.0; the table of tasks lists it for each column." in page.text
 
 
 def test_page_says_what_a_reader_must_know(runs: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_method_that_does_not_train_on_the_scenarios_loss_is_told(make_run: Ma
         config = f"training: {{epochs: 6, loss: {{name: {loss}}}}}\n"
         make_run(tmp_path / loss, "er", config=config, loss_of=None)
         make_run(tmp_path / loss, "rebll", config=config, loss_of="akd")
-        sentence = f"rebll trains on the loss that akd brings, not on training.loss ({loss})."
+        sentence = f"rebll trains on the loss of akd, not on training.loss ({loss})."
         assert (sentence in Page(write_report(tmp_path / loss)).text) == told
 
 
@@ -275,7 +275,7 @@ def test_a_shared_first_task_is_told(make_run: MakeRun, tmp_path: Path) -> None:
     timing = make_run(tmp_path, "lwf") / "timing.jsonl"
     first, *rest = timing.read_text().splitlines()
     timing.write_text("\n".join([json.dumps(json.loads(first) | {"shared_seconds": 2.0}), *rest]))
-    assert "The first task of lwf/seed0 was trained once, by another run" in Page(write_report(tmp_path)).text
+    assert "The first task of lwf/seed0 was trained by another run" in Page(write_report(tmp_path)).text
 
 
 def test_the_result_stands_first_and_one_seed_is_no_finding(make_run: MakeRun, tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ def test_a_control_may_be_above_joint(sentences: Callable[..., list[str]]) -> No
 
 
 def test_exactly_one_hundred_is_named(sentences: Callable[..., list[str]]) -> None:
-    assert sentences({"mine": [99.9, 100.0]}) == ["mine reaches exactly 100 % mAP: see whether it has seen the truth."]
+    assert sentences({"mine": [99.9, 100.0]}) == [
+        "mine reaches exactly 100 % mAP: check whether it has seen the true labels."
+    ]
 
 
 def test_who_replaces_outputs_is_named(sentences: Callable[..., list[str]]) -> None:

@@ -20,7 +20,9 @@ class Options(BaseModel, frozen=True, extra="forbid", strict=True):
 
     images: str | None = Field(None, min_length=1, description="folder of the images; default: that of the export")
     missing: Literal["error", "left-out", "keep"] = Field(
-        "error", description="what happens to a labelled image whose file is not there; keep: it is copied later"
+        "error",
+        description="a labelled image whose file is missing: an error, or keep its line because the file is "
+        "copied later",
     )
     classes: Literal["used", "all"] = Field(
         "used", description="used leaves out a class that no image shows; all keeps it"
@@ -36,7 +38,8 @@ class ObjectOptions(Options, frozen=True):
     """Options of formats that mark objects in images."""
 
     empty: Literal["absent", "unknown", "left-out"] = Field(
-        "absent", description="what an annotated image without any object says: no class is present, or nothing"
+        "absent",
+        description="meaning of an annotated image without any object: no class is present, or labels are unknown",
     )
 
 

@@ -41,7 +41,7 @@ class RayEngine(Engine):
     Args:
         address: auto (the cluster of this machine, or RAY_ADDRESS), or host:port of the head.
         gpus_per_run: share of a GPU, or whole GPUs, that a run on GPUs holds.
-        retries: times that a run is tried again whose worker or machine is lost; it goes on from its checkpoint.
+        retries: how often a run is repeated after its worker or machine is lost; it continues from its checkpoint.
 
     Raises:
         RunError: one of them cannot be.

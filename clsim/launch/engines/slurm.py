@@ -51,7 +51,7 @@ _LONG = 60 * 24 * 365
 
 @dataclass(frozen=True)
 class SlurmEngine(Engine):
-    """Slurm, asked from a machine where `sbatch` works.
+    """A Slurm cluster, used from a machine where `sbatch` works.
 
     Args:
         settings: of each job, as of sbatch; `time` must be among them: {"partition": "gpu", "time": "4:00:00"}.

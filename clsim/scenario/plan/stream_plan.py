@@ -84,8 +84,8 @@ class ClassGroups:
 class StreamPlan:
     """The whole stream. Columns follow the stream's class order, so the classes seen so far are a prefix.
 
-    Rows have ids: training rows count from 0 through the tasks in order, evaluation rows go on after the last of
-    them. An id says nothing about which photograph it is; the map lies here, out of a learner's reach.
+    Rows have ids: training rows are numbered from 0 through the tasks in order, then evaluation rows. An id does not
+    reveal the image; the map from ids to images is in the plan, which a learner cannot reach.
 
     Attributes:
         class_names: the C classes in stream order.
@@ -95,7 +95,7 @@ class StreamPlan:
         test_split: the split they are from: test, or train for a validation share.
         test_scope: which test images count for mAP after a task: those with a seen class, all, or those of `scopes`.
         scopes: bool [T, M], which test images count after each task, for the scope "given"; else None.
-        online: so many new rows of a task come at a time, each row once; None: a task is there as a whole.
+        online: number of new rows per step, each row once; None: all rows of a task are available at once.
         groups: head, medium and tail classes.
         derived_from: hash of the plan this one was made from (`joint`), or None.
     """

@@ -26,7 +26,7 @@ from clsim.vocabulary import UNKNOWN
 
 
 class RowStore:
-    """Images, or features in their place, and the targets that may be seen, by row id.
+    """Images (or cached features) and visible targets by row id.
 
     Args:
         images: uint8 [N, 3, H, W]; or features float32 [N, d], or maps float16 [N, ...], handed out in float32; an

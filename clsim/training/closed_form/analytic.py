@@ -108,7 +108,7 @@ class RidgeSums:
 
 
 class WeightedAnalytic(ClosedForm):
-    """Completes a task's labels, weighs its rows, and writes the head of the regression when the task ends.
+    """Fill in a task's labels, weigh its rows, and write the head of the regression when the task ends.
 
     Args:
         solver: an empty one.

@@ -18,10 +18,10 @@ CHUNK = 4096
 
 
 class GaussianFeatures(Plugin):
-    """Keeps the mean of each task's features and one covariance within tasks; adds draws from them to each step.
+    """Keep each task's mean feature and one covariance within tasks; add draws from these Gaussians to each step.
 
-    A drawn row is absent for every class of the task being trained, which is true of it as far as that task's images
-    did not come back, and unknown for all other classes. A draw is kept within the range that features have had.
+    The labels of a drawn row are absent for the classes of the task being trained and unknown for all others. Absent
+    is correct as far as no image of the earlier task came back. A draw is clipped to the range of real features.
 
     Args:
         width: d of the features.

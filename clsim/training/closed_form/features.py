@@ -27,7 +27,7 @@ CHUNK = 2**22
 
 
 def check_features(name: str, features: Features, config: ScenarioConfig, claims: frozenset[str] | None) -> None:
-    """See that a part's features suit the scenario's backbone and the other parts.
+    """Check that a part's option `features` suits the scenario's backbone and the other parts.
 
     Args:
         name: of the part.
@@ -61,7 +61,7 @@ def check_features(name: str, features: Features, config: ScenarioConfig, claims
 
 
 def with_solved_head(network: MultiLabelNet, solved: ClosedFormHead, features: Features, alone: bool) -> MultiLabelNet:
-    """Return the network with a head that is solved for, over a trained one where something is trained.
+    """Return the network with a head in closed form, combined with the trained head if another part trains.
 
     Args:
         network: a fresh one of the scenario.
@@ -87,7 +87,7 @@ def computing_device(learner: Learner) -> torch.device:
 
 
 class ClosedForm(Plugin):
-    """Base of plugins that solve for the head in `finish_model`; with features of the first task it ends later ones.
+    """Base of plugins that compute the head in `finish_model`; with `first-task` later tasks make no training steps.
 
     Args:
         features: see `check_features`.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class RecursiveRidge:
-    """Keeps R = (A + ridge I)^-1 and the solution W, which each chunk of rows updates (ACIL: Zhuang et al., 2022).
+    """Keep R = (A + ridge I)^-1 and the solution W; each chunk of rows updates both (ACIL: Zhuang et al., 2022).
 
         K = R X' (I + X R X')^-1;   W <- W + K (Y - X W);   R <- R - K X R
 

@@ -72,11 +72,10 @@ class SecondMoments(Protocol):
 
 
 class FullMoments:
-    """G as it is; its upper triangle is what is kept.
+    """G in full; its upper triangle is stored.
 
     Args:
         width: p.
-        kept: precision of what is kept between tasks.
         kept: precision of what is kept between tasks; sums are in float64 inside a task.
     """
 
@@ -152,7 +151,7 @@ class FullMoments:
 
 
 class LowRankMoments:
-    """G as B'B + diag(e): r rows B, float64 [r, p], and the diagonal e of what they leave out.
+    """G approximated by B'B + diag(e): r rows B, float64 [r, p], and the diagonal e of the remainder.
 
     When a task ends, the singular vectors of B and the task's rows are cut to the r largest. With r = p nothing is cut
     and G is exact. Inside a task the rows are held as they are, as long as there are fewer than p of them, else as
@@ -160,7 +159,6 @@ class LowRankMoments:
 
     Args:
         width: p.
-        kept: precision of what is kept between tasks.
         rank: r, from 1 to p.
         kept: as for `FullMoments`.
     """

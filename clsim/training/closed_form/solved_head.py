@@ -26,7 +26,7 @@ identity in directions these rows lack."""
 
 
 class SolvedHead(ClosedForm):
-    """Keeps class statistics of phi, and writes the head that they give when a task ends.
+    """Keep class statistics of phi, and write the head computed from them when a task ends.
 
     Args:
         new_statistics: makes empty ones.

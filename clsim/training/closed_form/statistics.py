@@ -26,7 +26,7 @@ class Solution(NamedTuple):
 
 
 class ClassStatistics:
-    """Class-free second moments G, and for each class the sum of phi over its positives, their number and the rows'.
+    """Second moments G of all rows, and for each class the sum of phi over its positives and their number.
 
         G = sum of phi phi'     over all rows, whatever their labels
         C_c = sum of y_c phi    over rows of the tasks in which y_c is known
@@ -193,7 +193,7 @@ class ClassStatistics:
 
 
 def rank_within(n_bytes: int, width: int, n_classes: int, itemsize: int) -> int | None:
-    """Return the largest rank whose statistics fit into a number of bytes; None: those in full fit.
+    """Return the largest rank whose statistics fit into a number of bytes; None if full statistics fit.
 
     Raises:
         ValueError: not even rank 1 fits; the message says what would.

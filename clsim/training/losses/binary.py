@@ -198,7 +198,7 @@ def decayed_distillation(
 
 
 def known_entries(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits and targets of the head's columns with 0 in place of unknown entries, and the mask of known ones.
+    """Return logits and targets of the head's columns with 0 in place of unknown entries, and the mask of known ones.
 
     where, not a product: a target of -1 must not reach a loss even through an infinite logit.
 

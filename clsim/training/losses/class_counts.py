@@ -18,7 +18,7 @@ LEAST = 0.5
 
 
 class ClassCounts(NamedTuple):
-    """What an epoch of a task shows of each class.
+    """Numbers of positives and of known labels per class in one epoch of a task.
 
     Attributes:
         positives: n, float64 [C], rows that show the class; a soft label counts as its value.
@@ -50,7 +50,7 @@ class ClassCounts(NamedTuple):
 
 
 class CountedLoss(Plugin):
-    """A criterion whose loss needs class counts; as a plugin it takes them at the start of each task.
+    """A criterion whose loss needs class counts; as a plugin it counts at the start of each task.
 
     The counts are those of one epoch of what the learner trains on: the visible labels of the task's rows, each once,
     and the labels stored with the rows of a memory, each as often as the replay shows it. A re-sampled epoch counts as

@@ -73,7 +73,7 @@ def row_weights(targets: Numbers) -> Numbers:
 
 
 class BiasCorrection(Plugin):
-    """Holds rows out of training, and after each task but the first scales and shifts the logits of its new classes.
+    """Hold rows out of training; after each later task scale and shift the logits of its new classes.
 
     A share of each task's rows is held out; those of them that the memory stores stay held out. The correction is
     written into the head before anything keeps or uses the model: its teacher, relabelling and scores have it.

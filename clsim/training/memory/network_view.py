@@ -20,7 +20,7 @@ Positions = NDArray[np.int64]
 
 
 class NetworkView:
-    """Answers questions on stored and newly offered rows; `Memory.view` while a selection chooses.
+    """The network's answers about stored and newly offered rows; `Memory.view` while a selection chooses.
 
     Rows are named by their positions in the memory. Each answer is computed when it is asked for, by the network as it
     is then, in evaluation mode, without a backward pass through it; nothing is kept. The random generators are left as

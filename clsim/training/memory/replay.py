@@ -29,7 +29,7 @@ REFRESH_THRESHOLD = 0.8
 
 
 class Replay(Plugin):
-    """Adds memory rows to the training batches and stores rows after each task; in an online stream after each step.
+    """Add memory rows to the training batches, and store rows after each task (in an online stream after each step).
 
     Once a task's rows are stored, the event `memory_updated(learner, replay)` lets other plugins relabel them, or keep
     something beside them. The order of the plugins does not matter. Rows that the memory leaves out are not trained on.

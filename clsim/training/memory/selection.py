@@ -22,9 +22,9 @@ Floats = NDArray[np.float32]
 
 
 class Selection(Protocol):
-    """A policy for which rows to keep.
+    """A policy that chooses which rows to keep.
 
-    A policy that keeps something between two calls, such as counts of what it was offered, has `state_dict` and
+    A policy with state between two calls, such as counts of offered rows, has `state_dict` and
     `load_state_dict`; its state is saved with the memory.
 
     Attributes:
@@ -111,7 +111,7 @@ class RandomSelection(TaskByTask):
 
 
 class ClassBalancedSelection(TaskByTask):
-    """Round robin over the task's classes, in each round the class with the fewest positives first.
+    """Take one row per class in turn; in each round the class with the fewest positives comes first.
 
     So every prefix is as balanced over classes as single rows allow, and a shrinking memory stays balanced. Inside a
     class the order is random; a row is taken once, for whichever of its classes comes first.

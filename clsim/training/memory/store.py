@@ -31,12 +31,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a memory may hold, as one of three.
+    """Limit of a memory, in one of three forms.
 
     Attributes:
         per_class: rows for each class of a task.
         total: rows in all, shared by the seen classes.
-        bytes: in all, whatever is kept; `in_rows` makes a `total` of it.
+        bytes: total bytes of everything that is kept; `in_rows` converts it to a `total`.
     """
 
     per_class: int | None = None
@@ -140,7 +140,7 @@ class Memory:
         payload: what plugins keep beside each row, arrays [M, ...] by name; see `keep_beside`.
         offered: how many rows the current `update` has offered; while a selection chooses, they are the last ones.
         whole: whether these are all rows of the task.
-        view: what the network says of the rows, while a selection chooses; None where no network is there.
+        view: answers of the network about the rows, while a selection chooses; None without a network.
 
     Args:
         tasks: classes of each task.

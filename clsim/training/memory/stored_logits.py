@@ -31,7 +31,7 @@ def stored_logit_distance(logits: Tensor, stored: Tensor, batch: int) -> Tensor:
 
 
 class StoredLogits(Plugin):
-    """Stores the logits of each row when the memory takes it in, and adds terms on memory rows to the loss.
+    """Store the logits of each row when the memory takes it in, and add terms on memory rows to the loss.
 
     Logits are those of the model at that time, in evaluation mode, of the image as it is; they are never renewed.
 

@@ -27,7 +27,9 @@ class ChexpertOptions(Options, frozen=True):
         description="what -1 is in training: unknown (U-Ignore), positive (U-Ones), negative (U-Zeros), or a soft "
         "label such as 0.6; an uncertain label of a test image is unknown",
     )
-    blank: Literal["unknown", "absent"] = Field("unknown", description="what an empty cell is: a report says nothing")
+    blank: Literal["unknown", "absent"] = Field(
+        "unknown", description="meaning of an empty cell, where a report does not mention the class"
+    )
     view: Literal["all", "frontal", "lateral"] = Field("all", description="images of this view only")
 
 

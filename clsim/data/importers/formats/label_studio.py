@@ -40,7 +40,9 @@ class LabelStudioOptions(ObjectOptions, frozen=True):
     )
     from_name: str | None = Field(None, description="the control whose labels are the classes, if there are several")
     annotators: Literal["error", "any", "majority"] = Field(
-        "error", description="annotators that disagree: an error; any: one of them is enough; majority: more than half"
+        "error",
+        description="if annotators disagree: error; any: present if one says so; majority: present if more than "
+        "half say so",
     )
 
 

@@ -20,7 +20,7 @@ class LabelMeOptions(ObjectOptions, frozen=True):
     """Options of LabelMe."""
 
     labels: Literal["auto", "shapes", "flags"] = Field(
-        "auto", description="what names the classes: shapes, or flags of images; auto: whichever is used"
+        "auto", description="where the classes are: shapes, or flags of images; auto: whichever the files use"
     )
 
 

@@ -22,7 +22,7 @@ class NihOptions(Options, frozen=True):
     """Options of ChestX-ray14."""
 
     test_share: float = Field(
-        0.2, gt=0, lt=1, description="share of the patients whose images are for testing, where there are no lists"
+        0.2, gt=0, lt=1, description="share of the patients whose images are used for testing, if there are no lists"
     )
 
 

@@ -22,12 +22,15 @@ class OpenImagesOptions(Options, frozen=True):
 
     only: list[str] | None = Field(None, min_length=1, description="display names of the classes to read; default: all")
     threshold: float | None = Field(
-        None, gt=0, lt=1, description="from this confidence on a label of a machine is present, below it is unknown"
+        None,
+        gt=0,
+        lt=1,
+        description="lowest confidence at which a machine-generated label is present; below it is unknown",
     )
     contradiction: Literal["error", "unknown"] = Field(
-        "error", description="what it is when a class is verified as present and as absent in one image"
+        "error", description="a class that is verified both as present and as absent in one image"
     )
-    suffix: str = Field(".jpg", description="of the image files, which the tables do not name")
+    suffix: str = Field(".jpg", description="suffix of the image files, which the tables do not contain")
 
 
 def recognise(folder: Path) -> bool:
