@@ -215,6 +215,11 @@ def grown() -> str:
             growth.HERDING_HEADINGS,
             growth.herding,
         ),
+        f"Rows of {growth.LABELLED} classes, one to three each, most of them rare, come at once; {growth.PICKS} are "
+        f"kept. Features have {growth.FEATURES} numbers; what a network says of the rows is given and costs nothing.": (
+            growth.SELECTION_HEADINGS,
+            growth.selections,
+        ),
         f"Streams of two classes a task, lwf+er, MLP, {stream_length.PER_TASK} rows a task: the cost of a task, wall "
         "time with all loggers of a run, and peak memory. A task more is two columns more, and 64 images more to begin "
         "with.": (stream_length.HEADINGS, growth.tasks),
