@@ -133,17 +133,13 @@ class RowStore:
             return self.stored(rows)
         return _widened(self.on_device.take(self._samples[self._places(rows)]))
 
-    @property
-    def ahead(self) -> DeviceImages | StreamedImages | None:
-        """What can begin with images that come; None: they lie ready."""
-        if self.on_device is not None:
-            return self.on_device
-        return self._images if isinstance(self._images, StreamedImages) else None
-
     def prefetch(self, rows: NDArray[np.int64]) -> None:
         """Say which row ids come next, so that images that are decoded or sent as they are needed can be begun."""
-        if self.ahead is not None:
-            self.ahead.prefetch(self._samples[rows - self._first_row])  # of closed rows, too: nothing comes back
+        places = rows - self._first_row  # of closed rows, too: nothing comes back
+        if self.on_device is not None:
+            self.on_device.prefetch(self._samples[places])
+        elif isinstance(self._images, StreamedImages):
+            self._images.prefetch(self._samples[places])
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
         """Targets of row ids, float32 [B, C]: 1 present, 0 absent, (0, 1) soft, -1 unknown."""
@@ -279,5 +275,5 @@ class MultiLabelDataset(AvalancheDataset):
 
     def prefetch(self, positions: NDArray[np.int64]) -> None:
         """Say which positions the next `__getitems__` will ask for; that one is then faster, nothing else changes."""
-        if self.store is not None and self.store.ahead is not None:
+        if self.store is not None:
             self.store.prefetch(self.rows()[positions])
