@@ -193,8 +193,9 @@ SECTIONS = {
     ),
     "scoring": Section(
         "A process of its own for the scores",
-        "Whole runs of `digits-b0c2` with one thread, as a comparison starts them, scored in the process that trains "
-        "and in one of their own. Aim: no slower.",
+        "Whole runs with one thread, as a comparison starts them, scored in the process that trains and in one of "
+        "their own; of `digits-b0c2` unless named otherwise. Both ways in turn, the first one alternating; the ratio "
+        "is the geometric mean of the rounds. Aim: no slower.",
         lambda: table(scoring.HEADINGS, scoring.measure()),
     ),
 }
