@@ -193,8 +193,9 @@ SECTIONS = {
     ),
     "scoring": Section(
         "A process of its own for the scores",
-        "Whole runs of `digits-b0c2` with one thread, as a comparison starts them, scored in the process that trains "
-        "and in one of their own. Aim: no slower.",
+        "Whole runs with one thread, as a comparison starts them, scored in the process that trains and in one of "
+        "their own; of `digits-b0c2` unless named otherwise. Both ways in turn, the first one alternating; the ratio "
+        "is the geometric mean of the rounds. Aim: no slower.",
         lambda: table(scoring.HEADINGS, scoring.measure()),
     ),
 }
@@ -214,6 +215,11 @@ def grown() -> str:
         f"Herding: {growth.PICKS} rows of one class with {growth.FEATURES} features each.": (
             growth.HERDING_HEADINGS,
             growth.herding,
+        ),
+        f"Rows of {growth.LABELLED} classes, one to three each, most of them rare, come at once; {growth.PICKS} are "
+        f"kept. Features have {growth.FEATURES} numbers; what a network says of the rows is given and costs nothing.": (
+            growth.SELECTION_HEADINGS,
+            growth.selections,
         ),
         f"Streams of two classes a task, lwf+er, MLP, {stream_length.PER_TASK} rows a task: the cost of a task, wall "
         "time with all loggers of a run, and peak memory. A task more is two columns more, and 64 images more to begin "

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.timing import peak_memory  # no torch here: the peak of a plan is its own
 
@@ -21,6 +22,9 @@ ROWS = (10_000, 100_000, 1_000_000)
 RUNS = (100, 500)
 HERDED = (10_000, 100_000)
 PICKS, FEATURES = 1000, 64
+OFFERED = (10_000, 100_000)
+LABELLED = 80
+SELECTIONS = ("herding", "rainbow", "gss", "prs", "ocdm")
 TASKS = (50, 200, 500)
 WIDE = (1_000_000, 600)
 STREAMS: dict[str, dict[str, Any]] = {
@@ -37,6 +41,7 @@ STREAMS: dict[str, dict[str, Any]] = {
 WIDE_HEADINGS = ("stream", "plan, hashes and preview (CPU s)", "peak MB")
 PLAN_HEADINGS = ("rows", "from the table (CPU s)", "peak MB", "from the cache (CPU s)", "peak MB")
 RUN_HEADINGS = ("finished runs", "compare (CPU s)", "report (CPU s)", "peak MB of the report")
+SELECTION_HEADINGS = ("selection", *(heading for rows in OFFERED for heading in (f"{rows:,} rows (CPU s)", "peak MB")))
 HERDING_HEADINGS = ("rows", f"{PICKS} picks (CPU s)", "peak MB")
 
 
@@ -85,6 +90,16 @@ def herding() -> list[tuple[str, ...]]:
     return found
 
 
+def selections() -> list[tuple[str, ...]]:
+    """Return rows of SELECTION_HEADINGS: an empty memory takes in all rows of a task, without what a network costs."""
+    found: list[tuple[str, ...]] = []
+    for name in SELECTIONS:
+        several = [_apart("select", name, str(rows)) for rows in OFFERED]
+        cells = [(f"{one['seconds']:.2f}", f"{one['peak'] / 2**20:.0f}") for one in several]
+        found.append((name, *(cell for pair in cells for cell in pair)))
+    return found
+
+
 def tasks() -> list[tuple[str, ...]]:
     """Return the rows of `stream_length`, of longer streams."""
     from benchmarks import stream_length
@@ -127,6 +142,42 @@ def _herd(rows: str) -> None:
     _say(lambda: HerdingSelection().rank(labels, 0, 0, PICKS, features))
 
 
+def _select(name: str, rows: str) -> None:
+    from clsim.scenario.plan.task_classes import TaskClasses
+    from clsim.training.memory.selection import make_selection
+    from clsim.training.memory.store import Budget, Memory
+
+    n, generator = int(rows), np.random.default_rng(0)
+    labels = np.zeros((n, LABELLED), dtype=np.float32)
+    commonness = 1 / np.arange(1, LABELLED + 1)
+    for shown in range(1, 4):  # one to three classes of each row, some common and most rare
+        classes = generator.choice(LABELLED, n, p=commonness / commonness.sum())
+        which = np.flatnonzero(generator.random(n) < 1 / shown)
+        labels[which, classes[which]] = 1
+    selection = make_selection(name, {}, "memory.selection")
+    memory = Memory(Budget(total=PICKS), selection, (TaskClasses(0, LABELLED),), seed=0)
+    features = generator.normal(size=(n, FEATURES)).astype(np.float32) if selection.needs_features else None
+    view: Any = _AnswersGiven(generator) if selection.asks_network else None
+    _say(lambda: memory.update(0, np.arange(n), labels, features, view))
+
+
+class _AnswersGiven:
+    """A `NetworkView` without a network."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.generator = generator
+
+    def head_gradients(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], ...]:
+        """Return both factors of the rows' gradients."""
+        errors, inputs = (self.generator.normal(size=(len(positions), width)) for width in (LABELLED, FEATURES))
+        return errors.astype(np.float32), inputs.astype(np.float32)
+
+    def augmented_logits(self, positions: NDArray[np.int64], passes: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the logits of each pass."""
+        for _ in range(passes):
+            yield self.generator.normal(size=(len(positions), LABELLED)).astype(np.float32)
+
+
 def _say(work: Callable[[], object]) -> None:
     began = time.process_time()
     work()
@@ -141,5 +192,5 @@ def _apart(part: str, *arguments: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parts: dict[str, Callable[..., None]] = {"plan": _plan, "herd": _herd}
+    parts: dict[str, Callable[..., None]] = {"plan": _plan, "herd": _herd, "select": _select}
     parts[sys.argv[1]](*sys.argv[2:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from itertools import chain
 from typing import ClassVar, Literal
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clsim.errors import RunError
+from clsim.models.autocast import without_autocast
 from clsim.randomness import derive_seed
 
 
@@ -78,8 +78,7 @@ class Head(nn.Module):
         Raises:
             RunError: `logits` gave another shape than [B, n_classes].
         """
-        kind = features.device.type
-        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+        with without_autocast(features.device.type):
             logits = self.logits(features.to(self._precision))
         if logits.shape != (len(features), self.n_classes):
             expected = [len(features), self.n_classes]

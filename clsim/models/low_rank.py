@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.utils import parametrize
 
+from clsim.models.autocast import without_autocast
 from clsim.models.head import Head
 from clsim.randomness import derive_seed
 
@@ -77,15 +78,14 @@ class LowRank(nn.Module):
 
     def product(self, shape: torch.Size) -> Tensor:
         """BA in the shape of W, and in its precision also where an autocast is on, so that merging is exact."""
-        kind = self.a.device.type
-        with torch.autocast(kind, enabled=False):
+        with without_autocast(self.a.device.type):
             return (self.b @ self.a).view(shape)
 
     def forward(self, general: Tensor) -> Tensor:
         if not self.switched_on:
             return general
         if general.is_contiguous():  # faster than `addmm`, and than BA in memory of its own
-            with torch.autocast(general.device.type, enabled=False):
+            with without_autocast(general.device.type):
                 return (self.b @ self.a).add_(general.flatten(1)).view(general.shape)
         return general + self.product(general.shape)
 

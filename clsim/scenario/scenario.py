@@ -19,25 +19,16 @@ from numpy.typing import NDArray
 
 from clsim.data.own import object_source, remember
 from clsim.data.path_options import make_absolute
-from clsim.data.source import (
-    AreaSource,
-    ColumnSource,
-    FeatureSource,
-    ImageSource,
-    NamedSource,
-    NotingSource,
-    SharedSource,
-    SoftSource,
-    Split,
-)
+from clsim.data.source import FeatureSource, ImageSource, NotingSource, Split
 from clsim.data.sources import open_source
 from clsim.errors import RunError, ScenarioError, Unplannable, did_you_mean
 from clsim.html_table import html_table
 from clsim.model_names import NO_BACKBONE
 from clsim.scenario.document import Document, parse_assignment, plain, read_document
-from clsim.scenario.plan.planning import StreamData, build_plan, plan_notes, stream_data
+from clsim.scenario.plan.planning import StreamData, build_plan, plan_notes
 from clsim.scenario.plan.stream_plan import StreamPlan
-from clsim.scenario.schema import DataSection, ObjectSection, ScenarioConfig, SmallestBox
+from clsim.scenario.read_data import read_data
+from clsim.scenario.schema import DataSection, ObjectSection, ScenarioConfig
 from clsim.scenario.validate import validate
 from clsim.sealing import refuse_sealed
 
@@ -200,41 +191,7 @@ class Scenario:
 
     @cached_property
     def _data(self) -> StreamData:
-        source, of_domain = self.source, self._of_domain()
-        names = source.image_names if isinstance(source, NamedSource) else None
-        soft = source.soft_labels("train") if isinstance(source, SoftSource) else None
-        labels = source.labels("train"), source.labels("test")
-        shared = source.training_rows() if isinstance(source, SharedSource) else None
-        return stream_data(self.config, source.class_names, *labels, names, soft, of_domain, self._box_areas(), shared)
-
-    def _box_areas(self) -> NDArray[np.float32] | None:
-        """Return the areas of boxes in training images, if `labels.visible` asks for them.
-
-        Raises:
-            Unplannable: the data set has no boxes.
-        """
-        if not isinstance(self.config.labels.visible, SmallestBox):
-            return None
-        if not isinstance(self.source, AreaSource):
-            allowed = "allowed: voc, coco, digits, or a class of your own with box_areas(split)"
-            text = f"needs boxes, but the data set {self.config.dataset.name} has none; {allowed}"
-            raise Unplannable(("labels", "visible", "smallest_box"), text)
-        return self.source.box_areas("train")
-
-    def _of_domain(self) -> list[str]:
-        """Return the domain of each training image; with `stream.domains`, else nothing.
-
-        Raises:
-            Unplannable: the data set has no such column.
-        """
-        rule, name = self.config.stream.domains, self.config.dataset.name
-        if rule is None:
-            return []
-        if not isinstance(self.source, ColumnSource):
-            allowed = "allowed: manifest, digits, or a class of your own with column(split, name)"
-            text = f"given {rule.column!r}, but the data set {name} has no columns; {allowed}"
-            raise Unplannable(("stream", "domains"), text)
-        return self.source.column("train", rule.column)
+        return read_data(self.config, self.source)
 
     def data_notes(self) -> list[str]:
         """Return what was left out of the data, joined or taken in a way that somebody should know, a line each."""

@@ -82,8 +82,9 @@ class EpochLoader:
         self._let_in(order[: self.batch_size * self.first_step] if self.first_step < len(self) else order)
         batches = np.split(order, ends)[self.first_step : len(self)]
         for whole, following in zip(batches, [*batches[1:], order[:0]], strict=False):
-            positions, coming = whole[self.ranks.part(len(whole)).rows], following[self.ranks.part(len(following)).rows]
-            self.part, self.part_beyond = self._parts(whole)
+            part = self.ranks.part(len(whole))
+            positions, coming = whole[part.rows], following[self.ranks.part(len(following)).rows]
+            self.part, self.part_beyond = self._parts(whole, part)
             self.new_rows = self._let_in(whole)
             if self.pool > len(self.dataset):
                 own = positions < len(self.dataset)
@@ -103,9 +104,8 @@ class EpochLoader:
             self.dataset.store.let_in(rows.numpy())
         return rows.numpy()
 
-    def _parts(self, batch: NDArray[np.int64]) -> tuple[Part, Part]:
-        """Return this rank's part of a batch's own rows, and of those beyond them."""
-        part = self.ranks.part(len(batch))
+    def _parts(self, batch: NDArray[np.int64], part: Part) -> tuple[Part, Part]:
+        """Return this rank's part of a batch's own rows, and of those beyond them, from that of all its rows."""
         self.ranks.divided = not part.undivided
         if self.pool == len(self.dataset):
             return part, Part.all_of(0)

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from clsim.models.autocast import without_autocast
 from clsim.models.network import MultiLabelNet
 from clsim.scenario.training_schema import TrainingSection
 
@@ -19,10 +20,11 @@ def run_network(network: nn.Module, x: Tensor, config: TrainingSection) -> Tenso
     """Run a network, or a backbone alone, on images [B, 3, H, W] or features [B, d], float; float32 [B, outputs]."""
     if x.ndim == 4 and _channels_last(config, x.device):
         x = x.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        with _batch_norm_of_one_row(network, len(x)):
-            output: Tensor = network(x)
-        return output.float()
+    kind = x.device.type
+    lower = torch.autocast(kind, torch.bfloat16) if config.precision == "bfloat16" else without_autocast(kind)
+    with lower, _batch_norm_of_one_row(network, len(x)):
+        output: Tensor = network(x)
+    return output.float()
 
 
 def laid_out(network: Network, config: TrainingSection, device: torch.device) -> Network:

@@ -148,8 +148,9 @@ class StepTemplate(SupervisedTemplate):
         self.mbatch = [torch.cat(pair) for pair in zip(self.mbatch, new, strict=True)]
         if self.rows is not None:
             self.rows = torch.cat([self.rows, sent(index, self.device)])
-        self.replayed = torch.cat([self.replayed, torch.ones(len(x), dtype=torch.bool, device=self.device)])
-        self.distillable = torch.cat([self.distillable, torch.ones(len(x), dtype=torch.bool, device=self.device)])
+        all_of_them = torch.ones(len(x), dtype=torch.bool, device=self.device)
+        self.replayed = torch.cat([self.replayed, all_of_them])
+        self.distillable = torch.cat([self.distillable, all_of_them])
 
     # what a network says
 

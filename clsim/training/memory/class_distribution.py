@@ -130,8 +130,9 @@ class _LabelSets:
         self.keys = keys
         self.next_key = np.array([keys[rows[-1]] for rows in self.members])
         self.there = np.ones(len(distinct), dtype=np.bool_)
-        self.columns = np.full((len(distinct), int(self.sizes.max(initial=0))), positives.shape[1], dtype=np.int32)
-        self.columns[np.arange(self.columns.shape[1]) < self.sizes[:, None]] = np.nonzero(distinct)[1]
+        columns = np.full((len(distinct), int(self.sizes.max(initial=0))), positives.shape[1], dtype=np.int32)
+        columns[np.arange(columns.shape[1]) < self.sizes[:, None]] = np.nonzero(distinct)[1]
+        self.columns = np.ascontiguousarray(columns.T)  # [positives of a set, sets]: sums over long rows are fast
         self.counts = positives.sum(axis=0)
         self.log_targets = log_targets
         self.gains = np.zeros(len(log_targets) + 1)  # the last one pads `columns`
@@ -142,16 +143,18 @@ class _LabelSets:
 
     def best(self) -> int:
         """Return the set whose next row is the best to delete."""
-        distances = self._distances(self.looked_at)
-        if self._closest_other() <= distances.min() + ALIKE:
+        distances = self._distances(self.looked_at, self.looked_columns, self.looked_sizes)
+        alike = distances.min() + ALIKE
+        if self._closest_other() <= alike:
             self._look_at_all()
-            distances = self._distances(self.looked_at)
-        ties = self.looked_at[distances <= distances.min() + ALIKE]
+            distances = self._distances(self.looked_at, self.looked_columns, self.looked_sizes)
+            alike = distances.min() + ALIKE
+        ties = self.looked_at[distances <= alike]
         return int(ties[self.next_key[ties].argmin()])
 
     def delete(self, number: int) -> int:
         """Delete the row of a set with the smallest key, and return it."""
-        columns = self.columns[number, : self.sizes[number]]
+        columns = self.columns[: self.sizes[number], number]
         self.total -= float(self.gains[columns].sum())
         self.counts[columns] -= 1
         self.positives -= len(columns)
@@ -167,22 +170,31 @@ class _LabelSets:
     def _look_at_all(self) -> None:
         """Choose anew which sets are looked at, and bound what the others may gain by their numbers of positives."""
         everything = np.flatnonzero(self.there)
-        distances = self._distances(everything)
+        columns = self.columns[:, everything]
+        distances = self._distances(everything, columns, self.sizes[everything])
         close = distances <= distances.min() + ALIKE
         if len(everything) > LOOKED_AT:
             close[np.argpartition(distances, LOOKED_AT)[:LOOKED_AT]] = True
         else:
             close[:] = True
         self.looked_at, others = everything[close], everything[~close]
+        self.looked_columns, self.looked_sizes = columns[:, close].astype(np.int64), self.sizes[self.looked_at]
         self.other_sizes = np.unique(self.sizes[others])
-        largest = np.full(self.columns.shape[1] + 1, -np.inf)
-        np.maximum.at(largest, self.sizes[others], self.gains[self.columns[others]].sum(axis=1))
+        largest = np.full(len(self.columns) + 1, -np.inf)
+        np.maximum.at(largest, self.sizes[others], self.gains[columns[:, ~close]].sum(axis=0))
         self.other_gains = largest[self.other_sizes]
 
-    def _distances(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the distance without a row of each set, infinite for sets that have no row left."""
-        distances = self._distance(self.gains[self.columns[numbers]].sum(axis=1), self.sizes[numbers])
-        return np.where(self.there[numbers], distances, np.inf)
+    def _distances(
+        self, numbers: NDArray[np.int64], columns: NDArray[Any], sizes: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the distance without a row of each set, infinite for sets that have no row left, float64 [n].
+
+        Args:
+            numbers: of the sets, int64 [n].
+            columns: theirs, integers [positives of a set, n].
+            sizes: theirs, int64 [n].
+        """
+        return np.where(self.there[numbers], self._distance(self.gains.take(columns).sum(axis=0), sizes), np.inf)
 
     def _closest_other(self) -> float:
         """Return how close a set that is not looked at could be."""
@@ -190,8 +202,9 @@ class _LabelSets:
 
     def _distance(self, gains: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the distances without rows of `sizes` positives. DECIDED: `LAST` where no positive would be left."""
-        left = np.maximum(self.positives - sizes, 1)
-        return np.where(sizes < self.positives, (self.total - gains) / left - np.log(left), LAST)
+        left = np.maximum(self.positives - np.arange(len(self.columns) + 1), 1)  # by size, of which there are few
+        distances = (self.total - gains) / left.take(sizes) - np.log(left).take(sizes)
+        return np.where(sizes < self.positives, distances, LAST)
 
 
 def _f(counts: NDArray[np.int64]) -> NDArray[np.float64]:
