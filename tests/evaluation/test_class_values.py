@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import pytest
 
 from clsim.errors import RunError
@@ -67,10 +68,17 @@ def test_lines_keep_what_is_not_one_of_each_class_or_task(written: RunFolder) ->
         None,
         {"per_class_AP/": [3, 6], "metric/own/": [6, 7], "mAP/": [7, 9]},
     ]
-    values = np.fromfile(written.class_values)  # as the documentation reads it
-    ap = [values[slice(*line["rows"]["per_class_AP/"])] for line in lines if line["phase"] == "eval"]
-    np.testing.assert_array_equal(ap[0], [0.1 + 0.2, math.nan])
-    np.testing.assert_array_equal(ap[1], [math.pi, 0, 100 / 3])
+
+
+def test_the_documentation_reads_them(written: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "run_folder.md").read_text(encoding="utf-8")
+    mark = "<!-- run by tests/evaluation/test_class_values.py -->"
+    (block,) = re.findall(rf"{mark}\n```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(written.path)
+    found: dict[str, Any] = {}
+    exec(block, found)
+    expected = {0: [0.1 + 0.2, math.nan, math.nan], 1: [math.pi, 0.0, 100 / 3]}
+    pd.testing.assert_frame_equal(found["ap"], pd.DataFrame(expected, ["0", "1", "2"]), check_exact=True)
 
 
 def test_lines_without_rows_need_no_other_file(tmp_path: Path) -> None:
