@@ -4,9 +4,9 @@ The section `runs` kills single runs; the others disturb comparisons, see `bench
 
 Processes are killed with SIGKILL, half of them at any moment from their start on, half inside the write of a
 checkpoint. A run is killed a few times, then let go on to its end, and must then equal the undisturbed one: weights
-and all other state, `metrics.jsonl`, `memory.csv`, `result.json`, and the curves, pictures and precision-recall curves
-that TensorBoard reads. Each section has a place of its own in soak.md beside
-this file, with the day on which it was carried out.
+and all other state, `metrics.jsonl`, `class_values.f64`, `memory.csv`, `result.json`, and the curves, pictures and
+precision-recall curves that TensorBoard reads. Each section has a place of its own in soak.md beside this file, with
+the day on which it was carried out.
 """
 
 from __future__ import annotations
@@ -153,9 +153,16 @@ def _half_written(folder: Path) -> set[Path]:
 
 def differences(folder: Path, other: Path) -> list[str]:
     """What of two finished runs is not equal to the last bit."""
-    files = ("metrics.jsonl", "memory.csv", "scores.f32", "scores.json", "result.json")
-    names = [name for name in files if _bytes(folder, name)]
-    found = [name for name in names if _bytes(folder, name) != _bytes(other, name)]
+    files = (
+        "metrics.jsonl",
+        "class_values.f64",
+        "class_values.json",
+        "memory.csv",
+        "scores.f32",
+        "scores.json",
+        "result.json",
+    )
+    found = [name for name in files if _bytes(folder, name) != _bytes(other, name)]
     found += ["state"] * (not _equal(_state(folder), _state(other)))
     return found + ["curves"] * (curves(folder) != curves(other))
 

@@ -168,7 +168,8 @@ class Place:
             files = RunFolder(folder)
             result = read_object(files.result) if files.result.exists() else {}
             result.pop("first_task", None)
-            content = (files.metrics.read_bytes() if files.metrics.exists() else b"") + json_text(result).encode()
+            logged = [path.read_bytes() for path in (files.metrics, files.class_values) if path.exists()]
+            content = b"".join([*logged, json_text(result).encode()])
             found[f"{folder.parent.name}/{folder.name}"] = hashlib.sha256(content).hexdigest()
         return found
 

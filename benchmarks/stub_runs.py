@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import clsim
+from clsim.evaluation.class_values import DTYPE
 from clsim.running.checksums import write_checksums
 from clsim.running.run_folder import RunFolder
 from clsim.strict_json import read_object
@@ -66,6 +67,7 @@ def finish(files: RunFolder, real: RunFolder) -> None:
     lines = [json.loads(line) for line in files.metrics.read_text(encoding="utf-8").splitlines()]
     lines = [line | {"values": _scaled(line["values"], factor)} for line in lines]
     files.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    files.class_values.write_bytes((factor * np.fromfile(files.class_values, DTYPE)).tobytes())
     content = read_object(real.result) | {"strategy": files.strategy, "seed": files.seed}
     content |= {key: _scaled(content[key], factor) for key in _SCORES}
     content["groups"] |= {key: _scaled(content["groups"][key], factor) for key in ("last_mAP", "forgetting")}

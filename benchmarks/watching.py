@@ -20,7 +20,7 @@ STREAMS = ((10, 5), (80, 8), (200, 100), (1000, 10))
 STRATEGY = "rebll"
 HEADINGS = (
     *("classes", "tasks", "run (CPU s)", "watching (CPU s)", "share", "most of it"),
-    *("metrics (CPU s)", "events (kB)", "other files (kB)"),
+    *("metrics (CPU s)", "events (kB)", "logged values (kB)", "other files (kB)"),
 )
 
 
@@ -43,7 +43,7 @@ def row(classes: int, tasks: int, found: dict[str, Any]) -> tuple[str, ...]:
         *(str(classes), str(tasks), f"{total:.1f}", f"{spent:.2f}", f"{spent / total:.1%}"),
         f"{most} {watching[most]:.2f}",
         f"{found['metrics']:.2f}",
-        *(f"{found[part] / 1e3:,.0f}" for part in ("events", "files")),
+        *(f"{found[part] / 1e3:,.0f}" for part in ("events", "logged", "files")),
     )
 
 
@@ -58,7 +58,8 @@ def run(classes: int, tasks: int, per_task: int = 256, test: int = 1000) -> dict
         total: CPU seconds from the first step to the last checkpointable state, without imports.
         loggers: class of the logger -> its CPU seconds, without the metrics that it is given.
         metrics: CPU seconds of all metrics.
-        events, files: bytes of the event file, and of everything else that the loggers have written.
+        events, logged, files: bytes of the event file, of all values in `metrics.jsonl` and `class_values.*`, and of
+            everything else that the loggers have written.
     """
     import torch
 
@@ -102,11 +103,13 @@ def run(classes: int, tasks: int, per_task: int = 256, test: int = 1000) -> dict
         total = time.process_time() - began
         sizes = {path: path.stat().st_size for path in Path(folder).iterdir()}
     events = sizes.pop(files.events)
+    logged = sum(sizes.pop(path) for path in (files.metrics, files.class_values, files.about_class_values))
     return {
         "total": total,
         "loggers": dict(logging),
         "metrics": sum(metrics.values()),
         "events": events,
+        "logged": logged,
         "files": sum(sizes.values()),
     }
 

@@ -128,10 +128,11 @@ class GrowingFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def append(self, content: str | bytes) -> None:
-        """Add text or bytes at the end."""
+    def append(self, content: str | bytes) -> int:
+        """Add text or bytes at the end, and return the length in bytes after that."""
         with naming_errors(self.path), self.path.open("ab") as file:
             file.write(encoded(content))
+            return file.tell()
 
     def read(self) -> bytes:
         """Return the whole content; empty if there is no file."""

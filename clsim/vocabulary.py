@@ -77,6 +77,8 @@ MEAN_FORGETTING = "forgetting/mean"
 MEAN_BACKWARD_TRANSFER = "backward_transfer/mean"
 ACCURACY = "accuracy/all"
 TOTAL_LOSS = "loss/total"
+OWN_METRIC = "metric/"
+"""What stands before the name of a user's metric."""
 
 
 def group_map_tag(group: str) -> str:
@@ -89,6 +91,22 @@ MORE_LOW_RANK, MORE_CORRELATION, MORE_TAIL_TO_HEAD = "more/low_rank", "more/rank
 
 MORE_OF_LAYER, MORE_WEIGHT, MORE_DISCREPANCY = "more_low_rank/", "more_weight/", "more_discrepancy/"
 """What stands before the name of a layer, or of a class, in further tags of MORE."""
+
+CLASS_AP, CLASS_FORGETTING = "per_class_AP/", "per_class_forgetting/"
+"""What stands before the name of a class."""
+
+TASK_MAP, TASK_FORGETTING = "mAP/", "forgetting/"
+"""What stands before the name of a task, as `task_name` has it."""
+
+BY_CLASS = (CLASS_AP, CLASS_FORGETTING, MORE_WEIGHT, MORE_DISCREPANCY)
+BY_TASK = (TASK_MAP, TASK_FORGETTING, "epoch/mAP_", "images/mAP_")
+"""Beginnings of tags of which there is one for each class, or for each task; see `clsim.evaluation.class_values`."""
+
+
+def task_name(task: int) -> str:
+    """Return the name of a task, counted from 0, in a tag."""
+    return f"task_{task:02d}"
+
 
 MORE_COLLAPSED = 0.01
 """Mean ||BA|| / ||W|| at the end of a task below which log and report warn: what BA then adds to a layer is less than

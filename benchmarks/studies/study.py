@@ -37,9 +37,9 @@ from clsim.launch.progress import ConsoleProgress
 from clsim.launch.variants import Variant, as_variants, compose
 from clsim.report.intervals import half_width, paired_differences
 from clsim.report.results import NO_VALUE, Results, joined, load_results
+from clsim.running.logged_values import read_logged
 from clsim.running.run_folder import SEED_FOLDERS, RunFolder
 from clsim.scenario import load_scenario
-from clsim.strict_json import read_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 VOC_MINI = str(Path(__file__).with_name("voc-mini.yaml"))
@@ -126,7 +126,7 @@ class Table:
         mark: its name in the page.
         compared: whose runs it shows.
         baseline: the strategy that all others are compared with, or strategy -> the one that it is compared with.
-        columns: column of `Results.frame`, or tag of `metrics.jsonl` after the last task -> heading.
+        columns: column of `Results.frame`, or tag of a value after the last task -> heading.
         paired: the columns whose differences to the baseline are shown, seed by seed.
         rows: names of the strategies; None: all of them.
         seeds: that each row should have; the table says what is missing of them. 0: it says nothing.
@@ -259,12 +259,12 @@ def frame(results: Results, columns: Iterable[str] = ()) -> pd.DataFrame:
         found[STEP] = sizes / found.samples_per_second.where(found.samples_per_second > 0)  # 0: no step was taken
     for tag in columns:
         if tag not in found:
-            found[tag] = [_last(run.files.metrics, tag) for run in results.runs]
+            found[tag] = [_last(run.files, tag) for run in results.runs]
     return found
 
 
-def _last(path: Path, tag: str) -> float:
-    value = [line["values"] for line in read_lines(path) if line["phase"] == "eval"][-1].get(tag)
+def _last(files: RunFolder, tag: str) -> float:
+    value = [line["values"] for line in read_logged(files) if line["phase"] == "eval"][-1].get(tag)
     return math.nan if value is None else float(value)
 
 

@@ -41,13 +41,19 @@ from clsim.vocabulary import (
     BLOCKS,
     CALIBRATION,
     CHANCE_MAP,
+    CLASS_AP,
+    CLASS_FORGETTING,
     GROUPS,
     MEAN_BACKWARD_TRANSFER,
     MEAN_FORGETTING,
+    OWN_METRIC,
     RANKING,
     SEEN_MAP,
     SHOTS,
+    TASK_FORGETTING,
+    TASK_MAP,
     group_map_tag,
+    task_name,
 )
 
 Floats = NDArray[np.float64]
@@ -216,8 +222,8 @@ class History:
         lost = forgetting(matrix)[:task]
         values = {SEEN_MAP: self.seen_map[task], AVERAGE_MAP: self.seen_map[: task + 1].mean()}
         values[CHANCE_MAP] = chance_levels(self.plan, task, self.empty_classes)["mAP"]
-        values |= {f"mAP/task_{k:02d}": matrix[task, k] for k in range(task + 1)}
-        values |= {f"forgetting/task_{k:02d}": lost[k] for k in range(task)}
+        values |= {TASK_MAP + task_name(k): matrix[task, k] for k in range(task + 1)}
+        values |= {TASK_FORGETTING + task_name(k): lost[k] for k in range(task)}
         values[MEAN_FORGETTING] = finite_mean(lost)
         values[MEAN_BACKWARD_TRANSFER] = backward_transfer(matrix)
         group_map, group_lost = self.group_map(), self.group_forgetting()
@@ -234,12 +240,12 @@ class History:
         values |= {f"present/{block}": share for block, share in self.present(task).items()}
         names = self.plan.class_names
         start, seen = self.plan.tasks[task].classes
-        values |= {f"per_class_AP/{names[c]}": 100 * self.ap[task, c] for c in range(seen)}
+        values |= {CLASS_AP + names[c]: 100 * self.ap[task, c] for c in range(seen)}
         if task == len(self.plan.tasks) - 1:
             # DECIDED: once, after the last task, not as C more curves; result.json and the AP curves hold the course.
             lost = self.class_forgetting()
-            values |= {f"per_class_forgetting/{names[c]}": lost[c] for c in range(start)}
-        values |= {f"metric/{name}": course[task] for name, course in self.own.items()}
+            values |= {CLASS_FORGETTING + names[c]: lost[c] for c in range(start)}
+        values |= {OWN_METRIC + name: course[task] for name, course in self.own.items()}
         return {name: float(value) for name, value in values.items()}
 
     def present(self, task: int) -> dict[str, float]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clsim.evaluation.metrics import average_precision, mean_ap
 from clsim.scenario.plan.stream_plan import StreamPlan
+from clsim.vocabulary import task_name
 
 SEEN = {"epoch/mAP_seen", "images/mAP_seen"}
 """Tags of mAP over seen classes inside a task."""
@@ -65,7 +66,7 @@ class InsideTasks:
         ap = average_precision(scores, truth)
         values = {f"{kind}/mAP_seen": mean_ap(average_precision(scores[scope], truth[scope]), self.empty_classes)}
         for k, past in enumerate(self.plan.tasks[: task + 1]):
-            values[f"{kind}/mAP_task_{k:02d}"] = mean_ap(ap[slice(*past.classes)], self.empty_classes)
+            values[f"{kind}/mAP_{task_name(k)}"] = mean_ap(ap[slice(*past.classes)], self.empty_classes)
         return values
 
     def keep(self, values: Iterable[tuple[str, Any]]) -> None:

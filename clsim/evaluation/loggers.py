@@ -20,6 +20,7 @@ from avalanche.logging import BaseLogger
 from numpy.typing import NDArray
 
 from clsim.csv_text import shown_cell
+from clsim.evaluation.class_values import ClassValues
 from clsim.evaluation.history import History
 from clsim.evaluation.inside_tasks import kind_inside
 from clsim.evaluation.kept_scores import DTYPE
@@ -71,13 +72,22 @@ class LineLogger(BaseLogger):
 
 
 class MetricsFile(LineLogger):
-    """Appends each line to a JSON Lines file."""
+    """Appends each line to a JSON Lines file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        class_values: takes the values of each class and task, before the line that says where they are; None: they stay
+            in the line.
+    """
+
+    def __init__(self, path: Path, class_values: ClassValues | None = None) -> None:
         super().__init__()
         self.file = GrowingFile(path)
+        self.class_values = class_values
 
     def write(self, line: dict[str, Any]) -> None:
+        if self.class_values is not None and (rows := self.class_values.take(line["values"])):
+            line["rows"] = rows
         self.file.append(json.dumps(line, allow_nan=False) + "\n")
 
 

@@ -1,8 +1,8 @@
 """One curve per strategy in TensorBoard: the mean over its runs, with their lowest and highest values.
 
 `<strategy>/mean/` beside `<strategy>/seed<k>/` holds an event file of its own, which TensorBoard shows as one run more,
-`er/mean`; the filter `mean$` leaves one curve per strategy. It is made from the `metrics.jsonl` of finished
-runs and needs no torch; equal runs give an equal file.
+`er/mean`; the filter `mean$` leaves one curve per strategy. It is made from what finished runs have logged, and needs
+no torch; equal runs give an equal file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from clsim.errors import RunError
 from clsim.files import write_atomically
 from clsim.report.results import Results
 from clsim.report.run_result import RunResult
-from clsim.strict_json import read_lines
+from clsim.running.logged_values import read_logged
+from clsim.running.run_folder import RunFolder
 from clsim.vocabulary import (
     ACCURACY,
     AVERAGE_MAP,
@@ -55,7 +56,7 @@ def write_mean_curves(results: Results) -> list[Path]:
     Of strategies with one run each there is nothing to average: then no file is written, and earlier ones go.
 
     Raises:
-        RunError: a `metrics.jsonl` cannot be read.
+        RunError: what a run has logged cannot be read.
     """
     shown = [results.of(strategy) for strategy in results.strategies]
     several = any(len(runs) > 1 for runs in shown)
@@ -79,7 +80,7 @@ def mean_curves(runs: Sequence[RunResult]) -> bytes:
     DECIDED: lowest and highest, not an interval: with the usual two to five seeds that would rest on an assumption.
     DECIDED: a point is where every run has one, otherwise a mean would be over fewer seeds than its neighbours.
     """
-    curves = [read_curves(run.files.metrics) for run in runs]
+    curves = [read_curves(run.files) for run in runs]
     shared = [point for point in curves[0] if all(point in curve for curve in curves)]
     points: list[tuple[str, int, float]] = []
     for tag, step in shared:
@@ -94,18 +95,18 @@ def mean_curves(runs: Sequence[RunResult]) -> bytes:
     return b"".join(_records(points, charts, when))
 
 
-def read_curves(path: Path) -> Curves:
-    """(tag, step) -> value of every defined value of a `metrics.jsonl`; a line that was written again counts once.
+def read_curves(files: RunFolder) -> Curves:
+    """Return every defined value that a run has logged by (tag, step); a line that was written again counts once.
 
     Raises:
         RunError: it is damaged; with its line.
     """
     curves: Curves = {}
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_logged(files), start=1):
         try:
             curves |= {(tag, line["step"]): value for tag, value in line["values"].items() if value is not None}
         except (KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{path}, line {number}: not a line of metrics: {error!r}") from None
+            raise RunError(f"{files.metrics}, line {number}: not a line of metrics: {error!r}") from None
     return curves
 
 

@@ -12,7 +12,8 @@ from clsim.strict_json import read_object
 
 COVERED = (
     *(RunFolder.config, RunFolder.run, RunFolder.identity, RunFolder.environment, RunFolder.plan),
-    *(RunFolder.metrics, RunFolder.timing, RunFolder.memory, RunFolder.result),
+    *(RunFolder.metrics, RunFolder.class_values, RunFolder.about_class_values),
+    *(RunFolder.timing, RunFolder.memory, RunFolder.result),
 )
 """Files whose content a report or a comparison takes as it is, and that nothing writes to once the run is finished."""
 

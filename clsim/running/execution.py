@@ -160,7 +160,7 @@ def _learn_and_record(run: ResolvedRun, scorer: Scorer, checkpoint: Checkpoint |
     scenario.forget_labels()
     if asked.first_task is not None:
         settle = partial(scorer.ask, "settle")
-        template.first_task = SharedFirstTask(asked.first_task, files.metrics, timing, run.name, settle)
+        template.first_task = SharedFirstTask(asked.first_task, files, timing, run.name, settle)
     if checkpoint is not None:
         template.load_state_dict(checkpoint.state(run.device))
         scorer.ask("load_state_dict", checkpoint.scores())

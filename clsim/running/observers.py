@@ -99,7 +99,7 @@ def folder_loggers(
     history: History,
     settings: Mapping[str, Any],
 ) -> list[BaseLogger]:
-    """Return the loggers whose files belong to the run folder.
+    """Return the loggers whose files belong to the run folder, and write `class_values.json` and `scores.json`.
 
     Args:
         files: of the run.
@@ -107,13 +107,16 @@ def folder_loggers(
         history: of its scores; its plan is the one that the run trains on.
         settings: what tells runs apart, one level of dotted keys.
     """
+    from clsim.evaluation.class_values import ClassValues, describe_rows
     from clsim.evaluation.loggers import CsvFile, MemoryFile, MetricsFile
     from clsim.evaluation.sample_pictures import SamplePictures
     from clsim.evaluation.tensorboard import TensorBoardCurves
 
     config, plan = scenario.config, history.plan
     memory = MemoryFile(files.memory, plan.class_names, len(plan.tasks))
-    found: list[BaseLogger] = [MetricsFile(files.metrics), memory]
+    about = describe_rows(plan, [metric.name for metric in history.metrics])
+    write_json(files.about_class_values, about)
+    found: list[BaseLogger] = [MetricsFile(files.metrics, ClassValues(files.class_values, about)), memory]
     if has_logger(config, "tensorboard"):
         curves = TensorBoardCurves(files.events, history, settings, config.evaluation.pictures)
         samples = 0 if isinstance(scenario.source, FeatureSource) else config.evaluation.samples

@@ -41,7 +41,9 @@ class RunFolder:
         command: the command line that made the folder; empty if Python did, interactively.
         environment: versions, device, time.
         plan: the stream that it was trained on, with the truth; not there before the run is finished.
-        metrics: every logged value, a line for each epoch and evaluation.
+        metrics: every logged value, a line for each epoch and evaluation; `clsim.running.logged_values` reads them.
+        class_values: those of each class and task, which its lines lack, see `clsim.evaluation.class_values`.
+        about_class_values: which tags they have.
         timing: time and memory, a line for each task.
         table: every logged value as a table, if the logger csv is asked for.
         loggers: what loggers outside the folder have been sent.
@@ -73,6 +75,8 @@ class RunFolder:
     environment = _File("environment.json")
     plan = _File("plan.json.gz")
     metrics = _File("metrics.jsonl")
+    class_values = _File("class_values.f64")
+    about_class_values = _File("class_values.json")
     timing = _File("timing.jsonl")
     table = _File("metrics.csv")
     loggers = _File("loggers.json")
@@ -111,7 +115,7 @@ class RunFolder:
     @property
     def growing_with_scores(self) -> list[Path]:
         """Those of `growing` that the process that scores writes."""
-        return [self.metrics, self.events, self.table, self.scores]
+        return [self.metrics, self.class_values, self.events, self.table, self.scores]
 
     @property
     def strategy(self) -> str:

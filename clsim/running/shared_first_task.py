@@ -18,7 +18,8 @@ from avalanche.evaluation.metric_results import MetricValue
 
 from clsim.evaluation.loggers import Spent, TimingFile
 from clsim.running.checkpoint_files import newest_checkpoint, write_checkpoint
-from clsim.strict_json import read_lines
+from clsim.running.logged_values import read_logged
+from clsim.running.run_folder import RunFolder
 from clsim.training.events import callbacks
 from clsim.training.template import MultiLabelTemplate
 
@@ -36,16 +37,16 @@ class SharedFirstTask:
 
     Args:
         folder: of all runs that train it alike.
-        metrics: `metrics.jsonl` of this run, which holds nothing but the first task when that ends.
+        files: of this run, whose `metrics.jsonl` holds nothing but the first task when that ends.
         timing: where the time of its steps is counted.
         name: of this run, such as "finetune/seed0", for the results of those that take its task.
-        settle: waits until all that has been logged is in `metrics`.
+        settle: waits until all that has been logged is in the files.
     """
 
     def __init__(
         self,
         folder: Path,
-        metrics: Path,
+        files: RunFolder,
         timing: TimingFile,
         name: str,
         settle: Callable[[], object] = lambda: None,
@@ -53,7 +54,7 @@ class SharedFirstTask:
         self.folder = folder
         self.settle = settle
         self.name = name
-        self.metrics = metrics
+        self.files = files
         self.timing = timing
 
     def take(self, template: MultiLabelTemplate) -> bool:
@@ -79,7 +80,7 @@ class SharedFirstTask:
                     "identity": {},  # of the folder, which is named after it
                     "position": asdict(template.position),
                     "files": {},
-                    "lines": read_lines(self.metrics),
+                    "lines": read_logged(self.files),
                     "trained_by": self.name,
                     **self.timing.spent(),
                 }

@@ -1,6 +1,6 @@
 """Model rebalancing (MORE) in the runs that have it: numbers, table, and the alarm where it collapsed.
 
-Everything comes from the `more/` values of `metrics.jsonl`; `clsim.training.more.plugin` says what they are.
+All numbers come from what a run has logged; `clsim.training.more.plugin` says what they are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from clsim.report.results import NO_VALUE, Results
 from clsim.report.run_result import RunResult
 from clsim.report.section import Figures, Section, Table
 from clsim.report.tables import Rows, fixed
-from clsim.strict_json import read_lines
+from clsim.running.logged_values import read_logged
 from clsim.vocabulary import (
     MORE_COLLAPSED,
     MORE_CORRELATION,
@@ -128,7 +128,7 @@ def rebalancings(results: Results) -> dict[str, Rebalancing]:
 
 def _lines(run: RunResult) -> dict[int, dict[str, Any]]:
     """Values after each task that MORE was part of, by task; of a task run again the last."""
-    lines = read_lines(run.files.metrics, holding=f'"{MORE_LOW_RANK}"')
+    lines = read_logged(run.files, holding=f'"{MORE_LOW_RANK}"')
     return {int(line["task"]): line["values"] for line in lines}
 
 

@@ -192,7 +192,8 @@ def undisturbed(arguments: dict[str, Any], tmp_path_factory: pytest.TempPathFact
 def files_of(comparison: clsim.Comparison) -> dict[str, bytes]:
     """Everything that is the same for equal runs."""
     assert not comparison.failed
-    names = (RunFolder.metrics, RunFolder.trained_model, RunFolder.result, RunFolder.identity, RunFolder.plan)
+    names = (RunFolder.metrics, RunFolder.class_values, RunFolder.trained_model)
+    names += (RunFolder.result, RunFolder.identity, RunFolder.plan)
     return {
         f"{folder.parent.name} {name}": (folder / name).read_bytes()
         for folder in comparison.folder.glob("*/seed0")

@@ -14,6 +14,7 @@ from avalanche.core import SupervisedPlugin
 import clsim
 from clsim.errors import ScenarioError
 from clsim.scenario import load_scenario
+from tests.fixtures.logged import lines_of
 
 EPOCH = {"evaluation.every": "epoch"}
 IMAGES = {"evaluation.every": {"images": 20}}
@@ -39,12 +40,8 @@ def folders(tiny_overrides: dict[str, Any], tmp_path_factory: pytest.TempPathFac
     }
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
 def test_a_line_comes_after_each_epoch_before_that_of_the_task(folders: dict[str, Path]) -> None:
-    phases = [(line["phase"], line["task"], line["step"]) for line in lines(folders["epoch"])]
+    phases = [(line["phase"], line["task"], line["step"]) for line in lines_of(folders["epoch"])]
     assert phases[:5] == [("train", 0, 1), ("epoch-eval", 0, 1), ("train", 0, 2), ("epoch-eval", 0, 2), ("eval", 0, 1)]
     assert phases[10:] == [
         ("train", 2, 5),
@@ -57,8 +54,8 @@ def test_a_line_comes_after_each_epoch_before_that_of_the_task(folders: dict[str
 
 @pytest.mark.parametrize("every", ["epoch", "images"])
 def test_all_other_lines_are_those_of_a_run_scored_after_each_task(folders: dict[str, Path], every: str) -> None:
-    others = [line for line in lines(folders[every]) if line["phase"] != f"{every}-eval"]
-    assert others == lines(folders["task"])
+    others = [line for line in lines_of(folders[every]) if line["phase"] != f"{every}-eval"]
+    assert others == lines_of(folders["task"])
 
 
 def test_the_result_is_that_of_a_run_scored_after_each_task_but_for_the_anytime_average(
@@ -66,7 +63,7 @@ def test_the_result_is_that_of_a_run_scored_after_each_task_but_for_the_anytime_
 ) -> None:
     results = {name: json.loads((folder / "result.json").read_text()) for name, folder in folders.items()}
     for name in ("epoch", "images"):
-        passes = [line["values"].get(f"{name}/mAP_seen") for line in lines(folders[name]) if "-" in line["phase"]]
+        passes = [line["values"].get(f"{name}/mAP_seen") for line in lines_of(folders[name]) if "-" in line["phase"]]
         assert results[name].pop("anytime_mAP") == pytest.approx(np.mean(passes), abs=1e-12)
     assert results["task"].pop("anytime_mAP") is None
     assert results["epoch"] == results["images"] == results["task"]
@@ -108,7 +105,7 @@ def test_a_pass_comes_after_the_step_that_completes_so_many_new_images_of_a_task
 
 
 def test_lines_of_passes_between_steps_stand_at_the_images_of_the_run(folders: dict[str, Path]) -> None:
-    steps = [line["step"] for line in lines(folders["images"]) if line["phase"] == "images-eval"]
+    steps = [line["step"] for line in lines_of(folders["images"]) if line["phase"] == "images-eval"]
     assert steps == sorted(set(steps))
     assert steps[0] == 32  # the second batch of 16
 
@@ -127,7 +124,7 @@ def test_another_value_is_refused_in_a_line(given: Any, message: str) -> None:
 
 
 def test_the_last_score_inside_a_task_is_the_tasks_own(folders: dict[str, Path]) -> None:
-    found = lines(folders["epoch"])
+    found = lines_of(folders["epoch"])
     for task in range(3):
         inside = [line["values"] for line in found if (line["phase"], line["task"]) == ("epoch-eval", task)]
         after = next(line["values"] for line in found if (line["phase"], line["task"]) == ("eval", task))

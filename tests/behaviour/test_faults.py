@@ -31,9 +31,11 @@ from clsim.scenario import load_scenario
 FullFor = Callable[[str], AbstractContextManager[None]]
 FILES = (
     "environment.json",
+    "class_values.json",
     "scores.json",
     "events.out.tfevents.clsim",
     "metrics.jsonl",
+    "class_values.f64",
     "timing.jsonl",
     "scores.f32",
     "000001.pt",

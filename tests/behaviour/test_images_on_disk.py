@@ -143,7 +143,7 @@ def test_a_run_is_the_same_without_the_cache(
         )
         folders[images] = run.folder
         assert (tmp_path / images / "cache" / "images").exists() == (images == "cache")
-    for file in ("result.json", "metrics.jsonl", "plan.json.gz"):
+    for file in ("result.json", "metrics.jsonl", "class_values.f64", "plan.json.gz"):
         assert (folders["stream"] / file).read_bytes() == (folders["cache"] / file).read_bytes()
 
 

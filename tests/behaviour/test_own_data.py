@@ -21,6 +21,7 @@ from clsim.data.source import Split
 from clsim.errors import ClsimError, ScenarioError
 from clsim.running.run_identity import identity
 from clsim.scenario import load_scenario
+from tests.fixtures.logged import logged
 
 ROOT = Path(__file__).parents[2]
 SQUARES = ROOT / "docs" / "examples" / "my_data.py"
@@ -76,7 +77,7 @@ def test_a_comparison_takes_the_class_to_all_its_runs(file: Path, tmp_path: Path
     result = json.loads((folder / "result.json").read_text())
     assert result["last_mAP"] is not None
     alone = clsim.run(file, "er", out=tmp_path / "alone")
-    assert (alone.folder / "metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
+    assert logged(alone.folder) == logged(folder)
     again = clsim.compare(file, ["finetune", "er"], out=tmp_path / "runs")
     assert len(again.reused) == 2
     config = (folder / "config.yaml").read_text()
@@ -277,7 +278,7 @@ def test_objects_give_the_run_of_the_same_data(tiny_overrides: dict[str, Any], t
     scenario = load_scenario("digits-b0c2", keys).with_source(Scenes("train"), Scenes("test"))
     assert scenario.plan().sha256 == load_scenario("digits-b0c2", keys).plan().sha256
     here = clsim.run(scenario, "er", out=tmp_path / "here")
-    assert (here.folder / "metrics.jsonl").read_bytes() == (there.folder / "metrics.jsonl").read_bytes()
+    assert logged(here.folder) == logged(there.folder)
     assert clsim.resume(here.folder).result == here.result
     images = load_scenario("digits-b0c2", keys).with_source(Scenes("train").source)
     assert images.plan().sha256 == scenario.plan().sha256

@@ -19,6 +19,7 @@ from clsim.running.run_folder import RunFolder
 from clsim.running.run_spec import RunSpec
 from clsim.running.trained_model import read_trained_model
 from clsim.scenario import load_scenario
+from tests.fixtures.logged import logged
 
 NET = """
 import torch
@@ -82,10 +83,6 @@ def net(tmp_path: Path) -> Path:
 
 def run(out: Path, overrides: dict[str, Any], strategy: str = "finetune", **own: Any) -> Path:
     return clsim.run("digits-b0c2", strategy, overrides=overrides | own, out=out, device="cpu").folder
-
-
-def metrics(folder: Path) -> str:
-    return (folder / "metrics.jsonl").read_text()
 
 
 @pytest.mark.parametrize("strategy", ["rebll+more", "lwf+er"])
@@ -193,7 +190,7 @@ def test_a_run_of_own_parts_goes_on_to_the_same_end(all_parts: dict[str, Any], n
     with pytest.raises(KeyboardInterrupt):
         execute(cut, stop)
     execute(cut)
-    assert metrics(cut) == metrics(whole)
+    assert logged(cut) == logged(whole)
     identity = json.loads(RunFolder(whole).identity.read_text())
     kinds = ("backbone", "loss", "sampler", "augmentation", "strategy.er.selection", "strategy.er", "clsim")
     assert {key for key in identity if key.startswith("code.")} == {f"code.{kind}" for kind in kinds}

@@ -204,19 +204,21 @@ def test_between_the_last_task_and_the_result_nothing_is_trained_again(finished_
     assert differences(folder, finished_run) == []
 
 
-def test_scores_that_were_kept_after_the_last_checkpoint_are_cut_off(finished_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["scores.f32", "class_values.f64"])
+def test_what_was_added_after_the_last_checkpoint_is_cut_off(name: str, finished_run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished_run, tmp_path / "run")
     (folder / "result.json").unlink()
-    with (folder / "scores.f32").open("ab") as file:
+    with (folder / name).open("ab") as file:
         file.write(bytes(100))
     execute(folder)
     assert differences(folder, finished_run) == []
 
 
-def test_a_checkpoint_whose_scores_are_gone_is_passed_over(interrupted: Path, finished_run: Path) -> None:
-    (interrupted / "scores.f32").write_bytes(b"")
+@pytest.mark.parametrize("name", ["scores.f32", "class_values.f64"])
+def test_a_checkpoint_whose_scores_are_gone_is_passed_over(name: str, interrupted: Path, finished_run: Path) -> None:
+    (interrupted / name).write_bytes(b"")
     execute(interrupted)
-    assert "scores.f32 is shorter than it was" in (interrupted / "run.log").read_text()
+    assert f"{name} is shorter than it was" in (interrupted / "run.log").read_text()
     assert differences(interrupted, finished_run) == []
 
 

@@ -18,6 +18,7 @@ from clsim.running.execution import execute
 from clsim.running.prepared_run import prepare
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import Scenario, load_scenario
+from tests.fixtures.logged import logged
 
 SMALL = {"dataset.train": 51, "dataset.test": 31, "stream.increment": 5, "training.epochs": 1}
 METHOD = '''
@@ -148,7 +149,7 @@ def test_no_way_leads_a_method_to_the_truth(curious: tuple[Path, dict[str, str]]
 
 
 def test_what_it_replaced_here_changes_no_number(curious: tuple[Path, dict[str, str]], honest: Path) -> None:
-    assert (curious[0] / "metrics.jsonl").read_bytes() == (honest / "metrics.jsonl").read_bytes()
+    assert logged(curious[0]) == logged(honest)
 
 
 def test_the_log_names_the_line_that_opened_a_plan(curious: tuple[Path, dict[str, str]], honest: Path) -> None:
@@ -188,7 +189,7 @@ def test_a_run_whose_scoring_process_dies_says_so_and_goes_on(
         execute(folder, kill)
     assert children() == before
     execute(folder)
-    assert (folder / "metrics.jsonl").read_bytes() == (honest / "metrics.jsonl").read_bytes()
+    assert logged(folder) == logged(honest)
     assert children() == before
 
 
@@ -208,7 +209,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on_at_once(
     os.kill(run, signal.SIGKILL)
     os.waitpid(run, 0)
     execute(folder)
-    assert metrics.read_bytes() == (honest / "metrics.jsonl").read_bytes()
+    assert logged(folder) == logged(honest)
     state = Path(f"/proc/{scorer}/stat")
     assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 

@@ -30,6 +30,7 @@ from clsim.evaluation.tensorboard import (
 from clsim.running.run_folder import RunFolder
 from clsim.scenario.plan.stream_plan import ClassGroups, StreamPlan, TaskPlan
 from clsim.strict_json import finite_or_null
+from tests.fixtures.logged import lines_of
 
 NO_MEMORY = SimpleNamespace(  # a template whose run has none
     evaluator=SimpleNamespace(metrics=[]), position=SimpleNamespace(task=0), score_every="task"
@@ -47,7 +48,7 @@ def read(folder: Path) -> EventAccumulator:
 
 @pytest.fixture(scope="module")
 def lines(finished_run: Path) -> list[dict]:
-    return [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]
+    return lines_of(finished_run)
 
 
 def test_curves_are_exactly_the_defined_values_of_the_metrics_file(events: EventAccumulator, lines: list[dict]) -> None:

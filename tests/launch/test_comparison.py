@@ -11,6 +11,7 @@ from clsim.launch.run_state import RunState
 from clsim.report.writing import write_report
 from clsim.running import run_identity
 from clsim.running.run_identity import read_identity
+from tests.fixtures.logged import logged
 
 FILES = {"report.html", "results.csv", "statistics.csv", "classes.csv", "results.md", "results.tex"}
 BROKEN = """
@@ -65,7 +66,7 @@ def test_a_run_in_a_process_equals_the_run_in_this_one(
 ) -> None:
     here = clsim.run("digits-b0c2", "finetune", seed=1, overrides=tiny_overrides, out=tmp_path)
     there = comparison.folder / "finetune" / "seed1"
-    assert (here.folder / "metrics.jsonl").read_bytes() == (there / "metrics.jsonl").read_bytes()
+    assert logged(here.folder) == logged(there)
 
 
 def test_a_label_alone_changes_no_number_and_labelled_runs_are_reused(
@@ -76,7 +77,7 @@ def test_a_label_alone_changes_no_number_and_labelled_runs_are_reused(
     result = clsim.compare("digits-b0c2", names, **given)
     assert [run.strategy for run in result.results.runs] == ["plain", "short", "lwf+er(lwf.weight=2)"]
     same = comparison.folder / "finetune" / "seed1"
-    assert (result.folder / "plain" / "seed1" / "metrics.jsonl").read_bytes() == (same / "metrics.jsonl").read_bytes()
+    assert logged(result.folder / "plain" / "seed1") == logged(same)
     identities = [read_identity(folder) for folder in (result.folder / "plain" / "seed1", same)]
     assert identities[0] == identities[1]
     assert result.results.of("short")[0].config["training"]["epochs"] == 1

@@ -21,6 +21,7 @@ from clsim.launch.evaluation import read_plan
 from clsim.report.run_result import read_run
 from clsim.report.writing import write_report
 from clsim.running.run_folder import RunFolder
+from tests.fixtures.logged import lines_of
 
 METRICS = """\
 def margin(scores, targets, images, task):
@@ -68,8 +69,7 @@ def keep_only_the_last(run: Path) -> None:
 def test_every_metric_is_equal_to_the_last_bit(run: Path) -> None:
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     (found,) = clsim.evaluate(run)
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    recorded = {line["task"]: line["values"] for line in lines if line["phase"] == "eval"}
+    recorded = {line["task"]: line["values"] for line in lines_of(run) if line["phase"] == "eval"}
     assert list(found.values) == found.tasks == list(recorded) == [0, 1, 2]
     for task, values in recorded.items():
         of_scores = {tag: value for tag, value in values.items() if not tag.startswith("memory/")}

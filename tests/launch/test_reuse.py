@@ -275,7 +275,7 @@ def test_the_same_call_continues_a_killed_run_and_reuses_the_finished(killed) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["metrics.jsonl", "result.json"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "class_values.f64", "result.json"])
 def test_a_killed_and_continued_run_equals_one_that_was_not(killed, name: str) -> None:
     continued = killed["second"].folder / "mortal" / "seed0"
     assert "goes on from" in (continued / "run.log").read_text()

@@ -10,6 +10,7 @@ import clsim
 from clsim.errors import RunError, ScenarioError, StrategyError
 from clsim.running.prepared_run import open_run
 from clsim.scenario import Scenario, StreamPlan
+from tests.fixtures.logged import logged
 from tests.fixtures.small_runs import Recorder
 
 
@@ -17,9 +18,10 @@ def test_a_run_folder_holds_everything_that_defines_and_describes_the_run(finish
     assert finished_run.parts[-3:] == ("digits-b0c2", "lwf+er", "seed3")
     names = {path.name for path in finished_run.iterdir() if not path.name.startswith("events.")}
     defining = {"config.yaml", "run.json", "identity.json", "command.txt", "plan.json.gz"}
-    described = {"environment.json", "result.json", "run.log", "metrics.jsonl", "timing.jsonl", "memory.csv"}
+    described = {"environment.json", "result.json", "run.log", "timing.jsonl", "memory.csv"}
+    measured = {"metrics.jsonl", "class_values.f64", "class_values.json"}
     kept = {"checkpoint", "model.pt", "scores.f32", "scores.json", "checksums.json"}
-    assert names == defining | described | kept
+    assert names == defining | described | measured | kept
 
 
 def test_the_result_has_the_fixed_names(finished_run: Path) -> None:
@@ -52,7 +54,7 @@ def test_the_environment_names_versions_device_and_threads(finished_run: Path) -
 
 def test_the_same_seed_twice_gives_identical_metrics(finished_run: Path, tiny_overrides: dict, tmp_path: Path) -> None:
     again = clsim.run("digits-b0c2", "lwf+er", seed=3, overrides=tiny_overrides, out=tmp_path)
-    assert (again.folder / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
+    assert logged(again.folder) == logged(finished_run)
     assert (again.folder / "result.json").read_bytes() == (finished_run / "result.json").read_bytes()
 
 
@@ -71,7 +73,7 @@ def test_a_run_says_which_classes_it_cannot_teach(tiny_overrides: dict, tmp_path
 
 def test_another_seed_gives_other_metrics(finished_run: Path, tiny_overrides: dict, tmp_path: Path) -> None:
     other = clsim.run("digits-b0c2", "lwf+er", seed=4, overrides=tiny_overrides, out=tmp_path)
-    assert (other.folder / "metrics.jsonl").read_bytes() != (finished_run / "metrics.jsonl").read_bytes()
+    assert logged(other.folder) != logged(finished_run)
 
 
 def test_a_taken_folder_is_not_overwritten_without_being_asked(tiny_overrides: dict, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_two_workers_share_the_runs_and_make_the_numbers_of_single_ones(
         assert f"report: {home}/report.html" in said
     for name in ("finetune", "er"):
         made, alone = home / name / "seed0", tmp_path / "alone" / "digits-b0c2" / name / "seed0"
-        for file in (RunFolder.metrics, RunFolder.trained_model, RunFolder.identity):
+        for file in (RunFolder.metrics, RunFolder.class_values, RunFolder.trained_model, RunFolder.identity):
             assert (made / file).read_bytes() == (alone / file).read_bytes()
         assert (made / RunFolder.run_log).read_text().count("finished: last mAP") == 1
     assert not list(home.glob(".first-task"))

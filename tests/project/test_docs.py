@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import json
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ from clsim.evaluation.history import ACCURACIES
 from clsim.report.results import load_results
 from clsim.scenario import shipped_scenarios
 from clsim.vocabulary import AT_THRESHOLD, BLOCKS, BY_BLOCK
+from tests.fixtures.logged import lines_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -67,8 +67,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory, tiny_overrides: dict[str, o
     """Every tag of a run that has a memory, a teacher, relabelling, MORE and scores inside tasks."""
     own = {**tiny_overrides, "evaluation.every": "epoch"}
     folder = clsim.run("digits-b0c2", "rebll+more", overrides=own, out=tmp_path_factory.mktemp("logged")).folder
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return {tag for line in lines for tag in json.loads(line)["values"]}
+    return {tag for line in lines_of(folder) for tag in line["values"]}
 
 
 def test_every_tag_that_a_run_logs_is_defined(logged: set[str]) -> None:

@@ -19,6 +19,7 @@ from clsim.errors import RunError
 from clsim.report.mean_curves import BANDS, FILE, read_curves, write_mean_curves
 from clsim.report.results import load_results
 from clsim.report.writing import write_report
+from clsim.running.run_folder import RunFolder
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -51,7 +52,8 @@ def pair(make_run: Callable[..., Path], tmp_path: Path) -> Path:
 def test_the_curves_are_the_means_over_the_seeds_of_a_real_comparison(comparison: clsim.Comparison) -> None:
     comparison.report()
     for strategy in ("finetune", "joint"):
-        seeds = [read_curves(comparison.folder / strategy / f"seed{seed}" / "metrics.jsonl") for seed in (0, 1)]
+        seeds = [read_curves(RunFolder(comparison.folder / strategy / f"seed{seed}")) for seed in (0, 1)]
+        assert {("per_class_AP/0", 1), ("mAP/task_02", 3), ("mAP/seen", 3), ("loss/total", 6)} <= set(seeds[0])
         found = scalars(comparison.folder / strategy / "mean")
         means = {point: value for point, value in found.items() if not point[0].startswith("spread/")}
         expected = {point: np.mean([seeds[0][point], seeds[1][point]]) for point in seeds[0] if point in seeds[1]}

@@ -35,8 +35,9 @@ def test_a_run_that_stays_as_it_was_is_read(runs: Path) -> None:
     assert changed_since(RunFolder(runs / "er" / "seed1")) is None, "a run of an earlier version"
 
 
-@pytest.mark.parametrize("name", ["result.json", "timing.jsonl"])
+@pytest.mark.parametrize("name", ["result.json", "timing.jsonl", "class_values.f64"])
 def test_a_flipped_bit_leaves_the_run_out_by_name(runs: Path, name: str) -> None:
+    RunFolder(runs / "er" / "seed0").class_values.write_bytes(bytes(16))
     files = seal(runs / "er" / "seed0")
     content = bytearray((files.path / name).read_bytes())
     content[-4] ^= 1

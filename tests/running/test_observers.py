@@ -21,6 +21,7 @@ from clsim.running.run_folder import RunFolder
 from clsim.running.run_spec import RunSpec
 from clsim.scenario import load_scenario
 from tests.fixtures import wandb_files
+from tests.fixtures.logged import lines_of
 
 LOGGER = """\
 import random
@@ -142,17 +143,13 @@ def killed(folder: Path, at: int = 6) -> None:
         execute(folder, die)
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in RunFolder(folder).metrics.read_text().splitlines()]
-
-
 def same_training(folder: Path, other: Path) -> bool:
     """Whether weights and metrics, but for those of the user, are equal to the last bit."""
     states = [torch.load(RunFolder(path).path / "model.pt", weights_only=True) for path in (folder, other)]
     weights = [json.dumps(state, default=lambda tensor: tensor.tolist(), sort_keys=True) for state in states]
     plain = []
     for path in (folder, other):
-        values = [line["values"] for line in lines(path)]
+        values = [line["values"] for line in lines_of(path)]
         plain.append([{tag: v for tag, v in own.items() if not tag.startswith("metric/")} for own in values])
     return weights[0] == weights[1] and plain[0] == plain[1]
 
@@ -168,7 +165,7 @@ def test_own_metrics_are_curves_values_and_columns(
     assert list(courses) == ["hits/share", "hits/task", "hits/never", "micro"]
     assert (courses["hits/task"], courses["hits/never"]) == ([0.0, 1.0, 2.0], [None] * 3)
     assert courses["micro"][0] is None
-    logged = [line["values"]["metric/hits/share"] for line in lines(folder) if line["phase"] == "eval"]
+    logged = [line["values"]["metric/hits/share"] for line in lines_of(folder) if line["phase"] == "eval"]
     assert logged == courses["hits/share"]
     assert 0 <= logged[-1] <= 200
     events = RunFolder(folder).events.read_bytes()
@@ -351,7 +348,7 @@ def test_the_table_holds_every_value_once(prepared: Callable[..., Path]) -> None
         rows = list(csv.DictReader(file))
     expected = [
         (line["phase"], str(line["task"]), str(line["step"]), tag, "" if value is None else str(value))
-        for line in lines(folder)
+        for line in lines_of(folder)
         for tag, value in line["values"].items()
     ]
     assert [tuple(row.values()) for row in rows] == expected
@@ -372,7 +369,7 @@ def test_wandb_has_every_value_of_an_interrupted_run_once(
     expected = [
         {tag: value for tag, value in line["values"].items() if value is not None}
         | {axes[line["phase"]]: line["step"], "_step": number}
-        for number, line in enumerate(lines(folder), start=1)
+        for number, line in enumerate(lines_of(folder), start=1)
     ]
     assert wandb_files.histories(folder) == expected
     first, second = wandb_files.described(folder)
@@ -403,7 +400,7 @@ def test_mlflow_has_every_value_of_an_interrupted_run_once(
     assert (run.info.status, run.info.run_name) == ("FINISHED", "lwf+er/seed3")
     assert (run.data.params["strategy"], run.data.params["training.epochs"]) == ("lwf+er", "2")
     expected: dict[str, list[tuple[int, float]]] = {}
-    for line in lines(folder):
+    for line in lines_of(folder):
         for tag, value in line["values"].items():
             if value is not None:
                 expected.setdefault(tag, []).append((line["step"], value))
@@ -422,4 +419,4 @@ def test_runs_that_share_a_task_are_logged_alike(files: Path, tiny_overrides: di
     heard = (tmp_path / "told.txt").read_text().splitlines()
     assert heard.count("loss/total 1") == heard.count("loss/total 6") == heard.count("mAP/seen 3") == 2
     table = RunFolder(shared[0].folder).table.read_text().splitlines()
-    assert len(table) - 1 == sum(len(line["values"]) for line in lines(shared[0].folder))
+    assert len(table) - 1 == sum(len(line["values"]) for line in lines_of(shared[0].folder))

@@ -18,6 +18,7 @@ from clsim.scenario import Scenario
 from clsim.training.augmentation.pipeline import Augmentation
 from clsim.training.batches import EpochLoader
 from clsim.training.ranks import Part, Ranks
+from tests.fixtures.logged import lines_of
 from tests.fixtures.rank_cases import CASES, OVERRIDES, STRATEGIES
 
 SCRIPT = Path(__file__).parents[1] / "fixtures" / "rank_cases.py"
@@ -83,8 +84,8 @@ def found(folder: Path, name: str) -> Path:
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl below a folder."""
-    return [json.loads(line) for line in found(folder, "metrics.jsonl").read_text().splitlines()]
+    """The lines of the run below a folder."""
+    return lines_of(found(folder, "metrics.jsonl").parent)
 
 
 def check_equal(pair: Pair, name: str) -> None:
@@ -133,7 +134,7 @@ def test_a_signal_to_one_rank_stops_all_where_the_run_can_go_on_exactly(quick: P
     assert where[0] in last["stop"]
     assert "torchrun --nproc-per-node 2 --no-python clsim resume" in first["stop"]
     assert first["hash"] == last["hash"] == quick.known("rebll_more", 0)["hash"]
-    for name in ("metrics.jsonl", "memory.csv", "model.pt"):
+    for name in ("metrics.jsonl", "class_values.f64", "memory.csv", "model.pt"):
         one, other = (found(quick.two / case, name).read_bytes() for case in ("stopped", "rebll_more"))
         assert one == other, name
 
