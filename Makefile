@@ -11,7 +11,7 @@
 # make audit: ask pip-audit about the pinned packages
 # make leaderboard: run every method on small streams; writes docs/leaderboard.md; takes hours, and continues where it was stopped
 # make docs: build the documentation site, strictly, in build/site
-# make versions: run the tests of make check with the lowest and the newest versions that pyproject.toml allows (downloads gigabytes)
+# make versions: run the tests of make check with the lowest and the newest versions that pyproject.toml allows (downloads gigabytes); PYTHONS="python3.11 python3.12" names interpreters
 # make ci-times: measure how long CI takes on a fresh clone; writes the table of docs/contributing.md
 PYTHON ?= python3
 VENV := .venv
@@ -58,7 +58,7 @@ ci-times: $(INSTALLED)
 	$(BIN)/python -m benchmarks.ci_times
 
 versions: $(INSTALLED)
-	$(BIN)/python -m benchmarks.versions $(UNITS)
+	$(BIN)/python -m benchmarks.versions $(UNITS) $(if $(PYTHONS),--python $(PYTHONS))
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from io import BufferedReader, FileIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -193,6 +194,21 @@ class Side:
         return names, labels
 
 
+class _WithoutNul(FileIO):
+    """A file in which a zero byte is an error: pandas before 3.1 ends the cell there and says nothing."""
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer; return the number of bytes read.
+
+        Raises:
+            ValueError: one of them is zero.
+        """
+        count = super().readinto(buffer)
+        if b"\0" in bytes(buffer[:count]):
+            raise ValueError("a zero byte")
+        return count
+
+
 def _fast(file: Path) -> Iterator[Lines]:
     """Yield the lines of a plain table in UTF-8, a million at a time.
 
@@ -203,7 +219,8 @@ def _fast(file: Path) -> Iterator[Lines]:
     from pandas.errors import ParserWarning
 
     kinds: dict[str, Any] = {"ImageID": "category", "LabelName": "category", "Confidence": np.float64}
-    with open(file, "rb", opener=regular) as raw, warnings.catch_warnings():
+    raw = BufferedReader(_WithoutNul(file, opener=regular), 1 << 20)
+    with raw, warnings.catch_warnings():
         warnings.simplefilter("error", ParserWarning)
         try:
             chunks = pandas.read_csv(

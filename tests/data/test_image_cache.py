@@ -99,7 +99,10 @@ RAMP = np.linspace(0, 4095, 64).reshape(8, 8)
     ],
 )
 def test_grey_values_of_more_than_8_bits_are_scaled(tmp_path: Path, name: str, stored: Any, window: Any) -> None:
-    Image.fromarray(stored).save(tmp_path / name)
+    if name == "a.pgm":  # which Pillow 10.1 cannot write
+        (tmp_path / name).write_bytes(b"P5 8 8 65535\n" + stored.astype(">u2").tobytes())
+    else:
+        Image.fromarray(stored).save(tmp_path / name)
     image = decode(tmp_path / name, 8, "squash", window)
     np.testing.assert_allclose(image, np.broadcast_to(RAMP * 255 / 4095, (3, 8, 8)), atol=1.01)
     assert (cached_images([tmp_path / name], 8, window=window)[0] == image).all()

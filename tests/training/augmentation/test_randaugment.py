@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 
 from clsim.randomness import uniforms
 from clsim.scenario.training_schema import RandAugmentSection
@@ -87,7 +87,7 @@ def test_each_operation_is_torchvisions_at_the_same_magnitude(name: str) -> None
     for picture, changed, share in zip(x, ours, shares, strict=True):
         magnitude = 0.0 if scale is None else float(scale[9]) * (share / 0.3 if signed else 1)
         expected = transform._apply_image_or_video_transform(
-            picture.to(torch.uint8), theirs, magnitude, "nearest", {torch.Tensor: [128.0] * 3}
+            picture.to(torch.uint8), theirs, magnitude, InterpolationMode.NEAREST, {torch.Tensor: [128.0] * 3}
         )
         off = (changed - expected.float()).abs()
         wrong = (off > 1.3) & ~((name == "solarize") & (picture == 179))
