@@ -85,7 +85,7 @@ def test_imports_go_only_downwards(path: Path) -> None:
 
 
 def test_the_report_knows_little_of_a_run() -> None:
-    names = ("record", "record_parts", "checksums", "evaluation_record", "run_folder", "dotted_keys")
+    names = ("record", "record_parts", "checksums", "evaluation_record", "run_folder", "logged_values", "dotted_keys")
     shared = {f"clsim.running.{name}" for name in names}
     for path in (ROOT / "clsim" / "report").rglob("*.py"):
         assert {name for name in imports(path) if name.startswith("clsim.running")} <= shared, path
