@@ -15,10 +15,11 @@ from clsim import kit
 class AGCN(kit.Strategy):
     """Build classifiers with a graph of classes that occur together; two loss terms hold those of old classes.
 
-        L = alpha mean over new classes of bce + (1 - alpha) mean over old classes of kd + graph mean (H - H')^2
+        L = alpha mean over new classes of bce + (1 - alpha) mean over old classes of kd
+          + graph mean over old classes of ||h_c - h'_c||^2 / 2048
 
-    H and H' are the classifiers of old classes, now and before the task. See `clsim.models.label_graph` for the head
-    and `clsim.training.label_graph` for the graph. The head reads the maximum of the backbone's map, so a frozen
+    h_c and h'_c are the classifiers of an old class, now and before the task. See `clsim.models.label_graph` for the
+    head and `clsim.training.label_graph` for the graph. The head reads the maximum of the backbone's map, so a frozen
     backbone needs `training.model.cache_features: maps` or false. The first task has no old classes.
 
     DECIDED: statistics are taken of all rows of a task at once (the batch-by-batch form of the source depends on the

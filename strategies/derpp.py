@@ -16,7 +16,7 @@ from clsim import kit
 class DERpp(kit.Strategy):
     """Hold logits of memory rows at their values when stored (DER++; beta 0: DER). Combine it: `er+derpp`.
 
-    loss = L(N) + beta L(R) + alpha / B sum over rows of R, over columns c < S_i, of (z_ic - zhat_ic)^2
+    loss = L(N) + beta L(R) + alpha / B sum over rows i of R of the mean over columns c < S_i of (z_ic - zhat_ic)^2
 
     L is the run's classification loss over new rows N and memory rows R, each a sum / B. zhat_i are the logits of row i
     when it was stored, over the S_i classes that the head had then; later columns have no such term.
@@ -25,9 +25,9 @@ class DERpp(kit.Strategy):
     twice. zhat is taken when the memory takes the row in, in evaluation mode, of the image as it is, as Avalanche's DER
     does; the authors keep logits of the training step before the row is stored. zhat is never renewed. Unknown labels
     of memory rows follow `er`; the term also speaks where a label is unknown, so that with `lwf` beside it unknown old
-    classes of memory rows are distilled twice. The authors' term is a mean over columns beside a mean cross-entropy;
-    both are sums here, so that alpha keeps its meaning. alpha 0.5 is that of a multi-label port (DDP), beta 1 makes
-    alpha 0 the host.
+    classes of memory rows are distilled twice. The mean over columns is the authors', who have it beside one
+    cross-entropy per row: the loss of the task's own classes is that of a few columns, and a sum over all columns would
+    outgrow it as classes come. alpha 0.5 is that of a multi-label port (DDP), beta 1 makes alpha 0 the host.
     """
 
     name = "derpp"

@@ -1,9 +1,9 @@
 """iCaRL's training (Rebuffi, Kolesnikov, Sperl, Lampert: "iCaRL", CVPR 2017), whose sigmoid form is its original.
 
 DECIDED: a given old label of an exemplar stays; the source lets the teacher overwrite it, which a multi-label stream
-would pay for with true labels. DECIDED: images are scored by the head. The source's nearest mean of exemplars returns
-one class per image and has no multi-label form: exemplars of a class show other classes, too, and a distance to a mean
-has no threshold.
+would pay for with true labels (`icarl(lwf.memory=teacher)` does so). DECIDED: images are scored by the head. The
+source's nearest mean of exemplars returns one class per image and has no multi-label form: exemplars of a class show
+other classes, too, and a distance to a mean has no threshold.
 """
 
 from __future__ import annotations

@@ -31,15 +31,33 @@ class LwF(kit.Strategy):
         old_classes: Literal["distil", "negative", "ignore"] = Field(
             "distil", description="unknown old classes of new images: from the teacher, read as absent, or left out"
         )
+        memory: Literal["given", "teacher"] = Field(
+            "given",
+            description="old classes of memory rows: given labels stay and the teacher says the others, or it says all "
+            "(iCaRL's source)",
+        )
 
     options: Options
 
+    def check(self, config: kit.ScenarioConfig, n_classes: int) -> None:
+        if self.options.memory == "given":
+            return
+        memories = [other.options for other in self.others if "memory" in other.claims]
+        told = {getattr(options, "other_classes", "distil") for options in memories} - {"distil"}
+        if told or not memories:
+            beside = f"beside other_classes: {told.pop()}, which distils none" if told else "without a memory"
+            raise kit.StrategyError(f"strategy.lwf.memory: given 'teacher' {beside}; allowed there: given")
+
     def plugins(self, context: kit.Context) -> list[kit.Plugin]:
-        policy = [kit.OldClassesOfNewRows(self.options.old_classes)] if self.decides("old_classes") else []
-        return [
-            *policy,
-            kit.Distillation(kit.sigmoid_distillation, self.options.weight, context.snapshot),
-        ]
+        from clsim.training.unknown import ForgottenLabels
+
+        options = self.options
+        plugins: list[kit.Plugin] = []
+        if self.decides("old_classes"):
+            plugins.append(kit.OldClassesOfNewRows(options.old_classes))
+        if options.memory == "teacher":
+            plugins.append(ForgottenLabels())
+        return [*plugins, kit.Distillation(kit.sigmoid_distillation, options.weight, context.snapshot)]
 
     def first_task_key(self) -> str | None:
         return ""  # the first task has neither old classes nor a teacher

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from clsim.training.learner import Learner
 from clsim.training.plugin import Plugin
+from clsim.vocabulary import UNKNOWN
 
 OldClasses = Literal["distil", "negative", "ignore"]
 
@@ -51,6 +52,17 @@ class OldClassesOfNewRows(Plugin):
             assume_negative(learner.mb_y, new, learner.experience.old_classes)
         elif self.policy == "ignore":
             learner.distillable &= ~new
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+
+class ForgottenLabels(Plugin):
+    """Makes the labels of old classes unknown in memory rows, so that a teacher says all of them (iCaRL)."""
+
+    def before_forward(self, learner: Learner, **kwargs: Any) -> None:
+        for part in runs(tuple(learner.experience.old_classes)):
+            learner.mb_y[:, part].masked_fill_(learner.replayed[:, None], UNKNOWN)
 
     def state_dict(self) -> dict[str, Any]:
         return {}

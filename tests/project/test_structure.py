@@ -111,6 +111,7 @@ def test_strategies_use_the_surface_that_every_author_has(path: Path) -> None:
         "gdumb": {"clsim.training.memory.memory_only"},
         "identity": {"clsim.training.memory.photo_identity"},
         "joint": {"clsim.scenario.plan.planning"},
+        "lwf": {"clsim.training.unknown"},
         "mas": {"clsim.training.importances"},
         "krt": {"clsim.models.cross_attention", "clsim.training.token_distillation"},
         "more": {"clsim.models.low_rank", "clsim.training.more.plugin"},

@@ -56,9 +56,13 @@ def test_classes_without_positives_are_linked_to_none() -> None:
     np.testing.assert_allclose(blocks(found, PUBLISHED)[0], np.eye(2))
 
 
-def test_old_classifiers_are_held_by_their_mean_squared_difference() -> None:
+def test_old_classifiers_are_held_as_published_and_no_tighter_where_features_are_few() -> None:
     student, teacher = torch.tensor([[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]), torch.tensor([[1.0, 4.0]])
-    assert float(held(student, teacher)) == 2 * (0 + 4) / 2
+    assert float(held(student, teacher)) == 2 * (0 + 4) / 2048
+    torch.manual_seed(0)
+    student, teacher = torch.randn(5, 2048), torch.randn(3, 2048)
+    published = torch.nn.functional.mse_loss(student[:3], teacher)
+    torch.testing.assert_close(held(student, teacher), 2 * published)
 
 
 class Graphs(Plugin):

@@ -19,15 +19,16 @@ LOGITS = "logits"
 
 
 def stored_logit_distance(logits: Tensor, stored: Tensor, batch: int) -> Tensor:
-    """Return the squared distance of logits to stored ones, scalar: a sum over entries that are stored / batch.
+    """Return the squared distance of logits to stored ones, scalar: per row a mean over stored columns, summed / batch.
 
     Args:
         logits: float [R, S].
-        stored: float [R, S], nan where nothing is stored.
+        stored: float [R, S], nan where nothing is stored; a row without any counts 0.
         batch: rows of the whole batch.
     """
     there = ~stored.isnan()
-    return (torch.where(there, logits - torch.where(there, stored, 0.0), 0.0)).square().sum() / batch
+    of_rows = torch.where(there, logits - torch.where(there, stored, 0.0), 0.0).square().sum(dim=1)
+    return (of_rows / there.sum(dim=1).clamp(min=1)).sum() / batch
 
 
 class StoredLogits(Plugin):

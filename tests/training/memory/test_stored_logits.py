@@ -13,13 +13,18 @@ from clsim.training.memory.stored_logits import LOGITS, stored_logit_distance
 NAN = float("nan")
 
 
-def test_the_term_is_a_sum_over_stored_entries_by_the_batch() -> None:
-    logits = torch.tensor([[1.0, 2.0, 0.0]], requires_grad=True)
-    term = 0.5 * stored_logit_distance(logits, torch.tensor([[0.0, 4.0, NAN]]), 2)
+def test_the_term_is_a_mean_over_the_stored_columns_of_a_row_and_a_sum_over_rows_by_the_batch() -> None:
+    logits = torch.tensor([[1.0, 2.0, 0.0], [5.0, 5.0, 5.0]], requires_grad=True)
+    term = 0.5 * stored_logit_distance(logits, torch.tensor([[0.0, 4.0, NAN], [NAN, NAN, NAN]]), 2)
     term.backward()
-    assert float(term) == 1.25
+    assert float(term) == 0.625
     assert logits.grad is not None
-    assert logits.grad.tolist() == [[0.5, -1.0, 0.0]]
+    assert logits.grad.tolist() == [[0.25, -0.5, 0.0], [0.0, 0.0, 0.0]]
+
+
+def test_a_row_weighs_the_same_however_many_classes_there_are() -> None:
+    few, many = (float(stored_logit_distance(torch.ones(4, n), torch.zeros(4, n), 8)) for n in (2, 80))
+    assert few == many == 0.5
 
 
 class Watch:
