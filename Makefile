@@ -11,7 +11,7 @@
 # make audit: ask pip-audit about the pinned packages
 # make leaderboard: run every method on small streams; writes docs/leaderboard.md; takes hours, and continues where it was stopped
 # make docs: build the documentation site, strictly, in build/site
-# make versions: run the tests of make check with the lowest and the newest versions that pyproject.toml allows (downloads gigabytes); PYTHONS="python3.11 python3.12" names interpreters
+# make versions: run the tests of make check, and those in the same folders that train, with the lowest and the newest versions that pyproject.toml allows (downloads gigabytes); PYTHONS="python3.11 python3.12" names interpreters
 # make ci-times: measure how long CI takes on a fresh clone; writes the table of docs/contributing.md
 PYTHON ?= python3
 VENV := .venv
@@ -29,7 +29,7 @@ test: lint
 
 check: lint
 	$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=2 --dist=loadfile \
-		-m "not slow and not long and not engines" $(UNITS)
+		-m "not slow and not long and not engines and not trains" $(UNITS)
 
 gpu-sim: $(INSTALLED)
 	CLSIM_GPU_SIM=1 $(BIN)/python -m pytest tests/gpu_sim -m "" --numprocesses=auto --maxprocesses=2

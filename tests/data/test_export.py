@@ -98,7 +98,7 @@ def test_boxes_of_digits_are_where_they_were_drawn(digits: Digits, tmp_path: Pat
     for row, (classes, places) in enumerate(zip(scenes.classes, scenes.boxes, strict=True)):
         root = ET.parse(home / "Annotations" / f"{25 + row:06d}.xml").getroot()
         found = {
-            item.findtext("name"): [int(side.text or 0) for side in item.find("bndbox") or []]
+            item.findtext("name"): [int(side.text or 0) for side in item.iterfind("bndbox/*")]
             for item in root.iterfind("object")
         }
         assert sorted(found) == sorted(digits.class_names[column] for column in classes if column >= 0)
