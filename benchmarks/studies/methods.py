@@ -171,21 +171,8 @@ LADDER_ONLY = [*SELECTIONS, RCLP]
 """Selections are settings of er, and RCLP's composition is `rclp` once more."""
 CONTROLS = [Method("er+identity")]
 """`identity` knows which rows show the same photograph."""
-BOARD_ONLY = [
-    Method("akd"),
-    Method("lwf+max-entropy"),
-    Method("lwf+relational"),
-    Method("pseudo"),
-    Method("pseudo", label="pseudo, recall", options={"pseudo.rule": "recall"}),
-    Method("cgc+pseudo", options={"pseudo.rule": "uncertain"}),
-    Method("finetune+more"),
-    Method("krt", frozen=OVER_MAPS),
-    Method("csc", frozen=OVER_MAPS),
-    Method("hcp+er"),
-    Method("kbk+er"),
-    *CONTROLS,
-]
-"""Compositions of the ladder with a part less or more, and the control."""
+BOARD_ONLY = [Method("hcp+er"), Method("kbk+er"), *CONTROLS]
+"""Networks of the ladder with a memory, and the control."""
 
 LEFT_OUT = {"lwf-mc": "another name of lwf"}
 """Strategy -> why no row has it."""
