@@ -46,7 +46,7 @@ def test_without_prompts_it_is_the_plain_vit(name: str) -> None:
     else:
         vit, x = build_model(ModelSection(name=name, image_size=160), 0).backbone.eval(), torch.rand(2, 3, 160, 160)
     backbone = PromptedViT(vit.requires_grad_(False), x.shape[-1])
-    torch.testing.assert_close(backbone.plain(x), vit(x), rtol=1e-6, atol=2e-6)  # rounding, by the order of sums
+    torch.testing.assert_close(backbone.plain(x), vit(x), rtol=1e-6, atol=1e-5)  # rounding, by the order of sums
 
 
 def test_the_summary_of_the_example() -> None:
