@@ -26,7 +26,7 @@ class CGC(kit.Strategy):
     claims: ClassVar[frozenset[str]] = frozenset({"criterion"})
     family = "imbalance"
     stores = "nothing"
-    cost = "next to nothing"
+    cost = "almost nothing"
     bib = """@inproceedings{zhang2025specifying,
   author = {Zhang, Aoting and Yang, Dongbao and Liu, Chang and Hong, Xiaopeng and Zhou, Yu},
   title = {Specifying What You Know or Not for Multi-Label Class-Incremental Learning},

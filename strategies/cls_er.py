@@ -19,4 +19,4 @@ class CLSER(kit.Strategy):
     family = "replay"
     year = 2022
     stores = "memory rows and two copies of the network"
-    cost = "that of er and slow-learners"
+    cost = "the cost of er and slow-learners"

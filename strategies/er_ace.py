@@ -24,7 +24,7 @@ class ERACE(kit.Strategy):
     family = "replay"
     year = 2022
     stores = "memory rows: images and their labels"
-    cost = "that of er, paired: memory rows in each step"
+    cost = "memory rows in each step, as er with paired replay"
     bib = """@inproceedings{caccia2022new,
   author = {Caccia, Lucas and Aljundi, Rahaf and Asadi, Nader and Tuytelaars, Tinne and Pineau, Joelle and
             Belilovsky, Eugene},

@@ -17,7 +17,7 @@ class Finetune(kit.Strategy):
     reference = "lower"
     family = "reference"
     stores = "nothing"
-    cost = "none: what others are measured by"
+    cost = "none: the lower reference"
 
     class Options(kit.Options):
         old_classes: Literal["ignore", "negative"] = Field(

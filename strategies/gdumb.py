@@ -23,7 +23,7 @@ class GDumb(kit.Strategy):
     family = "replay"
     year = 2020
     stores = "memory rows: images and their labels"
-    cost = "less: it trains on the memory alone"
+    cost = "less than finetune: it trains on the memory alone"
     bib = """@inproceedings{prabhu2020gdumb,
   author = {Prabhu, Ameya and Torr, Philip H. S. and Dokania, Puneet K.},
   title = {{GDumb}: A Simple Approach that Questions Our Progress in Continual Learning},

@@ -23,4 +23,4 @@ class HCP(kit.Strategy):
     family = "architecture"
     year = 2025
     stores = "the model before the task and a threshold per class"
-    cost = "that of class-embeddings and pseudo"
+    cost = "the cost of class-embeddings and pseudo"

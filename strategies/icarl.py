@@ -25,7 +25,7 @@ class ICaRL(kit.Strategy):
     family = "replay"
     year = 2017
     stores = "memory rows and the model before the task"
-    cost = "that of lwf and er"
+    cost = "the cost of lwf and er"
     bib = """@inproceedings{rebuffi2017icarl,
   author = {Rebuffi, Sylvestre-Alvise and Kolesnikov, Alexander and Sperl, Georg and Lampert, Christoph H.},
   title = {{iCaRL}: Incremental Classifier and Representation Learning},

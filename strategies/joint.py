@@ -21,7 +21,7 @@ class Joint(kit.Strategy):
     reference = "upper"
     family = "reference"
     stores = "all images so far and their true labels"
-    cost = "after each task a training on all images so far"
+    cost = "a training on all images so far after each task"
 
     class Options(kit.Options):
         tasks: Literal["all", "last"] = Field("all", description="last: train only at the end of the stream")

@@ -23,4 +23,4 @@ class KBK(kit.Strategy):
     part_options: ClassVar[dict[str, Any]] = {"pseudo.rule": "uncertain"}
     family = "architecture"
     stores = "the model before the task and a threshold per class"
-    cost = "that of class-embeddings and pseudo"
+    cost = "the cost of class-embeddings and pseudo"

@@ -18,7 +18,7 @@ class LwFMC(kit.Strategy):
     family = "distillation"
     year = 2017
     stores = "the model before the task"
-    cost = "that of lwf"
+    cost = "the cost of lwf"
     bib = """@inproceedings{rebuffi2017icarl,
   author = {Rebuffi, Sylvestre-Alvise and Kolesnikov, Alexander and Sperl, Georg and Lampert, Christoph H.},
   title = {{iCaRL}: Incremental Classifier and Representation Learning},

@@ -25,7 +25,7 @@ class MaximumEntropy(kit.Strategy):
     family = "regularisation"
     year = 2024
     stores = "nothing"
-    cost = "next to nothing"
+    cost = "almost nothing"
     bib = """@inproceedings{du2024confidence,
   author = {Du, Kaile and Zhou, Yifan and Lyu, Fan and Li, Yuyang and Lu, Chen and Liu, Guangcan},
   title = {Confidence Self-Calibration for Multi-Label Class-Incremental Learning},

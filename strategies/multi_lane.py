@@ -30,7 +30,7 @@ class MultiLane(kit.Strategy):
     family = "architecture"
     year = 2024
     stores = "nothing"
-    cost = "beside the frozen ViT a pass of selectors + 1 tokens per task"
+    cost = "a pass of selectors + 1 tokens per task, in addition to the frozen ViT"
     bib = """@inproceedings{demin2024multilane,
   author = {De Min, Thomas and Mancini, Massimiliano and Lathuili{\\`e}re, St{\\'e}phane and Roy, Subhankar and
             Ricci, Elisa},

@@ -23,7 +23,7 @@ class OCDM(kit.Strategy):
     family = "replay"
     year = 2022
     stores = "memory rows: images and their labels"
-    cost = "that of er, paired: memory rows in each step"
+    cost = "memory rows in each step, as er with paired replay"
     bib = """@article{liang2022optimizing,
   author = {Liang, Y.-S. and Li, W.-J.},
   title = {Optimizing Class Distribution in Memory for Multi-Label Online Continual Learning},

@@ -19,7 +19,7 @@ class OnlineEWC(kit.Strategy):
     family = "regularisation"
     year = 2018
     stores = "a copy and an importance of each weight"
-    cost = "that of ewc, with one penalty for all earlier tasks"
+    cost = "the cost of ewc, with one penalty for all earlier tasks"
     bib = """@inproceedings{schwarz2018progress,
   author = {Schwarz, Jonathan and Luketina, Jelena and Czarnecki, Wojciech M. and Grabska-Barwinska, Agnieszka and
             Teh, Yee Whye and Pascanu, Razvan and Hadsell, Raia},

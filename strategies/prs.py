@@ -20,7 +20,7 @@ class PRS(kit.Strategy):
     family = "replay"
     year = 2020
     stores = "memory rows: images and their labels"
-    cost = "that of er, paired: memory rows in each step"
+    cost = "memory rows in each step, as er with paired replay"
     bib = """@inproceedings{kim2020imbalanced,
   author = {Kim, Chris Dongjoo and Jeong, Jinseo and Kim, Gunhee},
   title = {Imbalanced Continual Learning with Partitioning Reservoir Sampling},

@@ -30,4 +30,4 @@ class RCLP(kit.Strategy):
     family = "labels"
     year = 2025
     stores = "memory rows, the model before the task and a threshold per class"
-    cost = "that of pseudo, er and or"
+    cost = "the cost of pseudo, er and or"

@@ -18,4 +18,4 @@ class RebLL(kit.Strategy):
     family = "replay"
     year = 2025
     stores = "memory rows and the model before the task"
-    cost = "that of akd, er and or"
+    cost = "the cost of akd, er and or"

@@ -25,7 +25,7 @@ class WA(kit.Strategy):
     family = "imbalance"
     year = 2020
     stores = "nothing"
-    cost = "nothing to speak of: one factor after each task"
+    cost = "almost nothing: one factor after each task"
     bib = """@inproceedings{zhao2020maintaining,
   author = {Zhao, Bowen and Xiao, Xi and Gan, Guojun and Zhang, Bin and Xia, Shu-Tao},
   title = {Maintaining Discrimination and Fairness in Class Incremental Learning},
