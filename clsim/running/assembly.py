@@ -27,12 +27,12 @@ from clsim.scenario.schema import ScenarioConfig
 from clsim.sealing import sealed
 from clsim.training.composition import Composition
 from clsim.training.events import provides
+from clsim.training.image_count import ScoreEvery
 from clsim.training.losses.class_counts import CountedLoss
 from clsim.training.memory.replay import Replay
 from clsim.training.memory.store import Budget
 from clsim.training.plugin import Plugin
 from clsim.training.ranks import Ranks
-from clsim.training.step import ScoreEvery
 from clsim.training.stock import refuse_unusable
 from clsim.training.strategy import Context
 from clsim.training.template import MultiLabelTemplate

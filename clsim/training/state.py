@@ -11,8 +11,8 @@ from avalanche.training.templates.base_sgd import PeriodicEval
 
 from clsim.errors import NotResumable
 from clsim.training.events import provides
+from clsim.training.image_count import ImageCount
 from clsim.training.learner import Position
-from clsim.training.step import ImageCount
 
 if TYPE_CHECKING:
     from clsim.training.template import MultiLabelTemplate

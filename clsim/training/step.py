@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from clsim.training import on_ranks
 from clsim.training.augmentation.pipeline import Augmentation
 from clsim.training.batches import EpochLoader, EvaluationLoader
 from clsim.training.finite import FiniteCheck
+from clsim.training.image_count import ImageCount
 from clsim.training.learner import Position
 from clsim.training.outputs import Outputs, outputs_of
 from clsim.training.precision import run_network
@@ -28,32 +28,6 @@ from clsim.transfer import sent
 
 SCORED_AT_ONCE = 2**14
 """Rows whose scores for all classes are in memory at once, at least, where some columns are asked for."""
-
-ScoreEvery = Literal["task", "epoch"] | int
-"""When the evaluation stream is scored: after each task; after each epoch, or so many new images of a task, too."""
-
-
-@dataclass
-class ImageCount:
-    """New images that a run has trained on, in all (`run`) and in the current task; each time it is trained on counts.
-
-    DECIDED: replayed rows do not count. With a data loader that a stock plugin has put in place of ours nobody can tell
-    them apart, and all rows of a batch count.
-    """
-
-    run: int = 0
-    task: int = 0
-
-    def add(self, n: int, every: ScoreEvery, online: bool) -> bool:
-        """Count the n new images of a step; return whether they complete so many that a pass is due.
-
-        Args:
-            online: count through the whole run, so that passes are `every` images apart across the ends of tasks, too.
-        """
-        self.task += n
-        self.run += n
-        counted = self.run if online else self.task
-        return isinstance(every, int) and counted // every > (counted - n) // every
 
 
 class StepTemplate(SupervisedTemplate):

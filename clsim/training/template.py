@@ -19,12 +19,13 @@ from clsim.scenario.training_schema import TrainingSection
 from clsim.training import on_ranks, state
 from clsim.training.batches import EpochLoader, EvaluationLoader
 from clsim.training.events import STEP_EVENTS, callbacks
+from clsim.training.image_count import ScoreEvery
 from clsim.training.learner import Experience, Kind, Learner, Position
 from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.precision import laid_out
 from clsim.training.ranks import Ranks
 from clsim.training.seeding import seed_generators
-from clsim.training.step import ScoreEvery, StepTemplate
+from clsim.training.step import StepTemplate
 
 
 class FirstTask(Protocol):

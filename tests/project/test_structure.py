@@ -84,6 +84,31 @@ def test_imports_go_only_downwards(path: Path) -> None:
             assert rank <= own, f"imports {name} from a higher layer"
 
 
+def imported_at_once(path: Path) -> set[str]:
+    """The modules of clsim that are imported while a module is: not those in functions, nor for types only."""
+    nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    found: set[str] = set()
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            nodes += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            nodes += ast.iter_child_nodes(node)
+    return found & set(map(module_name, MODULES))
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    left = {module_name(path): imported_at_once(path) for path in MODULES if path.name != "__init__.py"}
+    while ready := [name for name, needed in left.items() if not needed & left.keys()]:
+        for name in ready:
+            del left[name]
+    assert not left, "each of these can be imported only after another of them"
+
+
 def test_the_report_knows_little_of_a_run() -> None:
     names = ("record", "record_parts", "checksums", "evaluation_record", "run_folder", "logged_values", "dotted_keys")
     shared = {f"clsim.running.{name}" for name in names}

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clsim.errors import ClsimError
+from clsim.training.image_count import ImageCount, ScoreEvery
 from clsim.training.learner import Position
-from clsim.training.step import ImageCount, ScoreEvery
 
 Value = tuple[str, Any, int]
 """Tag, value and step of a number."""
