@@ -5,18 +5,21 @@ python -m benchmarks.leaderboard --streams board-online     # one stream
 python -m benchmarks.leaderboard --methods er rebll         # some methods
 python -m benchmarks.leaderboard --tables                   # the page from the runs that are there
 
-Finished runs are taken as they stand if they are the same runs: same stream, method, seed, code and versions. Given
-again after it was stopped it goes on; the page then says what is missing. One seed of all methods is run before the
-next.
+Finished runs are taken as they stand if they are the same runs: same stream, method, seed, code and versions; those of
+the ladder (`benchmarks.studies.zoo`) too, which are copied. Given again after it was stopped it goes on; the page then
+says what is missing. One seed of all methods is run before the next.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ from clsim.scenario import load_scenario
 from clsim.training.strategy_specs import accepts
 
 PAGE = ROOT / "docs" / "leaderboard.md"
+LADDER_RUNS = ROOT / "runs" / "studies" / "zoo"
 SEEDS = 3
 STOPPED = 130
 """Exit code of a program that Ctrl-C has ended."""
@@ -156,6 +160,33 @@ def _fitting(stream: Stream, variants: Sequence[Variant]) -> dict[str, Any]:
         for key, value in stream.options.items()
         if any(accepts(variant.spec, key) for variant in variants)
     }
+
+
+def take_over(stream: Stream, variants: Iterable[Variant], seeds: Sequence[int], runs: Path, ladder: Path) -> None:
+    """Copy runs that the ladder has finished to where runs of the board have none.
+
+    Args:
+        ladder: folder of a study, `<part>/<comparison>/<method>/seed<k>`.
+    """
+    scenario = load_scenario(stream.scenario, {"threads": 1, **stream.overrides})
+    for variant in variants:
+        for comparison in sorted({path.parents[1] for path in ladder.glob(f"*/*/{escape(name_of(variant))}/seed*")}):
+            found: Mapping[Path, str] = {}
+            with suppress(RunError):  # a run of the ladder is another one
+                options = _fitting(stream, [variant])
+                place = {"name": comparison.name, "out": comparison.parent}
+                found = preview(scenario, variant, seeds=seeds, overrides=options, device="cpu", **place).found
+            for folder in (folder for folder, state in found.items() if state == "finished"):
+                _copy(folder, runs / stream.name / folder.parent.name / folder.name)
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Copy a folder whole or not at all to where there is none."""
+    if not target.exists():
+        part = target.with_name(f".{target.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(folder, part)
+        part.rename(target)
 
 
 def carry_out(
@@ -279,6 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Carry out what the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "leaderboard", help="folder of the runs")
+    parser.add_argument("--ladder", type=Path, default=LADDER_RUNS, help="runs of the ladder that are taken over")
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds 0 .. n-1")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time, one thread each")
@@ -319,6 +351,7 @@ def _carry_out_all(streams: Sequence[Stream], names: Sequence[str], given: argpa
     for stream, methods in zip(streams, found, strict=True):
         other = [methods.runnable[name] for name in methods.other]
         carry_out(stream, other, range(given.seeds), given.runs, given.workers, replace=True)
+        take_over(stream, methods.runnable.values(), range(given.seeds), given.runs, given.ladder)
     for count in range(1, given.seeds + 1):
         for stream, methods in zip(streams, found, strict=True):
             carry_out(stream, list(methods.runnable.values()), range(count), given.runs, given.workers)

@@ -83,6 +83,23 @@ def test_finished_runs_are_taken_as_they_stand(place: Path, monkeypatch: pytest.
     assert (place / "again.md").read_text() == (place / "page.md").read_text()
 
 
+def test_runs_of_the_ladder_are_taken_over_if_they_are_the_same(place: Path, tmp_path: Path) -> None:
+    ladder = tmp_path / "ladder"
+    (ladder / "part").mkdir(parents=True)
+    shutil.copytree(place / "runs" / "board-dense", ladder / "part" / "dense")
+    runs, wanted = tmp_path / "runs", variants_on(DENSE, ["finetune", "er", "lwf"])
+    taken = {"finetune/seed0", "er/seed0"}
+    for stream, expected in ((DENSE, taken), (ONLINE, set()), (DENSE, taken)):
+        leaderboard.take_over(stream, wanted, range(2), runs, ladder)
+        home = runs / stream.name
+        assert {str(path.parent.relative_to(home)) for path in home.glob("*/*/result.json")} == expected
+        assert not list(home.glob("*/.*"))
+    assert set(sorted_out(DENSE, wanted, range(1), runs).other) == set()
+    results = results_of(DENSE, runs)
+    assert results is not None
+    assert len(results.frame) == 2
+
+
 def test_other_runs_are_refused_and_not_shown(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
