@@ -244,7 +244,7 @@ def text(results: Results | None, methods: Methods, seeds: int) -> str:
 
 def _table(results: Results, names: Sequence[str], seeds: int) -> str:
     """Return one row per method, the best last mAP first."""
-    frame, notes = results.frame, strategy_notes(results)
+    frame, notes = results.frame.reindex(columns=["strategy", *COLUMNS]), strategy_notes(results)
     rows = {name: frame[frame.strategy == name] for name in names}
     order = sorted(names, key=lambda name: (-rows[name]["last_mAP"].mean(), name))
     lines = [["method", "seeds", *(heading for heading, _ in COLUMNS.values())]]

@@ -18,6 +18,7 @@ from clsim.report.run_result import (
     METRICS,
     ORDER_FOLDER,
     PREVALENCE,
+    TRAIN_CPU,
     RunResult,
     read_if_there,
     unchanged_run,
@@ -122,12 +123,14 @@ class Results:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """Names of the metrics in `frame` and `summary`: METRICS, those at each threshold, ANYTIME, the user's."""
+        """Names of the metrics in `frame` and `summary`: METRICS, those that only some runs record, and the user's."""
         at = [f"{name}@{threshold}" for threshold in self.thresholds for name in AT_EACH_THRESHOLD]
         if any(run.record.at_prevalence.last for run in self.runs):
             at += [f"{name}@{PREVALENCE}" for name in AT_THRESHOLD]
         if any(run.record.anytime_mAP is not None for run in self.runs):
             at.append(ANYTIME)
+        if any(line.train_cpu_seconds is not None for run in self.runs for line in run.timing):
+            at.append(TRAIN_CPU)
         return [*METRICS, *at, *self.own_metrics]
 
     @property

@@ -39,8 +39,7 @@ METRICS = (
     *OVERALL,
     *(f"{group}_last_mAP" for group in GROUPS),
     *(f"{group}_forgetting" for group in GROUPS),
-    *("memory_rows", "memory_bytes", "train_seconds", "train_cpu_seconds"),
-    *("eval_seconds", "samples_per_second", "peak_memory_bytes"),
+    *("memory_rows", "memory_bytes", "train_seconds", "eval_seconds", "samples_per_second", "peak_memory_bytes"),
     *(f"memory_{name}" for name in MEMORY_LABELS),
     *(f"present_{block}" for block in BLOCKS),  # percent of the entries of old and new classes, after the last task
     *("last_accuracy", "avg_accuracy"),  # top-1, percent; only single-label data has them
@@ -49,13 +48,15 @@ METRICS = (
 )
 ANYTIME = "anytime_mAP"
 """Percent; there where a run is scored inside tasks."""
+TRAIN_CPU = "train_cpu_seconds"
+"""There where a run recorded it; those of clsim 0.1.0 did not."""
 AT_EACH_THRESHOLD = (*AT_THRESHOLD, *AT_THRESHOLD_BY_BLOCK)
 """After the last task at each probability threshold, percent; a metric is named `<name>@<threshold>`: CF1@0.8."""
 PREVALENCE = "prevalence"
 """Stands for a threshold of its own for each class, at which it is predicted as often as visible labels show it."""
 BESIDE_METRICS = ("strategy", "seed", "order_seed", "plan_sha256", "derived_from")
 """The other columns of `Results.frame`."""
-TAKEN_NAMES = (*BESIDE_METRICS, *METRICS, ANYTIME, *AT_EACH_THRESHOLD)
+TAKEN_NAMES = (*BESIDE_METRICS, *METRICS, ANYTIME, TRAIN_CPU, *AT_EACH_THRESHOLD)
 """No metric that a user brings may be named so."""
 ORDER_FOLDER = re.compile(r"order(\d+)")
 
@@ -179,7 +180,7 @@ class RunResult:
         peaks = [line.peak_memory_bytes for line in self.timing if line.peak_memory_bytes is not None]
         return {
             "train_seconds": trained,
-            "train_cpu_seconds": _total([line.train_cpu_seconds for line in tasks]),
+            TRAIN_CPU: _total([line.train_cpu_seconds for line in tasks]),
             "eval_seconds": _total([line.eval_seconds for line in tasks]),
             "samples_per_second": samples / trained if samples is not None and trained else None,
             "peak_memory_bytes": max(peaks, default=None),

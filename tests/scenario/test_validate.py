@@ -265,7 +265,7 @@ def test_a_key_that_cannot_be_printed_is_escaped(problems: Any, digits_text: str
 
 def test_the_schema_explains_itself_as_json() -> None:
     schema = json.dumps(ScenarioConfig.model_json_schema())
-    assert "may an image come back in another task" in schema
+    assert "which images a task has" in schema
 
 
 def test_only_the_first_twenty_problems_are_told(problems: Any, digits_text: str) -> None:
