@@ -188,7 +188,7 @@ def _ends(middle: float, half: float, lowest: float, highest: float) -> tuple[fl
 
 
 def number(row: Mapping[str, Any], metric: str, decimals: int = 1, scale: float = 1.0, unit: str = "") -> str:
-    """Text `mean ± std` of one metric in a row of `Results.summary`; no std for one seed, a dash if there is no mean."""
+    """Text `mean ± std` of a metric in a row of `Results.summary`; no std for one seed, a dash if there is no mean."""
     mean, std = (fixed(row.get(f"{metric}_{kind}", math.nan) * scale, decimals) for kind in ("mean", "std"))
     return mean if mean == NO_VALUE else mean + (f" ± {std}" if std != NO_VALUE else "") + unit
 
