@@ -79,25 +79,28 @@ class EpochLoader:
     def __iter__(self) -> Iterator[list[Tensor]]:
         order = self._order()
         ends = self.batch_size * np.arange(1, len(self))
-        self._let_in(order[: self.batch_size * self.first_step] if self.first_step < len(self) else order)
+        self._let_in(self._own(order[: self.batch_size * self.first_step] if self.first_step < len(self) else order))
         batches = np.split(order, ends)[self.first_step : len(self)]
         for whole, following in zip(batches, [*batches[1:], order[:0]], strict=False):
             part = self.ranks.part(len(whole))
             positions, coming = whole[part.rows], following[self.ranks.part(len(following)).rows]
             self.part, self.part_beyond = self._parts(whole, part)
-            self.new_rows = self._let_in(whole)
             if self.pool > len(self.dataset):
                 own = positions < len(self.dataset)
                 self.beyond, positions = positions[~own] - len(self.dataset), positions[own]
                 coming = coming[coming < len(self.dataset)]
             self.rows = self.dataset.rows_at(positions)
+            self.new_rows = self._let_in(self.rows if part.undivided else self._own(whole))
             batch = self.dataset.stored(positions)
             self.dataset.prefetch(coming)
             yield batch
 
-    def _let_in(self, positions: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """Open the rows at positions of the pool in the store; return the ids of those of the task, int64 [b]."""
-        rows = self.dataset.rows_at(positions[positions < len(self.dataset)])
+    def _own(self, positions: NDArray[np.int64]) -> Tensor | None:
+        """Return the ids of the task's own rows among positions of the pool, int64 [b]."""
+        return self.dataset.rows_at(positions[positions < len(self.dataset)])
+
+    def _let_in(self, rows: Tensor | None) -> NDArray[np.int64] | None:
+        """Open rows in the store; return their ids, int64 [b]."""
         if rows is None:
             return None
         if self.dataset.store is not None:
@@ -109,6 +112,9 @@ class EpochLoader:
         self.ranks.divided = not part.undivided
         if self.pool == len(self.dataset):
             return part, Part.all_of(0)
+        if part.undivided:
+            new = np.count_nonzero(batch < len(self.dataset))
+            return Part.all_of(new), Part.all_of(len(batch) - new)
         own = np.cumsum(batch < len(self.dataset))
         before, until, whole = (int(own[n - 1]) if n else 0 for n in (part.start, part.stop, len(batch)))
         return Part(before, until, whole), Part(part.start - before, part.stop - until, len(batch) - whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -22,7 +22,8 @@ def run_network(network: nn.Module, x: Tensor, config: TrainingSection) -> Tenso
         x = x.contiguous(memory_format=torch.channels_last)
     kind = x.device.type
     lower = torch.autocast(kind, torch.bfloat16) if config.precision == "bfloat16" else without_autocast(kind)
-    with lower, _batch_norm_of_one_row(network, len(x)):
+    alone = len(x) == 1 and network.training
+    with lower, _batch_norm_of_one_row(network) if alone else nullcontext():
         output: Tensor = network(x)
     return output.float()
 
@@ -55,14 +56,11 @@ def _channels_last(config: TrainingSection, device: torch.device) -> bool:
 
 
 @contextmanager
-def _batch_norm_of_one_row(network: nn.Module, rows: int) -> Iterator[None]:
+def _batch_norm_of_one_row(network: nn.Module) -> Iterator[None]:
     """Let batch norm take its stored statistics where a batch of one row has one value per channel.
 
     A variance of one value does not exist, and torch raises an error. Larger maps train on one row as always.
     """
-    if rows != 1 or not network.training:
-        yield
-        return
     hooks = []
 
     def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
