@@ -113,7 +113,7 @@ class EpochLoader:
         if self.pool == len(self.dataset):
             return part, Part.all_of(0)
         if part.undivided:
-            new = np.count_nonzero(batch < len(self.dataset))
+            new = int(np.count_nonzero(batch < len(self.dataset)))
             return Part.all_of(new), Part.all_of(len(batch) - new)
         own = np.cumsum(batch < len(self.dataset))
         before, until, whole = (int(own[n - 1]) if n else 0 for n in (part.start, part.stop, len(batch)))
