@@ -171,7 +171,7 @@ LADDER_ONLY = [*SELECTIONS, RCLP]
 """Selections are settings of er, and RCLP's composition is `rclp` once more."""
 CONTROLS = [Method("er+identity")]
 """`identity` knows which rows show the same photograph."""
-BOARD_ONLY = [Method("hcp+er"), Method("kbk+er"), *CONTROLS]
+BOARD_ONLY = [Method("hcp+er", frozen=OVER_MAPS), Method("kbk+er", frozen=OVER_MAPS), *CONTROLS]
 """Networks of the ladder with a memory, and the control."""
 
 LEFT_OUT = {"lwf-mc": "another name of lwf"}
