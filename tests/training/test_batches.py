@@ -59,6 +59,21 @@ def _parts_and_rows(n: int, size: int, more: int, ranks: Ranks) -> list[tuple[Pa
     return [(loader.part, loader.part_beyond, len(loader.rows), len(loader.beyond)) for _ in loader]
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 20), st.integers(0, 9), st.integers(1, 3))
+def test_each_rank_knows_the_new_rows_of_the_whole_batch(n: int, size: int, more: int, count: int) -> None:
+    alone = _new_rows(n, size, more, Ranks())
+    assert sorted(row for batch in alone for row in batch) == list(range(n))
+    for rank in range(count):
+        assert _new_rows(n, size, more, Ranks(rank, count)) == alone
+
+
+def _new_rows(n: int, size: int, more: int, ranks: Ranks) -> list[list[int]]:
+    loader = loader_of(n, size, more, ranks)
+    loader.start(0, 0)
+    return [loader.new_rows.tolist() for _ in loader]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 20), st.data())
 def test_a_row_that_is_held_back_is_open_from_its_batch_on(n: int, size: int, data: Any) -> None:
