@@ -120,7 +120,7 @@ def _write_table(path: Path, rows: int, classes: int = CLASSES) -> None:
 def _plan(home: str, keys: str = "{}", preview: str = "no") -> None:
     os.environ["CLSIM_CACHE"] = str(Path(home, "cache"))
     from clsim.scenario import load_scenario
-    from clsim.scenario.plan.planning import describe
+    from clsim.scenario.plan.description import describe
 
     stream = load_scenario(
         {

@@ -33,6 +33,9 @@ NARROW: Mapping[str, Settings] = {
 DECIDED: narrower than published, because the backbones of its small streams have 64 features where theirs has 2048.
 """
 
+OVER_MAPS: Settings = {"training.model.cache_features": "maps", "training.model.hidden": None}
+"""Keys of the scenario where a head reads the map of a frozen backbone."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -44,7 +47,7 @@ class Method:
         label: its name; None: the spec.
         options: that make it the published composition.
         trained: further options where the backbone trains, whose values stand in the label.
-        frozen: keys of `training` where the backbone is frozen.
+        over_maps: whether its head reads the backbone's map; the label says so where the backbone is frozen.
     """
 
     spec: str
@@ -52,7 +55,7 @@ class Method:
     label: str | None = None
     options: Settings = field(default_factory=dict)
     trained: Settings = field(default_factory=dict)
-    frozen: Settings = field(default_factory=dict)
+    over_maps: bool = False
 
     @property
     def name(self) -> str:
@@ -71,9 +74,11 @@ class Method:
         trained = {} if frozen else self.trained
         said = note or ", ".join(f"{key}={value}" for key, value in (setting or {}).items())
         widths = [f"{size} wide" for size in sizes.values()]
-        label = ", ".join([self.name, *widths, *map(str, trained.values()), *filter(None, [said])])
+        over = OVER_MAPS if frozen and self.over_maps else {}
+        said_of_maps = ["maps"] if over else []
+        label = ", ".join([self.name, *widths, *map(str, trained.values()), *said_of_maps, *filter(None, [said])])
         options = {**self.options, **sizes, **trained, **(setting or {})}
-        return Variant(self.spec, label, options, self.frozen if frozen else {})
+        return Variant(self.spec, label, options, over)
 
 
 def each(key: str, *values: Any) -> tuple[Settings, ...]:
@@ -82,8 +87,6 @@ def each(key: str, *values: Any) -> tuple[Settings, ...]:
 
 
 ER = ({"er.current_classes": "ignore"}, {"er.current_classes": "refresh"}, {"er.other_classes": "negative"})
-OVER_MAPS = {"training.model.cache_features": "maps", "training.model.hidden": None}
-"""What a head needs that reads the map of a frozen backbone."""
 HERDED = {"er.selection": "herding"}
 
 SELECTIONS = [
@@ -137,19 +140,27 @@ LABELS = [
     Method("pseudo+er", each("pseudo.rest", "ignore") + ER[:2], "pseudo+er, recall", {"pseudo.rule": "recall"}),
     Method("cgc+pseudo+er", each("pseudo.rest", "ignore") + ER[:2], options={"pseudo.rule": "uncertain"}),
     RCLP,
-    Method("krt+er", each("krt.weight", 0.5, 5.0) + each("krt.width", 128), frozen=OVER_MAPS),
+    Method("krt+er", each("krt.weight", 0.5, 5.0) + each("krt.width", 128), over_maps=True),
     Method(
         "krt+pseudo+er",
         ({"krt.weight": 0.5}, {"krt.weight": 5.0}, {"pseudo.rule": "fixed"}),
         options=RECIPE_KRT,
-        frozen=OVER_MAPS,
+        over_maps=True,
     ),
-    Method("csc+er", each("csc.alpha", 0.3, 0.7) + each("csc.width", 256), frozen=OVER_MAPS),
+    Method("csc+er", each("csc.alpha", 0.3, 0.7) + each("csc.width", 256), over_maps=True),
     Method(
         "csc+max-entropy+er",
         ({"csc.alpha": 0.3}, {"csc.alpha": 0.7}, {"max-entropy.beta": 0.01}),
-        frozen=OVER_MAPS,
+        over_maps=True,
     ),
+    Method("agcn", each("agcn.graph", 0.0, 1e4) + each("agcn.alpha", 0.5), over_maps=True),
+    Method(
+        "class-embeddings+er",
+        ({"class-embeddings.unknown": "random"}, {"class-embeddings.unknown": "none"}, {"class-embeddings.depth": 3}),
+        over_maps=True,
+    ),
+    Method("hcp+er", each("pseudo.rest", "ignore") + ER[:2], over_maps=True),
+    Method("kbk+er", each("pseudo.rest", "ignore") + ER[:2], over_maps=True),
 ]
 CLOSED_FORM = [
     Method("l3a", each("expansion", 1024) + each("threshold", 0.5, 0.9), trained={"features": "first-task"}),
@@ -171,8 +182,8 @@ LADDER_ONLY = [*SELECTIONS, RCLP]
 """Selections are settings of er, and RCLP's composition is `rclp` once more."""
 CONTROLS = [Method("er+identity")]
 """`identity` knows which rows show the same photograph."""
-BOARD_ONLY = [Method("hcp+er", frozen=OVER_MAPS), Method("kbk+er", frozen=OVER_MAPS), *CONTROLS]
-"""Networks of the ladder with a memory, and the control."""
+BOARD_ONLY = [*(Method(name, over_maps=True) for name in ("class-embeddings", "hcp", "kbk")), *CONTROLS]
+"""Networks of the ladder without a memory, and the control."""
 
 LEFT_OUT = {"lwf-mc": "another name of lwf"}
 """Strategy -> why no row has it."""

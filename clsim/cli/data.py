@@ -109,7 +109,7 @@ def check_data(
     """Read all labels and images of a scenario's data set and report problems; exit code 2 if a run would fail."""
     from clsim.data.check import check_source, copies_of, first_problem
     from clsim.scenario import load_scenario
-    from clsim.scenario.plan.planning import plan_notes
+    from clsim.scenario.plan.description import plan_notes
 
     loaded = load_scenario(scenario, scenario_settings(settings))
     with loaded.located():

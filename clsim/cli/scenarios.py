@@ -43,7 +43,7 @@ def plan(
     from clsim.evaluation.kept_scores import kept_bytes
     from clsim.files import write_atomically
     from clsim.scenario import load_scenario
-    from clsim.scenario.plan.planning import describe
+    from clsim.scenario.plan.description import describe
 
     if other is not None:
         if out is not None:

@@ -25,7 +25,8 @@ from clsim.errors import RunError, ScenarioError, Unplannable, did_you_mean
 from clsim.html_table import html_table
 from clsim.model_names import NO_BACKBONE
 from clsim.scenario.document import Document, parse_assignment, plain, read_document
-from clsim.scenario.plan.planning import StreamData, build_plan, plan_notes
+from clsim.scenario.plan.description import plan_notes
+from clsim.scenario.plan.planning import StreamData, build_plan
 from clsim.scenario.plan.stream_plan import StreamPlan
 from clsim.scenario.read_data import read_data
 from clsim.scenario.schema import DataSection, ObjectSection, ScenarioConfig

@@ -22,8 +22,9 @@ from clsim.report.results import load_results
 from clsim.report.text import render_markdown
 from clsim.running.scoring.hand_in import HandIn
 from clsim.scenario import Scenario, load_scenario
+from clsim.scenario.plan.description import describe
 from clsim.scenario.plan.difference import difference
-from clsim.scenario.plan.planning import describe, joint_plan
+from clsim.scenario.plan.planning import joint_plan
 from clsim.sealing import Sealed
 from clsim.training.memory.relabelling import OnlineRelabelling
 from clsim.training.memory.replay import Replay

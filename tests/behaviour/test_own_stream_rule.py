@@ -14,7 +14,8 @@ import clsim
 from clsim.errors import ScenarioError
 from clsim.running.run_identity import read_identity
 from clsim.scenario import Scenario, load_scenario
-from clsim.scenario.plan.planning import describe, joint_plan
+from clsim.scenario.plan.description import describe
+from clsim.scenario.plan.planning import joint_plan
 from clsim.scenario.stream_schema import OwnRule
 
 RULE = """

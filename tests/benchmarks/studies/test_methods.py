@@ -74,8 +74,9 @@ def test_the_board_has_each_method_in_one_form_and_says_what_is_narrower(frozen:
         as_published = method.variant(frozen)
         assert ("wide" in str(variant.label)) == (variant.options != as_published.options)
         assert variant.overrides == as_published.overrides
+        assert (", maps" in str(variant.label)) == bool(variant.overrides)
     l3a, hcp = board(frozen, of=["hcp", "l3a"])
-    assert (hcp.label, hcp.options) == ("hcp, 64 wide", {"class-embeddings.width": 64})
+    assert (hcp.label, hcp.options) == ("hcp, 64 wide" + (", maps" if frozen else ""), {"class-embeddings.width": 64})
     assert l3a.label == "l3a, 1024 wide" + ("" if frozen else ", first-task")
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from clsim.errors import ScenarioError, Unplannable
 from clsim.scenario import StreamPlan, load_scenario
 from clsim.scenario.plan.blurry import homes, n_blurry
-from clsim.scenario.plan.planning import build_plan, describe, stream_data
+from clsim.scenario.plan.description import describe
+from clsim.scenario.plan.planning import build_plan, stream_data
 from clsim.scenario.stream_schema import BlurrySection
 
 Labels = NDArray[np.int8]

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from clsim.errors import ScenarioError, Unplannable
 from clsim.scenario import load_scenario
+from clsim.scenario.plan.description import describe
 from clsim.scenario.plan.domains import domains_of
-from clsim.scenario.plan.planning import build_plan, describe, stream_data
+from clsim.scenario.plan.planning import build_plan, stream_data
 from clsim.scenario.stream_schema import DomainsSection
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -18,8 +18,9 @@ from clsim.data.voc import VOC_CLASSES
 from clsim.errors import ScenarioError
 from clsim.randomness import permutation
 from clsim.scenario import Scenario, load_scenario
+from clsim.scenario.plan.description import describe
 from clsim.scenario.plan.long_tail import targets, thin
-from clsim.scenario.plan.planning import describe, joint_plan
+from clsim.scenario.plan.planning import joint_plan
 from clsim.scenario.schema import Imbalance, Pareto, ParetoShape
 
 HASHES = {

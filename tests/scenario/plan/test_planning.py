@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 
 from clsim.errors import ScenarioError, Unplannable
 from clsim.scenario.evaluation_schema import EvaluationSection
-from clsim.scenario.plan.planning import build_plan, describe, joint_plan, plan_notes, stream_data
+from clsim.scenario.plan.description import describe, plan_notes
+from clsim.scenario.plan.planning import build_plan, joint_plan, stream_data
 from clsim.scenario.plan.rules import class_groups, class_order
 from clsim.scenario.plan.task_classes import task_classes
 

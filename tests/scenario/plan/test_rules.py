@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from clsim.errors import ScenarioError, Unplannable
 from clsim.scenario import StreamPlan, load_scenario
-from clsim.scenario.plan.planning import build_plan, describe, joint_plan, oracle_memory_plan, stream_data
+from clsim.scenario.plan.description import describe
+from clsim.scenario.plan.planning import build_plan, joint_plan, oracle_memory_plan, stream_data
 
 Labels = NDArray[np.int8]
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -35,7 +35,7 @@ def test_the_shipped_plan_keeps_its_hash() -> None:
 PLAN_WITHOUT_TORCH = """
 import sys
 from clsim.scenario import load_scenario
-from clsim.scenario.plan.planning import describe
+from clsim.scenario.plan.description import describe
 scenario = load_scenario("digits-b0c2")
 plan = scenario.plan()
 describe(plan, scenario.truth())

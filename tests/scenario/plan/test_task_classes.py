@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from clsim.errors import Unplannable
 from clsim.scenario import StreamPlan, load_scenario
-from clsim.scenario.plan.planning import build_plan, describe, joint_plan, stream_data
+from clsim.scenario.plan.description import describe
+from clsim.scenario.plan.planning import build_plan, joint_plan, stream_data
 from clsim.scenario.plan.task_classes import TaskClasses, task_classes
 
 Labels = NDArray[np.int8]
