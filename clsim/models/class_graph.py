@@ -18,13 +18,15 @@ class ClassGraphHead(Head):
     """Reads each class where it stands in the map, and again after classes have spoken to each other in two graphs.
 
         M = W F,  F the N positions of the map [N, d]          z1_c = max over positions of M_c
-        v_c = sum over positions of softmax(M_c) X,  X = P F   nodes V0 [S, e]
+        v_c = P (sum over positions of softmax(M_c) F)         nodes V0 [S, e]
         V1 = V0 + lrelu(D lrelu(A V0))                         A [S, S] is learned, the same for all images
         V2 = lrelu(E lrelu(B' V1)),  B = sigmoid(R [g; V1])    B [S, S] of this image, g a summary of V1's mean
         z2_c = <u_c, V0_c + V2_c> + b_c                        logits (z1 + z2) / 2
 
     Rows of W, R and u, and rows and columns of A, of earlier classes keep their weights when the head grows. z2 of an
     earlier class changes all the same, because new nodes speak to it.
+
+    The published order, a sum of the projected positions P F, is the same, since a softmax sums to 1, and costs more.
 
     DECIDED: the mean of z1 and z2, as in the released code; the paper adds them. All tensors that grow are trained in
     each task; the released code builds its optimiser once, and what it grows never learns.
@@ -73,7 +75,7 @@ class ClassGraphHead(Head):
         if not self.n_classes:
             return places.new_zeros(places.shape[0], 0)
         found = linear(places, self.classes).transpose(1, 2)
-        nodes = found.softmax(dim=2) @ self.project(places)
+        nodes = self.project(found.softmax(dim=2) @ places)
         spoken = nodes + leaky_relu(self.general(leaky_relu(self.graph @ nodes, SLOPE)), SLOPE)
         summary = leaky_relu(self.norm(self.summary(spoken.mean(dim=1))), SLOPE)
         both = torch.cat([summary[:, None].expand_as(spoken), spoken], dim=2)
