@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -46,6 +47,15 @@ def test_golden_values_stay() -> None:
     assert raw_integers(3, 0, "golden").tolist() == [1704948706383669554, 3434561314530711067, 1020235482376429043]
     assert permutation(10, 0, "golden").tolist() == [2, 0, 1, 6, 9, 7, 3, 8, 4, 5]
     assert derive_seed(0, "golden") == 6790568129067196536
+
+
+def test_threads_that_draw_at_once_get_the_draws_of_one() -> None:
+    def draw(number: int) -> list[int]:
+        found: list[int] = raw_integers(200, number, "thread").tolist()
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(draw, range(400))) == [draw(number) for number in range(400)]
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 1000])

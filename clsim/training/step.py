@@ -60,6 +60,8 @@ class StepTemplate(SupervisedTemplate):
         self._new_rows = 0
         self._step_rows = 0
         self._replayed = 0
+        self._first_replayed = 0
+        self._distillable: Tensor | None = None
         self._terms: dict[str, Tensor] = {}
         self._finite = FiniteCheck(self.device)
 
@@ -73,8 +75,8 @@ class StepTemplate(SupervisedTemplate):
         x = self.augmentation(self.mb_x, "new", *self.position.place, before=self.loader.part.start)
         self.mbatch = [x, *self.mbatch[1:]]
         self._new_rows = self.loader.part.whole if self.dataloader is self.loader else len(x)
-        self.replayed = torch.zeros(len(self.mb_x), dtype=torch.bool, device=self.device)
-        self.distillable = ~self.replayed
+        self._first_replayed = len(x)
+        self._distillable = None
         self._replayed = 0
 
     def _unpack_minibatch(self) -> None:
@@ -84,6 +86,22 @@ class StepTemplate(SupervisedTemplate):
             self.mbatch[0] = self.augmentation.normalisation.of_bytes(self.mb_x)
         rows = self.dataloader.rows if isinstance(self.dataloader, EpochLoader | EvaluationLoader) else None
         self.rows = None if rows is None else sent(rows, self.device)
+
+    @property
+    def replayed(self) -> Tensor:
+        """Which rows of the current batch are from a memory, bool [B]: those that follow the new ones."""
+        return torch.arange(len(self.mb_x), device=self.device) >= self._first_replayed
+
+    @property
+    def distillable(self) -> Tensor:
+        """Rows whose unknown old classes a teacher may fill, bool [B]; all, until a plugin says otherwise."""
+        if self._distillable is None:
+            self._distillable = torch.ones(len(self.mb_x), dtype=torch.bool, device=self.device)
+        return self._distillable
+
+    @distillable.setter
+    def distillable(self, rows: Tensor) -> None:
+        self._distillable = rows
 
     @property
     def batch_rows(self) -> int:
@@ -122,9 +140,8 @@ class StepTemplate(SupervisedTemplate):
         self.mbatch = [torch.cat(pair) for pair in zip(self.mbatch, new, strict=True)]
         if self.rows is not None:
             self.rows = torch.cat([self.rows, sent(index, self.device)])
-        all_of_them = torch.ones(len(x), dtype=torch.bool, device=self.device)
-        self.replayed = torch.cat([self.replayed, all_of_them])
-        self.distillable = torch.cat([self.distillable, all_of_them])
+        if self._distillable is not None:
+            self._distillable = torch.cat([self._distillable, self._distillable.new_ones(len(x))])
 
     # what a network says
 

@@ -15,17 +15,18 @@ from clsim.vocabulary import UNKNOWN
 OldClasses = Literal["distil", "negative", "ignore"]
 
 
-def assume_negative(targets: Tensor, rows: Tensor, columns: Sequence[int]) -> None:
-    """Write 0 over unknown entries of `rows` in some columns, in place.
+def assume_negative(targets: Tensor, columns: Sequence[int], rows: Tensor | None = None) -> None:
+    """Write 0 over unknown entries in some columns, in place.
 
     Args:
         targets: float [B, C]; -1 unknown.
-        rows: bool [B].
         columns: ascending.
+        rows: bool [B], where; None: in all.
     """
     for part in runs(tuple(columns)):
         block = targets[:, part]
-        block.masked_fill_(rows[:, None] & (block < 0), 0.0)
+        unknown = block < 0
+        block.masked_fill_(unknown if rows is None else rows[:, None] & unknown, 0.0)
 
 
 @lru_cache(maxsize=8)
@@ -47,11 +48,10 @@ class OldClassesOfNewRows(Plugin):
         self.policy = policy
 
     def before_forward(self, learner: Learner, **kwargs: Any) -> None:
-        new = ~learner.replayed
         if self.policy == "negative":
-            assume_negative(learner.mb_y, new, learner.experience.old_classes)
+            assume_negative(learner.mb_y, learner.experience.old_classes, ~learner.replayed)
         elif self.policy == "ignore":
-            learner.distillable &= ~new
+            learner.distillable &= learner.replayed
 
     def state_dict(self) -> dict[str, Any]:
         return {}

@@ -30,12 +30,15 @@ class AfterPolicies:
 
 def test_assume_negative_writes_only_unknown_entries_of_the_rows_and_columns_named() -> None:
     targets = torch.tensor([[-1.0, -1.0, 1.0, -1.0], [-1.0, 0.3, -1.0, -1.0], [-1.0, -1.0, -1.0, -1.0]])
-    assume_negative(targets, torch.tensor([True, True, False]), [1, 2])
+    every = targets.clone()
+    assume_negative(targets, [1, 2], torch.tensor([True, True, False]))
     assert targets.tolist() == [
         [-1.0, 0.0, 1.0, -1.0],
         [-1.0, pytest.approx(0.3), 0.0, -1.0],
         [-1.0, -1.0, -1.0, -1.0],
     ]
+    assume_negative(every, [1, 2])
+    assert every[2].tolist() == [-1.0, 0.0, 0.0, -1.0]
 
 
 @pytest.mark.parametrize("policy", ["distil", "negative", "ignore"])

@@ -214,7 +214,9 @@ class MultiLabelDataset(AvalancheDataset):
             DataAttribute(ConstantSequence(0, len(rows)), "targets_task_labels", use_in_getitem=True),
         ]
         samples: Any = _Samples(store, rows)
-        return cls([samples], store=store, data_attributes=attributes, collate_fn=collate_rows)
+        made = cls([samples], store=store, data_attributes=attributes, collate_fn=collate_rows)
+        made._row_ids = rows
+        return made
 
     def replace_current_transform_group(self, transform: Any) -> MultiLabelDataset:
         """The data set under a transform of single items, which a batched fetch would skip."""

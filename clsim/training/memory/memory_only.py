@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from clsim.errors import StrategyError
 from clsim.scenario.stream.rows import MultiLabelDataset, RowStore
@@ -65,8 +64,7 @@ class MemoryOnly(Replay):
 
     def before_forward(self, learner: Learner, **kwargs: Any) -> None:
         if self.negative:
-            every = torch.ones_like(learner.replayed)
-            assume_negative(learner.mb_y, every, learner.experience.classes_seen_so_far)
+            assume_negative(learner.mb_y, learner.experience.classes_seen_so_far)
 
     def after_training_exp(self, learner: Learner, **kwargs: Any) -> None:
         """Store no rows: those of the task have been stored before it."""

@@ -85,10 +85,10 @@ class GradientProjection(Replay):
         return learner.summed(torch.cat([gradient.flatten() for gradient in flat]))
 
     def _targets(self, learner: Learner, drawn: NDArray[np.int64]) -> Tensor:
-        targets, every = torch.from_numpy(self.memory.labels[drawn]), torch.ones(len(drawn), dtype=torch.bool)
+        targets = torch.from_numpy(self.memory.labels[drawn])
         current = learner.experience.classes_in_this_experience
         if self.current_classes == "negative":
-            assume_negative(targets, every, current)
+            assume_negative(targets, current)
         if self.other_classes == "negative":
-            assume_negative(targets, every, learner.experience.old_classes)
+            assume_negative(targets, learner.experience.old_classes)
         return sent(targets, learner.device)

@@ -122,9 +122,9 @@ class Replay(Plugin):
                 block.copy_(torch.where(block < 0, refreshed[:, first : first + block.shape[1]], block))
                 first += block.shape[1]
         if self.current_classes == "negative":
-            assume_negative(learner.mb_y, learner.replayed, current)
+            assume_negative(learner.mb_y[self.place], current)
         if self.other_classes == "negative":
-            assume_negative(learner.mb_y, learner.replayed, learner.experience.old_classes)
+            assume_negative(learner.mb_y[self.place], learner.experience.old_classes)
         elif self.other_classes == "ignore":
             learner.distillable &= ~learner.replayed
 
