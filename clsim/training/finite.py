@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -80,10 +80,18 @@ def _finite_in_all(totals: list[Tensor]) -> bool:
 
 
 def _all_finite(tensors: list[Tensor]) -> bool:
-    """Tell whether all numbers are finite; a GPU is waited for once, not for each tensor."""
+    """Tell whether all numbers are finite; a GPU is waited for once, not for each tensor.
+
+    The 2-norm takes a twentieth of the time of the largest magnitude on a CPU, but squares of finite numbers may be
+    infinite: only if it is not finite does the largest magnitude decide.
+    """
     by_type: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
         if tensor.numel():
             by_type.setdefault(tensor.dtype, []).append(tensor)
-    largest = [torch.stack(torch._foreach_norm(same, math.inf)).max().float() for same in by_type.values()]
-    return not largest or bool(torch.stack(largest).isfinite().all())
+    return _finite_norms(by_type.values(), 2) or _finite_norms(by_type.values(), math.inf)
+
+
+def _finite_norms(groups: Iterable[list[Tensor]], order: float) -> bool:
+    finite = [torch.stack(torch._foreach_norm(same, order)).isfinite().all() for same in groups]
+    return not finite or bool(torch.stack(finite).all())
