@@ -250,13 +250,15 @@ def frame(results: Results, columns: Iterable[str] = ()) -> pd.DataFrame:
     """Return `Results.frame` with further columns.
 
     Args:
-        columns: `STEP`, milliseconds of training per step of a batch; else tags, whose values after the last task are
-            shown where a run logged them.
+        columns: `STEP`, CPU milliseconds of training per batch of trained rows, replayed ones counted; else tags, whose
+            values after the last task are shown where a run logged them.
     """
     found = results.frame
     if STEP in columns:
-        sizes = [1000 * run.config["training"]["batch_size"] for run in results.runs]
-        found[STEP] = sizes / found.samples_per_second.where(found.samples_per_second > 0)  # 0: no step was taken
+        sizes = [run.config["training"]["batch_size"] for run in results.runs]
+        steps = found.samples_per_second * found.train_seconds / sizes
+        cpu_seconds = found.get("train_cpu_seconds", math.nan)
+        found[STEP] = 1000 * cpu_seconds / steps.where(steps > 0)  # 0: the method takes none
     for tag in columns:
         if tag not in found:
             found[tag] = [_last(run.files, tag) for run in results.runs]

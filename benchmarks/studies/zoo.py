@@ -56,8 +56,8 @@ COLUMNS = {
     "CF1@0.5": "CF1@0.5",
     "memory_rows": "rows",
     "memory_bytes": "bytes",
-    STEP: "step ms",
-    "train_seconds": "train s",
+    STEP: "step, CPU ms",
+    "train_cpu_seconds": "train, CPU s",
 }
 
 
