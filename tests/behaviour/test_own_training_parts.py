@@ -1,4 +1,4 @@
-"""Losses, samplers, selections, schedules, optimisers and augmentations of torch and of a user's file."""
+"""Losses, samplers, selections, schedules and optimisers of torch and of a user's file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from clsim.errors import ClsimError
 from clsim.model_names import OPTIMIZERS, SCHEDULERS
 from clsim.parts import KINDS, PartError
 from clsim.scenario.plan.task_classes import TaskClasses
 from clsim.scenario.training_schema import OptimizerSection, ScheduleSection, TrainingSection
-from clsim.training.augmentation.pipeline import Augmentation
 from clsim.training.losses.binary import masked_bce
 from clsim.training.losses.class_counts import CountedLoss
 from clsim.training.losses.criterion import base_loss
@@ -25,12 +24,9 @@ from clsim.training.optimization import build_optimizer, build_schedule
 from clsim.training.sampling import make_sampler
 
 FILE = """
-import random
-
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
-from torchvision.transforms import v2
 
 
 def loss(logits, targets, scale=1.0):
@@ -121,30 +117,6 @@ def no_schedule(optimizer):
 class Plain(torch.optim.SGD):
     def __init__(self, params, lr, nesterov=False):
         super().__init__(params, lr=lr)
-
-
-def invert(x):
-    return 255 - x
-
-
-def noisy(x, most=3):
-    draws = torch.randint(0, most, x.shape, dtype=torch.uint8) + random.randrange(2) + np.random.randint(2)
-    return (x // 2 + draws).to(torch.uint8)
-
-
-composed = v2.Compose([v2.RandomHorizontalFlip(0.5), v2.RandomPosterize(4, p=0.5)])
-
-
-def float_images(x):
-    return x.float()
-
-
-def half_size(x):
-    return x[..., ::2, ::2]
-
-
-def in_place(x):
-    return x.zero_()
 """
 
 
@@ -356,93 +328,3 @@ def test_a_wrong_schedule_is_one_line(choice: Any, text: str) -> None:
 def test_what_is_no_schedule_is_one_line(own: Path) -> None:
     with pytest.raises(ClsimError, match=r"own\.py:no_schedule makes AdamW, expected an LRScheduler without metric$"):
         build_schedule(f"{own}:no_schedule", optimizer_of(), 4)
-
-
-# --- augmentations
-
-
-def augmentation(name: str, seed: int = 0, **more: Any) -> Augmentation:
-    return Augmentation(section(augmentation={"name": name, **more}), seed)
-
-
-def bytes_of(change: Augmentation, x: Tensor, *at: Any, **more: Any) -> Tensor:
-    return change.normalisation.undo_(change(x, *at, **more).clone())
-
-
-IMAGES = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-AT = ("new", 0, 0, 0)
-
-
-def test_an_augmentation_comes_before_the_shipped_ones(own: Path) -> None:
-    assert torch.equal(bytes_of(augmentation(f"{own}:invert"), IMAGES, *AT), 255.0 - IMAGES)
-    flipped = bytes_of(augmentation(f"{own}:invert", flip=1.0), IMAGES, *AT)
-    assert torch.equal(flipped, 255.0 - IMAGES.flip(-1))
-
-
-def test_normalised_images_are_brought_back_first(own: Path) -> None:
-    change = augmentation(f"{own}:invert")
-    normalised = change.normalisation.of_bytes(IMAGES)
-    kept = normalised.clone()
-    assert torch.equal(change(normalised, *AT), change(IMAGES, *AT))
-    assert torch.equal(normalised, kept)
-
-
-@pytest.mark.parametrize("name", ["own:noisy", "own:composed", "v2/RandomHorizontalFlip"])
-def test_it_draws_from_the_position_and_disturbs_nobody(own: Path, name: str) -> None:
-    change = augmentation(name.replace("own:", f"{own}:"))
-    state = torch.get_rng_state()
-    first = change(IMAGES, *AT)
-    assert torch.equal(torch.get_rng_state(), state)
-    torch.manual_seed(99)
-    assert torch.equal(change(IMAGES, *AT), first)
-    assert not torch.equal(change(IMAGES, "replayed", 0, 0, 0), first)
-    assert not torch.equal(change(IMAGES, "new", 0, 0, 1), first)
-
-
-def test_a_transform_of_torchvision_draws_for_every_image_by_its_place(own: Path) -> None:
-    change = augmentation(f"{own}:composed")
-    whole = change(IMAGES, *AT)
-    assert torch.equal(change(IMAGES[2:4], *AT, before=2), whole[2:4])
-    flips = bytes_of(augmentation("v2/RandomHorizontalFlip"), IMAGES, *AT)
-    flipped = [bool((image == other.flip(-1)).all()) for image, other in zip(flips, IMAGES, strict=True)]
-    assert 0 < sum(flipped) < len(flipped)
-
-
-def test_stored_images_are_not_overwritten(own: Path) -> None:
-    kept = IMAGES.clone()
-    augmentation(f"{own}:in_place")(IMAGES, *AT)
-    assert torch.equal(IMAGES, kept)
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("own:float_images", r"gives float32 \[6, 3, 8, 8\], expected uint8 \[6, 3, 8, 8\]$"),
-        ("own:half_size", r"gives uint8 \[6, 3, 4, 4\], expected uint8 \[6, 3, 8, 8\]$"),
-        ("v2/ToPILImage", r"gives Image, expected uint8 \[3, 8, 8\]$"),
-    ],
-)
-def test_an_augmentation_that_gives_something_else_is_one_line(own: Path, name: str, text: str) -> None:
-    with pytest.raises(ClsimError, match=rf"^training\.augmentation: .*{text}"):
-        augmentation(name.replace("own:", f"{own}:"))(IMAGES, *AT)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "text"),
-    [
-        (
-            "v2/RandomHorizontalFlipp",
-            {},
-            "RandomHorizontalFlipp: torchvision has no 'RandomHorizontalFlipp', did you mean",
-        ),
-        ("v2/RandomHorizontalFlip", {"q": 1}, r"^training\.augmentation\.options\.q: unknown option; allowed: p$"),
-        (
-            "own:composed",
-            {"p": 1},
-            r"^training\.augmentation\.options: given for .*own\.py:composed, which is an object and takes none$",
-        ),
-    ],
-)
-def test_a_wrong_augmentation_is_one_line(own: Path, name: str, options: dict[str, Any], text: str) -> None:
-    with pytest.raises(ClsimError, match=text):
-        augmentation(name.replace("own:", f"{own}:"), options=options)
