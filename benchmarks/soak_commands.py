@@ -62,7 +62,7 @@ class Disturbance:
         prefix: words in front of the command.
         out: name of the folder of the runs, below a temporary one.
         cwd: working directory; None: a temporary one.
-        as_other: the command belongs to a user who owns nothing but its folder.
+        as_other: the command belongs to a user who owns nothing but its folder, which is the home folder.
         may_refuse: one clear line is a good end, too.
     """
 
@@ -119,6 +119,8 @@ class Place:
     def start(self) -> subprocess.Popen[bytes]:
         """Start the command."""
         environment = os.environ | {MARK: self.token, "TMPDIR": f"{self.home}/tmp", "CLSIM_CACHE": f"{self.home}/cache"}
+        if self.disturbance.as_other:
+            environment["HOME"] = str(self.home)
         for name, value in self.disturbance.environment.items():
             if value is None:
                 environment.pop(name, None)
@@ -207,9 +209,9 @@ def environments() -> Iterator[Disturbance]:
     nowhere = {"HOME": "/proc", "TMPDIR": "/proc", "CLSIM_CACHE": None}
     yield Disturbance("HOME and TMPDIR cannot be written", nowhere, may_refuse=True)
     if os.geteuid() == 0:
-        yield Disturbance(
-            "user without name, home and rights", nowhere | {"USER": None}, as_other=True, may_refuse=True
-        )
+        nameless = {"USER": None, "LOGNAME": None}
+        yield Disturbance("user without name and rights", nameless, as_other=True)
+        yield Disturbance("user without name, home and rights", nowhere | nameless, as_other=True, may_refuse=True)
 
 
 def _may_unshare() -> bool:
