@@ -292,20 +292,6 @@ def _listed(heading: str, reasons: Mapping[str, str]) -> list[str]:
     return [f"**{heading}**:\n\n" + "\n".join(lines)] if lines else []
 
 
-def write_page(page: Path, texts: Mapping[str, str]) -> None:
-    """Write what is said of streams into the page; a table stays if the new text has none.
-
-    Args:
-        texts: name of a stream -> its text.
-    """
-    present = page.read_text(encoding="utf-8")
-    blocks = {name: present.partition(f"<!-- table: {name} -->\n")[2].partition("<!-- end -->")[0] for name in texts}
-    write_tables(
-        page,
-        {name: new for name, new in texts.items() if "| method |" in new or "| method |" not in blocks[name]},
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Carry out what the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -371,7 +357,7 @@ def _write(streams: Sequence[Stream], given: argparse.Namespace) -> None:
         }
     except ClsimError as error:
         sys.exit(str(error))
-    write_page(given.page, texts)
+    write_tables(given.page, texts)
 
 
 def _chosen(given: Sequence[str] | None, allowed: Sequence[str]) -> Sequence[str]:

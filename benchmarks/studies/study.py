@@ -321,12 +321,15 @@ def when(results: Results) -> str:
 
 
 def write_tables(page: Path, found: Mapping[str, str]) -> None:
-    """Put each table between the marks `<!-- table: name -->` and `<!-- end -->` of a page."""
+    """Put each table between the marks `<!-- table: name -->` and `<!-- end -->` of a page.
+
+    A text without a table, which says that nothing has been run, does not take the place of one.
+    """
     text = page.read_text(encoding="utf-8")
     for name, content in found.items():
         before, mark, rest = text.partition(f"<!-- table: {name} -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        if mark and end:
+        old, end, after = rest.partition("<!-- end -->")
+        if mark and end and ("| ---" in content or "| ---" not in old):
             text = f"{before}{mark}{content}\n{end}{after}"
     write_atomically(page, text)
 

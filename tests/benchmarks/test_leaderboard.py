@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import leaderboard
-from benchmarks.leaderboard import Stream, main, name_of, results_of, sorted_out, text, variants_on, write_page
+from benchmarks.leaderboard import Stream, main, name_of, results_of, sorted_out, text, variants_on
 from benchmarks.studies import methods
 from benchmarks.studies.methods import Method
 from clsim import Variant
@@ -134,14 +134,6 @@ def test_what_has_begun_is_not_run_yet_and_what_failed_says_why(place: Path, mon
         said = text(known, found, 1)
         assert "`lwf`." in said.partition("**Not run yet**: ")[2].partition("\n")[0]
         assert said.partition("**Failed**:\n\n")[2] == "* `ewc`: RunError: ewc/seed0: no memory"
-
-
-def test_a_table_stays_where_there_are_no_runs(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(BLOCKS.replace("<!-- table: board-dense -->\n", "<!-- table: board-dense -->\n| method |\n"))
-    write_page(page, {"board-dense": "nothing", "board-online": "nothing"})
-    assert board(page, "board-dense") == "\n| method |\n"
-    assert board(page, "board-online") == "\nnothing\n"
 
 
 def test_a_slip_is_named_with_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:

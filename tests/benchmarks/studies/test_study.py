@@ -82,6 +82,15 @@ def test_tables_go_between_their_marks_and_nothing_else_changes(tmp_path: Path) 
     )
 
 
+def test_a_text_without_a_table_does_not_replace_one(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table: one -->\nnothing\n<!-- end -->\n")
+    full = "| a |\n| --- |\n| 1 |"
+    for new, expected in ((full, full), ("nothing", full), (full.replace("1", "2"), full.replace("1", "2"))):
+        write_tables(page, {"one": new})
+        assert page.read_text() == f"<!-- table: one -->\n{expected}\n<!-- end -->\n"
+
+
 def test_values_that_only_the_log_has_are_those_after_the_last_task(
     make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
