@@ -50,12 +50,19 @@ def test_golden_values_stay() -> None:
 
 
 def test_threads_that_draw_at_once_get_the_draws_of_one() -> None:
+    interval = sys.getswitchinterval()
+
     def draw(number: int) -> list[int]:
         found: list[int] = raw_integers(200, number, "thread").tolist()
         return found
 
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(draw, range(400))) == [draw(number) for number in range(400)]
+    alone = [draw(number) for number in range(2000)]
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(draw, range(2000))) == alone
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 1000])
