@@ -172,6 +172,25 @@ def test_extending_a_batch_by_no_rows_changes_nothing(build: Any, learn: Any) ->
     learn(build(first=[Nothing()]), tasks=1)
 
 
+def test_replayed_rows_are_distillable_though_a_plugin_has_taken_the_new_ones_out_before(
+    build: Any, learn: Any
+) -> None:
+    class Early:
+        def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+            strategy.distillable &= strategy.replayed
+
+    class Late:
+        replayed = 0
+
+        def before_forward(self, strategy: Any, **kwargs: Any) -> None:
+            assert torch.equal(strategy.distillable, strategy.replayed)
+            self.replayed += int(strategy.replayed.sum())
+
+    late = Late()
+    learn(build("lwf+er", first=[Early()], last=[late]), tasks=2)
+    assert late.replayed > 0
+
+
 @pytest.mark.parametrize("place", ["first", "last"])
 def test_every_plugin_hears_of_stored_rows_whatever_the_order(build: Any, learn: Any, place: str) -> None:
     class Listener(SupervisedPlugin):
