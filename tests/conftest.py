@@ -34,6 +34,7 @@ pytest_plugins = [
     "tests.fixtures.command",
     "tests.fixtures.manifests",
     "tests.fixtures.published_partitions",
+    "tests.fixtures.observers",
     "tests.fixtures.small_runs",
 ]
 
