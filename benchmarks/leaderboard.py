@@ -231,7 +231,8 @@ def text(results: Results | None, methods: Methods, seeds: int) -> str:
     missing = [name for name in methods.runnable if name in known - {*shown, *methods.failed}]
     parts = []
     if results is not None and shown:
-        parts += [_table(results, shown, seeds), when(results), *_published(results, shown)]
+        parts += [_table(results, shown, seeds), f"{when(results)} {_longest(results, shown)}"]
+        parts += _published(results, shown)
     else:
         parts.append("No method has a finished run on this stream yet.")
     if missing:
@@ -265,6 +266,15 @@ def _cell(values: pd.Series, digits: int) -> str:
         return NO_VALUE
     shown = round(mean, digits) + 0.0  # no "-0.0"
     return f"{shown:,.{digits}f}" + (f" ± {half:,.{digits}f}" if half > 0 else "")
+
+
+def _longest(results: Results, names: Sequence[str]) -> str:
+    """Return a sentence that says which run took longest, and how long."""
+    runs = results.frame[results.frame.strategy.isin(names)]
+    spent = runs.train_seconds + runs.eval_seconds
+    longest = runs.loc[spent.idxmax()]
+    seconds = f"{spent.max():.1f} s of training and evaluation"
+    return f"Longest run: `{longest.strategy}`, seed {longest.seed}, {seconds}."
 
 
 def _published(results: Results, names: Sequence[str]) -> list[str]:

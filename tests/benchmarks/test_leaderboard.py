@@ -65,6 +65,18 @@ def test_a_row_for_each_method_that_has_run_and_the_rest_is_named(place: Path) -
     assert "\N{EN DASH}" not in er, "forgetting and the bytes of its memory are known"
 
 
+def test_the_longest_run_is_named(place: Path) -> None:
+    results = results_of(DENSE, place / "runs")
+    assert results is not None
+    taken = {
+        run.strategy: sum((line.train_seconds or 0) + (line.eval_seconds or 0) for line in run.timing)
+        for run in results.runs
+    }
+    longest = max(taken, key=taken.__getitem__)
+    sentence = f"Longest run: `{longest}`, seed 0, {taken[longest]:.1f} s of training and evaluation."
+    assert sentence in board(place / "page.md", "board-dense")
+
+
 def test_published_rows_stand_beside_ours_where_the_scenario_quotes_them(place: Path) -> None:
     said = board(place / "page.md", "board-dense")
     ours = next(line for line in said.splitlines() if line.startswith("| `er` | 1")).split("|")[3].strip()
