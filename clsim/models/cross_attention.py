@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clsim.models.head import TokenHead, positions
@@ -70,10 +71,17 @@ class CrossAttentionHead(TokenHead):
         self.rows.append(rows.to(like))
 
     def tokens(self, maps: Tensor) -> Tensor:
-        """Return e_s of each task, [B, tasks, e]; each is computed alone, so that more tasks change no bit of it."""
+        """Return e_s of each task, [B, tasks, e]; each is computed alone, so that more tasks change no bit of it.
+
+        There is one query, the same for all images and tasks. So its key matrix is applied to it instead of to each
+        position, and the value matrix to what a head has gathered: (Wq u) . (Wk x) = (Wk' Wq u) . x and
+        sum_n a_n Wv x_n = Wv sum_n a_n x_n. This costs N times fewer products, N the positions of the map.
+        """
         x = self.norm1(self.project(positions(maps)) + self.place)
-        keys, values = self._divided(self.key(x)), self._divided(self.value(x))
-        seen = [self._token(own, keys, values) for own in self.own]
+        query = self.query(self.norm1(self.shared)).unflatten(-1, (self.heads, -1)).transpose(0, 1)  # [H, 1, e/H]
+        sought = query.bmm(self._by_head(self.key)).squeeze(1) / math.sqrt(self.width // self.heads)  # [H, e]
+        scores = F.linear(x, sought)  # [B, N, H]
+        seen = [self._token(own, x, sought, scores) for own in self.own]
         return torch.stack(seen, dim=1) if seen else x[:, :0]
 
     def classified(self, tokens: Tensor) -> Tensor:
@@ -82,19 +90,23 @@ class CrossAttentionHead(TokenHead):
         ]
         return torch.cat(parts, dim=1) if parts else tokens.new_zeros(len(tokens), 0)
 
-    def _token(self, own: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Return e_s [B, e] of one task from keys and values of the map, [B, H, N, e/H]."""
+    def _token(self, own: Tensor, x: Tensor, sought: Tensor, scores: Tensor) -> Tensor:
+        """Return e_s [B, e] of one task.
+
+        Args:
+            x: normed positions of the map, [B, N, e].
+            sought: the query of each head through its key matrix, [H, e].
+            scores: of the positions by it, [B, N, H].
+        """
         first = self.norm1(torch.cat([self.shared, own]))
-        query = self._divided(self.query(first[:1]))
-        keys, values = (
-            torch.cat([self._divided(linear(first)).expand(keys.shape[0], -1, -1, -1), others], dim=2)
-            for linear, others in ((self.key, keys), (self.value, values))
-        )
-        weights = (query @ keys.transpose(-1, -2) / math.sqrt(self.width // self.heads)).softmax(dim=-1)
-        token = self.shared + self.out((weights @ values).flatten(1))
+        of_first = F.linear(first, sought).expand(x.shape[0], -1, -1)
+        weights = torch.cat([of_first, scores], dim=1).softmax(dim=1).transpose(1, 2)  # [B, H, 2 + N]
+        gathered = weights[..., :2].bmm(first.expand(x.shape[0], -1, -1)) + weights[..., 2:].bmm(x)  # [B, H, e]
+        values = gathered.transpose(0, 1).bmm(self._by_head(self.value).transpose(1, 2))  # [H, B, e/H]
+        token = self.shared + self.out(values.transpose(0, 1).flatten(1))
         seen: Tensor = token + self.mlp(self.norm2(token))
         return seen
 
-    def _divided(self, x: Tensor) -> Tensor:
-        """Return [..., n, e] as heads, [..., H, n, e/H]."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+    def _by_head(self, linear: nn.Linear) -> Tensor:
+        """Return the matrix of a linear map as one per head, [H, e/H, e]."""
+        return linear.weight.unflatten(0, (self.heads, -1))
