@@ -155,12 +155,14 @@ class Table:
         if results is None:
             return [f"**Missing: all.** Nothing has been run of {len(names)} rows, seeds of each: {self.seeds}."]
         refused = self.compared.refused()
+        possible = [name for name in names if name not in refused]
         absent: dict[int, list[str]] = {}
-        for name in names:
+        for name in possible:
             count = self.seeds - len({run.seed for run in results.of(name)})
-            if count > 0 and name not in refused:
+            if count > 0:
                 absent.setdefault(count, []).append(name)
-        seeds = [f"{count} of {self.seeds} seeds of {_quoted(absent[count])}" for count in sorted(absent)]
+        said = {count: "all rows" if absent[count] == possible else _quoted(absent[count]) for count in sorted(absent)}
+        seeds = [f"{count} of {self.seeds} seeds of {which}" for count, which in said.items()]
         ended = [run for run in results.unfinished if (run.folder / RunFolder.error).exists()]  # not: still running
         failed = [f"`{run.strategy}`, seed {run.seed}: {run.reason.partition('; go on with')[0]}" for run in ended]
         reasons = [f"`{name}`: {reason}" for name, reason in refused.items()]

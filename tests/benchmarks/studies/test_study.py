@@ -126,6 +126,7 @@ def test_a_table_says_what_is_missing_failed_or_refused(make_run: Callable[..., 
     assert "inf" not in text
     assert shown.missing(None) == ["**Missing: all.** Nothing has been run of 5 rows, seeds of each: 2."]
     assert "Missing" not in replace(shown, seeds=0).text(results)
+    assert "**Missing:** 1 of 3 seeds of all rows." in replace(shown, rows=["er"], seeds=3).text(results)
 
 
 @pytest.mark.slow
