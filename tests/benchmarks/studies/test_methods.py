@@ -80,6 +80,15 @@ def test_the_board_has_each_method_in_one_form_and_says_what_is_narrower(frozen:
     assert l3a.label == "l3a, 1024 wide" + ("" if frozen else ", first-task")
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_ladder_is_narrower_than_published_only_where_it_says_so(frozen: bool) -> None:
+    (kbk,) = ladder(frozen, of=["kbk+er"])
+    width = {"class-embeddings.width": 256}
+    assert (kbk.label, kbk.options) == (("kbk+er, 256 wide, maps", width) if frozen else ("kbk+er", {}))
+    for variants in tried(frozen).values():
+        assert len({" wide" in str(one.label) for one in variants}) == 1
+
+
 def test_every_method_with_an_option_has_the_same_number_of_tries() -> None:
     counts = {one.name: 1 + len(one.tried) for one in LISTED}
     assert counts.pop("finetune") == 2  # it has one option, of two values
