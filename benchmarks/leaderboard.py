@@ -231,7 +231,7 @@ def text(results: Results | None, methods: Methods, seeds: int) -> str:
     missing = [name for name in methods.runnable if name in known - {*shown, *methods.failed}]
     parts = []
     if results is not None and shown:
-        parts += [_table(results, shown, seeds), f"{when(results)} {_longest(results, shown)}"]
+        parts += [_table(results, shown, seeds), when(results) + _longest(results, shown)]
         parts += _published(results, shown)
     else:
         parts.append("No method has a finished run on this stream yet.")
@@ -269,10 +269,18 @@ def _cell(values: pd.Series, digits: int) -> str:
 
 
 def _longest(results: Results, names: Sequence[str]) -> str:
-    """Return a sentence that says which run has trained longest; in CPU time, which other work hardly changes."""
-    runs = results.frame[results.frame.strategy.isin(names)]
+    """Return a sentence that says which run has trained longest; in CPU time, which other work hardly changes.
+
+    Nothing where no run has noted its CPU time.
+    """
+    runs = results.frame.reindex(columns=["strategy", "seed", "train_cpu_seconds"]).dropna()
+    runs = runs[runs.strategy.isin(names)]
+    if runs.empty:
+        return ""
     longest = runs.loc[runs.train_cpu_seconds.idxmax()]
-    return f"Longest run: `{longest.strategy}`, seed {longest.seed}, {longest.train_cpu_seconds:.1f} CPU s of training."
+    return (
+        f" Longest run: `{longest.strategy}`, seed {longest.seed}, {longest.train_cpu_seconds:.1f} CPU s of training."
+    )
 
 
 def _published(results: Results, names: Sequence[str]) -> list[str]:

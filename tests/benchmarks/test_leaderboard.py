@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,17 @@ def test_the_longest_run_is_named(place: Path) -> None:
     longest = max(taken, key=taken.__getitem__)
     sentence = f"Longest run: `{longest}`, seed 0, {taken[longest]:.1f} CPU s of training."
     assert sentence in board(place / "page.md", "board-dense")
+
+
+def test_without_cpu_times_no_longest_run_is_named(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "runs" / "board-dense", tmp_path / "board-dense")
+    for file in tmp_path.rglob("timing.jsonl"):
+        file.write_text(re.sub(r'("train_cpu_seconds": )[^,}]+', r"\1null", file.read_text()))
+        (file.parent / "checksums.json").unlink()  # as in folders of versions that wrote none
+    results = results_of(DENSE, tmp_path)
+    said = text(results, sorted_out(DENSE, variants_on(DENSE), range(1), tmp_path), 1)
+    assert "Runs of 20" in said
+    assert "Longest run" not in said
 
 
 def test_published_rows_stand_beside_ours_where_the_scenario_quotes_them(place: Path) -> None:

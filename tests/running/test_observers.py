@@ -38,9 +38,9 @@ from clsim.running.run_folder import RunFolder
     ],
 )
 def test_what_is_wrong_is_told_before_training(
-    settings: dict[str, Any], problem: str, files: Path, tiny_overrides: dict[str, Any], tmp_path: Path
+    settings: dict[str, Any], problem: str, observer_files: Path, tiny_overrides: dict[str, Any], tmp_path: Path
 ) -> None:
-    filled = json.loads(json.dumps(settings).replace("{}", str(files)))
+    filled = json.loads(json.dumps(settings).replace("{}", str(observer_files)))
     for call in (clsim.run, clsim.compare):
         with pytest.raises(ClsimError, match=problem) as caught:
             call("digits-b0c2", "er", overrides=tiny_overrides | filled, out=tmp_path / "runs")
@@ -59,14 +59,18 @@ def test_a_package_that_is_missing_is_named(
 
 
 def test_metrics_and_loggers_are_outside_the_identity(
-    files: Path, tiny_overrides: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    observer_files: Path, tiny_overrides: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from clsim.launch.progress import ConsoleProgress
 
     short = tiny_overrides | {"stream.increment": 5, "training.epochs": 1}
     first = clsim.compare("digits-b0c2", "er", overrides=short | {"evaluation.keep_scores": "last"}, out=tmp_path)
-    told = {"name": f"{files}/my_logger.py:Own", "options": {"file": str(tmp_path / "told.txt")}}
-    other = {"evaluation.metrics": [f"{files}/my_metrics.py:hits"], "loggers": [told], "evaluation.keep_scores": "none"}
+    told = {"name": f"{observer_files}/my_logger.py:Own", "options": {"file": str(tmp_path / "told.txt")}}
+    other = {
+        "evaluation.metrics": [f"{observer_files}/my_metrics.py:hits"],
+        "loggers": [told],
+        "evaluation.keep_scores": "none",
+    }
     other |= {"evaluation.pictures": "last"}
     again = clsim.compare(
         "digits-b0c2", "er,finetune", overrides=short | other, out=tmp_path, progress=ConsoleProgress()
@@ -85,7 +89,7 @@ def test_metrics_and_loggers_are_outside_the_identity(
     assert "No values of the metric hits: er/seed0, trained and evaluated without it." in page
     assert "resolved configurations differ" not in page
     assert again.frame["hits/task"].isna().tolist() == [True, False]
-    path = files / "my_metrics.py"
+    path = observer_files / "my_metrics.py"
     path.write_text(path.read_text().replace("factor * 100", "factor * 10"))
     clsim.compare("digits-b0c2", "finetune", overrides=short | other, out=tmp_path, progress=ConsoleProgress())
     assert (

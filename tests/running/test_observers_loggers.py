@@ -20,10 +20,10 @@ from tests.fixtures.observers import killed, same_training
 
 
 def test_an_own_logger_is_sent_each_line_once(
-    prepared: Callable[..., Path], files: Path, finished_run: Path, tmp_path: Path
+    prepared_with: Callable[..., Path], observer_files: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     told = tmp_path / "told.txt"
-    folder = prepared(loggers=[{"name": f"{files}/my_logger.py:Own", "options": {"file": str(told)}}])
+    folder = prepared_with(loggers=[{"name": f"{observer_files}/my_logger.py:Own", "options": {"file": str(told)}}])
     killed(folder)
     assert told.read_text().splitlines()[-1] == "end False"
     execute(folder)
@@ -42,41 +42,43 @@ def test_an_own_logger_is_sent_each_line_once(
 
 
 def test_one_that_fails_ends_no_run_and_is_told_once(
-    prepared: Callable[..., Path], files: Path, finished_run: Path, tmp_path: Path
+    prepared_with: Callable[..., Path], observer_files: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     options = {"file": str(tmp_path / "told.txt"), "fails": True}
-    folder = prepared(loggers=["tensorboard", {"name": f"{files}/my_logger.py:Own", "options": options}])
+    folder = prepared_with(loggers=["tensorboard", {"name": f"{observer_files}/my_logger.py:Own", "options": options}])
     said: list[str] = []
     execute(folder, say=said.append)
     assert same_training(folder, finished_run)
-    text = f"logger {files}/my_logger.py:Own failed, the run goes on: OSError: server gone"
+    text = f"logger {observer_files}/my_logger.py:Own failed, the run goes on: OSError: server gone"
     assert said == [text]
     assert RunFolder(folder).run_log.read_text().count(text) == 1
 
 
-def test_one_that_cannot_be_made_ends_the_run_before_training(prepared: Callable[..., Path], files: Path) -> None:
-    folder = prepared(loggers=[f"{files}/my_logger.py:Picky"])
+def test_one_that_cannot_be_made_ends_the_run_before_training(
+    prepared_with: Callable[..., Path], observer_files: Path
+) -> None:
+    folder = prepared_with(loggers=[f"{observer_files}/my_logger.py:Picky"])
     with pytest.raises(ClsimError, match="Picky cannot be made: ValueError: no key"):
         execute(folder)
     assert not RunFolder(folder).metrics.exists()
 
 
 def test_a_comparison_tells_of_a_logger_that_fails(
-    files: Path, tiny_overrides: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    observer_files: Path, tiny_overrides: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from clsim.launch.progress import ConsoleProgress
 
     options = {"file": str(tmp_path / "told.txt"), "fails": True}
     short = {"stream.increment": 5, "training.epochs": 1}
-    loggers = {"loggers": [{"name": f"{files}/my_logger.py:Own", "options": options}]}
+    loggers = {"loggers": [{"name": f"{observer_files}/my_logger.py:Own", "options": options}]}
     overrides = tiny_overrides | short | loggers
     comparison = clsim.compare("digits-b0c2", "er", overrides=overrides, out=tmp_path, progress=ConsoleProgress())
     assert not comparison.failed
     assert capsys.readouterr().err.count("failed, the run goes on: OSError: server gone") == 1
 
 
-def test_the_table_holds_every_value_once(prepared: Callable[..., Path]) -> None:
-    folder = prepared(loggers=["csv"])
+def test_the_table_holds_every_value_once(prepared_with: Callable[..., Path]) -> None:
+    folder = prepared_with(loggers=["csv"])
     killed(folder)
     execute(folder)
     with RunFolder(folder).table.open(newline="") as file:
@@ -91,12 +93,12 @@ def test_the_table_holds_every_value_once(prepared: Callable[..., Path]) -> None
 
 
 def test_wandb_has_every_value_of_an_interrupted_run_once(
-    prepared: Callable[..., Path], finished_run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    prepared_with: Callable[..., Path], finished_run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
-    folder = prepared(loggers=[{"name": "wandb", "options": {"project": "mine"}}])
+    folder = prepared_with(loggers=[{"name": "wandb", "options": {"project": "mine"}}])
     killed(folder)
     execute(folder)
     assert same_training(folder, finished_run)
@@ -115,7 +117,7 @@ def test_wandb_has_every_value_of_an_interrupted_run_once(
 
 
 def test_mlflow_has_every_value_of_an_interrupted_run_once(
-    prepared: Callable[..., Path], finished_run: Path, monkeypatch: pytest.MonkeyPatch
+    prepared_with: Callable[..., Path], finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mlflow")
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
@@ -124,7 +126,7 @@ def test_mlflow_has_every_value_of_an_interrupted_run_once(
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
-    folder = prepared(loggers=["mlflow"])
+    folder = prepared_with(loggers=["mlflow"])
     killed(folder)
     client = MlflowClient((folder.parents[1] / "mlruns").as_uri())
     experiment = client.get_experiment_by_name("digits-b0c2")
@@ -144,8 +146,10 @@ def test_mlflow_has_every_value_of_an_interrupted_run_once(
         assert [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, tag)] == points, tag
 
 
-def test_runs_that_share_a_task_are_logged_alike(files: Path, tiny_overrides: dict[str, Any], tmp_path: Path) -> None:
-    told = {"name": f"{files}/my_logger.py:Own", "options": {"file": str(tmp_path / "told.txt")}}
+def test_runs_that_share_a_task_are_logged_alike(
+    observer_files: Path, tiny_overrides: dict[str, Any], tmp_path: Path
+) -> None:
+    told = {"name": f"{observer_files}/my_logger.py:Own", "options": {"file": str(tmp_path / "told.txt")}}
     comparison = clsim.compare(
         "digits-b0c2", "finetune,lwf", overrides=tiny_overrides | {"loggers": ["csv", told]}, out=tmp_path
     )
