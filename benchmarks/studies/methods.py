@@ -217,11 +217,37 @@ def taken_in(known: Iterable[str]) -> list[Method]:
 LADDER = [*LISTED, *taken_in(named_in([*LISTED, *REFERENCES, *CONTROLS]) | set(LEFT_OUT)), REFERENCES[1]]
 BOARD = [*(one for one in LADDER if one not in LADDER_ONLY), *BOARD_ONLY]
 
-CHOSEN: dict[str, Settings] = {}
-"""Method -> the setting that `python -m benchmarks.studies.zoo_choice` names; without an entry the defaults are best.
-
-Nothing has been tuned yet: the rows of the ladder are those of the authors' defaults.
-"""
+CHOSEN: dict[str, Settings] = {
+    "agcn": {"agcn.alpha": 0.5},
+    "akd+er": {"akd.decay": 0.0},
+    "class-embeddings+er": {"class-embeddings.unknown": "none"},
+    "cls-er": {"slow-learners.decay": 0.99},
+    "csc+er": {"csc.width": 256},
+    "er+derpp": {"derpp.beta": 0.5},
+    "er, ocdm": {"er.other_classes": "negative"},
+    "er, reservoir": {"er.other_classes": "negative"},
+    "er-ace": {"er.other_classes": "negative"},
+    "ewc": {"weight": 1000.0},
+    "gdumb": {"selection": "reservoir"},
+    "icarl": {"lwf.weight": 2.0},
+    "krt+er": {"krt.width": 128},
+    "krt+pseudo+er": {"pseudo.rule": "fixed"},
+    "lwf": {"weight": 2.0},
+    "lwf+er": {"lwf.weight": 5.0},
+    "lwf+er+bic": {"bic.ridge": 0.01},
+    "lwf+er+max-entropy": {"max-entropy.beta": 0.2},
+    "lwf+er+podnet": {"podnet.weight": 1.0},
+    "lwf+er+wa": {"lwf.weight": 5.0},
+    "lwf+feature-replay": {"feature-replay.share": 0.5},
+    "mas": {"per": "row"},
+    "oewc": {"ewc.weight": 1000.0},
+    "pseudo+er": {"pseudo.rule": "uncertain"},
+    "pseudo+er+or, f1": {"er.current_classes": "negative"},
+    "rebll": {"akd.gamma": 0.0},
+    "rebll+more": {"more.amplitude": 0.1},
+    "si": {"weight": 50.0},
+}
+"""Method -> the setting that `python -m benchmarks.studies.zoo_choice` names; without an entry the defaults are best."""
 
 
 def ladder(frozen: bool, of: Iterable[str] | None = None) -> list[Variant]:

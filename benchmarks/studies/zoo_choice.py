@@ -1,6 +1,7 @@
 """What the tuning of the ladder chose: python -m benchmarks.studies.zoo_choice, after ... zoo tune.
 
-A method's setting is the one with the greatest last mAP, summed over the tuning streams, each a mean over seeds.
+A method's setting is the one with the greatest last mAP, summed over the tuning streams on which the method can be run,
+each a mean over seeds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ Chosen = dict[str, Mapping[str, Any]]
 def best(methods: Sequence[Method], streams: Sequence[Mapping[str, float]], frozen: Sequence[bool]) -> Chosen:
     """Return the setting of each method for which one is better than its defaults.
 
-    A setting without a run on one of the streams is left out, and so is a method whose defaults are without one.
+    A stream on which the defaults have no run does not count, and a setting without a run on one that counts is left
+    out.
 
     Args:
         streams: name of a setting's runs -> their mean last mAP, percent.
@@ -29,14 +31,17 @@ def best(methods: Sequence[Method], streams: Sequence[Mapping[str, float]], froz
     """
     found: Chosen = {}
     for method in methods:
-        sums: list[tuple[float, Mapping[str, Any]]] = []
-        for setting in ({}, *method.tried):
-            labels = [str(method.variant(each, setting).label) for each in frozen]
-            values = [stream.get(label, math.nan) for label, stream in zip(labels, streams, strict=True)]
-            sums.append((sum(values), setting))
-        value, setting = max((one for one in sums if not math.isnan(one[0])), key=lambda one: one[0], default=sums[0])
-        if value > sums[0][0]:
-            found[method.name] = setting
+        settings: list[Mapping[str, Any]] = [{}, *method.tried]
+        per_stream = [
+            [stream.get(str(method.variant(each, setting).label), math.nan) for setting in settings]
+            for each, stream in zip(frozen, streams, strict=True)
+        ]
+        counted = [values for values in per_stream if not math.isnan(values[0])]
+        sums = [sum(values) for values in zip(*counted, strict=True)]
+        ran = {index: value for index, value in enumerate(sums) if not math.isnan(value)}
+        chosen = max(ran, key=ran.__getitem__, default=0)
+        if chosen and ran[chosen] > ran[0]:
+            found[method.name] = settings[chosen]
     return found
 
 

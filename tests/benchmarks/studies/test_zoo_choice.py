@@ -1,4 +1,4 @@
-"""What tuning chooses: the greatest sum over the streams, among the settings that ran on each."""
+"""What tuning chooses: the greatest sum over the streams where a method runs, among settings that ran on each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ def test_the_setting_with_the_greatest_sum_is_chosen() -> None:
 def test_what_did_not_run_on_every_stream_is_not_chosen() -> None:
     frozen, trained = {"lwf": 1.0, "lwf, weight=2.0": 2.0, "lwf, weight=5.0": 9.0}, {"lwf": 1.0, "lwf, weight=2.0": 1.5}
     assert best([ONE], [frozen, trained], [True, False]) == {"lwf": {"weight": 2.0}}
-    assert best([ONE], [frozen, {"lwf, weight=2.0": 1.5}], [True, False]) == {}
+    assert best([ONE], [{}, {"lwf, weight=2.0": 1.5}], [True, False]) == {}
+
+
+def test_a_stream_on_which_the_defaults_cannot_be_run_does_not_count() -> None:
+    frozen = {"lwf": 1.0, "lwf, weight=2.0": 2.0, "lwf, weight=5.0": 3.0}
+    assert best([ONE], [frozen, {"lwf, weight=2.0": 9.0}], [True, False]) == {"lwf": {"weight": 5.0}}
 
 
 def test_names_of_a_backbone_that_trains_are_found() -> None:
