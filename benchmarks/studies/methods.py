@@ -247,7 +247,7 @@ CHOSEN: dict[str, Settings] = {
     "rebll+more": {"more.amplitude": 0.1},
     "si": {"weight": 50.0},
 }
-"""Method -> the setting that `python -m benchmarks.studies.zoo_choice` names; without an entry the defaults are best."""
+"""Method -> the setting that `python -m benchmarks.studies.zoo_choice` names; of all others the defaults are best."""
 
 
 def ladder(frozen: bool, of: Iterable[str] | None = None) -> list[Variant]:
@@ -256,9 +256,13 @@ def ladder(frozen: bool, of: Iterable[str] | None = None) -> list[Variant]:
     Args:
         of: their names; None: all.
     """
-    wanted = [one for one in LADDER if of is None or one.name in of]
-    defaults = [one.variant(frozen) for one in wanted]
-    return [*defaults, *(one.variant(frozen, CHOSEN[one.name], "tuned") for one in wanted if one.name in CHOSEN)]
+    found = []
+    for one in LADDER:
+        if of is None or one.name in of:
+            found.append(one.variant(frozen))
+            if one.name in CHOSEN:
+                found.append(one.variant(frozen, CHOSEN[one.name], "tuned"))
+    return found
 
 
 def board(frozen: bool, of: Iterable[str] | None = None) -> list[Variant]:

@@ -63,7 +63,18 @@ def test_a_strategy_that_stands_in_no_row_is_taken_in_with_the_parts_that_it_nee
 def test_every_setting_can_be_composed_under_a_name_of_its_own(frozen: bool) -> None:
     variants = [one for settings in tried(frozen).values() for one in settings]
     assert len(compose(variants, {})) == len(variants)
-    assert [one.label for one in ladder(frozen)] == [str(settings[0].label) for settings in tried(frozen).values()]
+    rows = ladder(frozen)
+    assert len(compose(rows, {})) == len(rows)
+    defaults = [one.label for one in rows if not str(one.label).endswith(", tuned")]
+    assert defaults == [settings[0].label for settings in tried(frozen).values()]
+    assert len(rows) - len(defaults) == len(methods.CHOSEN)
+
+
+def test_what_was_chosen_is_one_of_the_settings_that_are_tried() -> None:
+    settings = {one.name: one.tried for one in LISTED}
+    assert methods.CHOSEN
+    for name, chosen in methods.CHOSEN.items():
+        assert chosen in settings[name], name
 
 
 @pytest.mark.parametrize("frozen", [True, False])

@@ -29,4 +29,5 @@ def test_every_stream_has_a_table_that_says_what_is_missing() -> None:
 
 
 def test_only_what_needs_features_as_data_is_refused_where_the_backbone_trains() -> None:
-    assert list(zoo.DIGITS[0].refused()) == ["lwf+feature-replay", "multi-lane"]
+    refused = [name.removesuffix(", tuned") for name in zoo.DIGITS[0].refused()]
+    assert list(dict.fromkeys(refused)) == ["lwf+feature-replay", "multi-lane"]
