@@ -165,7 +165,8 @@ class Table:
         seeds = [f"{count} of {self.seeds} seeds of {which}" for count, which in said.items()]
         ended = [run for run in results.unfinished if (run.folder / RunFolder.error).exists()]  # not: still running
         failed = [f"`{run.strategy}`, seed {run.seed}: {run.reason.partition('; go on with')[0]}" for run in ended]
-        reasons = [f"`{name}`: {reason}" for name, reason in refused.items()]
+        of_reason = {reason: [name for name in refused if refused[name] == reason] for reason in refused.values()}
+        reasons = [f"{_quoted(names)}: {reason}" for reason, names in of_reason.items()]
         parts = {"Missing": seeds, "Failed or stopped": failed, "Refused": reasons}
         return [f"**{head}:** {'; '.join(lines)}." for head, lines in parts.items() if lines]
 

@@ -115,16 +115,16 @@ def test_a_table_says_what_is_missing_failed_or_refused(make_run: Callable[..., 
     took = '{"task": 0, "train_seconds": 2.0, "train_cpu_seconds": 1.0, "samples_per_second": %s}\n'
     for run, speed in {"er/seed0": 200.0, "er/seed1": 200.0, "joint/seed0": 0.0}.items():
         (tmp_path / run / "timing.jsonl").write_text(took % speed)
-    compared = Compared(tmp_path.name, "digits-b0c2", ["er", "joint", "l3a", "lwf", "mas"])
+    compared = Compared(tmp_path.name, "digits-b0c2", ["er", "joint", "l3a", "lwf", "mas", Variant("l3a", "again")])
     shown = Table("mine", compared, "er", {"last_mAP": "mAP", STEP: "step ms"}, seeds=2)
     results = compared.results(tmp_path.parent)
     text = shown.text(results)
     assert "**Missing:** 1 of 2 seeds of `joint`; 2 of 2 seeds of `lwf`, `mas`." in text
     assert "**Failed or stopped:** `lwf`, seed 3: StrategyError: weight <0.\n" in text
-    assert "**Refused:** `l3a`: strategy.l3a.features: given 'frozen'" in text
+    assert "**Refused:** `l3a`, `again`: strategy.l3a.features: given 'frozen'" in text
     assert "| 80.0 ± 0.0 |" in text.splitlines()[2]  # one second for 400 samples, in batches of 32
     assert "inf" not in text
-    assert shown.missing(None) == ["**Missing: all.** Nothing has been run of 5 rows, seeds of each: 2."]
+    assert shown.missing(None) == ["**Missing: all.** Nothing has been run of 6 rows, seeds of each: 2."]
     assert "Missing" not in replace(shown, seeds=0).text(results)
     assert "**Missing:** 1 of 3 seeds of all rows." in replace(shown, rows=["er"], seeds=3).text(results)
 
