@@ -55,6 +55,7 @@ class Method:
         options: that make it the published composition.
         trained: further options where the backbone trains, whose values stand in the label.
         over_maps: whether its head reads the backbone's map; the label says so where the backbone is frozen.
+        epochs: of a task, in place of the scenario's.
     """
 
     spec: str
@@ -63,6 +64,7 @@ class Method:
     options: Settings = field(default_factory=dict)
     trained: Settings = field(default_factory=dict)
     over_maps: bool = False
+    epochs: int | None = None
 
     @property
     def name(self) -> str:
@@ -81,11 +83,12 @@ class Method:
         trained = {} if frozen else self.trained
         said = note or ", ".join(f"{key}={value}" for key, value in (setting or {}).items())
         widths = [f"{size} wide" for size in sizes.values()]
-        over = OVER_MAPS if frozen and self.over_maps else {}
-        said_of_maps = ["maps"] if over else []
+        maps = OVER_MAPS if frozen and self.over_maps else {}
+        said_of_maps = ["maps"] if maps else []
+        longer = {} if self.epochs is None else {"training.epochs": self.epochs}
         label = ", ".join([self.name, *widths, *map(str, trained.values()), *said_of_maps, *filter(None, [said])])
         options = {**self.options, **sizes, **trained, **(setting or {})}
-        return Variant(self.spec, label, options, over)
+        return Variant(self.spec, label, options, {**maps, **longer})
 
 
 def each(key: str, *values: Any) -> tuple[Settings, ...]:
@@ -185,8 +188,18 @@ CLOSED_FORM = [
 REFERENCES = [Method("finetune", each("old_classes", "negative")), Method("joint")]
 LISTED = [REFERENCES[0], *WEIGHTS, *REPLAY, *DISTILLATION, *LABELS, *CLOSED_FORM]
 
-LADDER_ONLY = [*SELECTIONS, RCLP]
-"""Selections are settings of er, and RCLP's composition is `rclp` once more."""
+LONGER = [
+    Method("joint", label="joint, 50 epochs", options={"tasks": "last"}, epochs=50),
+    Method("gdumb", label="gdumb, 256 epochs", epochs=256),
+]
+"""The methods that begin anew in each task, with more epochs than a task of the others has.
+
+With the scenario's, `joint` makes a fraction of the steps of a network that goes through all tasks. 50 are about those
+of a stream; GDumb's authors train for 256.
+"""
+
+LADDER_ONLY = [*SELECTIONS, RCLP, *LONGER]
+"""Selections are settings of er, RCLP's composition is `rclp` once more, and the board gives all the same epochs."""
 CONTROLS = [Method("er+identity")]
 """`identity` knows which rows show the same photograph."""
 BOARD_ONLY = [*(Method(name, over_maps=True) for name in ("class-embeddings", "hcp", "kbk")), *CONTROLS]
@@ -214,7 +227,7 @@ def taken_in(known: Iterable[str]) -> list[Method]:
     return found
 
 
-LADDER = [*LISTED, *taken_in(named_in([*LISTED, *REFERENCES, *CONTROLS]) | set(LEFT_OUT)), REFERENCES[1]]
+LADDER = [*LISTED, *taken_in(named_in([*LISTED, *REFERENCES, *CONTROLS]) | set(LEFT_OUT)), REFERENCES[1], *LONGER]
 BOARD = [*(one for one in LADDER if one not in LADDER_ONLY), *BOARD_ONLY]
 
 CHOSEN: dict[str, Settings] = {
@@ -275,5 +288,9 @@ def board(frozen: bool, of: Iterable[str] | None = None) -> list[Variant]:
 
 
 def tried(frozen: bool) -> dict[str, list[Variant]]:
-    """Return the defaults and the settings to be tried of each method of the ladder, by its name."""
-    return {one.name: [one.variant(frozen), *(one.variant(frozen, setting) for setting in one.tried)] for one in LADDER}
+    """Return the defaults and the settings to be tried of each method of the ladder, LONGER left out, by its name."""
+    return {
+        one.name: [one.variant(frozen), *(one.variant(frozen, setting) for setting in one.tried)]
+        for one in LADDER
+        if one not in LONGER
+    }

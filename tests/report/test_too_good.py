@@ -32,6 +32,7 @@ def sentences(make_run: Callable[..., Path], tmp_path: Path) -> Callable[..., li
 def test_a_method_above_joint_by_more_than_the_interval_is_named(sentences: Callable[..., list[str]]) -> None:
     (text,) = sentences({"joint": [60.0, 60.5], "mine": [70.0, 70.7], "er": [60.0, 65.0]})
     assert text.startswith("mine is 10.1 points above joint, the upper reference, and more than the 95 % interval")
+    assert text.endswith("and whether joint, which begins anew in each task, had enough epochs.")
 
 
 def test_one_seed_has_no_interval(sentences: Callable[..., list[str]]) -> None:
@@ -40,6 +41,10 @@ def test_one_seed_has_no_interval(sentences: Callable[..., list[str]]) -> None:
 
 def test_a_control_may_be_above_joint(sentences: Callable[..., list[str]]) -> None:
     assert sentences({"joint": [60.0, 60.5], "mine": [70.0, 70.6]}, control="knows something") == []
+
+
+def test_an_upper_reference_with_more_epochs_may_be_above_joint(sentences: Callable[..., list[str]]) -> None:
+    assert sentences({"joint": [60.0, 60.5], "mine": [70.0, 70.6]}, format=2, reference="upper") == []
 
 
 def test_exactly_one_hundred_is_named(sentences: Callable[..., list[str]]) -> None:

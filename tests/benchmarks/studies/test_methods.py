@@ -12,6 +12,7 @@ from benchmarks.studies.methods import (
     LADDER_ONLY,
     LEFT_OUT,
     LISTED,
+    LONGER,
     REFERENCES,
     TRIES,
     Method,
@@ -24,7 +25,7 @@ from benchmarks.studies.methods import (
 from clsim.launch.variants import compose
 from clsim.parts import names
 from clsim.training.composition import Composition
-from clsim.training.strategy_specs import registered
+from clsim.training.strategy_specs import registered, strategy_class
 
 
 @pytest.mark.parametrize(("listed", "beside"), [(BOARD, set()), (LADDER, {"identity"})], ids=["board", "ladder"])
@@ -65,9 +66,9 @@ def test_every_setting_can_be_composed_under_a_name_of_its_own(frozen: bool) -> 
     assert len(compose(variants, {})) == len(variants)
     rows = ladder(frozen)
     assert len(compose(rows, {})) == len(rows)
-    defaults = [one.label for one in rows if not str(one.label).endswith(", tuned")]
-    assert defaults == [settings[0].label for settings in tried(frozen).values()]
-    assert len(rows) - len(defaults) == len(methods.CHOSEN)
+    defaults = [settings[0].label for settings in tried(frozen).values()]
+    assert [one.label for one in rows if one.label in defaults] == defaults
+    assert len(rows) == len(defaults) + len(methods.CHOSEN) + len(LONGER)
 
 
 def test_what_was_chosen_is_one_of_the_settings_that_are_tried() -> None:
@@ -112,3 +113,11 @@ def test_a_chosen_setting_is_a_row_beside_the_defaults(monkeypatch: pytest.Monke
     default, tuned = ladder(frozen=True, of=["er+or"])
     assert (default.label, default.options) == ("er+or", {})
     assert (tuned.label, tuned.options) == ("er+or, tuned", {"or.threshold": 0.5})
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_what_begins_anew_in_each_task_is_also_trained_longer(frozen: bool) -> None:
+    longer = {one.spec: one for one in ladder(frozen) if "training.epochs" in one.overrides}
+    assert set(longer) == {name for name in registered() if strategy_class(name).restarts}
+    for one in longer.values():
+        assert one.overrides == {"training.epochs": int(str(one.label).split()[1])}
