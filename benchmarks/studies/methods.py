@@ -194,8 +194,8 @@ LONGER = [
 ]
 """The methods that begin anew in each task, with more epochs than a task of the others has.
 
-With the scenario's, `joint` makes a fraction of the steps of a network that goes through all tasks. 50 are about those
-of a stream; GDumb's authors train for 256.
+With the scenario's, `joint` makes a fraction of the steps of a network that goes through all tasks. 50 are as many as
+five tasks have together, but each is over all images, so the steps are more; GDumb's authors train for 256.
 """
 
 LADDER_ONLY = [*SELECTIONS, RCLP, *LONGER]

@@ -66,6 +66,9 @@ def test_every_setting_can_be_composed_under_a_name_of_its_own(frozen: bool) -> 
     assert len(compose(variants, {})) == len(variants)
     rows = ladder(frozen)
     assert len(compose(rows, {})) == len(rows)
+    labels = [str(one.label) for one in rows]
+    tuned = [index for index, label in enumerate(labels) if label.endswith(", tuned")]
+    assert [labels[index] for index in tuned] == [f"{labels[index - 1]}, tuned" for index in tuned]
     defaults = [settings[0].label for settings in tried(frozen).values()]
     assert [one.label for one in rows if one.label in defaults] == defaults
     assert len(rows) == len(defaults) + len(methods.CHOSEN) + len(LONGER)
